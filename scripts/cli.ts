@@ -1,0 +1,27 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { describeFailure, Failure } from './lib/errors.ts';
+import { root } from './lib/paths.ts';
+
+/** The whole command line: every verb that is built, nothing else. */
+function program(): Command {
+  const { version, description } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  return (
+    new Command('libmalloc')
+      .description(description)
+      .version(version)
+      .showHelpAfterError('(libmalloc VERB --help explains a verb)')
+      // `run -- ls -l`: what follows the verb's own arguments belongs to the program that is run.
+      .enablePositionalOptions()
+  );
+}
+
+try {
+  await program().parseAsync();
+} catch (error) {
+  if (!(error instanceof Failure)) throw error;
+  process.stderr.write(`${describeFailure(error)}\n`);
+  process.exitCode = error.code;
+}

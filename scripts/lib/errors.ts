@@ -1,0 +1,30 @@
+/** What a Failure may carry beside its message. */
+export interface FailureOptions {
+  /** What the reader can do about it, one line. */
+  hint?: string;
+  /** Exit status of the command: 125 unless said otherwise (126 not executable, 127 not found). */
+  code?: number;
+  cause?: unknown;
+}
+
+/**
+ * An error that is the user's to mend, not ours: thrown anywhere, caught once in cli.ts, printed
+ * in two lines without a stack. Anything else that escapes is a bug and shows its stack.
+ */
+export class Failure extends Error {
+  readonly hint: string | undefined;
+  readonly code: number;
+
+  constructor(message: string, options: FailureOptions = {}) {
+    super(message, { cause: options.cause });
+    this.name = 'Failure';
+    this.hint = options.hint;
+    this.code = options.code ?? 125;
+  }
+}
+
+/** The two lines that a Failure prints (one when it has no hint). */
+export function describeFailure(failure: Failure): string {
+  const hint = failure.hint === undefined ? '' : `\n  ${failure.hint}`;
+  return `libmalloc: ${failure.message}${hint}`;
+}

@@ -1,0 +1,29 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Kind, root } from './paths.ts';
+
+/** The one list of compiler flags, native/flags.json; binding.gyp reads the same file. */
+export interface Flags {
+  common: string[];
+  release: string[];
+  debug: string[];
+  link: string[];
+  warnings: string[];
+}
+
+/** Reads native/flags.json. */
+export function flags(): Flags {
+  return JSON.parse(readFileSync(join(root, 'native', 'flags.json'), 'utf8')) as Flags;
+}
+
+/** The C compiler: $CC as make passes it on, else `cc`. May hold several words (`ccache gcc`). */
+export function compiler(env: NodeJS.ProcessEnv = process.env): string[] {
+  const words = (env.CC ?? '').split(/\s+/).filter((word) => word !== '');
+  return words.length > 0 ? words : ['cc'];
+}
+
+/** Arguments that turn one C file into one of our shared libraries; warnings are errors. */
+export function libraryArguments(kind: Kind, source: string, output: string): string[] {
+  const { common, warnings, link, ...by } = flags();
+  return [...common, ...by[kind], ...warnings, '-Werror', ...link, '-o', output, source];
+}

@@ -1,0 +1,55 @@
+import type { WriteStream } from 'node:tty';
+import Table from 'cli-table3';
+import pc from 'picocolors';
+
+type Colors = ReturnType<typeof pc.createColors>;
+type Align = 'left' | 'right' | 'center';
+
+/** Colour only for somebody who watches: a terminal that has not asked for none (NO_COLOR). */
+export function paint(stream: Pick<WriteStream, 'isTTY'> = process.stdout): Colors {
+  const env = process.env;
+  return pc.createColors(stream.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb');
+}
+
+/** Colours for standard output. */
+export const color: Colors = paint(process.stdout);
+
+/** Colours for standard error. */
+export const errorColor: Colors = paint(process.stderr);
+
+const blank = {
+  top: '',
+  'top-mid': '',
+  'top-left': '',
+  'top-right': '',
+  bottom: '',
+  'bottom-mid': '',
+  'bottom-left': '',
+  'bottom-right': '',
+  left: '',
+  'left-mid': '',
+  mid: '',
+  'mid-mid': '',
+  right: '',
+  'right-mid': '',
+  middle: '  ',
+};
+
+/**
+ * Columns without ruling, a bold head, no trailing blanks: reads well in a terminal and in a pipe.
+ * `align` is per column; what it leaves out is left-aligned.
+ */
+export function table(head: string[], rows: (string | number)[][], align: Align[] = []): string {
+  const grid = new Table({
+    head: head.map((title) => color.bold(title)),
+    chars: blank,
+    style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [], compact: true },
+    colAligns: head.map((_, column) => align[column] ?? 'left'),
+  });
+  grid.push(...rows.map((row) => row.map(String)));
+  return grid
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n');
+}

@@ -1,0 +1,56 @@
+import { relative } from 'node:path';
+import type { SerializedError, TestCase, TestModule, TestRunEndReason } from 'vitest/node';
+import { DefaultReporter } from 'vitest/reporters';
+import { root } from '../../scripts/lib/paths.ts';
+
+/** What one run of the tests came to. */
+export interface Tally {
+  passed: number;
+  failed: number;
+  skipped: string[];
+}
+
+function title(test: TestCase): string {
+  return `${relative(root, test.module.moduleId)} > ${test.fullName}`;
+}
+
+/**
+ * Counts tests. What went wrong outside of any test (a file that does not load, a crashed worker)
+ * is a failure too, as is a test that was begun and never heard of again.
+ */
+export function tally(modules: readonly TestModule[], stray: number): Tally {
+  const result: Tally = { passed: 0, failed: stray, skipped: [] };
+  for (const module of modules) {
+    result.failed += module.errors().length;
+    for (const test of module.children.allTests()) {
+      const outcome = test.result();
+      if (outcome.state === 'passed') result.passed++;
+      else if (outcome.state === 'skipped') {
+        result.skipped.push(`${title(test)}: ${outcome.note ?? 'no reason given'}`);
+      } else result.failed++;
+    }
+    for (const suite of module.children.allSuites()) result.failed += suite.errors().length;
+  }
+  return result;
+}
+
+/** The last line of a run; CI reads it. */
+export function lastLine({ passed, failed, skipped }: Tally): string {
+  const tail = skipped.length > 0 ? `, ${skipped.length} skipped` : '';
+  return `${passed} passed, ${failed} failed${tail}`;
+}
+
+/** Vitest's own report, then every skipped test by name and reason, then one line of totals. */
+export default class Reporter extends DefaultReporter {
+  override onTestRunEnd(
+    modules: readonly TestModule[],
+    unhandled: readonly SerializedError[],
+    reason: TestRunEndReason,
+  ): void {
+    super.onTestRunEnd(modules, unhandled, reason);
+    const result = tally(modules, unhandled.length);
+    if (result.passed + result.failed + result.skipped.length === 0) result.failed = 1;
+    if (result.skipped.length > 0) this.log(`Skipped:\n  ${result.skipped.join('\n  ')}\n`);
+    this.log(lastLine(result));
+  }
+}
