@@ -1,0 +1,140 @@
+// What kind of executable is this? Just enough of the ELF format to know whether LD_PRELOAD
+// will reach a program: its machine, its interpreter, whether it is dynamic at all.
+//
+// A reader of our own, because the two on the registry are a beta from 2021 and a package from
+// 2015 that wants the whole file in memory, and neither tells a static-PIE from a library.
+
+import { closeSync, openSync, readSync } from 'node:fs';
+
+/** The facts about one ELF file that decide whether a preloaded library reaches it. */
+export interface Elf {
+  bits: 32 | 64;
+  /** The machine as people name it ('x86-64', 'aarch64', …), or 'machine N' for a number unknown here. */
+  machine: string;
+  /** What the file says it is; 'other' covers objects and cores. */
+  type: 'executable' | 'shared' | 'other';
+  /** The program interpreter (the dynamic linker's path); undefined in a library and in a static program. */
+  interpreter: string | undefined;
+  /** True when a dynamic section exists: libraries, dynamic programs and static-PIEs have one. */
+  dynamic: boolean;
+  /** True when the file is marked as a position-independent *executable* (DF_1_PIE). */
+  pie: boolean;
+}
+
+const machines: Record<number, string> = {
+  3: 'i386',
+  8: 'mips',
+  20: 'ppc',
+  21: 'ppc64',
+  22: 's390x',
+  40: 'arm',
+  62: 'x86-64',
+  183: 'aarch64',
+  243: 'riscv',
+  258: 'loongarch',
+};
+
+const PT_DYNAMIC = 2;
+const PT_INTERP = 3;
+const DT_FLAGS_1 = 0x6ffffffbn;
+const DF_1_PIE = 0x08000000n;
+
+/**
+ * Reads the ELF header, program headers and dynamic flags of `file`.
+ * Returns undefined when it is not an ELF file; throws RangeError when it starts as one but is cut short,
+ * and the system's error (ENOENT, EACCES) when it cannot be opened.
+ */
+export function readElf(file: string): Elf | undefined {
+  const fd = openSync(file, 'r');
+  try {
+    return parse((offset, length) => readAt(fd, offset, length));
+  } finally {
+    closeSync(fd);
+  }
+}
+
+type ReadAt = (offset: number, length: number) => Buffer;
+
+/** May return fewer bytes than asked for, at the end of the file; whoever decodes them gets the RangeError. */
+function readAt(fd: number, offset: number, length: number): Buffer {
+  const bytes = Buffer.alloc(length);
+  let filled = 0;
+  while (filled < length) {
+    const n = readSync(fd, bytes, filled, length - filled, offset + filled);
+    if (n === 0) break;
+    filled += n;
+  }
+  return bytes.subarray(0, filled);
+}
+
+/** Integers of either width and byte order, so that a foreign file is named correctly instead of misread. */
+class Fields {
+  readonly bytes: Buffer;
+  readonly little: boolean;
+  readonly wide: boolean;
+
+  constructor(bytes: Buffer, little: boolean, wide: boolean) {
+    this.bytes = bytes;
+    this.little = little;
+    this.wide = wide;
+  }
+
+  half(at: number): number {
+    return this.little ? this.bytes.readUInt16LE(at) : this.bytes.readUInt16BE(at);
+  }
+
+  int(at: number): number {
+    return this.little ? this.bytes.readUInt32LE(at) : this.bytes.readUInt32BE(at);
+  }
+
+  word(at: number): bigint {
+    if (!this.wide) return BigInt(this.int(at));
+    return this.little ? this.bytes.readBigUInt64LE(at) : this.bytes.readBigUInt64BE(at);
+  }
+}
+
+function parse(read: ReadAt): Elf | undefined {
+  const head = read(0, 64);
+  if (head.length < 4 || head.toString('latin1', 0, 4) !== '\x7fELF') return undefined;
+  const wide = head.readUInt8(4) === 2;
+  const little = head.readUInt8(5) !== 2;
+  const header = new Fields(head, little, wide);
+  const type = header.half(16);
+  const machine = header.half(18);
+  const elf: Elf = {
+    bits: wide ? 64 : 32,
+    machine: machines[machine] ?? `machine ${machine}`,
+    type: type === 2 ? 'executable' : type === 3 ? 'shared' : 'other',
+    interpreter: undefined,
+    dynamic: false,
+    pie: false,
+  };
+
+  const tableAt = Number(header.word(wide ? 32 : 28));
+  const entrySize = header.half(wide ? 54 : 42);
+  const entries = header.half(wide ? 56 : 44);
+  const table = new Fields(read(tableAt, entrySize * entries), little, wide);
+  for (let i = 0; i < entries; i++) {
+    const at = i * entrySize;
+    const kind = table.int(at);
+    const offset = Number(table.word(at + (wide ? 8 : 4)));
+    const length = Number(table.word(at + (wide ? 32 : 16)));
+    if (kind === PT_INTERP)
+      elf.interpreter = read(offset, Math.min(length, 4096)).toString().replace(/\0.*$/s, '');
+    if (kind === PT_DYNAMIC) {
+      elf.dynamic = true;
+      elf.pie = isPie(new Fields(read(offset, Math.min(length, 65_536)), little, wide));
+    }
+  }
+  return elf;
+}
+
+function isPie(dynamic: Fields): boolean {
+  const half = dynamic.wide ? 8 : 4;
+  for (let at = 0; at + 2 * half <= dynamic.bytes.length; at += 2 * half) {
+    const tag = dynamic.word(at);
+    if (tag === 0n) break;
+    if (tag === DT_FLAGS_1) return (dynamic.word(at + half) & DF_1_PIE) !== 0n;
+  }
+  return false;
+}
