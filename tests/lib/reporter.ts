@@ -1,6 +1,11 @@
 import { relative } from 'node:path';
-import type { SerializedError, TestCase, TestModule, TestRunEndReason } from 'vitest/node';
-import { DefaultReporter } from 'vitest/reporters';
+import {
+  DefaultReporter,
+  type SerializedError,
+  type TestCase,
+  type TestModule,
+  type TestRunEndReason,
+} from 'vitest/node';
 import { root } from '../../scripts/lib/paths.ts';
 
 /** What one run of the tests came to. */
