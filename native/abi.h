@@ -1,0 +1,133 @@
+/* abi.h: malloc and its family, once, on top of the contract in heap.h. A variant
+ * includes this file last and thereby becomes a malloc.
+ *
+ * What stands here is what every malloc must get right: errno, overflow, zero
+ * sizes, alignment rules. Public functions never call public names: in a library
+ * opened with dlopen those would be glibc's.
+ *
+ * Define the whole family: a function left out would be glibc's, and its blocks
+ * would reach our free. C++ operator new stays libstdc++'s: it calls malloc, and
+ * only it can throw std::bad_alloc.
+ */
+#pragma once
+
+#include <malloc.h>
+
+#include "die.h"
+#include "os.h"
+
+/* Not declared by the C library of Debian 12 (C23). */
+EXPORT void free_sized(void *p, size_t size);
+EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size);
+
+static inline bool is_power_of_two(size_t n) { return n && !(n & (n - 1)); }
+
+/* ── malloc, free, realloc ─────────────────────────────────────────────────── */
+
+static inline void *allocate(size_t size) {
+    return likely(size <= PTRDIFF_MAX) ? heap_allocate(size) : os_refuse();
+}
+
+EXPORT void *malloc(size_t size) { return allocate(size); }
+
+EXPORT void free(void *p) {
+    if (likely(p))
+        heap_free(p, "free");
+}
+
+EXPORT void *calloc(size_t count, size_t size) {
+    size_t bytes;
+    if (unlikely(__builtin_mul_overflow(count, size, &bytes) || bytes > PTRDIFF_MAX))
+        return os_refuse();
+    return heap_allocate_zeroed(bytes);
+}
+
+/* realloc(p, 0) frees, as in glibc: programs written for it leak otherwise. */
+static void *reallocate(void *p, size_t size, const char *call) {
+    if (!p)
+        return allocate(size);
+    if (!size) {
+        heap_free(p, call);
+        return NULL;
+    }
+    return likely(size <= PTRDIFF_MAX) ? heap_resize(p, size, call) : os_refuse();
+}
+
+EXPORT void *realloc(void *p, size_t size) { return reallocate(p, size, "realloc"); }
+
+EXPORT void *reallocarray(void *p, size_t count, size_t size) {
+    size_t bytes;
+    if (unlikely(__builtin_mul_overflow(count, size, &bytes)))
+        return os_refuse();
+    return reallocate(p, bytes, "reallocarray");
+}
+
+/* C23: the caller says what it asked for. More than the block holds is a mistake. */
+static void free_with_size(void *p, size_t size, const char *call) {
+    if (!p)
+        return;
+    size_t usable = heap_usable(p, call);
+    must(size <= usable, call, "%p is a block of %zu bytes, not %zu", p, usable, size);
+    heap_free(p, call);
+}
+
+EXPORT void free_sized(void *p, size_t size) { free_with_size(p, size, "free_sized"); }
+
+EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size) {
+    must(!p || (is_power_of_two(alignment) && !((uintptr_t)p & (alignment - 1))),
+         "free_aligned_sized", "%p is not aligned to %zu bytes", p, alignment);
+    free_with_size(p, size, "free_aligned_sized");
+}
+
+EXPORT size_t malloc_usable_size(void *p) { return p ? heap_usable(p, "malloc_usable_size") : 0; }
+
+/* ── aligned blocks ────────────────────────────────────────────────────────── */
+
+static void *allocate_aligned(size_t alignment, size_t size) {
+    if (alignment <= ALIGNMENT)
+        return allocate(size);
+    if (alignment > PTRDIFF_MAX || size > PTRDIFF_MAX - alignment)
+        return os_refuse();
+    return heap_allocate_aligned(alignment, size);
+}
+
+static void *invalid_alignment(void) {
+    errno = EINVAL;
+    return NULL;
+}
+
+/* POSIX: the result is the return value; errno and, on failure, *out stay. */
+EXPORT int posix_memalign(void **out, size_t alignment, size_t size) {
+    if (!is_power_of_two(alignment) || alignment % sizeof(void *))
+        return EINVAL;
+    int saved = errno;
+    void *p = allocate_aligned(alignment, size);
+    errno = saved;
+    if (!p)
+        return ENOMEM;
+    *out = p;
+    return 0;
+}
+
+EXPORT void *aligned_alloc(size_t alignment, size_t size) {
+    return is_power_of_two(alignment) ? allocate_aligned(alignment, size) : invalid_alignment();
+}
+
+/* glibc rounds an alignment that is no power of two up to the next one. */
+EXPORT void *memalign(size_t alignment, size_t size) {
+    if (alignment > SIZE_MAX / 2 + 1)
+        return invalid_alignment();
+    size_t power = ALIGNMENT;
+    while (power < alignment)
+        power *= 2;
+    return allocate_aligned(power, size);
+}
+
+EXPORT void *valloc(size_t size) { return allocate_aligned(os_page_size(), size); }
+
+EXPORT void *pvalloc(size_t size) {
+    size_t page = os_page_size();
+    return size > PTRDIFF_MAX - page ? os_refuse() : allocate_aligned(page, round_up(size, page));
+}
+
+#include "inspect.h"

@@ -1,0 +1,74 @@
+/* snapshot.h: a picture of the heap, drawn under its locks and looked at later.
+ *
+ * It lives in memory of its own from the OS: a walk that allocated from the heap
+ * would change what it describes, and a callback under a lock that it needs
+ * itself would wait for ever.
+ */
+#pragma once
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "os.h"
+
+struct snapshot {
+    struct libmalloc_chunk *chunks;
+    size_t count, room;
+    size_t region; /* the index of the last region */
+    bool failed;   /* no memory; the rest of the picture is missing */
+};
+
+static bool snapshot_grow(struct snapshot *s) {
+    size_t room = s->room ? 2 * s->room : 1024;
+    struct libmalloc_chunk *more = os_map(room * sizeof *more);
+    if (!more)
+        return !(s->failed = true);
+    if (s->room) {
+        memcpy(more, s->chunks, s->count * sizeof *more);
+        os_unmap(s->chunks, s->room * sizeof *more);
+    }
+    s->chunks = more;
+    s->room = room;
+    return true;
+}
+
+static void snapshot_add(struct snapshot *s, struct libmalloc_chunk chunk) {
+    if (s->count < s->room || (!s->failed && snapshot_grow(s)))
+        s->chunks[s->count++] = chunk;
+}
+
+/* Opens a region at `start`, or continues the last one when it ends just there. */
+static void snapshot_region(struct snapshot *s, void *start, size_t extent) {
+    struct libmalloc_chunk *last = s->count ? &s->chunks[s->region] : NULL;
+    if (last && (char *)last->start + last->extent == (char *)start) {
+        last->extent += extent;
+        return;
+    }
+    s->region = s->count;
+    snapshot_add(s, (struct libmalloc_chunk){
+                        .start = start, .extent = extent, .kind = LIBMALLOC_REGION});
+}
+
+static void snapshot_drop(struct snapshot *s) {
+    os_unmap(s->chunks, s->room * sizeof *s->chunks);
+}
+
+/* What a check found: a count, and the first few as sentences. */
+enum { FINDINGS_KEPT = 32, FINDING_LENGTH = 120 };
+struct findings {
+    int broken;
+    char line[FINDINGS_KEPT][FINDING_LENGTH];
+};
+
+__attribute__((format(printf, 3, 4))) static void expect(struct findings *f, bool holds,
+                                                         const char *format, ...) {
+    if (holds)
+        return;
+    if (f->broken < FINDINGS_KEPT) {
+        va_list args;
+        va_start(args, format);
+        vsnprintf(f->line[f->broken], FINDING_LENGTH, format, args);
+        va_end(args);
+    }
+    f->broken++;
+}
