@@ -1,17 +1,17 @@
 // Starts a program under any malloc, and reads back what proves that it ran on it.
 
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { execa, type Options } from 'execa';
 import { readElf } from './elf.ts';
 import { Failure } from './errors.ts';
-import { bearersOf, descendants, signalAll } from './family.ts';
+import { type Ended, execute } from './execute.ts';
 import type { Malloc } from './mallocs.ts';
 import { findNative } from './paths.ts';
 import { type Proof, readReports } from './report.ts';
 import { checkTarget, ourselves } from './target.ts';
 
+export { TIMED_OUT } from './execute.ts';
 export type { Proof } from './report.ts';
 export { checkTarget } from './target.ts';
 
@@ -39,23 +39,10 @@ export interface LaunchOptions {
   started?: (pid: number) => void;
 }
 
-export interface Launched {
-  /** As a shell gives it: 128+n for signal n; 124 when the time ran out. */
-  status: number;
-  signal?: NodeJS.Signals;
-  stdout: Buffer;
-  stderr: Buffer;
+export interface Launched extends Ended {
+  /** One per process; empty unless `report` was asked for. */
   proofs: Proof[];
-  timedOut: boolean;
-  /** Wall-clock seconds from start to end. */
-  seconds: number;
 }
-
-/** Status of a program whose time ran out, as timeout(1) has it. */
-export const TIMED_OUT = 124;
-
-const GRACE_MS = 1000;
-const MAX_OUTPUT_BYTES = 2 ** 30;
 
 /**
  * The value of LD_PRELOAD that puts `m` in front, then `extra`; empty for plain glibc.
@@ -131,14 +118,13 @@ export async function launch(
       : { file, args, preload };
     if (plan.preload) environment.LD_PRELOAD = plan.preload;
     else delete environment.LD_PRELOAD;
-    const result = await execute(
-      plan.file,
-      plan.args,
-      plan.file === file ? command : undefined,
-      environment,
-      prefix,
-      options,
-    );
+    const argv0 = plan.file === file ? command : undefined;
+    const result = await execute(plan.file, plan.args, {
+      ...options,
+      argv0,
+      env: environment,
+      marker: prefix,
+    });
     return { ...result, proofs: prefix ? readReports(prefix) : [] };
   } finally {
     if (folder) rmSync(folder, { recursive: true, force: true });
@@ -174,135 +160,4 @@ function limited(
   if (limits.cpu !== undefined) steps.push(`ulimit -t ${Math.ceil(limits.cpu)}`);
   steps.push('[ -z "$0" ] || export LD_PRELOAD="$0"', 'exec "$@"');
   return { file: '/bin/sh', args: ['-c', steps.join('; '), preload, file, ...args], preload: '' };
-}
-
-async function execute(
-  file: string,
-  args: string[],
-  argv0: string | undefined,
-  env: Env,
-  marker: string | undefined,
-  options: LaunchOptions,
-): Promise<Omit<Launched, 'proofs'>> {
-  const owned = options.stdio !== 'inherit';
-  const started = performance.now();
-  const child = execa(file, args, {
-    ...(argv0 !== undefined && { argv0 }),
-    ...(options.cwd !== undefined && { cwd: options.cwd }),
-    env,
-    extendEnv: false,
-    reject: false,
-    encoding: 'buffer',
-    stripFinalNewline: false,
-    maxBuffer: MAX_OUTPUT_BYTES,
-    // A program that we only watch gets a group of its own, to be ended as one. One that has the
-    // terminal must stay in ours: that is the group to which the terminal's keys are sent.
-    detached: owned,
-    cleanup: false,
-    ...(owned
-      ? options.input === undefined
-        ? { stdin: 'ignore' }
-        : { input: options.input }
-      : { stdio: 'inherit' }),
-  } satisfies Options);
-  const { pid } = child;
-  if (pid === undefined) throw unstartable(file, await child);
-  options.started?.(pid);
-  const release = owned ? endWithUs(pid) : () => {};
-  const clock =
-    options.timeout === undefined ? undefined : watch(pid, owned, marker, options.timeout);
-  try {
-    const result = await child;
-    const seconds = (performance.now() - started) / 1000;
-    const timedOut = clock?.expired() ?? false;
-    const signal = result.signal;
-    const status = timedOut
-      ? TIMED_OUT
-      : signal
-        ? 128 + constants.signals[signal]
-        : (result.exitCode ?? 125);
-    return {
-      status,
-      ...(signal && { signal }),
-      stdout: bytes(result.stdout),
-      stderr: bytes(result.stderr),
-      timedOut,
-      seconds,
-    };
-  } finally {
-    clock?.stop();
-    release();
-  }
-}
-
-function bytes(output: unknown): Buffer {
-  return output instanceof Uint8Array
-    ? Buffer.from(output.buffer, output.byteOffset, output.byteLength)
-    : Buffer.alloc(0);
-}
-
-function unstartable(file: string, result: { code?: string; shortMessage?: string }): Failure {
-  const code =
-    result.code === 'ENOENT'
-      ? 127
-      : ['EACCES', 'ENOEXEC', 'E2BIG', 'EPERM'].includes(result.code ?? '')
-        ? 126
-        : 125;
-  return new Failure(
-    `cannot start ${file}: ${result.code ?? result.shortMessage ?? 'unknown error'}`,
-    { code },
-  );
-}
-
-/** After `seconds`, SIGTERM to the whole family; SIGKILL to what is left of it a second later. */
-function watch(pid: number, group: boolean, marker: string | undefined, seconds: number) {
-  let expired = false;
-  let timer: NodeJS.Timeout;
-  const end = (signal: NodeJS.Signals): void => {
-    const family = new Set([
-      ...descendants(pid),
-      ...(marker ? bearersOf(`LIBMALLOC_REPORT=${marker}`) : []),
-    ]);
-    signalAll(family, signal);
-    if (group) signalAll([-pid], signal);
-    if (signal === 'SIGTERM') signalAll(family, 'SIGCONT'); // a stopped process would never see it
-  };
-  const expire = (): void => {
-    expired = true;
-    end('SIGTERM');
-    timer = setTimeout(end, GRACE_MS, 'SIGKILL');
-  };
-  timer = setTimeout(expire, seconds * 1000);
-  return { expired: () => expired, stop: () => clearTimeout(timer) };
-}
-
-const ours = new Set<number>();
-const endings: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
-
-/** A program in a group of its own does not hear Ctrl-C: while it runs, our end is its end. */
-function endWithUs(pid: number): () => void {
-  if (ours.size === 0) {
-    process.on('exit', endAll);
-    for (const signal of endings) process.on(signal, endAllAndUs);
-  }
-  ours.add(pid);
-  return () => {
-    ours.delete(pid);
-    if (ours.size > 0) return;
-    process.off('exit', endAll);
-    for (const signal of endings) process.off(signal, endAllAndUs);
-  };
-}
-
-function endAll(): void {
-  signalAll(
-    [...ours].map((pid) => -pid),
-    'SIGKILL',
-  );
-}
-
-function endAllAndUs(signal: NodeJS.Signals): void {
-  endAll();
-  for (const each of endings) process.off(each, endAllAndUs);
-  process.kill(process.pid, signal);
 }
