@@ -1,0 +1,140 @@
+// Runs one workload (a C program of tests/workloads) under one malloc: timed, or step by step.
+
+import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { compileInto } from '../compile.ts';
+import { Failure } from '../errors.ts';
+import type { Malloc } from '../mallocs.ts';
+import { root } from '../paths.ts';
+import { launch, preloadValue } from '../preload.ts';
+
+/** One measured stretch of a workload. */
+export interface Section {
+  /** Calls of malloc or free in it. */
+  calls: number;
+  /** CPU seconds, user and system, of the whole section: the workload's own loop is in it. */
+  seconds: number;
+  /** A budget ended it before all calls were made. */
+  cut: boolean;
+  /** Instructions outside of the workload itself: malloc, free and what they call. Stepped runs only. */
+  instructions?: number;
+}
+
+export interface Outcome {
+  sections: Section[];
+  /** Why sections are missing or short: "out of memory while filling", "killed by SIGSEGV"… */
+  stopped?: string;
+}
+
+/** Options of the C program, `{ live: 100 }` being `--live 100`. */
+export type Options = Record<string, number>;
+
+const folder = join(root, 'tests', 'workloads');
+const glibc: Malloc = { name: 'glibc', kind: 'glibc', file: undefined };
+
+// Nothing may be optimised away, and nothing but the malloc may be slow.
+const compileFlags = ['-std=gnu17', '-O2', '-g', '-Wall', '-Wextra', '-fno-builtin', '-pthread'];
+
+/** The compiled program of a workload, in build/bench. Throws Failure when it does not compile. */
+export function workloadProgram(name: string): string {
+  const source = join(folder, `${name}.c`);
+  if (!existsSync(source)) throw new Failure(`no such workload: ${name}`);
+  return compileInto(join(root, 'build', 'bench'), source, compileFlags);
+}
+
+function programArguments(options: Options): string[] {
+  return Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
+}
+
+/** Somebody else's malloc in the process would make every figure a lie. */
+function assertProvider(malloc: Malloc, provider: string): void {
+  const expected = malloc.file === undefined ? undefined : realpathSync(malloc.file);
+  const actual = existsSync(provider) ? realpathSync(provider) : provider;
+  const right =
+    expected === undefined ? basename(actual).startsWith('libc.so') : actual === expected;
+  if (right) return;
+  throw new Failure(`${malloc.name} was not in use: malloc came from ${provider}`, {
+    hint:
+      expected === undefined
+        ? 'unset LD_PRELOAD: glibc is measured without any preload'
+        : 'does the library define malloc?',
+  });
+}
+
+interface Printed {
+  malloc: string;
+  sections: Section[];
+  stopped: string | null;
+}
+
+/** The line that workload_end prints, without the empty first section. */
+function readOutcome(malloc: Malloc, line: string): Outcome {
+  const printed = JSON.parse(line) as Printed;
+  assertProvider(malloc, printed.malloc);
+  const sections = printed.sections.slice(1);
+  return { sections, ...(printed.stopped === null ? {} : { stopped: printed.stopped }) };
+}
+
+async function launched(under: Malloc, argv: string[], timeout: number) {
+  const result = await launch(under, argv, { timeout });
+  const output = String(result.stdout).trim();
+  if (result.timedOut) return { output, ended: `no end within ${timeout} s` };
+  if (result.signal) return { output, ended: `killed by ${result.signal}` };
+  if (result.status > 128) return { output, ended: `killed by signal ${result.status - 128}` };
+  if (result.status !== 0) return { output, ended: String(result.stderr).trim() };
+  return { output, ended: undefined };
+}
+
+/**
+ * Runs a workload under `malloc` and reads its CPU times. What the malloc does wrong is an outcome;
+ * Failure only for what makes any figure meaningless. `timeout` in seconds of wall clock.
+ */
+export async function timeWorkload(
+  malloc: Malloc,
+  name: string,
+  options: Options,
+  timeout = 120,
+): Promise<Outcome> {
+  const argv = [workloadProgram(name), ...programArguments(options)];
+  const { output, ended } = await launched(malloc, argv, timeout);
+  return ended === undefined ? readOutcome(malloc, output) : { sections: [], stopped: ended };
+}
+
+/**
+ * Runs a workload under `malloc` and counts instructions by single steps (see step.c); `steps` is
+ * how many in a section are enough. The empty section's count, what the marks cost, is subtracted.
+ * Throws Failure where this process may not trace another.
+ */
+export async function stepWorkload(
+  malloc: Malloc,
+  name: string,
+  options: Options,
+  steps = 0,
+  timeout = 600,
+): Promise<Outcome> {
+  const directory = mkdtempSync(join(tmpdir(), 'libmalloc-bench-'));
+  try {
+    const result = join(directory, 'steps.json');
+    const preload = preloadValue(malloc);
+    const step = [workloadProgram('step'), '-o', result, '-n', String(steps)];
+    const program = [workloadProgram(name), ...programArguments({ ...options, mark: 1 })];
+    const argv = [...step, ...(preload ? ['-l', preload] : []), ...program];
+    const { output, ended } = await launched(glibc, argv, timeout);
+    if (ended?.startsWith('step: ')) throw new Failure(`cannot count instructions: ${ended}`);
+    if (ended !== undefined) return { sections: [], stopped: ended };
+    const outcome = readOutcome(malloc, output);
+    return { ...outcome, sections: withSteps(outcome.sections, readFileSync(result, 'utf8')) };
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function withSteps(sections: Section[], json: string): Section[] {
+  const counted = JSON.parse(json) as { sections: { inside: number; outside: number }[] };
+  const [empty, ...rest] = counted.sections.map(({ outside }) => outside);
+  return sections.map((section, i) => ({
+    ...section,
+    instructions: (rest[i] ?? 0) - (empty ?? 0),
+  }));
+}
