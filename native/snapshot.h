@@ -49,6 +49,13 @@ static void snapshot_region(struct snapshot *s, void *start, size_t extent) {
                         .start = start, .extent = extent, .kind = LIBMALLOC_REGION});
 }
 
+UNUSED static void snapshot_fresh(struct snapshot *s, char *start, char *end) {
+    if (start < end)
+        snapshot_add(s, (struct libmalloc_chunk){.start = start,
+                                                 .extent = (size_t)(end - start),
+                                                 .kind = LIBMALLOC_FRESH});
+}
+
 static void snapshot_drop(struct snapshot *s) {
     os_unmap(s->chunks, s->room * sizeof *s->chunks);
 }

@@ -1,0 +1,710 @@
+/* paged.c: pages straight from mmap, cut into blocks of equal size.
+ *
+ * The idea: sizes are rounded up to one of 48 classes. A class gets its memory in
+ * spans, runs of pages cut into equal blocks, and knows which of its spans have
+ * room; in a span, a bit for each block says whether it is free. No header stands
+ * in front of a block: all records lie elsewhere, and a table over the address
+ * space leads from any pointer to the span that holds it. Large blocks are spans
+ * of a single block, mapped and unmapped one by one.
+ *
+ *      span.start         span.size                            a multiple of 64 KiB
+ *      ├──────┬──────┬──────┬──────┬──────────────────────────────────────┤
+ *      │ live │ free │ live │ free │ fresh: never touched, costs no page   │
+ *      └──────┴──────┴──────┴──────┴──────────────────────────────────────┘
+ *        bit 0   bit 1         ▲
+ *                              │ the bits are searched in two steps, so the first
+ *      struct span ────────────┘ free block of 4,096 is found in two instructions
+ *      summary  0000…0001        a bit for each word of `bits` that is not 0
+ *      bits[0]  1111…1010        a bit for each block, 1 = free
+ *
+ *      a pointer, 47 bits:   15 bits         16 bits        16 bits
+ *                            heap.leaves[]   leaf->spans[]  offset in 64 KiB
+ *
+ * The price: malloc and free cost O(1), however many blocks live: about 60
+ * instructions each, half of them for the lock. A block wastes at most a fifth of
+ * itself to rounding. Spans that become empty go back to the system, all but one a
+ * class.
+ *
+ * What it lacks: threads that use the same class wait for each other, large blocks
+ * pay a system call each way, and it has one picture for all programs. sharded.c
+ * gives every thread pages of its own.
+ *
+ *     cc -O2 -g -std=gnu17 -fPIC -fvisibility=hidden -fno-builtin -pthread -shared \
+ *        -Wl,-Bsymbolic -o libmalloc-paged.so native/paged.c
+ */
+#include "heap.h"
+
+LIBMALLOC_VARIANT(3, paged);
+
+#include "die.h"
+#include "lock.h"
+#include "os.h"
+#include "snapshot.h"
+
+enum {
+    GRANULE = 64 * 1024,     /* what the table over the address space tells apart */
+    LEAF = 1 << 16,          /* granules a leaf covers: 4 GiB */
+    LEAVES = 1 << 15,        /* leaves that cover the 47 bits of an address */
+    SMALL = 128 * 1024,      /* larger blocks get their own mapping */
+    STEPS = 4,               /* classes from one power of two to the next */
+    CLASSES = 8 + STEPS * 10,
+    LARGE = CLASSES,         /* the class of blocks with their own mapping */
+    BATCH = 16 * GRANULE,    /* spans are cut from such pieces: fewer system calls */
+    SPAN_BLOCKS = 8,         /* a span has at least so many blocks */
+};
+
+struct span {
+    struct class *class;      /* never changes, see the rules of locking */
+    char *start;
+    size_t length;            /* of the mapping, a multiple of GRANULE */
+    size_t size;              /* of a block */
+    uint64_t inverse;         /* 2^32 / size, rounded up: divides by multiplying */
+    struct span *next, *prev; /* in the class's list of spans with room */
+    uint32_t capacity;        /* blocks in all */
+    uint32_t used;            /* live ones */
+    uint32_t fresh;           /* those from here on were never handed out */
+    uint64_t summary;         /* which words of `bits` are not 0 */
+    uint64_t bits[];          /* which blocks are free, fresh ones included */
+};
+
+/* Locking: 1. A class's lock guards its spans and all that is in them. 2. An
+ * arena's lock guards the memory that spans and records are cut from; it is taken
+ * inside a class's, never the other way round. 3. The table is read without a lock:
+ * the entry for a right pointer stood there before the pointer was handed out, and
+ * one found for a wrong pointer is looked up again under its class's lock. Records
+ * are never unmapped and keep their class for life, so a stale one can be read. */
+struct class {
+    _Alignas(64) struct lock lock;
+    struct arena *arena;
+    struct span *room;    /* spans with a free block */
+    struct span *retired; /* records to use again, linked by next */
+    uint32_t empty, kept; /* spans without a live block, and how many may be */
+};
+
+struct arena {
+    struct lock lock;
+    char *batch, *batch_end;     /* mapped, for spans to come */
+    char *records, *records_end; /* mapped, for struct span */
+    size_t records_used;         /* bytes */
+    struct arena *older;         /* frozen at a fork (lock.h) */
+    struct class classes[CLASSES + 1];
+};
+
+struct leaf {
+    _Atomic(struct span *) spans[LEAF];
+};
+
+static struct {
+    _Atomic(struct arena *) arena; /* the one in use; NULL until the first call */
+    _Atomic(struct leaf *) leaves[LEAVES];
+} heap;
+
+static struct span gone; /* what the table says where a span once was */
+
+/* ── the table over the address space ──────────────────────────────────────── */
+
+static _Atomic(struct span *) *leaf_entry(struct leaf *leaf, uintptr_t address) {
+    return &leaf->spans[address / GRANULE % LEAF];
+}
+
+/* The span that holds this address; NULL or &gone when none does. */
+static struct span *table_find(void *p) {
+    uintptr_t address = (uintptr_t)p;
+    if (unlikely(address / GRANULE / LEAF >= LEAVES))
+        return NULL;
+    struct leaf *leaf = atomic_load_explicit(&heap.leaves[address / GRANULE / LEAF],
+                                             memory_order_acquire);
+    return leaf ? atomic_load_explicit(leaf_entry(leaf, address), memory_order_acquire) : NULL;
+}
+
+static bool table_has_leaf(uintptr_t address) {
+    _Atomic(struct leaf *) *slot = &heap.leaves[address / GRANULE / LEAF];
+    struct leaf *leaf = NULL, *mine;
+    if (atomic_load(slot))
+        return true;
+    if (!(mine = os_map(sizeof *mine)))
+        return false;
+    if (!atomic_compare_exchange_strong(slot, &leaf, mine))
+        os_unmap(mine, sizeof *mine); /* another thread was faster */
+    return true;
+}
+
+static void table_set(char *start, size_t length, struct span *s) {
+    for (char *p = start; p < start + length; p += GRANULE)
+        atomic_store_explicit(leaf_entry(heap.leaves[(uintptr_t)p / GRANULE / LEAF], (uintptr_t)p),
+                              s, memory_order_release);
+}
+
+/* Enters the granules of a span; of a large block the first will do, since only
+ * its own address is a right pointer into it. False when memory is short. */
+static size_t span_entered(struct span *s);
+static bool table_enter(struct span *s) {
+    char *last = s->start + span_entered(s) - 1;
+    if (!table_has_leaf((uintptr_t)s->start) || !table_has_leaf((uintptr_t)last))
+        return false;
+    table_set(s->start, span_entered(s), s);
+    return true;
+}
+
+/* ── classes and arenas ────────────────────────────────────────────────────── */
+
+/* 16, 32, … 128, then four to each doubling: 160, 192, 224, 256, 320, … */
+static unsigned class_index(size_t size) {
+    if (size <= 128)
+        return size ? (unsigned)(size - 1) / 16 : 0;
+    unsigned log = 63 - (unsigned)__builtin_clzl(size - 1);
+    return 8 + (log - 7) * STEPS + (unsigned)((size - 1) >> (log - 2)) % STEPS;
+}
+
+static size_t class_size(unsigned index) {
+    if (index < 8)
+        return 16 * (index + 1);
+    size_t base = 128ul << (index - 8) / STEPS;
+    return base + base / STEPS * ((index - 8) % STEPS + 1);
+}
+
+static struct arena *arena_make(struct arena *older) {
+    struct arena *a = os_map(sizeof *a);
+    if (!a)
+        return NULL;
+    a->lock = (struct lock)LOCK_FREE;
+    a->older = older;
+    for (unsigned i = 0; i <= LARGE; i++)
+        a->classes[i] = (struct class){.lock = LOCK_FREE, .arena = a, .kept = i < LARGE};
+    return a;
+}
+
+static COLD struct arena *arena_first(void) {
+    struct arena *none = NULL, *mine = arena_make(NULL);
+    if (mine && !atomic_compare_exchange_strong(&heap.arena, &none, mine))
+        os_unmap(mine, sizeof *mine);
+    return heap.arena;
+}
+
+static inline struct arena *arena_now(void) {
+    struct arena *a = atomic_load_explicit(&heap.arena, memory_order_acquire);
+    return likely(a) ? a : arena_first();
+}
+
+/* Locks a class of the arena in use; NULL with errno ENOMEM. */
+static inline struct class *class_enter(unsigned index) {
+    struct arena *a;
+    do
+        if (unlikely(!(a = arena_now())))
+            return NULL;
+    while (unlikely(!lock_take(&a->classes[index].lock)));
+    return &a->classes[index];
+}
+
+static inline void class_leave(struct class *class) { lock_drop(&class->lock); }
+
+static inline bool class_is_frozen(struct class *class) {
+    return class->arena != atomic_load_explicit(&heap.arena, memory_order_relaxed);
+}
+
+/* Memory for a span, from the batch or, when that is used up, a new one. */
+static char *arena_cut(struct arena *a, size_t length) {
+    if ((size_t)(a->batch_end - a->batch) < length) {
+        size_t size = BATCH;
+        char *batch = os_map_aligned(size, GRANULE);
+        if (!batch && !(batch = os_map_aligned(size = length, GRANULE)))
+            return NULL;
+        os_unmap(a->batch, (size_t)(a->batch_end - a->batch));
+        a->batch = batch;
+        a->batch_end = batch + size;
+    }
+    a->batch += length;
+    return a->batch - length;
+}
+
+/* Memory for a record. */
+static struct span *arena_record(struct arena *a, size_t size) {
+    if ((size_t)(a->records_end - a->records) < size) {
+        char *records = os_map(GRANULE);
+        if (!records)
+            return NULL;
+        a->records = records;
+        a->records_end = records + GRANULE;
+    }
+    a->records += size;
+    a->records_used += size;
+    return (struct span *)(a->records - size);
+}
+
+/* ── spans ─────────────────────────────────────────────────────────────────── */
+
+static bool span_is_large(struct span *s) { return s->inverse == 0; }
+static size_t span_entered(struct span *s) { return span_is_large(s) ? GRANULE : s->length; }
+static uint32_t span_words(uint32_t capacity) { return (capacity + 63) / 64; }
+
+static void span_link(struct span *s) {
+    s->prev = NULL;
+    s->next = s->class->room;
+    if (s->next)
+        s->next->prev = s;
+    s->class->room = s;
+}
+
+static void span_unlink(struct span *s) {
+    *(s->prev ? &s->prev->next : &s->class->room) = s->next;
+    if (s->next)
+        s->next->prev = s->prev;
+}
+
+/* A record for a span of this class, used before or new. */
+static struct span *span_record(struct class *class, uint32_t capacity) {
+    struct span *s = class->retired;
+    if (s) {
+        class->retired = s->next;
+        return s;
+    }
+    while (!lock_take(&class->arena->lock)) {
+    }
+    s = arena_record(class->arena, sizeof *s + span_words(capacity) * sizeof s->bits[0]);
+    lock_drop(&class->arena->lock);
+    if (s)
+        s->class = class;
+    return s;
+}
+
+static void span_retire(struct span *s) {
+    s->next = s->class->retired;
+    s->class->retired = s;
+}
+
+static void span_clear(struct span *s) {
+    s->used = s->fresh = 0;
+    uint32_t words = span_words(s->capacity);
+    s->summary = ~0ull >> (64 - words);
+    memset(s->bits, 0xff, words * sizeof s->bits[0]);
+    if (s->capacity % 64)
+        s->bits[words - 1] = ~0ull >> (64 - s->capacity % 64);
+}
+
+/* An empty span of blocks of `size` bytes; `inverse` is 0 for a large block. */
+static struct span *span_open(struct class *class, char *start, size_t length, size_t size,
+                              uint64_t inverse) {
+    uint32_t capacity = (uint32_t)(length / size);
+    struct span *s = span_record(class, capacity);
+    if (!s)
+        return NULL;
+    s->start = start;
+    s->length = length;
+    s->size = size;
+    s->inverse = inverse;
+    s->capacity = capacity;
+    span_clear(s);
+    if (table_enter(s))
+        return s;
+    span_retire(s);
+    return NULL;
+}
+
+/* A new span for a small class, with room for some blocks. */
+static COLD struct span *span_create(struct class *class, unsigned index) {
+    size_t size = class_size(index), length = round_up(size * SPAN_BLOCKS, GRANULE);
+    while (!lock_take(&class->arena->lock)) {
+    }
+    char *start = arena_cut(class->arena, length);
+    lock_drop(&class->arena->lock);
+    if (!start)
+        return NULL;
+    struct span *s = span_open(class, start, length, size, ((1ull << 32) + size - 1) / size);
+    if (!s) {
+        os_unmap(start, length);
+        return NULL;
+    }
+    class->empty++;
+    span_link(s);
+    return s;
+}
+
+/* Gives an empty span back. The table forgets it first: once unmapped, the same
+ * address may be mapped and entered by another thread. Where the kernel cannot cut
+ * another hole, the span stays and only its pages go. */
+static COLD void span_release(struct span *s) {
+    table_set(s->start, span_entered(s), &gone);
+    if (os_unmap(s->start, s->length)) {
+        s->class->empty--;
+        span_unlink(s);
+        span_retire(s);
+        return;
+    }
+    os_purge(s->start, s->length);
+    span_clear(s);
+    table_set(s->start, span_entered(s), s);
+}
+
+/* Takes the first free block; `*fresh` when it is still as the kernel gave it. */
+static inline char *span_take(struct span *s, bool *fresh) {
+    uint32_t word = (uint32_t)__builtin_ctzll(s->summary);
+    uint32_t block = word * 64 + (uint32_t)__builtin_ctzll(s->bits[word]);
+    if (!(s->bits[word] &= s->bits[word] - 1))
+        s->summary &= s->summary - 1;
+    if ((*fresh = block >= s->fresh))
+        s->fresh = block + 1;
+    if (s->used++ == 0)
+        s->class->empty--;
+    if (unlikely(s->used == s->capacity))
+        span_unlink(s);
+    return s->start + block * s->size;
+}
+
+static inline void span_give(struct span *s, uint32_t block) {
+    s->bits[block / 64] |= 1ull << block % 64;
+    s->summary |= 1ull << block / 64;
+    if (unlikely(s->used == s->capacity))
+        span_link(s);
+    if (unlikely(--s->used == 0) && s->class->empty++ >= s->class->kept)
+        span_release(s);
+}
+
+/* ── the check of every pointer that comes in ──────────────────────────────── */
+
+/* Which block is this? A live one, or we stop and say what it is instead. */
+static inline uint32_t span_check(struct span *s, void *p, const char *call) {
+    size_t offset = (size_t)((char *)p - s->start);
+    uint32_t block = (uint32_t)(offset * s->inverse >> 32);
+    size_t into = offset - block * s->size;
+    must(into == 0, call, "%p is not a block: it lies %zu bytes into %p (%zu bytes)", p, into,
+         (void *)((char *)p - into), s->size);
+    must(block < s->fresh, call, "%p is not a block: it was never handed out", p);
+    must(!(s->bits[block / 64] >> block % 64 & 1), call, "%s of %p (%zu bytes)", freed_twice(call),
+         p, s->size);
+    return block;
+}
+
+/* No span here. We stop, so there is time to look whether a large block begins
+ * before this address and reaches over it. */
+static COLD void pointer_refuse(char *p, struct span *found, const char *call) {
+    must(found != &gone, call, "%s of %p (its memory went back to the system)", freed_twice(call),
+         (void *)p);
+    uintptr_t address = (uintptr_t)p;
+    if (address / GRANULE / LEAF < LEAVES)
+        for (uintptr_t i = address / GRANULE; i > 0; i--) {
+            if (!heap.leaves[i / LEAF]) {
+                i -= i % LEAF; /* none in these 4 GiB */
+                continue;
+            }
+            struct span *s = table_find((void *)(i * GRANULE));
+            if (!s || s == &gone)
+                continue;
+            must(p >= s->start + s->length, call,
+                 "%p is not a block: it lies %zu bytes into %p (%zu bytes)", (void *)p,
+                 (size_t)(p - s->start), (void *)s->start, s->size);
+            break;
+        }
+    die(call, "%p is not a block of this heap", (void *)p);
+}
+
+/* Finds the span of a block and locks its class. NULL for a block from before a
+ * fork that froze its arena: `*frozen` is its span, which nobody changes. */
+static inline struct span *span_enter(void *p, const char *call, struct span **frozen) {
+    for (;;) {
+        struct span *s = table_find(p);
+        if (unlikely(!s || s == &gone))
+            pointer_refuse(p, s, call);
+        if (unlikely(class_is_frozen(s->class)))
+            return *frozen = s, NULL;
+        if (unlikely(!lock_take(&s->class->lock)))
+            continue;
+        if (likely(table_find(p) == s))
+            return s;
+        class_leave(s->class); /* freed by another thread just now */
+    }
+}
+
+/* ── large blocks ──────────────────────────────────────────────────────────── */
+
+static void *large_allocate(size_t alignment, size_t size) {
+    size_t length = round_up(size, GRANULE);
+    char *start = os_map_aligned(length, alignment);
+    if (!start)
+        return NULL;
+    struct class *class = class_enter(LARGE);
+    struct span *s = class ? span_open(class, start, length, length, 0) : NULL;
+    bool fresh;
+    if (s) {
+        class->empty++; /* as span_take counts */
+        span_link(s);
+        span_take(s, &fresh);
+    }
+    if (class)
+        class_leave(class);
+    if (!s)
+        os_unmap(start, length);
+    return s ? start : NULL;
+}
+
+/* Moves the pages of a block that cannot grow where it stands to where it can. */
+static bool large_move(struct span *s, size_t length) {
+    char *to = os_map_aligned(length, GRANULE), *from = s->start;
+    if (!to)
+        return false;
+    table_set(from, GRANULE, &gone);
+    s->start = to;
+    if (table_enter(s) && os_move(from, s->length, to, length)) {
+        s->length = length;
+        return true;
+    }
+    s->start = from;
+    table_set(from, GRANULE, s);
+    os_unmap(to, length);
+    return false;
+}
+
+/* A large block's new address; NULL when it must be copied. */
+static void *large_resize(struct span *s, size_t size) {
+    size_t length = round_up(size, GRANULE);
+    if (length < s->length && os_unmap(s->start + length, s->length - length))
+        s->length = length;
+    else if (length > s->length && os_resize(s->start, s->length, length))
+        s->length = length;
+    else if (length > s->length && !large_move(s, length))
+        return NULL;
+    s->size = s->length;
+    return s->start;
+}
+
+/* ── the contract ──────────────────────────────────────────────────────────── */
+
+static inline void *take(unsigned index, bool *fresh) {
+    struct class *class = class_enter(index);
+    if (unlikely(!class))
+        return NULL;
+    struct span *s = class->room;
+    if (unlikely(!s))
+        s = span_create(class, index);
+    char *p = likely(s) ? span_take(s, fresh) : NULL;
+    class_leave(class);
+    return p;
+}
+
+static void *heap_allocate(size_t size) {
+    bool fresh;
+    return likely(size <= SMALL) ? take(class_index(size), &fresh) : large_allocate(GRANULE, size);
+}
+
+/* What comes from the kernel for the first time is zero already. */
+static void *heap_allocate_zeroed(size_t size) {
+    bool fresh;
+    if (size > SMALL)
+        return large_allocate(GRANULE, size);
+    void *p = take(class_index(size), &fresh);
+    return p && !fresh ? memset(p, 0, size) : p;
+}
+
+/* A span begins at a multiple of 64 KiB, so its blocks are as aligned as their
+ * size is: the first class that is large enough and a multiple will do. */
+static void *heap_allocate_aligned(size_t alignment, size_t size) {
+    bool fresh;
+    if (alignment <= GRANULE && size <= SMALL)
+        for (unsigned i = class_index(size); i < CLASSES; i++)
+            if (class_size(i) % alignment == 0)
+                return take(i, &fresh);
+    return large_allocate(alignment > GRANULE ? alignment : GRANULE, size);
+}
+
+static void heap_free(void *p, const char *call) {
+    struct span *frozen, *s = span_enter(p, call, &frozen);
+    if (unlikely(!s))
+        return;
+    struct class *class = s->class;
+    span_give(s, span_check(s, p, call));
+    class_leave(class);
+}
+
+static size_t heap_usable(void *p, const char *call) {
+    struct span *frozen, *s = span_enter(p, call, &frozen);
+    if (!s)
+        return frozen->size;
+    span_check(s, p, call);
+    size_t size = s->size;
+    class_leave(s->class);
+    return size;
+}
+
+/* A block stays where it is unless it would waste half of itself. */
+static void *span_resize(struct span *s, void *p, size_t size) {
+    if (span_is_large(s) && size > SMALL)
+        return large_resize(s, size);
+    return size <= s->size && size >= s->size / 2 ? p : NULL;
+}
+
+static void *heap_resize(void *p, size_t size, const char *call) {
+    struct span *frozen, *s = span_enter(p, call, &frozen);
+    size_t old = (s ? s : frozen)->size;
+    if (s) {
+        span_check(s, p, call);
+        void *resized = span_resize(s, p, size);
+        class_leave(s->class);
+        if (resized)
+            return resized;
+    }
+    void *new = heap_allocate(size);
+    if (!new)
+        return size <= old ? p : NULL; /* it need not move to be smaller */
+    memcpy(new, p, size < old ? size : old);
+    if (s)
+        heap_free(p, call);
+    return new;
+}
+
+/* The spans that are kept empty; `pad` has no meaning where nothing has an end. */
+static size_t heap_trim(size_t pad) {
+    (void)pad;
+    size_t given = 0;
+    for (unsigned i = 0; i < CLASSES; i++) {
+        struct class *class = class_enter(i);
+        if (!class)
+            break;
+        for (struct span *s = class->room, *next; s; s = next) {
+            next = s->next;
+            if (s->used == 0) {
+                given += s->length;
+                span_release(s);
+            }
+        }
+        class_leave(class);
+    }
+    return given;
+}
+
+static struct lock *heap_lock(unsigned i) {
+    struct arena *a = heap.arena;
+    if (!a || i > LARGE + 1)
+        return NULL;
+    return i <= LARGE ? &a->classes[i].lock : &a->lock;
+}
+
+/* Spans belong to classes and classes to an arena, so with a fresh arena every old
+ * block is known as frozen. Without memory for it the old one has to do. */
+static void heap_freeze(void) {
+    struct arena *fresh = arena_make(heap.arena);
+    if (fresh)
+        heap.arena = fresh;
+}
+
+/* ── looking at it ─────────────────────────────────────────────────────────── */
+
+static bool heap_enter(void) {
+    for (unsigned i = 0; i <= LARGE; i++)
+        if (!class_enter(i)) {
+            while (i-- > 0)
+                class_leave(&heap.arena->classes[i]);
+            return false;
+        }
+    while (!lock_take(&arena_now()->lock)) {
+    }
+    return true;
+}
+
+static void heap_leave(void) {
+    struct arena *a = heap.arena;
+    lock_drop(&a->lock);
+    for (unsigned i = 0; i <= LARGE; i++)
+        class_leave(&a->classes[i]);
+}
+
+/* The next span at or after this granule, of the arena in use; NULL at the end. */
+static struct span *span_after(uintptr_t granule) {
+    while (granule / LEAF < LEAVES) {
+        if (!heap.leaves[granule / LEAF]) {
+            granule += LEAF - granule % LEAF;
+            continue;
+        }
+        struct span *s = table_find((void *)(granule++ * GRANULE));
+        if (s && s != &gone && !class_is_frozen(s->class))
+            return s;
+    }
+    return NULL;
+}
+
+static struct span *span_next(struct span *s) {
+    return span_after(s ? (uintptr_t)(s->start + s->length) / GRANULE : 0);
+}
+
+static void span_snapshot(struct span *s, struct snapshot *out) {
+    uint32_t class_size_ = span_is_large(s) ? 0 : (uint32_t)s->size;
+    snapshot_region(out, s->start, s->length);
+    snapshot_add(out, (struct libmalloc_chunk){.start = s->start,
+                                               .extent = s->length,
+                                               .kind = LIBMALLOC_SPAN,
+                                               .size_class = class_size_});
+    for (uint32_t i = 0; i < s->fresh; i++) {
+        bool is_free = s->bits[i / 64] >> i % 64 & 1;
+        char *p = s->start + i * s->size;
+        snapshot_add(out, (struct libmalloc_chunk){.start = p,
+                                                   .extent = s->size,
+                                                   .user = p,
+                                                   .usable = s->size,
+                                                   .kind = is_free ? LIBMALLOC_FREE : LIBMALLOC_LIVE,
+                                                   .size_class = class_size_});
+    }
+    snapshot_fresh(out, s->start + s->fresh * s->size, s->start + s->length);
+}
+
+static void heap_snapshot(struct snapshot *out) {
+    if (!heap.arena || !heap_enter())
+        return;
+    struct arena *a = heap.arena;
+    bool batch = a->batch < a->batch_end;
+    for (struct span *s = span_next(NULL); s || batch; s = s ? span_next(s) : NULL) {
+        if (batch && (!s || s->start > a->batch)) { /* mapped, for spans to come */
+            snapshot_region(out, a->batch, (size_t)(a->batch_end - a->batch));
+            snapshot_fresh(out, a->batch, a->batch_end);
+            batch = false;
+        }
+        if (s)
+            span_snapshot(s, out);
+    }
+    heap_leave();
+}
+
+static void span_verify(struct span *s, struct findings *out) {
+    uint32_t frees = 0;
+    uint64_t summary = 0;
+    for (uint32_t i = 0; i < span_words(s->capacity); i++) {
+        frees += (uint32_t)__builtin_popcountll(s->bits[i]);
+        summary |= (uint64_t)(s->bits[i] != 0) << i;
+    }
+    void *start = s->start;
+    expect(out, frees + s->used == s->capacity, "span %p: %u free + %u live are not %u blocks",
+           start, frees, s->used, s->capacity);
+    expect(out, summary == s->summary, "span %p: the summary is not that of its bits", start);
+    expect(out, s->used <= s->fresh && s->fresh <= s->capacity,
+           "span %p: %u blocks live, %u ever handed out, of %u", start, s->used, s->fresh,
+           s->capacity);
+}
+
+/* Every span with room is in its class's list, and no other. */
+static void class_verify(struct class *class, uint32_t with_room, struct findings *out) {
+    uint32_t listed = 0;
+    for (struct span *s = class->room; s && listed <= with_room; s = s->next, listed++)
+        expect(out, s->class == class && s->used < s->capacity && (!s->next || s->next->prev == s),
+               "span %p does not belong into the list of %zu-byte blocks", (void *)s->start,
+               s->size);
+    expect(out, listed == with_room, "class %p lists %u spans with room, not %u", (void *)class,
+           listed, with_room);
+}
+
+static void heap_verify(struct findings *out) {
+    uint32_t with_room[CLASSES + 1] = {0};
+    if (!heap.arena || !heap_enter())
+        return;
+    struct class *classes = arena_now()->classes;
+    for (struct span *s = span_next(NULL); s; s = span_next(s)) {
+        span_verify(s, out);
+        with_room[s->class - classes] += s->used < s->capacity;
+    }
+    for (unsigned i = 0; i <= LARGE; i++)
+        class_verify(&classes[i], with_room[i], out);
+    heap_leave();
+}
+
+static size_t heap_overhead(void) {
+    struct arena *a = heap.arena;
+    return sizeof heap + (a ? sizeof *a + a->records_used : 0);
+}
+
+#include "abi.h"
