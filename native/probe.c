@@ -12,7 +12,9 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +23,69 @@
 
 static const char *const calls[REPORT_CALLS] = {"malloc", "calloc", "realloc", "free"};
 
-/* As it was at the start: a program may change its environment. */
+/* As it was at the start: a program may change its environment, and may fork in a
+ * signal handler, where nobody can be asked any more. */
 static char prefix[REPORT_PATH];
+static char provider[REPORT_CALLS][REPORT_PATH];
+
+/* glibc relocates these pointers in place, except in the vDSO, which is read-only. */
+static const void *table_of(const struct link_map *object, const ElfW(Dyn) *entry) {
+    return (const void *)(entry->d_un.d_ptr + (entry->d_un.d_ptr < object->l_addr ? object->l_addr : 0));
+}
+
+/* Does this loaded object define `name`? Looked up in its GNU hash table: four words of
+ * header, a Bloom filter, the buckets, and chains whose last member has its low bit set. */
+static bool defines(const struct link_map *object, const char *name) {
+    const ElfW(Sym) *symbols = NULL;
+    const char *names = NULL;
+    const uint32_t *table = NULL;
+    for (const ElfW(Dyn) *entry = object->l_ld; entry->d_tag != DT_NULL; entry++) {
+        if (entry->d_tag == DT_SYMTAB)
+            symbols = table_of(object, entry);
+        else if (entry->d_tag == DT_STRTAB)
+            names = table_of(object, entry);
+        else if (entry->d_tag == DT_GNU_HASH)
+            table = table_of(object, entry);
+    }
+    if (!symbols || !names || !table || table[0] == 0)
+        return false;
+    const uint32_t *buckets = table + 4 + table[2] * (sizeof(ElfW(Addr)) / sizeof *table);
+    const uint32_t *chains = buckets + table[0];
+    uint32_t hash = 5381;
+    for (const char *c = name; *c; c++)
+        hash = hash * 33 + (unsigned char)*c;
+    for (uint32_t i = buckets[hash % table[0]]; i >= table[1]; i++) {
+        uint32_t entry = chains[i - table[1]];
+        if ((entry | 1) == (hash | 1) && symbols[i].st_shndx != SHN_UNDEF &&
+            strcmp(names + symbols[i].st_name, name) == 0)
+            return true;
+        if (entry & 1)
+            break;
+    }
+    return false;
+}
+
+/* The file that answers calls of `name`. In a program that is not position-independent
+ * (Debian's python3, gcc's cc1) the *address* of malloc may be that of a stub in the program
+ * itself, an undefined symbol with a value. Calls are bound past it, to the next object
+ * that defines the name; so we look there, too. */
+static const char *provider_of(const char *name) {
+    void *function = dlsym(RTLD_DEFAULT, name);
+    void *found = NULL;
+    Dl_info info;
+    if (!function || !dladdr1(function, &info, &found, RTLD_DL_SYMENT))
+        return NULL;
+    const ElfW(Sym) *symbol = found;
+    if (!symbol || symbol->st_shndx != SHN_UNDEF)
+        return info.dli_fname;
+    if (!dladdr1(function, &info, &found, RTLD_DL_LINKMAP))
+        return NULL;
+    const struct link_map *object = found;
+    do
+        object = object->l_next;
+    while (object && !defines(object, name));
+    return object ? object->l_name : NULL;
+}
 
 /* A program may have closed its standard streams: the descriptor must not become
  * one of them for as much as a moment, so it is moved beyond them. */
@@ -55,12 +118,7 @@ static void report_fill(struct report *r) {
     r->pid = (uint32_t)getpid();
     if (readlink("/proc/self/exe", r->executable, REPORT_PATH - 1) < 0)
         strcpy(r->executable, "?"); /* no /proc */
-    for (int i = 0; i < REPORT_CALLS; i++) {
-        Dl_info info;
-        void *function = dlsym(RTLD_DEFAULT, calls[i]);
-        if (function && dladdr(function, &info) && info.dli_fname)
-            strncpy(r->provider[i], info.dli_fname, REPORT_PATH - 1);
-    }
+    memcpy(r->provider, provider, sizeof provider);
     memcpy(r->magic, "LMREPORT", sizeof r->magic);
 }
 
@@ -80,6 +138,11 @@ __attribute__((constructor)) static void probe_start(void) {
     if (!wanted || !*wanted || strlen(wanted) >= sizeof prefix)
         return;
     strcpy(prefix, wanted);
+    for (int i = 0; i < REPORT_CALLS; i++) {
+        const char *file = provider_of(calls[i]);
+        if (file)
+            strncpy(provider[i], file, REPORT_PATH - 1);
+    }
     probe_report();
     pthread_atfork(NULL, NULL, probe_report);
 }
