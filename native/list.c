@@ -52,6 +52,8 @@ enum {
     TAIL_KEPT = 2 * STEP, /* cost more than the walk; nor does a small tail go back */
 };
 
+static size_t data_size(size_t size) { return size ? round_up(size, ALIGNMENT) : LEAST; }
+
 /* All chunks that belong together. Somebody else may move the break as well: then
  * two neighbours in the list are no neighbours in memory, and never merge. */
 struct arena {
@@ -78,12 +80,13 @@ static struct arena *arena_enter(void) {
 
 static void arena_leave(struct arena *a) { lock_drop(&a->lock); }
 
-static char *chunk_end(struct chunk *c) { return c->data + c->size; }
 static struct chunk *chunk_of(void *data) { return (struct chunk *)data - 1; }
+static char *chunk_end(struct chunk *c) { return c->data + c->size; }
 
-/* Does `next` begin where `c` ends? Not so over a hole that somebody else made. */
-static bool chunk_touches(struct chunk *c, struct chunk *next) {
-    return chunk_end(c) == (char *)next;
+/* The free chunk right behind this one; none over a hole that somebody else made. */
+static struct chunk *chunk_room(struct arena *a, struct chunk *c) {
+    bool touches = c->next != a->sentinel && chunk_end(c) == (char *)c->next;
+    return touches && c->next->free ? c->next : NULL;
 }
 
 /* ── the check of every pointer that comes in ──────────────────────────────── */
@@ -93,14 +96,11 @@ static bool arena_holds(struct arena *a, struct chunk *c) {
     return (char *)c >= a->start && (char *)c + HEADER <= a->end && (uintptr_t)c % ALIGNMENT == 0;
 }
 
-static bool arena_links(struct arena *a, struct chunk *c) {
-    return c == a->sentinel || arena_holds(a, c);
-}
-
 /* A chunk is one whose neighbours agree that it is, and that ends before the next
  * one begins. Data that looks like a header passes only if it forges all of that. */
 static bool chunk_is_sound(struct arena *a, struct chunk *c) {
-    if (!arena_holds(a, c) || !arena_links(a, c->next) || !arena_links(a, c->prev))
+    if (!arena_holds(a, c) || (c->next != a->sentinel && !arena_holds(a, c->next)) ||
+        (c->prev != a->sentinel && !arena_holds(a, c->prev)))
         return false;
     char *limit = c->next == a->sentinel ? a->end : (char *)c->next;
     return c->next->prev == c && c->prev->next == c && c->free <= 1 && c->data <= limit &&
@@ -109,79 +109,66 @@ static bool chunk_is_sound(struct arena *a, struct chunk *c) {
 
 /* Says what `p` is, now that it is no live block; we stop here, so a walk is fine. */
 static COLD void pointer_refuse(struct arena *a, char *p, const char *call) {
+    void *at = p;
     for (struct chunk *c = a->sentinel->next; c != a->sentinel; c = c->next) {
-        must(chunk_is_sound(a, c), call, "%p: the header at %p is overwritten", (void *)p,
-             (void *)c);
+        void *block = c->data;
+        must(chunk_is_sound(a, c), call, "%p: the header of %p is overwritten", at, block);
         if (p < (char *)c || p >= chunk_end(c))
             continue;
-        must(p >= c->data, call, "%p is not a block: it lies in the header of %p", (void *)p,
-             (void *)c->data);
-        must(!c->free, call, "%s of %p (in %zu free bytes)", freed_twice(call), (void *)p,
-             (size_t)(chunk_end(c) - p));
-        must(p == c->data, call, "%p is not a block: it lies %zu bytes into %p (%zu bytes)",
-             (void *)p, (size_t)(p - c->data), (void *)c->data, c->size);
+        must(p >= c->data, call, "%p is not a block: it lies in the header of %p", at, block);
+        must(!c->free, call, "%s of %p (in %zu free bytes)", freed_twice(call), at, c->size);
+        die(call, "%p is not a block: it lies %zu bytes into %p (%zu bytes)", at,
+            (size_t)(p - c->data), block, c->size);
     }
-    die(call, "%p is not a block of this heap", (void *)p);
+    die(call, "%p is not a block of this heap", at);
 }
 
-static struct chunk *chunk_check(struct arena *a, void *p, const char *call) {
+/* The chunk of a live block. One from before a fork that froze its arena is known
+ * by its address; its neighbours may be half linked, so nobody asks them. */
+static struct chunk *chunk_check(struct arena *a, void *p, const char *call, bool *frozen) {
     struct chunk *c = chunk_of(p);
+    for (struct arena *old = a->older; old; old = old->older)
+        if (arena_holds(old, c) && c->size <= (size_t)(old->end - c->data))
+            return *frozen = true, c;
     if (unlikely(!chunk_is_sound(a, c) || c->free))
         pointer_refuse(a, p, call);
-    return c;
-}
-
-/* A block from before a fork that froze its arena: its neighbours may be half
- * linked, so only the size is asked, and only whether it can be true. */
-static struct chunk *chunk_frozen(struct arena *a, void *p, const char *call) {
-    for (struct arena *old = a->older; old; old = old->older) {
-        struct chunk *c = chunk_of(p);
-        if (!arena_holds(old, c))
-            continue;
-        must(c->size <= (size_t)(old->end - c->data), call, "%p is not a block of this heap", p);
-        return c;
-    }
-    return NULL;
+    return *frozen = false, c;
 }
 
 /* ── chunks: split and merge ───────────────────────────────────────────────── */
 
-static void chunk_link(struct chunk *c, struct chunk *prev) {
-    c->prev = prev;
-    c->next = prev->next;
+/* Makes the bytes from `c` to `end` a free chunk, next in the list after `prev`. */
+static struct chunk *chunk_make(struct chunk *c, char *end, struct chunk *prev) {
+    *c = (struct chunk){.next = prev->next, .prev = prev, .free = 1};
+    c->size = (size_t)(end - c->data);
     c->next->prev = c;
     prev->next = c;
+    return c;
 }
 
-static void chunk_unlink(struct chunk *c) {
-    c->prev->next = c->next;
-    c->next->prev = c->prev;
+/* Takes the free chunk right behind in. */
+static void chunk_absorb(struct chunk *c) {
+    c->size += HEADER + c->next->size;
+    c->next = c->next->next;
+    c->next->prev = c;
 }
 
-/* Takes the next chunk in; both are of one piece. */
-static void chunk_absorb(struct chunk *c, struct chunk *next) {
-    chunk_unlink(next);
-    c->size += HEADER + next->size;
-}
-
-/* Merges a free chunk with free neighbours on both sides. */
-static void chunk_merge(struct arena *a, struct chunk *c) {
-    struct chunk *next = c->next, *prev = c->prev;
-    if (next != a->sentinel && next->free && chunk_touches(c, next))
-        chunk_absorb(c, next);
-    if (prev != a->sentinel && prev->free && chunk_touches(prev, c))
-        chunk_absorb(prev, c);
+/* Merges a free chunk with free neighbours on both sides; what it became. */
+static struct chunk *chunk_merge(struct arena *a, struct chunk *c) {
+    if (chunk_room(a, c))
+        chunk_absorb(c);
+    if (c->prev == a->sentinel || !c->prev->free || chunk_room(a, c->prev) != c)
+        return c;
+    chunk_absorb(c->prev);
+    return c->prev;
 }
 
 /* Cuts what is over `size` off into a free chunk, if it is worth a header. */
 static void chunk_split(struct arena *a, struct chunk *c, size_t size) {
     if (c->size < size + HEADER + LEAST)
         return;
-    struct chunk *rest = (struct chunk *)(c->data + size);
-    rest->size = c->size - size - HEADER;
-    rest->free = 1;
+    struct chunk *rest = chunk_make((struct chunk *)(c->data + size), chunk_end(c), c);
     c->size = size;
-    chunk_link(rest, c);
     chunk_merge(a, rest);
 }
 
@@ -194,96 +181,64 @@ static char *chunk_fit(struct chunk *c, size_t alignment, size_t size) {
     return p <= chunk_end(c) && size <= (size_t)(chunk_end(c) - p) ? p : NULL;
 }
 
-/* Cuts the bytes before `p` off; they stay free and the rest is returned. */
-static struct chunk *chunk_cut_front(struct chunk *c, char *p) {
-    if (p == c->data)
-        return c;
-    struct chunk *rest = chunk_of(p);
-    rest->size = (size_t)(chunk_end(c) - p);
-    rest->free = 1;
-    c->size = (size_t)((char *)rest - c->data);
-    chunk_link(rest, c);
-    return rest;
-}
-
 /* ── the arena: first fit, and the program break ───────────────────────────── */
 
-/* Moves the break so far that the last chunk is free and has `size` bytes. Asks for
- * whole steps first, for the exact need when memory is short. */
+/* Moves the break and makes what it gives a free chunk of at least `size` bytes.
+ * Asks for whole steps first, and for the exact need when memory is short. */
 static struct chunk *arena_extend(struct arena *a, size_t size) {
-    struct chunk *last = a->sentinel->prev;
-    char *now = os_break(0);
-    if (!now)
-        return NULL;
-    bool joined = now == a->end; /* nobody moved it since */
-    bool reuse = joined && last != a->sentinel && last->free && chunk_end(last) == a->end;
-    size_t have = reuse ? last->size : 0;
-    size_t need = (size > have ? size - have : 0) + (reuse ? 0 : HEADER) + (joined ? 0 : ALIGNMENT);
-    size_t step = round_up(need, STEP);
-    char *old = os_break((intptr_t)step);
-    if (!old && !(old = os_break((intptr_t)(step = need))))
-        return NULL;
-    if (old != now) /* moved between our two calls: the piece stands alone */
-        reuse = false;
-    struct chunk *c = (struct chunk *)align_up(old, ALIGNMENT);
-    if (!a->start)
-        a->start = (char *)c;
-    a->end = old + step - (uintptr_t)(old + step) % ALIGNMENT;
-    if (reuse) {
-        last->size = (size_t)(a->end - last->data);
-        return last;
+    char *now = os_break(0), *start = align_up(now, ALIGNMENT), *end, *old;
+    end = start + round_up(HEADER + size, STEP);
+    if (!(old = os_break(end - now))) {
+        end = start + HEADER + size;
+        if (!(old = os_break(end - now)))
+            return NULL;
     }
-    c->size = (size_t)(a->end - c->data);
-    c->free = 1;
-    chunk_link(c, last);
-    return c->size >= size ? c : arena_extend(a, size);
+    if (old != now) /* moved in between: that piece is lost, the next will do */
+        return arena_extend(a, size);
+    if (!a->start)
+        a->start = start;
+    a->end = end;
+    return chunk_merge(a, chunk_make((struct chunk *)start, end, a->sentinel->prev));
 }
 
-/* Gives the free tail back but for `keep` bytes; somebody else's memory behind
- * it keeps it where it is. Returns the bytes given back. */
+/* Gives the free tail back but for `keep` bytes; somebody else's memory behind it
+ * keeps it where it is. Returns the bytes given back, and keeps errno. */
 static size_t arena_trim(struct arena *a, size_t keep) {
     struct chunk *last = a->sentinel->prev;
-    keep = round_up(keep, ALIGNMENT);
-    if (last == a->sentinel || !last->free || chunk_end(last) != a->end || os_break(0) != a->end)
+    size_t size = data_size(keep);
+    int saved = errno;
+    if (!last->free || last->size <= size || chunk_end(last) != a->end || os_break(0) != a->end)
         return 0;
-    size_t excess = keep ? last->size - (last->size < keep ? last->size : keep)
-                         : HEADER + last->size;
-    int saved = errno; /* free() keeps it */
-    bool moved = excess && os_break(-(intptr_t)excess);
+    size_t excess = last->size - size;
+    bool moved = os_break(-(intptr_t)excess);
     errno = saved;
     if (!moved)
         return 0;
+    last->size = size;
     a->end -= excess;
-    if (keep)
-        last->size -= excess;
-    else
-        chunk_unlink(last);
     return excess;
 }
 
-/* First fit. */
-static struct chunk *arena_find(struct arena *a, size_t size) {
-    for (struct chunk *c = a->sentinel->next; c != a->sentinel; c = c->next)
-        if (c->free && c->size >= size)
-            return c;
-    return arena_extend(a, size);
-}
-
-static struct chunk *arena_find_aligned(struct arena *a, size_t alignment, size_t size) {
-    for (struct chunk *c = a->sentinel->next; c != a->sentinel; c = c->next)
-        if (c->free && chunk_fit(c, alignment, size))
-            return c;
-    return arena_extend(a, size + alignment + HEADER + LEAST);
-}
-
-static size_t data_size(size_t size) { return size ? round_up(size, ALIGNMENT) : LEAST; }
-
-static void *arena_take(struct arena *a, struct chunk *c, size_t size) {
-    if (!c)
-        return NULL;
+/* First fit, and the new end of the heap when there is none. */
+static void *arena_take(struct arena *a, size_t alignment, size_t size) {
+    char *p = NULL;
+    struct chunk *c = a->sentinel->next;
+    while (c != a->sentinel && !(c->free && (p = chunk_fit(c, alignment, size))))
+        c = c->next;
+    if (c == a->sentinel) {
+        c = arena_extend(a, size + (alignment > ALIGNMENT ? alignment + HEADER + LEAST : 0));
+        if (!c)
+            return NULL;
+        p = chunk_fit(c, alignment, size);
+    }
+    if (p != c->data) { /* what lies before the aligned block stays free */
+        struct chunk *front = c;
+        c = chunk_make(chunk_of(p), chunk_end(front), front);
+        front->size = (size_t)((char *)c - front->data);
+    }
     chunk_split(a, c, size);
     c->free = 0;
-    return c->data;
+    return p;
 }
 
 /* A large free tail goes back, but not all of it: it would be wanted again. */
@@ -299,23 +254,19 @@ static void arena_give(struct arena *a, struct chunk *c) {
     arena_settle(a);
 }
 
-/* The bytes that a block could have where it stands. */
-static size_t chunk_reach(struct arena *a, struct chunk *c) {
-    struct chunk *next = c->next;
-    bool room = next != a->sentinel && next->free && chunk_touches(c, next);
-    return c->size + (room ? HEADER + next->size : 0);
-}
-
-/* Grows or shrinks a block in place: into a free neighbour, or into new memory at
- * the end of the heap. */
+/* Grows or shrinks a block where it stands: into a free neighbour, or into new
+ * memory at the end of the heap. */
 static bool arena_resize(struct arena *a, struct chunk *c, size_t size) {
-    bool last = c->next == a->sentinel || (c->next->free && c->next->next == a->sentinel);
-    if (last && chunk_reach(a, c) < size)
+    struct chunk *room = chunk_room(a, c);
+    bool last = (room ? room : c)->next == a->sentinel;
+    if (last && c->size + (room ? HEADER + room->size : 0) < size) {
         arena_extend(a, size - c->size);
-    if (chunk_reach(a, c) < size)
+        room = chunk_room(a, c);
+    }
+    if (c->size + (room ? HEADER + room->size : 0) < size)
         return false;
     if (c->size < size)
-        chunk_absorb(c, c->next);
+        chunk_absorb(c);
     chunk_split(a, c, size);
     arena_settle(a);
     return true;
@@ -323,13 +274,14 @@ static bool arena_resize(struct arena *a, struct chunk *c, size_t size) {
 
 /* ── the contract ──────────────────────────────────────────────────────────── */
 
-static void *heap_allocate(size_t size) {
-    size = data_size(size);
+static void *heap_allocate_aligned(size_t alignment, size_t size) {
     struct arena *a = arena_enter();
-    void *p = arena_take(a, arena_find(a, size), size);
+    void *p = arena_take(a, alignment, data_size(size));
     arena_leave(a);
     return p;
 }
+
+static void *heap_allocate(size_t size) { return heap_allocate_aligned(ALIGNMENT, size); }
 
 /* What the break gives is zero, but not what was freed; list does not keep track. */
 static void *heap_allocate_zeroed(size_t size) {
@@ -337,42 +289,34 @@ static void *heap_allocate_zeroed(size_t size) {
     return p ? memset(p, 0, size) : NULL;
 }
 
-static void *heap_allocate_aligned(size_t alignment, size_t size) {
-    size = data_size(size);
-    struct arena *a = arena_enter();
-    struct chunk *c = arena_find_aligned(a, alignment, size);
-    if (c)
-        c = chunk_cut_front(c, chunk_fit(c, alignment, size));
-    void *p = arena_take(a, c, size);
-    arena_leave(a);
-    return p;
-}
-
 static void heap_free(void *p, const char *call) {
+    bool frozen;
     struct arena *a = arena_enter();
-    if (likely(!chunk_frozen(a, p, call)))
-        arena_give(a, chunk_check(a, p, call));
+    struct chunk *c = chunk_check(a, p, call, &frozen);
+    if (!frozen)
+        arena_give(a, c);
     arena_leave(a);
 }
 
 static size_t heap_usable(void *p, const char *call) {
+    bool frozen;
     struct arena *a = arena_enter();
-    struct chunk *frozen = chunk_frozen(a, p, call);
-    size_t size = (frozen ? frozen : chunk_check(a, p, call))->size;
+    size_t size = chunk_check(a, p, call, &frozen)->size;
     arena_leave(a);
     return size;
 }
 
 static void *heap_resize(void *p, size_t size, const char *call) {
+    bool frozen;
     struct arena *a = arena_enter();
-    struct chunk *frozen = chunk_frozen(a, p, call);
-    struct chunk *c = frozen ? frozen : chunk_check(a, p, call);
+    struct chunk *c = chunk_check(a, p, call, &frozen);
     size_t old = c->size, wanted = data_size(size);
-    struct chunk *to = NULL;
-    void *new = !frozen && arena_resize(a, c, wanted) ? p : NULL;
-    if (!new && (to = arena_find(a, wanted))) {
-        new = memcpy(arena_take(a, to, wanted), p, old < wanted ? old : wanted);
-        if (!frozen)
+    void *new = p;
+    if (frozen || !arena_resize(a, c, wanted)) {
+        new = arena_take(a, ALIGNMENT, wanted);
+        if (new)
+            memcpy(new, p, old < wanted ? old : wanted);
+        if (new && !frozen)
             arena_give(a, c);
     }
     arena_leave(a);
@@ -400,19 +344,11 @@ static void heap_freeze(void) {
     heap.arena = fresh;
 }
 
-/* ── looking at it ─────────────────────────────────────────────────────────── */
-
 static void heap_snapshot(struct snapshot *out) {
     struct arena *a = arena_enter();
     for (struct chunk *c = a->sentinel->next; c != a->sentinel; c = c->next) {
         snapshot_region(out, c, HEADER + c->size);
-        snapshot_add(out, (struct libmalloc_chunk){
-                              .start = c,
-                              .extent = HEADER + c->size,
-                              .user = c->data,
-                              .usable = c->size,
-                              .kind = c->free ? LIBMALLOC_FREE : LIBMALLOC_LIVE,
-                          });
+        snapshot_block(out, c->free ? LIBMALLOC_FREE : LIBMALLOC_LIVE, c, HEADER, c->size, 0);
     }
     arena_leave(a);
 }
@@ -424,9 +360,8 @@ static void heap_verify(struct findings *out) {
         expect(out, sound, "chunk %p: its header disagrees with its neighbours", (void *)c);
         if (!sound) /* where it leads to is anybody's guess */
             break;
-        expect(out, !c->free || c->next == a->sentinel || !c->next->free ||
-                        !chunk_touches(c, c->next),
-               "chunks %p and %p: free, neighbours, and not merged", (void *)c, (void *)c->next);
+        expect(out, !c->free || !chunk_room(a, c), "chunk %p and the next: free and not merged",
+               (void *)c);
     }
     arena_leave(a);
 }
