@@ -1,0 +1,125 @@
+/** What the tests know about mallocs in general, and about the gaps of ours in particular. */
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { constants, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import koffi from 'koffi';
+import type { Chunk, MallocLibrary, Pointer } from '../../scripts/ffi.ts';
+
+export const { ENOMEM, EINVAL } = constants.errno;
+export const PTRDIFF_MAX = (1n << 63n) - 1n;
+export const SIZE_MAX = (1n << 64n) - 1n;
+export const PAGE = 4096;
+export const KiB = 1024;
+export const MiB = 1024 * 1024;
+
+/** What a variant does not do by design, and why; everything else is asked of every variant. */
+const gaps: Record<string, Partial<Record<Feature, string>>> = {
+  dumb: {
+    reuse: 'dumb never looks back: what is freed stays gone',
+    sizes: 'dumb knows no sizes: every block is LIBMALLOC_BLOCK bytes, larger requests are refused',
+    checks: 'dumb remembers no blocks, so it cannot tell a pointer that is none',
+    chunks: 'dumb remembers no blocks: its walk is one stretch of memory',
+    lazyCalloc: 'dumb clears every block: somebody else may have used the break before',
+  },
+  list: {
+    lazyCalloc: 'list does not remember which memory is fresh, so calloc clears all of it',
+  },
+};
+
+/**
+ * `reuse`: freed memory is handed out again or given back. `sizes`: a block is as large as asked.
+ * `checks`: a pointer that is no live block ends the program. `chunks`: walk shows single blocks.
+ * `lazyCalloc`: calloc does not touch memory that is zero already.
+ */
+export type Feature = 'reuse' | 'sizes' | 'checks' | 'chunks' | 'lazyCalloc';
+
+/** Why the variant lacks the feature; undefined when it has it. */
+export function gap(variant: string, feature: Feature): string | undefined {
+  return gaps[variant]?.[feature];
+}
+
+/** The largest block that every test may ask this variant for, in bytes. */
+export function largest(variant: string): number {
+  return gap(variant, 'sizes') ? 64 * KiB : 64 * MiB;
+}
+
+/** The live chunk that holds the address, as the malloc itself describes its heap. */
+export function liveChunk(heap: Chunk[], at: Pointer): Chunk | undefined {
+  return heap.find(
+    ({ kind, user, usable }) =>
+      kind === 'live' && user !== null && at >= user && at < user + BigInt(usable),
+  );
+}
+
+/** Fails when the block is not there: `must(m.malloc(1))`. */
+export function must(block: Pointer | null): Pointer {
+  if (block === null) throw new Error('no memory where there should be some');
+  return block;
+}
+
+/** Whether all bytes from `at` on are `value`; compares in C, as megabytes are too many for here. */
+export function allAre(m: MallocLibrary, at: Pointer, length: number, value: number): boolean {
+  if (length === 0) return true;
+  const bytes = m.bytes(at, length);
+  return bytes[0] === value && memcmp(bytes, bytes.subarray(1), length - 1) === 0;
+}
+
+/** The first byte that is not `value`, for a message; -1 when there is none. */
+export function firstOther(m: MallocLibrary, at: Pointer, length: number, value: number): number {
+  return m.bytes(at, length).findIndex((byte) => byte !== value);
+}
+
+const libc = koffi.load('libc.so.6');
+const memcmp = libc.func('int memcmp(const void *a, const void *b, size_t size)');
+const dup = libc.func('int dup(int fd)');
+const dup2 = libc.func('int dup2(int from, int to)');
+const closeFd = libc.func('int close(int fd)');
+const sbrk = libc.func('void *sbrk(intptr_t increment)');
+const mallopt = libc.func('int mallopt(int parameter, int value)');
+
+/** What C code writes to a file descriptor (1 or 2) while `body` runs. */
+export function written(fd: number, body: () => void): string {
+  const folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
+  const file = join(folder, 'out');
+  const saved: number = dup(fd);
+  const to = openSync(file, 'w');
+  try {
+    dup2(to, fd);
+    body();
+  } finally {
+    dup2(saved, fd);
+    closeFd(saved);
+    closeSync(to);
+  }
+  const text = readFileSync(file, 'utf8');
+  rmSync(folder, { recursive: true });
+  return text;
+}
+
+/** Moves the program break behind the malloc's back, as a program may; where it was. */
+export function moveBreak(bytes: number): bigint {
+  return sbrk(bytes) ?? 0n;
+}
+
+/**
+ * Node's own malloc moves the break whenever it likes, and a heap on the break cannot give its
+ * tail back then. So it takes a large piece first and keeps it: call this before the first block.
+ */
+export function calmBreak(): void {
+  const M_TRIM_THRESHOLD = -1;
+  const M_TOP_PAD = -2;
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  mallopt(M_TOP_PAD, 256 * MiB);
+  const before = moveBreak(0);
+  // Until the top is used up nothing happens; the blocks are koffi's, from this thread's heap.
+  const blocks: unknown[] = [];
+  while (moveBreak(0) === before && blocks.length < 100_000)
+    blocks.push(koffi.alloc('char', 64 * KiB));
+  for (const block of blocks) koffi.free(block);
+}
+
+/** Resident memory of this process in bytes. */
+export function resident(): number {
+  const pages = readFileSync('/proc/self/statm', 'utf8').split(' ')[1];
+  return Number(pages) * PAGE;
+}
