@@ -112,11 +112,7 @@ static void heap_snapshot(struct snapshot *out) {
         return;
     size_t extent = (size_t)(heap.end - heap.start);
     snapshot_region(out, heap.start, extent);
-    snapshot_add(out, (struct libmalloc_chunk){.start = heap.start,
-                                               .extent = extent,
-                                               .user = heap.start,
-                                               .usable = extent,
-                                               .kind = LIBMALLOC_LIVE});
+    snapshot_block(out, LIBMALLOC_LIVE, heap.start, 0, extent, 0);
 }
 
 static void heap_verify(struct findings *out) {

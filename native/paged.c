@@ -625,21 +625,16 @@ static struct span *span_next(struct span *s) {
 }
 
 static void span_snapshot(struct span *s, struct snapshot *out) {
-    uint32_t class_size_ = span_is_large(s) ? 0 : (uint32_t)s->size;
+    uint32_t size_class = span_is_large(s) ? 0 : (uint32_t)s->size;
     snapshot_region(out, s->start, s->length);
     snapshot_add(out, (struct libmalloc_chunk){.start = s->start,
                                                .extent = s->length,
                                                .kind = LIBMALLOC_SPAN,
-                                               .size_class = class_size_});
+                                               .size_class = size_class});
     for (uint32_t i = 0; i < s->fresh; i++) {
         bool is_free = s->bits[i / 64] >> i % 64 & 1;
         char *p = s->start + i * s->size;
-        snapshot_add(out, (struct libmalloc_chunk){.start = p,
-                                                   .extent = s->size,
-                                                   .user = p,
-                                                   .usable = s->size,
-                                                   .kind = is_free ? LIBMALLOC_FREE : LIBMALLOC_LIVE,
-                                                   .size_class = class_size_});
+        snapshot_block(out, is_free ? LIBMALLOC_FREE : LIBMALLOC_LIVE, p, 0, s->size, size_class);
     }
     snapshot_fresh(out, s->start + s->fresh * s->size, s->start + s->length);
 }

@@ -49,6 +49,17 @@ static void snapshot_region(struct snapshot *s, void *start, size_t extent) {
                         .start = start, .extent = extent, .kind = LIBMALLOC_REGION});
 }
 
+/* A block with `header` bytes of ours before the caller's `usable` ones. */
+static void snapshot_block(struct snapshot *s, enum libmalloc_kind kind, void *start,
+                           size_t header, size_t usable, size_t size_class) {
+    snapshot_add(s, (struct libmalloc_chunk){.start = start,
+                                             .extent = header + usable,
+                                             .user = (char *)start + header,
+                                             .usable = usable,
+                                             .kind = kind,
+                                             .size_class = (uint32_t)size_class});
+}
+
 UNUSED static void snapshot_fresh(struct snapshot *s, char *start, char *end) {
     if (start < end)
         snapshot_add(s, (struct libmalloc_chunk){.start = start,
