@@ -49,7 +49,6 @@ enum {
     STEPS = 4,               /* classes from one power of two to the next */
     CLASSES = 8 + STEPS * 10,
     LARGE = CLASSES,         /* the class of blocks with their own mapping */
-    BATCH = 16 * GRANULE,    /* spans are cut from such pieces: fewer system calls */
     SPAN_BLOCKS = 8,         /* a span has at least so many blocks */
 };
 
@@ -68,8 +67,8 @@ struct span {
 };
 
 /* Locking: 1. A class's lock guards its spans and all that is in them. 2. An
- * arena's lock guards the memory that spans and records are cut from; it is taken
- * inside a class's, never the other way round. 3. The table is read without a lock:
+ * arena's lock guards the memory that records are cut from; it is taken inside a
+ * class's, never the other way round. 3. The table is read without a lock:
  * the entry for a right pointer stood there before the pointer was handed out, and
  * one found for a wrong pointer is looked up again under its class's lock. Records
  * are never unmapped and keep their class for life, so a stale one can be read. */
@@ -83,7 +82,6 @@ struct class {
 
 struct arena {
     struct lock lock;
-    char *batch, *batch_end;     /* mapped, for spans to come */
     char *records, *records_end; /* mapped, for struct span */
     size_t records_used;         /* bytes */
     struct arena *older;         /* frozen at a fork (lock.h) */
@@ -202,40 +200,15 @@ static inline bool class_is_frozen(struct class *class) {
     return class->arena != atomic_load_explicit(&heap.arena, memory_order_relaxed);
 }
 
-/* Memory for a span, from the batch or, when that is used up, a new one. */
-static char *arena_cut(struct arena *a, size_t length) {
-    if ((size_t)(a->batch_end - a->batch) < length) {
-        size_t size = BATCH;
-        char *batch = os_map_aligned(size, GRANULE);
-        if (!batch && !(batch = os_map_aligned(size = length, GRANULE)))
-            return NULL;
-        os_unmap(a->batch, (size_t)(a->batch_end - a->batch));
-        a->batch = batch;
-        a->batch_end = batch + size;
-    }
-    a->batch += length;
-    return a->batch - length;
-}
-
-/* Memory for a record. */
-static struct span *arena_record(struct arena *a, size_t size) {
-    if ((size_t)(a->records_end - a->records) < size) {
-        char *records = os_map(GRANULE);
-        if (!records)
-            return NULL;
-        a->records = records;
-        a->records_end = records + GRANULE;
-    }
-    a->records += size;
-    a->records_used += size;
-    return (struct span *)(a->records - size);
-}
-
 /* ── spans ─────────────────────────────────────────────────────────────────── */
 
 static bool span_is_large(struct span *s) { return s->inverse == 0; }
 static size_t span_entered(struct span *s) { return span_is_large(s) ? GRANULE : s->length; }
 static uint32_t span_words(uint32_t capacity) { return (capacity + 63) / 64; }
+
+static bool block_is_free(struct span *s, uint32_t block) {
+    return s->bits[block / 64] >> block % 64 & 1;
+}
 
 static void span_link(struct span *s) {
     s->prev = NULL;
@@ -258,16 +231,27 @@ static struct span *span_record(struct class *class, uint32_t capacity) {
         class->retired = s->next;
         return s;
     }
-    while (!lock_take(&class->arena->lock)) {
+    struct arena *a = class->arena;
+    size_t size = sizeof *s + span_words(capacity) * sizeof s->bits[0];
+    while (!lock_take(&a->lock)) {
     }
-    s = arena_record(class->arena, sizeof *s + span_words(capacity) * sizeof s->bits[0]);
-    lock_drop(&class->arena->lock);
-    if (s)
+    if ((size_t)(a->records_end - a->records) < size && (s = os_map(GRANULE))) {
+        a->records = (char *)s;
+        a->records_end = a->records + GRANULE;
+    }
+    if ((s = (size_t)(a->records_end - a->records) < size ? NULL : (struct span *)a->records)) {
+        a->records += size;
+        a->records_used += size;
         s->class = class;
+    }
+    lock_drop(&a->lock);
     return s;
 }
 
-static void span_retire(struct span *s) {
+/* An empty span is no more; its record stays for the next one. */
+static void span_forget(struct span *s) {
+    s->class->empty--;
+    span_unlink(s);
     s->next = s->class->retired;
     s->class->retired = s;
 }
@@ -281,42 +265,29 @@ static void span_clear(struct span *s) {
         s->bits[words - 1] = ~0ull >> (64 - s->capacity % 64);
 }
 
-/* An empty span of blocks of `size` bytes; `inverse` is 0 for a large block. */
-static struct span *span_open(struct class *class, char *start, size_t length, size_t size,
-                              uint64_t inverse) {
-    uint32_t capacity = (uint32_t)(length / size);
-    struct span *s = span_record(class, capacity);
-    if (!s)
-        return NULL;
-    s->start = start;
-    s->length = length;
-    s->size = size;
-    s->inverse = inverse;
-    s->capacity = capacity;
-    span_clear(s);
-    if (table_enter(s))
-        return s;
-    span_retire(s);
-    return NULL;
-}
-
-/* A new span for a small class, with room for some blocks. */
-static COLD struct span *span_create(struct class *class, unsigned index) {
-    size_t size = class_size(index), length = round_up(size * SPAN_BLOCKS, GRANULE);
-    while (!lock_take(&class->arena->lock)) {
+/* Maps an empty span of blocks of `size` bytes; a large block is its only one, and
+ * its `inverse` is 0, which makes its own address the only one that divides. */
+static COLD struct span *span_create(struct class *class, size_t alignment, size_t size) {
+    bool large = size > SMALL;
+    size_t length = round_up(large ? size : size * SPAN_BLOCKS, GRANULE);
+    char *start = os_map_aligned(length, alignment);
+    struct span *s = start ? span_record(class, large ? 1 : (uint32_t)(length / size)) : NULL;
+    if (s) {
+        s->start = start;
+        s->length = length;
+        s->size = large ? length : size;
+        s->inverse = large ? 0 : ((1ull << 32) + size - 1) / size;
+        s->capacity = (uint32_t)(length / s->size);
+        span_clear(s);
+        class->empty++;
+        span_link(s);
+        if (table_enter(s))
+            return s;
+        span_forget(s);
     }
-    char *start = arena_cut(class->arena, length);
-    lock_drop(&class->arena->lock);
-    if (!start)
-        return NULL;
-    struct span *s = span_open(class, start, length, size, ((1ull << 32) + size - 1) / size);
-    if (!s) {
+    if (start)
         os_unmap(start, length);
-        return NULL;
-    }
-    class->empty++;
-    span_link(s);
-    return s;
+    return NULL;
 }
 
 /* Gives an empty span back. The table forgets it first: once unmapped, the same
@@ -325,9 +296,7 @@ static COLD struct span *span_create(struct class *class, unsigned index) {
 static COLD void span_release(struct span *s) {
     table_set(s->start, span_entered(s), &gone);
     if (os_unmap(s->start, s->length)) {
-        s->class->empty--;
-        span_unlink(s);
-        span_retire(s);
+        span_forget(s);
         return;
     }
     os_purge(s->start, s->length);
@@ -369,7 +338,7 @@ static inline uint32_t span_check(struct span *s, void *p, const char *call) {
     must(into == 0, call, "%p is not a block: it lies %zu bytes into %p (%zu bytes)", p, into,
          (void *)((char *)p - into), s->size);
     must(block < s->fresh, call, "%p is not a block: it was never handed out", p);
-    must(!(s->bits[block / 64] >> block % 64 & 1), call, "%s of %p (%zu bytes)", freed_twice(call),
+    must(!block_is_free(s, block), call, "%s of %p (%zu bytes)", freed_twice(call),
          p, s->size);
     return block;
 }
@@ -416,26 +385,6 @@ static inline struct span *span_enter(void *p, const char *call, struct span **f
 
 /* ── large blocks ──────────────────────────────────────────────────────────── */
 
-static void *large_allocate(size_t alignment, size_t size) {
-    size_t length = round_up(size, GRANULE);
-    char *start = os_map_aligned(length, alignment);
-    if (!start)
-        return NULL;
-    struct class *class = class_enter(LARGE);
-    struct span *s = class ? span_open(class, start, length, length, 0) : NULL;
-    bool fresh;
-    if (s) {
-        class->empty++; /* as span_take counts */
-        span_link(s);
-        span_take(s, &fresh);
-    }
-    if (class)
-        class_leave(class);
-    if (!s)
-        os_unmap(start, length);
-    return s ? start : NULL;
-}
-
 /* Moves the pages of a block that cannot grow where it stands to where it can. */
 static bool large_move(struct span *s, size_t length) {
     char *to = os_map_aligned(length, GRANULE), *from = s->start;
@@ -468,29 +417,35 @@ static void *large_resize(struct span *s, size_t size) {
 
 /* ── the contract ──────────────────────────────────────────────────────────── */
 
-static inline void *take(unsigned index, bool *fresh) {
+/* A block of this class, from a span with room or a new one. */
+static inline void *take(unsigned index, size_t alignment, size_t size, bool *fresh) {
     struct class *class = class_enter(index);
     if (unlikely(!class))
         return NULL;
     struct span *s = class->room;
-    if (unlikely(!s))
-        s = span_create(class, index);
+    if (unlikely(!s || index == LARGE))
+        s = span_create(class, alignment, size);
     char *p = likely(s) ? span_take(s, fresh) : NULL;
     class_leave(class);
     return p;
 }
 
+static inline void *allocate_block(size_t size, bool *fresh) {
+    if (unlikely(size > SMALL))
+        return take(LARGE, GRANULE, size, fresh);
+    unsigned index = class_index(size);
+    return take(index, GRANULE, class_size(index), fresh);
+}
+
 static void *heap_allocate(size_t size) {
     bool fresh;
-    return likely(size <= SMALL) ? take(class_index(size), &fresh) : large_allocate(GRANULE, size);
+    return allocate_block(size, &fresh);
 }
 
 /* What comes from the kernel for the first time is zero already. */
 static void *heap_allocate_zeroed(size_t size) {
     bool fresh;
-    if (size > SMALL)
-        return large_allocate(GRANULE, size);
-    void *p = take(class_index(size), &fresh);
+    void *p = allocate_block(size, &fresh);
     return p && !fresh ? memset(p, 0, size) : p;
 }
 
@@ -501,8 +456,10 @@ static void *heap_allocate_aligned(size_t alignment, size_t size) {
     if (alignment <= GRANULE && size <= SMALL)
         for (unsigned i = class_index(size); i < CLASSES; i++)
             if (class_size(i) % alignment == 0)
-                return take(i, &fresh);
-    return large_allocate(alignment > GRANULE ? alignment : GRANULE, size);
+                return take(i, GRANULE, class_size(i), &fresh);
+    if (size <= SMALL)
+        size = SMALL + 1;
+    return take(LARGE, alignment > GRANULE ? alignment : GRANULE, size, &fresh);
 }
 
 static void heap_free(void *p, const char *call) {
@@ -587,76 +544,42 @@ static void heap_freeze(void) {
 
 /* ── looking at it ─────────────────────────────────────────────────────────── */
 
-static bool heap_enter(void) {
-    for (unsigned i = 0; i <= LARGE; i++)
-        if (!class_enter(i)) {
-            while (i-- > 0)
-                class_leave(&heap.arena->classes[i]);
-            return false;
-        }
-    while (!lock_take(&arena_now()->lock)) {
-    }
-    return true;
-}
-
-static void heap_leave(void) {
-    struct arena *a = heap.arena;
-    lock_drop(&a->lock);
-    for (unsigned i = 0; i <= LARGE; i++)
-        class_leave(&a->classes[i]);
-}
-
-/* The next span at or after this granule, of the arena in use; NULL at the end. */
-static struct span *span_after(uintptr_t granule) {
-    while (granule / LEAF < LEAVES) {
+/* Visits the spans of the arena in use, in address order, each under its lock. */
+static void spans_visit(void (*visit)(struct span *, void *), void *arg) {
+    for (uintptr_t granule = 0; granule / LEAF < LEAVES; granule++) {
         if (!heap.leaves[granule / LEAF]) {
-            granule += LEAF - granule % LEAF;
+            granule += LEAF - 1; /* none in these 4 GiB */
             continue;
         }
-        struct span *s = table_find((void *)(granule++ * GRANULE));
-        if (s && s != &gone && !class_is_frozen(s->class))
-            return s;
+        void *p = (void *)(granule * GRANULE);
+        struct span *s = table_find(p);
+        if (!s || s == &gone || class_is_frozen(s->class) || !lock_take(&s->class->lock))
+            continue;
+        if (table_find(p) == s) {
+            visit(s, arg);
+            granule += s->length / GRANULE - 1;
+        }
+        class_leave(s->class);
     }
-    return NULL;
 }
 
-static struct span *span_next(struct span *s) {
-    return span_after(s ? (uintptr_t)(s->start + s->length) / GRANULE : 0);
-}
-
-static void span_snapshot(struct span *s, struct snapshot *out) {
-    uint32_t size_class = span_is_large(s) ? 0 : (uint32_t)s->size;
+static void span_snapshot(struct span *s, void *arg) {
+    struct snapshot *out = arg;
+    uint32_t size_class = s->class->arena->classes + LARGE == s->class ? 0 : (uint32_t)s->size;
     snapshot_region(out, s->start, s->length);
     snapshot_add(out, (struct libmalloc_chunk){.start = s->start,
                                                .extent = s->length,
                                                .kind = LIBMALLOC_SPAN,
                                                .size_class = size_class});
-    for (uint32_t i = 0; i < s->fresh; i++) {
-        bool is_free = s->bits[i / 64] >> i % 64 & 1;
-        char *p = s->start + i * s->size;
-        snapshot_block(out, is_free ? LIBMALLOC_FREE : LIBMALLOC_LIVE, p, 0, s->size, size_class);
-    }
+    for (uint32_t i = 0; i < s->fresh; i++)
+        snapshot_block(out, block_is_free(s, i) ? LIBMALLOC_FREE : LIBMALLOC_LIVE,
+                       s->start + i * s->size, 0, s->size, size_class);
     snapshot_fresh(out, s->start + s->fresh * s->size, s->start + s->length);
 }
 
-static void heap_snapshot(struct snapshot *out) {
-    if (!heap.arena || !heap_enter())
-        return;
-    struct arena *a = heap.arena;
-    bool batch = a->batch < a->batch_end;
-    for (struct span *s = span_next(NULL); s || batch; s = s ? span_next(s) : NULL) {
-        if (batch && (!s || s->start > a->batch)) { /* mapped, for spans to come */
-            snapshot_region(out, a->batch, (size_t)(a->batch_end - a->batch));
-            snapshot_fresh(out, a->batch, a->batch_end);
-            batch = false;
-        }
-        if (s)
-            span_snapshot(s, out);
-    }
-    heap_leave();
-}
+static void heap_snapshot(struct snapshot *out) { spans_visit(span_snapshot, out); }
 
-static void span_verify(struct span *s, struct findings *out) {
+static void span_verify(struct span *s, void *out) {
     uint32_t frees = 0;
     uint64_t summary = 0;
     for (uint32_t i = 0; i < span_words(s->capacity); i++) {
@@ -668,34 +591,13 @@ static void span_verify(struct span *s, struct findings *out) {
            start, frees, s->used, s->capacity);
     expect(out, summary == s->summary, "span %p: the summary is not that of its bits", start);
     expect(out, s->used <= s->fresh && s->fresh <= s->capacity,
-           "span %p: %u blocks live, %u ever handed out, of %u", start, s->used, s->fresh,
+           "span %p: %u live, %u ever handed out, of %u blocks", start, s->used, s->fresh,
            s->capacity);
+    expect(out, s->used == s->capacity || (s->prev ? s->prev->next : s->class->room) == s,
+           "span %p: has room, but is missing from its class's list", start);
 }
 
-/* Every span with room is in its class's list, and no other. */
-static void class_verify(struct class *class, uint32_t with_room, struct findings *out) {
-    uint32_t listed = 0;
-    for (struct span *s = class->room; s && listed <= with_room; s = s->next, listed++)
-        expect(out, s->class == class && s->used < s->capacity && (!s->next || s->next->prev == s),
-               "span %p does not belong into the list of %zu-byte blocks", (void *)s->start,
-               s->size);
-    expect(out, listed == with_room, "class %p lists %u spans with room, not %u", (void *)class,
-           listed, with_room);
-}
-
-static void heap_verify(struct findings *out) {
-    uint32_t with_room[CLASSES + 1] = {0};
-    if (!heap.arena || !heap_enter())
-        return;
-    struct class *classes = arena_now()->classes;
-    for (struct span *s = span_next(NULL); s; s = span_next(s)) {
-        span_verify(s, out);
-        with_room[s->class - classes] += s->used < s->capacity;
-    }
-    for (unsigned i = 0; i <= LARGE; i++)
-        class_verify(&classes[i], with_room[i], out);
-    heap_leave();
-}
+static void heap_verify(struct findings *out) { spans_visit(span_verify, out); }
 
 static size_t heap_overhead(void) {
     struct arena *a = heap.arena;
