@@ -391,12 +391,12 @@ static bool large_move(struct span *s, size_t length) {
     if (!to)
         return false;
     table_set(from, GRANULE, &gone);
-    s->start = to;
-    if (table_enter(s) && os_move(from, s->length, to, length)) {
+    if (table_has_leaf((uintptr_t)to) && os_move(from, s->length, to, length)) {
+        s->start = to;
         s->length = length;
+        table_set(to, GRANULE, s);
         return true;
     }
-    s->start = from;
     table_set(from, GRANULE, s);
     os_unmap(to, length);
     return false;
