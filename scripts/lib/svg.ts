@@ -3,22 +3,23 @@
 import { writeFileSync } from 'node:fs';
 import { Failure } from './errors.ts';
 
-/** One line or one group of bars: usually a malloc. */
+/** One line or one dot: usually a malloc. */
 export interface Series {
   name: string;
   points: { x: number; y: number }[];
 }
 
 export interface Panel {
+  /** Says the unit of y as well: "CPU per call, ns". */
   title: string;
+  /** Under the horizontal axis. */
   x: string;
-  y: string;
   series: Series[];
 }
 
 const WIDTH = 560;
 const HEIGHT = 400;
-const MARGIN = { top: 48, right: 78, bottom: 44, left: 56 };
+const MARGIN = { top: 40, right: 78, bottom: 44, left: 56 };
 const LABEL_HEIGHT = 13;
 
 const style = {
@@ -85,6 +86,9 @@ export function spreadOut(positions: number[], distance: number): number[] {
   return result;
 }
 
+const grouped = (n: number) => n.toLocaleString('en', { maximumFractionDigits: 2 });
+const centred = { labelAnchor: 'center', labelArrow: 'none' } as const;
+
 function extent(values: number[]): [number, number] {
   return [Math.min(...values), Math.max(...values)];
 }
@@ -127,14 +131,14 @@ async function logLogPanel(panel: Panel): Promise<string> {
     marginBottom: MARGIN.bottom,
     marginLeft: MARGIN.left,
     style,
-    x: { type: 'log', domain: xs, label: panel.x, labelAnchor: 'center', labelArrow: 'none' },
-    y: { type: 'log', domain: ys, label: panel.y, labelArrow: 'none' },
+    x: { type: 'log', domain: xs },
+    y: { type: 'log', domain: ys },
     color: { domain: names, range: names.map((name) => colorOf(name, names)) },
     marks: [
       Plot.gridX(powers(...xs)),
       Plot.gridY(powers(...ys)),
-      Plot.axisX(powers(...xs), { tickFormat: (n: number) => n.toLocaleString('en') }),
-      Plot.axisY(powers(...ys), { tickFormat: (n: number) => n.toLocaleString('en') }),
+      Plot.axisX(powers(...xs), { tickFormat: grouped, label: panel.x, ...centred }),
+      Plot.axisY(powers(...ys), { tickFormat: grouped, label: null }),
       Plot.lineY(data, { x: 'x', y: 'y', z: 'name', stroke: 'name', strokeWidth: 2 }),
       Plot.dot(data, { x: 'x', y: 'y', fill: 'name', r: 3 }),
       Plot.text(labels(panel.series, ys), {
@@ -151,13 +155,15 @@ async function logLogPanel(panel: Panel): Promise<string> {
   return finish(figure as unknown as Figure, panel.title);
 }
 
-/** Horizontal bars, the shortest first, each with its figure. */
-async function barPanel(panel: Panel): Promise<string> {
+/** One dot per series on a logarithmic axis, the smallest first, each with its figure. */
+async function dotPanel(panel: Panel): Promise<string> {
   const { Plot, document } = await library();
   const names = panel.series.map(({ name }) => name);
   const data = panel.series
-    .map(({ name, points }) => ({ name, x: points[0]?.x ?? 0 }))
+    .flatMap(({ name, points }) => points.map(({ x }) => ({ name, x })))
     .sort((a, b) => a.x - b.x);
+  const [least, most] = extent(data.map(({ x }) => x));
+  const xs: [number, number] = [least / 1.5, most * 1.5];
   const figure = Plot.plot({
     document,
     width: WIDTH,
@@ -167,17 +173,20 @@ async function barPanel(panel: Panel): Promise<string> {
     marginBottom: MARGIN.bottom,
     marginLeft: 86,
     style,
-    x: { label: panel.x, labelAnchor: 'center', labelArrow: 'none', grid: true, zero: true },
+    x: { type: 'log', domain: xs },
     y: { label: null, domain: data.map(({ name }) => name) },
     color: { domain: names, range: names.map((name) => colorOf(name, names)) },
     marks: [
-      Plot.barX(data, { x: 'x', y: 'name', fill: 'name' }),
+      Plot.gridX(powers(...xs)),
+      Plot.axisX(powers(...xs), { tickFormat: grouped, label: panel.x, ...centred }),
+      Plot.ruleY(data, { y: 'name', x1: xs[0], x2: 'x', stroke: 'name', strokeWidth: 1.5 }),
+      Plot.dot(data, { x: 'x', y: 'name', fill: 'name', r: 5 }),
       Plot.text(data, {
         x: 'x',
         y: 'name',
-        text: ({ x }: { x: number }) => x.toLocaleString('en', { maximumFractionDigits: 1 }),
+        text: ({ x }: { x: number }) => grouped(x >= 10 ? Math.round(x) : x),
         textAnchor: 'start',
-        dx: 4,
+        dx: 10,
       }),
     ],
   });
@@ -228,9 +237,9 @@ export async function logLogPicture(panels: Panel[]): Promise<string> {
   return row(await Promise.all(panels.map(logLogPanel)));
 }
 
-/** Bar pictures, side by side; each series is one bar, as long as its first point's x. */
-export async function barPicture(panels: Panel[]): Promise<string> {
-  return row(await Promise.all(panels.map(barPanel)));
+/** One figure per series, side by side; a series' figure is its first point's x. */
+export async function dotPicture(panels: Panel[]): Promise<string> {
+  return row(await Promise.all(panels.map(dotPanel)));
 }
 
 /** Throws Failure when the file cannot be written. */

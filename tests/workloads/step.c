@@ -10,7 +10,7 @@
  * only the section is slow), and it counts a program that lives in valgrind's world. Why not the CPU's
  * counters: virtual machines rarely have them. A step is exact, and the same on every run.
  *
- * -n STEPS sends SIGPROF, "enough", after that many steps in one section. RESULT is a line of JSON:
+ * -n STEPS sends SIGALRM, "enough", after that many steps in one section. RESULT is a line of JSON:
  * {"sections":[{"inside":n,"outside":n},...]}. The exit status is the program's; 125 is our own failure.
  */
 #define _GNU_SOURCE
@@ -110,7 +110,7 @@ static int section_step(pid_t pid, uint64_t limit)
                 section[sections].outside++;
         }
         before = pc;
-        stop = resume(pid, true, limit && ++steps == limit ? SIGPROF : 0);
+        stop = resume(pid, true, limit && ++steps == limit ? SIGALRM : 0);
     }
     sections++;
     return stop;

@@ -9,8 +9,9 @@
  * begins and ends with SIGUSR1, which only step.c ever sees: it counts instructions between the two.
  * The first section is empty, so that whoever reads the counts can subtract what the marks cost.
  *
- * SIGPROF says "enough": it comes from a CPU budget when time is measured, from step.c's own budget when
- * instructions are. Loops look at `enough`, so that a malloc whose cost grows ends its section early
+ * SIGALRM says "enough": it comes from a time budget when time is measured, from step.c's own budget when
+ * instructions are. (A wall-clock timer, not ITIMER_PROF: while that one runs, Linux answers for the
+ * process clock from a cache that is milliseconds old.) Loops look at `enough`, so that a malloc whose cost grows ends its section early
  * instead of running for hours; the line printed says how much work was really done, and if it was cut.
  *
  * Nothing here calls malloc: tables come from mmap, and standard output has a static buffer.
@@ -36,7 +37,7 @@ enum { SECTIONS = 8 };
 
 static struct {
     bool mark;                 /* under step.c */
-    double budget;             /* CPU seconds for preparation, and again for each section; 0 = none */
+    double budget;             /* seconds for preparation, and again for each section; 0 = none */
     uint64_t seed;
     int sections;
     double began;
@@ -64,13 +65,13 @@ static double cpu_now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* From now on `enough` becomes 1 after that many CPU seconds; 0 takes the timer back. */
+/* From now on `enough` becomes 1 after that many seconds; 0 takes the timer back. */
 static void budget_start(double seconds)
 {
     time_t whole = (time_t)seconds;
     struct itimerval timer = {.it_value = {whole, (suseconds_t)((seconds - (double)whole) * 1e6)}};
     enough = 0;
-    setitimer(ITIMER_PROF, &timer, NULL);
+    setitimer(ITIMER_REAL, &timer, NULL);
 }
 
 /* tgkill, not raise: raise would block and unblock signals inside the section. */
@@ -127,7 +128,7 @@ static void workload_begin(int argc, char **argv)
     run.budget = option(argc, argv, "--budget", 0);
     run.seed ^= (uint64_t)option(argc, argv, "--seed", 0);
     struct sigaction action = {.sa_handler = say_enough, .sa_flags = SA_RESTART};
-    sigaction(SIGPROF, &action, NULL);
+    sigaction(SIGALRM, &action, NULL);
     rlim_t limit = (rlim_t)option(argc, argv, "--limit", 0) << 20;
     if (limit > 0 && setrlimit(RLIMIT_AS, &(struct rlimit){limit, limit}) != 0)
         perror("workload: setrlimit");

@@ -10,7 +10,7 @@ export interface CurvePlan {
   /** Numbers of live blocks, ascending. */
   sizes: number[];
   runs: number;
-  /** CPU seconds that preparing one point may take, and that one measured section may take. */
+  /** Seconds that preparing one point may take, and that one measured section may take. */
   budget: number;
   /** Single steps per point; 0 counts no instructions. */
   steps: number;
@@ -44,7 +44,7 @@ export function planCurve(options: { quick?: boolean; runs?: number }): CurvePla
     ? {
         sizes: [2, 3, 4, 5].map(half),
         runs: options.runs ?? 3,
-        budget: 0.5,
+        budget: 2,
         steps: 15_000,
         least: 8,
       }

@@ -34,16 +34,15 @@ export interface Pairs {
 /** The default plan, or one that ends in some ten seconds per malloc. */
 export function planPairs(options: { quick?: boolean; runs?: number }): PairsPlan {
   return options.quick
-    ? { runs: options.runs ?? 3, pairs: 200_000, stepped: 100, size: 32 }
-    : { runs: options.runs ?? 7, pairs: 1_000_000, stepped: 300, size: 32 };
+    ? { runs: options.runs ?? 3, pairs: 1_000_000, stepped: 100, size: 32 }
+    : { runs: options.runs ?? 9, pairs: 2_000_000, stepped: 300, size: 32 };
 }
 
 /** The difference of the two sections, per pair: what begins and ends a section is in both. */
-function perPair({ sections }: Outcome, of: 'seconds' | 'instructions'): number | undefined {
-  const [short, long] = sections;
-  if (short?.[of] === undefined || long?.[of] === undefined) return undefined;
+function instructionsPerPair({ sections: [short, long] }: Outcome): number | undefined {
+  if (short?.instructions === undefined || long?.instructions === undefined) return undefined;
   const pairs = (long.calls - short.calls) / 2;
-  return pairs > 0 ? (long[of] - short[of]) / pairs : undefined;
+  return pairs > 0 ? (long.instructions - short.instructions) / pairs : undefined;
 }
 
 /** Counts one malloc's instructions per pair in each order; a string says why it cannot be. */
@@ -56,7 +55,7 @@ export async function countPairs(
     progress(`pairs: ${malloc.name}, ${orders[order]}, counting instructions`);
     const options = { order, pairs: plan.stepped, size: plan.size };
     const outcome = await stepWorkload(malloc, 'pairs', bearable(malloc, options));
-    const count = perPair(outcome, 'instructions');
+    const count = instructionsPerPair(outcome);
     if (count === undefined) return outcome.stopped ?? 'no count';
     counts.push(count);
   }
@@ -72,11 +71,12 @@ async function timeRound(
   times: Times,
 ): Promise<string | undefined> {
   for (const [order, name] of orders.entries()) {
-    const options = { order, pairs: plan.pairs, size: plan.size, budget: 10 };
-    const outcome = await timeWorkload(malloc, 'pairs', bearable(malloc, options));
-    const seconds = perPair(outcome, 'seconds');
-    if (seconds === undefined) return outcome.stopped ?? 'out of time';
-    times[name].push(seconds * 1e9);
+    const options = { order, pairs: plan.pairs, size: plan.size, budget: 1 };
+    const { sections, stopped } = await timeWorkload(malloc, 'pairs', bearable(malloc, options));
+    const pairs = sections.reduce((sum, { calls }) => sum + calls / 2, 0);
+    const seconds = sections.reduce((sum, section) => sum + section.seconds, 0);
+    if (pairs === 0) return stopped ?? 'out of time';
+    times[name].push((seconds / pairs) * 1e9);
   }
   return undefined;
 }

@@ -1,6 +1,6 @@
 // What was measured, as tables for a terminal and as pictures.
 
-import { barPicture, logLogPicture, type Panel } from '../svg.ts';
+import { dotPicture, logLogPicture, type Panel } from '../svg.ts';
 import { table } from '../table.ts';
 import type { Curve, CurvePoint } from './curve.ts';
 import type { Pairs } from './pairs.ts';
@@ -100,27 +100,22 @@ export function curveTables(curves: readonly Curve[]): string {
 
 /** The curve as a picture: CPU, and beside it instructions where they were counted. */
 export function curvePicture(curves: readonly Curve[]): Promise<string> {
-  const panel = (
-    title: string,
-    y: string,
-    value: (point: CurvePoint) => number | undefined,
-  ): Panel => ({
+  const panel = (title: string, value: (point: CurvePoint) => number | undefined): Panel => ({
     title,
     x: 'live blocks',
-    y,
     series: curves
       .map(({ malloc, points }) => ({
         name: malloc,
         points: points.flatMap((point) => {
           const at = value(point);
-          return at === undefined ? [] : [{ x: point.live, y: at }];
+          return at ? [{ x: point.live, y: at }] : [];
         }),
       }))
       .filter(({ points }) => points.length > 0),
   });
   const panels = [
-    panel('CPU per call', 'nanoseconds', (point) => point.nanoseconds.median),
-    panel('Instructions per call', 'instructions', (point) => point.instructions),
+    panel('CPU per call, ns', (point) => point.nanoseconds.median),
+    panel('Instructions per call', (point) => point.instructions),
   ];
   return logLogPicture(panels.filter(({ series }) => series.length > 0));
 }
@@ -156,20 +151,19 @@ export function pairsTable(pairs: readonly Pairs[]): string {
   ].join('\n');
 }
 
-/** The pairs as bars: worst count of instructions, and CPU against glibc's. */
+/** The pairs as dots: worst count of instructions, and CPU against glibc's. */
 export function pairsPicture(pairs: readonly Pairs[]): Promise<string> {
   const panel = (title: string, x: string, value: (each: Pairs) => number | undefined): Panel => ({
     title,
     x,
-    y: '',
     series: pairs.flatMap((each) => {
       const at = value(each);
-      return at === undefined ? [] : [{ name: each.malloc, points: [{ x: at, y: 0 }] }];
+      return at ? [{ name: each.malloc, points: [{ x: at, y: 0 }] }] : [];
     }),
   });
   const panels = [
     panel('Instructions per pair', 'worst of tight, lifo, random', (p) => p.instructions?.worst),
     panel('CPU per pair', 'glibc is 1', (p) => p.ratio?.median),
   ];
-  return barPicture(panels.filter(({ series }) => series.length > 0));
+  return dotPicture(panels.filter(({ series }) => series.length > 0));
 }
