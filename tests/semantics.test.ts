@@ -5,7 +5,6 @@ import { variants } from '../scripts/lib/mallocs.ts';
 import { type Declare, isolated } from './lib/child.ts';
 import {
   allAre,
-  calmBreak,
   EINVAL,
   ENOMEM,
   firstOther,
@@ -70,12 +69,7 @@ function sizesFor(variant: string): number[] {
 
 function cases(variant: string, it: Declare): void {
   let opened: MallocLibrary | undefined;
-  const open = (): MallocLibrary => {
-    if (opened) return opened;
-    opened = openMalloc(variant);
-    calmBreak();
-    return opened;
-  };
+  const open = (): MallocLibrary => (opened ??= openMalloc(variant));
   const sizes = sizesFor(variant);
   const unless = (
     feature: Parameters<typeof gap>[1],

@@ -47,6 +47,9 @@ interface Answer {
 }
 
 const FLAG = '--cases';
+/** Status of a process that turned out unfit for its cases (mallocs.ts: calmBreak). */
+const UNFIT = 75;
+const ATTEMPTS = 10;
 const [wantedGroup, wantedCase] = process.argv.includes(FLAG)
   ? process.argv.slice(process.argv.indexOf(FLAG) + 1)
   : [];
@@ -59,7 +62,7 @@ export async function isolated(
   options: GroupOptions = {},
 ): Promise<void> {
   if (wantedGroup === undefined) await declareTests(fileURLToPath(url), group, list, options);
-  else if (wantedGroup === group) serve(collect(list));
+  else if (wantedGroup === group) await serve(collect(list));
 }
 
 function collect(
@@ -134,6 +137,17 @@ class Child {
   }
 
   async #start(timeout: number): Promise<Process> {
+    let end = '';
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const child = this.#spawn();
+      if ((await listen(child, timeout)) === 'ready') return child;
+      end = `${await this.stop()} at its start\n${child.printed}`;
+      if (!end.startsWith(`exited with status ${UNFIT}`)) break;
+    }
+    throw new Error(`the process of the cases ${end}`);
+  }
+
+  #spawn(): Process {
     const running = execa(process.execPath, this.#command, {
       cwd: root,
       env: this.#env,
@@ -148,8 +162,7 @@ class Child {
       child.printed += data.toString();
     });
     this.#process = child;
-    if ((await listen(child, timeout)) === 'ready') return child;
-    throw new Error(`the process of the cases ${await this.stop()} at its start\n${child.printed}`);
+    return child;
   }
 }
 
@@ -182,9 +195,11 @@ async function answerTo(each: Case): Promise<Answer> {
   }
 }
 
-function serve(cases: Case[]): void {
+async function serve(cases: Case[]): Promise<void> {
+  const { calmBreak } = await import('./mallocs.ts');
+  if (!calmBreak()) process.exit(UNFIT);
   if (process.send === undefined) {
-    void runAlone(cases.filter(({ name }) => wantedCase === undefined || name === wantedCase));
+    await runAlone(cases.filter(({ name }) => wantedCase === undefined || name === wantedCase));
     return;
   }
   const byName = new Map(cases.map((each) => [each.name, each]));

@@ -75,6 +75,8 @@ const dup = libc.func('int dup(int fd)');
 const dup2 = libc.func('int dup2(int from, int to)');
 const closeFd = libc.func('int close(int fd)');
 const sbrk = libc.func('void *sbrk(intptr_t increment)');
+const M_TRIM_THRESHOLD = -1;
+const M_TOP_PAD = -2;
 const mallopt = libc.func('int mallopt(int parameter, int value)');
 
 /** What C code writes to a file descriptor (1 or 2) while `body` runs. */
@@ -96,26 +98,35 @@ export function written(fd: number, body: () => void): string {
   return text;
 }
 
-/** Moves the program break behind the malloc's back, as a program may; where it was. */
+/** Moves the program break behind the malloc's back, as a program may; returns where it was. */
 export function moveBreak(bytes: number): bigint {
-  return sbrk(bytes) ?? 0n;
+  const before: bigint = sbrk(bytes);
+  if (before === SIZE_MAX) throw new Error(`the break cannot move by ${bytes} bytes`);
+  return before;
 }
 
 /**
- * Node's own malloc moves the break whenever it likes, and a heap on the break cannot give its
- * tail back then. So it takes a large piece first and keeps it: call this before the first block.
+ * Makes this process a place where a heap can stand on the program break, or returns false.
+ *
+ * Node's own malloc moves the break whenever it likes, and a heap on the break cannot give its tail
+ * back then: so it takes a large piece first and keeps it. And once in 70 processes V8 has put its
+ * code just behind the break, which cannot move at all then; another process has better luck.
  */
-export function calmBreak(): void {
-  const M_TRIM_THRESHOLD = -1;
-  const M_TOP_PAD = -2;
+export function calmBreak(): boolean {
+  const ROOM = 2048 * MiB;
+  const TOP = 256 * MiB;
+  try {
+    moveBreak(ROOM);
+  } catch {
+    return false;
+  }
+  const before = moveBreak(-ROOM) - BigInt(ROOM);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
-  mallopt(M_TOP_PAD, 256 * MiB);
-  const before = moveBreak(0);
-  // Until the top is used up nothing happens; the blocks are koffi's, from this thread's heap.
-  const blocks: unknown[] = [];
-  while (moveBreak(0) === before && blocks.length < 100_000)
-    blocks.push(koffi.alloc('char', 64 * KiB));
+  mallopt(M_TOP_PAD, TOP);
+  const blocks: unknown[] = []; // until the old top is used up and the large one is taken
+  while (moveBreak(0) === before) blocks.push(koffi.alloc('char', 64 * KiB));
   for (const block of blocks) koffi.free(block);
+  return true;
 }
 
 /** Resident memory of this process in bytes. */

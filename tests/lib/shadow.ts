@@ -1,7 +1,7 @@
 /** What a heap should look like, kept beside it: a book of live blocks, and the laws of a walk. */
 import assert from 'node:assert/strict';
 import type { Chunk, MallocLibrary, Pointer } from '../../scripts/ffi.ts';
-import { allAre, firstOther } from './mallocs.ts';
+import { allAre, firstOther, must } from './mallocs.ts';
 
 const hex = (at: bigint): string => `0x${at.toString(16)}`;
 const endOf = (chunk: Chunk): bigint => chunk.start + BigInt(chunk.extent);
@@ -181,3 +181,26 @@ export function merged(walk: Chunk[]): void {
     assert.notEqual(endOf(chunk), following.start, `free neighbours at ${hex(chunk.start)}`);
   }
 }
+
+/** `count` blocks of `size` bytes. */
+export const blocksOf = (m: MallocLibrary, size: number, count: number): Pointer[] =>
+  Array.from({ length: count }, () => must(m.malloc(size)));
+/** The chunk of a walk whose block is `block`. */
+export const at = (walk: Chunk[], block: Pointer): Chunk => {
+  const chunk = walk.find(({ user }) => user === block);
+  assert.ok(chunk, `no chunk with a block at 0x${block.toString(16)}`);
+  return chunk;
+};
+/** The leaf that begins where `chunk` ends. */
+export const after = (walk: Chunk[], chunk: Chunk): Chunk | undefined =>
+  walk.find(
+    ({ start, kind }) =>
+      kind !== 'region' && kind !== 'span' && start === chunk.start + BigInt(chunk.extent),
+  );
+/** What follows a block in its region. */
+export const kindAfter = (m: MallocLibrary, block: Pointer): string | undefined => {
+  const walk = m.walk();
+  return after(walk, at(walk, block))?.kind;
+};
+export const regions = (m: MallocLibrary): Chunk[] =>
+  m.walk().filter(({ kind }) => kind === 'region');
