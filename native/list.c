@@ -236,8 +236,8 @@ static void *arena_take(struct arena *a, size_t alignment, size_t size) {
         c = chunk_make(chunk_of(p), chunk_end(front), front);
         front->size = (size_t)((char *)c - front->data);
     }
+    c->free = 0; /* before the split: the rest would merge with a free chunk */
     chunk_split(a, c, size);
-    c->free = 0;
     return p;
 }
 
