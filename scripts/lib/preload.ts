@@ -34,6 +34,8 @@ export interface LaunchOptions {
     addressSpace?: number;
     /** Seconds of CPU time (ulimit -t). */
     cpu?: number;
+    /** Bytes of a core file (ulimit -c); 0 is none. */
+    core?: number;
   };
   /** Told the pid as soon as there is one, for whoever forwards signals. */
   started?: (pid: number) => void;
@@ -152,12 +154,13 @@ function limited(
   file: string,
   args: string[],
   preload: string,
-  limits: { addressSpace?: number; cpu?: number },
+  limits: NonNullable<LaunchOptions['limits']>,
 ) {
   const steps = [];
   if (limits.addressSpace !== undefined)
     steps.push(`ulimit -v ${Math.floor(limits.addressSpace / 1024)}`);
   if (limits.cpu !== undefined) steps.push(`ulimit -t ${Math.ceil(limits.cpu)}`);
+  if (limits.core !== undefined) steps.push(`ulimit -c ${Math.floor(limits.core / 512)}`);
   steps.push('[ -z "$0" ] || export LD_PRELOAD="$0"', 'exec "$@"');
   return { file: '/bin/sh', args: ['-c', steps.join('; '), preload, file, ...args], preload: '' };
 }
