@@ -6,17 +6,27 @@ import { allAre, KiB, MiB, must, resident } from './lib/mallocs.ts';
 import { randomFrom } from './lib/random.ts';
 import { at, blocksOf, regions } from './lib/shadow.ts';
 
+const LARGEST_CLASS = 128 * KiB;
 const open = (): MallocLibrary => openMalloc('paged', { fresh: true });
 
 function cases(it: Declare): void {
-  it('classes: rounding up wastes at most a fifth of a block, and 16 bytes', () => {
+  it('classes: rounding up wastes at most a fifth of a block, or 16 bytes', () => {
     const m = open();
-    for (let size = 1; size <= 512 * KiB; size += 1 + (size >> 5)) {
+    for (let size = 1; size <= LARGEST_CLASS; size += 1 + (size >> 6)) {
       const block = must(m.malloc(size));
-      const usable = m.usableSize(block);
+      const waste = m.usableSize(block) - size;
+      assert.ok(waste <= Math.max(16, m.usableSize(block) / 5), `${waste} of ${size} bytes`);
+      m.free(block);
+    }
+  });
+
+  it('large blocks: rounding up wastes less than 64 KiB', () => {
+    const m = open();
+    for (const size of [LARGEST_CLASS + 1, 200_000, 1 * MiB, 1 * MiB + 1, 33 * MiB + 5]) {
+      const block = must(m.malloc(size));
       assert.ok(
-        usable - size <= Math.max(16, usable / 5 + 16),
-        `${usable} usable bytes for ${size}`,
+        m.usableSize(block) - size < 64 * KiB,
+        `${m.usableSize(block)} usable bytes for ${size}`,
       );
       m.free(block);
     }
