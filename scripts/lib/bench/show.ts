@@ -84,15 +84,12 @@ export function curveTables(curves: readonly Curve[]): string {
     parts.push(`CPU against glibc's at 100,000 live blocks: ${list}`);
   }
   if (counted) {
-    const cell = ({ instructions }: CurvePoint) => instructions && figure(instructions);
+    const cell = ({ instructions }: CurvePoint) =>
+      instructions ? figure(instructions) : undefined;
     parts.push(
       '',
       'Instructions per call, outside of the workload',
-      table(
-        head,
-        curveRows(curves, (point) => cell(point) || undefined),
-        right(head.length),
-      ),
+      table(head, curveRows(curves, cell), right(head.length)),
     );
   }
   return parts.join('\n');

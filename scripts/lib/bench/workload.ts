@@ -1,7 +1,15 @@
 // Runs one workload (a C program of tests/workloads) under one malloc: timed, or step by step.
 
-import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+} from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { compileInto } from '../compile.ts';
 import { Failure } from '../errors.ts';
@@ -36,11 +44,21 @@ const glibc: Malloc = { name: 'glibc', kind: 'glibc', file: undefined };
 // Nothing may be optimised away, and nothing but the malloc may be slow.
 const compileFlags = ['-std=gnu17', '-O2', '-g', '-Wall', '-Wextra', '-fno-builtin', '-pthread'];
 
-/** The compiled program of a workload, in build/bench. Throws Failure when it does not compile. */
+/** build/bench; the user's cache where an installed package cannot be written. */
+function programFolder(): string {
+  try {
+    accessSync(root, constants.W_OK);
+    return join(root, 'build', 'bench');
+  } catch {
+    return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'libmalloc', 'bench');
+  }
+}
+
+/** The compiled program of a workload. Throws Failure when it does not compile. */
 export function workloadProgram(name: string): string {
   const source = join(folder, `${name}.c`);
   if (!existsSync(source)) throw new Failure(`no such workload: ${name}`);
-  return compileInto(join(root, 'build', 'bench'), source, compileFlags);
+  return compileInto(programFolder(), source, compileFlags);
 }
 
 function programArguments(options: Options): string[] {
