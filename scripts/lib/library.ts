@@ -77,11 +77,16 @@ function ownerOf(handle: LibraryHandle, symbol: string): bigint | undefined {
 }
 
 function load(file: string, knownAs: string): LibraryHandle {
+  const image = path.isAbsolute(file) ? elfImage(file) : undefined;
+  if (image && isCutShort(image))
+    throw new Failure(`${knownAs} cannot be loaded: it is cut short`, {
+      hint: 'build or copy it again',
+    });
   try {
     return koffi.load(file);
   } catch (cause) {
     const complaint = (cause as Error).message.replace(/^Failed to load shared library: /, '');
-    const { message, hint } = explainLoadError(knownAs, complaint, looksLikeElf(file));
+    const { message, hint } = explainLoadError(knownAs, complaint, image !== undefined);
     throw new Failure(message, { hint, cause });
   }
 }
@@ -111,10 +116,24 @@ export function explainLoadError(
   return { message, hint: 'try ldd on it' };
 }
 
-function looksLikeElf(file: string): boolean {
-  try {
-    return readFileSync(file).subarray(0, 4).toString('latin1') === '\x7fELF';
-  } catch {
-    return false;
-  }
+/** The bytes of a 64-bit little-endian ELF file, undefined for any other file. */
+function elfImage(file: string): Buffer | undefined {
+  const image = readFileSync(file);
+  const isElf = image.length >= 64 && image.toString('latin1', 0, 6) === '\x7fELF\x02\x01';
+  return isElf ? image : undefined;
+}
+
+/** The dynamic linker maps what the headers promise; where the file ends earlier, it dies of SIGBUS. */
+function isCutShort(image: Buffer): boolean {
+  const PT_LOAD = 1;
+  const [table, size, count] = [
+    Number(image.readBigUInt64LE(32)),
+    image.readUInt16LE(54),
+    image.readUInt16LE(56),
+  ];
+  if (table + size * count > image.length) return true;
+  return Array.from({ length: count }, (_, i) => table + i * size).some((at) => {
+    const end = image.readBigUInt64LE(at + 8) + image.readBigUInt64LE(at + 32);
+    return image.readUInt32LE(at) === PT_LOAD && end > BigInt(image.length);
+  });
 }
