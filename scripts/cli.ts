@@ -2,8 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { benchCommand } from './bench.ts';
 import { describeFailure, Failure } from './lib/errors.ts';
 import { root } from './lib/paths.ts';
+import { runCommand } from './run.ts';
 
 /** The whole command line: every verb that is built, nothing else. */
 function program(): Command {
@@ -15,6 +17,8 @@ function program(): Command {
       .showHelpAfterError('(libmalloc VERB --help explains a verb)')
       // `run -- ls -l`: what follows the verb's own arguments belongs to the program that is run.
       .enablePositionalOptions()
+      .addCommand(runCommand())
+      .addCommand(benchCommand())
   );
 }
 

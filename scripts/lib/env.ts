@@ -1,0 +1,62 @@
+import { accessSync, constants } from 'node:fs';
+import { dirname } from 'node:path';
+import { Failure } from './errors.ts';
+
+/** A variable that the libraries read: what it is for, and why a value is broken (or undefined). */
+interface Variable {
+  meaning: string;
+  broken: (value: string) => string | undefined;
+}
+
+const largestBlock = (1n << 62n) - 1n; // native/dumb.c accepts up to PTRDIFF_MAX / 2
+
+function brokenBlock(value: string): string | undefined {
+  if (/^\d+$/.test(value) && BigInt(value) > 0n && BigInt(value) <= largestBlock) return undefined;
+  return 'give a number of bytes above 0, in decimal digits only: LIBMALLOC_BLOCK=1024';
+}
+
+function brokenReport(value: string): string | undefined {
+  if (value === '' || value.endsWith('/')) return 'give the beginning of a file name: /tmp/report';
+  try {
+    accessSync(dirname(value), constants.W_OK | constants.X_OK);
+    return undefined;
+  } catch {
+    return `the folder ${dirname(value)} does not exist or cannot be written to: mkdir it`;
+  }
+}
+
+/** Every LIBMALLOC_* variable there is. The libraries ignore what is wrong; we do not. */
+export const variables: Readonly<Record<string, Variable>> = {
+  LIBMALLOC_BLOCK: { meaning: 'dumb: bytes of every block', broken: brokenBlock },
+  LIBMALLOC_OVERRUN: {
+    meaning: 'dumb: 1 hands out a block even when it is too small',
+    broken: (value) => (/^[01]$/.test(value) ? undefined : 'give 0 or 1'),
+  },
+  LIBMALLOC_REPORT: {
+    meaning: 'each process leaves a record in PREFIX.PID',
+    broken: brokenReport,
+  },
+};
+
+/** What is wrong with one variable of an environment, and how to mend it; undefined when nothing. */
+export function variableFault(
+  name: string,
+  value: string,
+): { message: string; hint: string } | undefined {
+  const variable = variables[name];
+  if (variable === undefined) {
+    const known = Object.keys(variables).join(', ');
+    return { message: `unknown variable ${name}`, hint: `known: ${known}; or unset ${name}` };
+  }
+  const hint = variable.broken(value);
+  return hint === undefined ? undefined : { message: `broken value ${name}='${value}'`, hint };
+}
+
+/** Throws Failure (125) for the first LIBMALLOC_* variable with an unknown name or a broken value. */
+export function checkEnvironment(env: NodeJS.ProcessEnv = process.env): void {
+  for (const [name, value] of Object.entries(env)) {
+    if (!name.startsWith('LIBMALLOC_') || value === undefined) continue;
+    const fault = variableFault(name, value);
+    if (fault !== undefined) throw new Failure(fault.message, { hint: fault.hint });
+  }
+}
