@@ -1,0 +1,110 @@
+/* fork while other threads are inside malloc, hundreds of times: each child finds a
+ * heap that works. It reads, resizes and frees blocks from before, makes new ones,
+ * and ends; no child hangs, and the parent goes on undisturbed.
+ *
+ *     fork-threads [forks] [threads] [largest size] [how many fork at the same time]
+ */
+#include "program.h"
+
+enum { OLD = 40, LIVE = 64 };
+static long forks, largest;
+static atomic_bool stop;
+
+static void *allocate_for_ever(void *arg) {
+    uint64_t seed = (uint64_t)(uintptr_t)arg + 1, random = seed;
+    struct {
+        void *p;
+        size_t size;
+    } blocks[LIVE] = {0};
+    while (!stop) {
+        size_t i = chance_below(&random, LIVE), size = chance_size(&random, (size_t)largest);
+        if (blocks[i].p)
+            check_filled(blocks[i].p, blocks[i].size, seed);
+        if (chance_below(&random, 4)) {
+            free(blocks[i].p);
+            blocks[i].p = must_malloc(size);
+        } else {
+            blocks[i].p = realloc(blocks[i].p, size + 1);
+            check(blocks[i].p, "realloc to %zu bytes failed", size + 1);
+        }
+        blocks[i].size = size;
+        fill(blocks[i].p, size, seed);
+    }
+    for (size_t i = 0; i < LIVE; i++)
+        free(blocks[i].p);
+    return NULL;
+}
+
+/* What a child does with the blocks that its parent's thread made before the fork. */
+static void child(void **old, size_t *sizes, uint64_t seed) {
+    void *own[OLD];
+    for (int i = 0; i < OLD; i++) {
+        check_filled(old[i], sizes[i], seed);
+        check(malloc_usable_size(old[i]) >= sizes[i], "usable size %zu, asked for %zu",
+              malloc_usable_size(old[i]), sizes[i]);
+        own[i] = must_malloc(sizes[i]);
+        fill(own[i], sizes[i], seed + 1);
+    }
+    for (int i = 0; i < OLD; i += 2) {
+        uintptr_t origin = (uintptr_t)old[i];
+        size_t size = sizes[i] / 2 + (size_t)i * 10 + 1;
+        old[i] = realloc(old[i], size);
+        check(old[i], "realloc of an old block failed");
+        check_moved(old[i], (void *)origin, size < sizes[i] ? size : sizes[i], seed);
+    }
+    for (int i = 0; i < OLD; i++) {
+        free(old[i]);
+        check_filled(own[i], sizes[i], seed + 1);
+        free(own[i]);
+    }
+    void *zeroed = calloc(100, 10);
+    check(zeroed, "calloc failed");
+    check_zero(zeroed, 1000);
+}
+
+static void *fork_often(void *arg) {
+    uint64_t seed = (uint64_t)(uintptr_t)arg + 100, random = seed;
+    void *old[OLD];
+    size_t sizes[OLD];
+    for (int i = 0; i < OLD; i++) {
+        sizes[i] = chance_size(&random, (size_t)largest);
+        old[i] = must_malloc(sizes[i]);
+        fill(old[i], sizes[i], seed);
+    }
+    for (long i = 0; i < forks; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            die_after(30);
+            child(old, sizes, seed);
+            i % 2 ? exit(0) : _exit(0);
+        }
+        check_child(pid, "under threads");
+        size_t one = chance_below(&random, OLD); /* the parent's heap moves on */
+        free(old[one]);
+        old[one] = must_malloc(sizes[one]);
+        fill(old[one], sizes[one], seed);
+    }
+    for (int i = 0; i < OLD; i++) {
+        check_filled(old[i], sizes[i], seed);
+        free(old[i]);
+    }
+    return NULL;
+}
+
+int main(int argc, char **argv) {
+    forks = argument(argc, argv, 1, 300);
+    long threads = argument(argc, argv, 2, 4), forkers = argument(argc, argv, 4, 1);
+    largest = argument(argc, argv, 3, 4000);
+    check(threads <= 32 && forkers <= 32, "32 threads of each kind at most");
+    pthread_t busy[32], forking[32];
+    for (long i = 0; i < threads; i++)
+        busy[i] = start(allocate_for_ever, (void *)i);
+    for (long i = 0; i < forkers; i++)
+        forking[i] = start(fork_often, (void *)i);
+    for (long i = 0; i < forkers; i++)
+        join(forking[i]);
+    stop = true;
+    for (long i = 0; i < threads; i++)
+        join(busy[i]);
+    return 0;
+}

@@ -1,0 +1,168 @@
+/* program.h: what the test programs share. Each program makes one promise about
+ * malloc and ends with status 0 when it was kept, otherwise with 1 and one line
+ * that says what was broken. Any malloc can be put under them with LD_PRELOAD.
+ */
+#pragma once
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define UNUSED __attribute__((unused))
+
+/* Allocates nothing: what it reports may be malloc's own failure. */
+__attribute__((noreturn, format(printf, 3, 4))) static void
+broken(const char *file, int line, const char *format, ...) {
+    char text[512];
+    int length = snprintf(text, sizeof text, "%s:%d: ", file, line);
+    va_list args;
+    va_start(args, format);
+    length += vsnprintf(text + length, sizeof text - (size_t)length - 1, format, args);
+    va_end(args);
+    if (length > (int)sizeof text - 2)
+        length = sizeof text - 2;
+    text[length++] = '\n';
+    if (write(STDERR_FILENO, text, (size_t)length) < 0) { /* the status says it too */
+    }
+    _exit(1);
+}
+
+/* check(p != NULL, "malloc(%zu) failed", size) */
+#define check(condition, ...) ((condition) ? (void)0 : broken(__FILE__, __LINE__, __VA_ARGS__))
+
+/* The test names the malloc that it meant to preload: one that was not would keep
+ * every promise and prove nothing. */
+extern const char *libmalloc_version(void) __attribute__((weak));
+__attribute__((constructor)) static void malloc_under_test(void) {
+    const char *wanted = getenv("MALLOC_UNDER_TEST");
+    if (wanted && *wanted)
+        check(libmalloc_version && strstr(libmalloc_version(), wanted), "%s is not preloaded", wanted);
+}
+
+/* The n-th number of the command line, or what it is by default. */
+UNUSED static long argument(int argc, char **argv, int n, long otherwise) {
+    return n < argc ? strtol(argv[n], NULL, 10) : otherwise;
+}
+
+/* ── blocks that say whose they are ────────────────────────────────────────── */
+
+static unsigned char pattern(const void *p, uint64_t seed, size_t i) {
+    return (unsigned char)((((uintptr_t)p >> 4) ^ seed * 131) + i * 7 + 1);
+}
+
+/* Writes a pattern that depends on the address and on `seed`. */
+UNUSED static void fill(void *p, size_t size, uint64_t seed) {
+    for (size_t i = 0; i < size; i++)
+        ((unsigned char *)p)[i] = pattern(p, seed, i);
+}
+
+/* Is the pattern written at `origin` still what the first `size` bytes of `p` hold?
+ * After a realloc the two addresses differ. */
+UNUSED static void check_moved(const void *p, const void *origin, size_t size, uint64_t seed) {
+    for (size_t i = 0; i < size; i++)
+        check(((const unsigned char *)p)[i] == pattern(origin, seed, i),
+              "byte %zu of %zu at %p is no longer what was written there", i, size, p);
+}
+
+UNUSED static void check_filled(const void *p, size_t size, uint64_t seed) {
+    check_moved(p, p, size, seed);
+}
+
+UNUSED static void check_zero(const void *p, size_t size) {
+    for (size_t i = 0; i < size; i++)
+        check(((const unsigned char *)p)[i] == 0, "byte %zu of %zu at %p is not zero", i, size, p);
+}
+
+UNUSED static void *must_malloc(size_t size) {
+    void *p = malloc(size);
+    check(p, "malloc(%zu) failed", size);
+    check((uintptr_t)p % 16 == 0, "malloc(%zu) is not aligned: %p", size, p);
+    return p;
+}
+
+/* ── chance ────────────────────────────────────────────────────────────────── */
+
+/* xorshift64*: a state for each thread, so that threads do not meet in it. */
+UNUSED static uint64_t chance(uint64_t *state) {
+    if (!*state)
+        *state = 0x9e3779b97f4a7c15;
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * 0x2545f4914f6cdd1d;
+}
+
+UNUSED static size_t chance_below(uint64_t *state, size_t limit) {
+    return (size_t)(chance(state) >> 11) % limit;
+}
+
+/* Mostly small, sometimes large, from 0 to limit. */
+UNUSED static size_t chance_size(uint64_t *state, size_t limit) {
+    size_t cap = limit >> chance_below(state, 12);
+    return chance_below(state, cap + 1);
+}
+
+/* ── memory ────────────────────────────────────────────────────────────────── */
+
+/* Resident memory of this process. Reads without a FILE, which would allocate. */
+UNUSED static long resident_kib(void) {
+    char text[128] = "";
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    check(fd >= 0 && read(fd, text, sizeof text - 1) > 0, "cannot read /proc/self/statm");
+    close(fd);
+    char *second = strchr(text, ' ');
+    return second ? strtol(second, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024) : 0;
+}
+
+/* ── threads and children ──────────────────────────────────────────────────── */
+
+UNUSED static pthread_t start(void *(*run)(void *), void *arg) {
+    pthread_t thread;
+    int error = pthread_create(&thread, NULL, run, arg);
+    check(!error, "pthread_create: %s", strerror(error));
+    return thread;
+}
+
+UNUSED static void join(pthread_t thread) {
+    int error = pthread_join(thread, NULL);
+    check(!error, "pthread_join: %s", strerror(error));
+}
+
+/* Waits for a child that should end with status 0; `what` says what it was about. */
+UNUSED static void check_child(pid_t child, const char *what) {
+    int status = 0;
+    check(child > 0, "fork (%s): %s", what, strerror(errno));
+    while (waitpid(child, &status, 0) < 0)
+        check(errno == EINTR, "waitpid (%s): %s", what, strerror(errno));
+    check(!WIFSIGNALED(status) || WTERMSIG(status) != SIGALRM, "a child hung (%s)", what);
+    check(!WIFSIGNALED(status), "a child died of signal %d (%s)", WTERMSIG(status), what);
+    check(WEXITSTATUS(status) == 0, "a child ended with status %d (%s)", WEXITSTATUS(status), what);
+}
+
+/* In a child: ends it by SIGALRM unless it is done within that many seconds. Hangs
+ * are what this is for, so be generous: the machine may be busy. */
+UNUSED static void die_after(unsigned seconds) {
+    signal(SIGALRM, SIG_DFL);
+    sigset_t alarms;
+    sigemptyset(&alarms);
+    sigaddset(&alarms, SIGALRM);
+    pthread_sigmask(SIG_UNBLOCK, &alarms, NULL);
+    alarm(seconds);
+}

@@ -1,0 +1,71 @@
+/* Aligned blocks are aligned, as large as asked for and nobody else's, whichever of
+ * the five functions made them and however many threads ask at once.
+ *
+ *     threads-aligned [threads] [steps] [largest size] [largest alignment]
+ */
+#include "program.h"
+
+enum { LIVE = 32 };
+static long steps, largest, most;
+
+static void *aligned(uint64_t *random, size_t alignment, size_t size) {
+    void *p = NULL;
+    switch (chance_below(random, 5)) {
+    case 0:
+        check(posix_memalign(&p, alignment, size) == 0, "posix_memalign(%zu, %zu) failed",
+              alignment, size);
+        return p;
+    case 1:
+        return aligned_alloc(alignment, size);
+    case 2:
+        return memalign(alignment, size);
+    case 3:
+        return alignment <= 4096 ? valloc(size) : memalign(alignment, size);
+    default:
+        return alignment <= 4096 ? pvalloc(size) : aligned_alloc(alignment, size);
+    }
+}
+
+static void *work(void *arg) {
+    uint64_t seed = (uint64_t)(uintptr_t)arg + 1, random = seed;
+    struct {
+        void *p;
+        size_t size;
+    } blocks[LIVE] = {0};
+    for (long step = 0; step < steps; step++) {
+        size_t i = chance_below(&random, LIVE);
+        if (blocks[i].p) {
+            check_filled(blocks[i].p, blocks[i].size, seed);
+            free(blocks[i].p);
+        }
+        size_t alignment = sizeof(void *) << chance_below(&random, 20);
+        while (alignment > (size_t)most)
+            alignment /= 2;
+        size_t size = chance_size(&random, (size_t)largest);
+        void *p = aligned(&random, alignment, size);
+        check(p, "no block of %zu bytes aligned to %zu", size, alignment);
+        check((uintptr_t)p % alignment == 0, "%p is not aligned to %zu", p, alignment);
+        check(malloc_usable_size(p) >= size, "%p: usable size %zu, asked for %zu", p,
+              malloc_usable_size(p), size);
+        fill(p, size, seed);
+        blocks[i].p = p;
+        blocks[i].size = size;
+    }
+    for (size_t i = 0; i < LIVE; i++)
+        free(blocks[i].p);
+    return NULL;
+}
+
+int main(int argc, char **argv) {
+    long threads = argument(argc, argv, 1, 6);
+    steps = argument(argc, argv, 2, 5000);
+    largest = argument(argc, argv, 3, 20000);
+    most = argument(argc, argv, 4, 1 << 20);
+    pthread_t ids[64];
+    check(threads <= 64, "64 threads at most");
+    for (long i = 0; i < threads; i++)
+        ids[i] = start(work, (void *)i);
+    for (long i = 0; i < threads; i++)
+        join(ids[i]);
+    return 0;
+}
