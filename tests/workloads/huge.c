@@ -1,0 +1,35 @@
+/*
+ * huge [--threads N]: one array grows by realloc from 64 KiB to 256 MiB, an eighth at a time.
+ *
+ * Stands for: reading a file or a stream of unknown length, a growing list of results.
+ * Shows: whether a huge block grows where it is (mremap moves pages, not bytes), or is copied
+ * each time, with old and new in memory together at the end.
+ */
+#include "program.h"
+
+enum { FIRST = 64 << 10, LAST = 256 << 20, PAGE = 4096 };
+
+static uint32_t times;
+
+static void work(struct worker *worker)
+{
+    for (uint32_t t = 0; t < times; t++) {
+        unsigned char *data = NULL;
+        size_t length = 0;
+        for (size_t next = FIRST; next <= LAST; next += next / 8 & ~(size_t)15) {
+            data = (unsigned char *)must_have(realloc(data, next));
+            memset(data + length, (int)(next >> 4), next - length);
+            length = next;
+        }
+        for (size_t i = 0; i < length; i += PAGE)
+            worker->sum += data[i] * (i + t);
+        free(data);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    uint32_t threads = option_number(argc, argv, "--threads", 1);
+    times = scaled(argc, argv, 6) / threads;
+    return finish(workers_run(threads, work));
+}
