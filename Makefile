@@ -1,0 +1,186 @@
+# The porcelain: each verb of the house in two words. `make help` lists them.
+#
+# What a verb does is written in scripts/; here is only what depends on what, so that a second
+# `make` does nothing and a touched file rebuilds what was made from it.
+
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+export CC
+
+# Every C file that declares itself a variant, by rung; the last one is the default.
+VARIANTS := $(shell sed -n 's/^LIBMALLOC_VARIANT( *\([0-9]*\) *, *\([a-z]*\) *).*/\1 \2/p' \
+              native/*.c | sort -n | cut -d' ' -f2)
+ifeq ($(origin VARIANT),undefined)
+  default := $(lastword $(VARIANTS))
+else
+  default := $(VARIANT)
+endif
+ifeq ($(filter $(default),$(VARIANTS)),)
+  $(error libmalloc: no variant is called '$(default)'; there are: $(VARIANTS))
+endif
+
+modules   := node_modules/.package-lock.json
+release   := build/release/.built
+debug     := build/debug/.built
+js        := build/js/.built
+tsx       := node_modules/.bin/tsx
+libmalloc := node build/js/cli.js
+scripts   := $(shell find scripts -name '*.ts')
+builder   := scripts/build.ts $(addprefix scripts/lib/,native.ts flags.ts mallocs.ts paths.ts)
+
+## make                       build the libraries and the command, link ./libmalloc.so to the last rung
+## make VARIANT=list          the same, with ./libmalloc.so linked to that variant
+.PHONY: all
+all: $(release) $(js) libmalloc.so
+
+## make debug                 the libraries with -Og -g3 and asserts, under build/debug/
+.PHONY: debug
+debug: $(debug) build/debug/libmalloc.so
+
+## make run                   watch real programs run on every variant (VARIANT=list: on that one)
+## make run CMD='ls -l /'     run one command, on VARIANT
+.PHONY: run
+run: $(release) $(js)
+	$(need-node)
+ifdef CMD
+	@$(libmalloc) run -m $(default) -- $(CMD)
+else
+	@node build/js/demo.js $(VARIANT)
+endif
+
+## make test                  all tests (TESTS='tests/run.test.ts': these; REQUIRE=1: nothing skipped
+##                            for want of a program)
+.PHONY: test
+test: all $(debug)
+	$(need-node)
+	@REQUIRE=$(REQUIRE) node_modules/.bin/vitest run --config tests/vitest.config.ts $(TESTS)
+
+## make test-long             the same, with the tests that take long
+.PHONY: test-long
+test-long: all $(debug)
+	$(need-node)
+	@LONG=1 REQUIRE=$(REQUIRE) node_modules/.bin/vitest run --config tests/vitest.config.ts $(TESTS)
+
+## make gdb CMD='ls -l /'     debug a command on VARIANT, heap commands loaded
+.PHONY: gdb
+gdb: $(release) $(debug) $(js)
+	$(need-node)
+	$(call need,gdb,gdb)
+	@$(libmalloc) gdb -m $(default) -- $(or $(CMD),ls -l /)
+
+## make bench                 measure every variant, glibc and the installed peers
+.PHONY: bench
+bench: $(release) $(js)
+	$(need-node)
+	@$(libmalloc) bench
+
+## make docs                  measure, then regenerate every generated document and picture
+.PHONY: docs
+docs: $(release) $(js)
+	$(need-node)
+	@node build/js/docs.js
+
+## make deps                  install the Debian packages that tests and demonstrations use (as root;
+##                            otherwise show the command)
+packages = $(shell sed -n 's/.*"package": *"\([^"]*\)".*/\1/p' tests/programs.json | sort -u)
+missing  = $(shell for p in $(packages); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null \
+             | grep -q ' installed$$' || echo $$p; done)
+apt-get := apt-get install -y --no-install-recommends
+.PHONY: deps
+deps:
+	$(call need,apt-get,apt (this is for Debian and its relatives))
+	@set -- $(missing); \
+	if [ $$# = 0 ]; then echo 'All packages of tests/programs.json are installed.'; \
+	elif [ "$$(id -u)" = 0 ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive $(apt-get) "$$@"; \
+	else echo "Not root; type this: sudo $(apt-get) $$*"; fi
+
+## make install               copy all of it to PREFIX (/usr/local), below DESTDIR
+PREFIX  ?= /usr/local
+target   = $(DESTDIR)$(PREFIX)
+package  = $(target)/lib/libmalloc
+.PHONY: install
+install: all
+	@rm -rf '$(package)'
+	@mkdir -p '$(package)/build' '$(package)/tests' '$(target)/bin' '$(target)/include'
+	@cp -R package.json gdbinit native LICENSE README.md '$(package)'
+	@cp -R build/js build/release '$(package)/build'
+	@cp tests/programs.json '$(package)/tests'
+	@npm ls --omit=dev --all --parseable 2>/dev/null | sed "1d; s|^$$PWD/||" \
+	  | while read -r module; do mkdir -p "$(package)/$$module" \
+	  && cp -R "$$module/." "$(package)/$$module"; done
+	@ln -sf ../lib/libmalloc/build/js/cli.js '$(target)/bin/libmalloc'
+	@ln -sf libmalloc/build/release/libmalloc-$(default).so '$(target)/lib/libmalloc.so'
+	@cp native/libmalloc.h '$(target)/include'
+	@echo 'Installed under $(target): bin/libmalloc, lib/libmalloc.so ($(default)), include/libmalloc.h'
+
+## make clean                 remove everything that was built (node_modules stays)
+.PHONY: clean
+clean:
+	@rm -rf build native/build native/gdb/__pycache__ libmalloc.so
+
+## make help                  this list
+.PHONY: help
+help:
+	@sed -n 's/^## //p' Makefile
+	@echo
+	@echo 'Variants: $(VARIANTS). `npx libmalloc --help` has the rest.'
+
+# What is made, and from what. A library that somebody removed counts as a changed source; so does
+# another compiler.
+
+.PHONY: FORCE
+libraries = $(patsubst %,build/$(1)/libmalloc-%.so,$(VARIANTS) probe)
+lacking   = $(if $(filter-out $(wildcard $(2)),$(2)),FORCE)
+changed   = $(if $(filter-out $(CC),$(file <$(1))),FORCE)
+sources  := $(wildcard native/*.c native/*.h) native/flags.json $(builder)
+
+$(release): $(sources) $(call lacking,,$(call libraries,release)) $(call changed,$(release)) | $(modules)
+	$(call need,$(firstword $(CC)),gcc libc6-dev)
+	$(need-node)
+	@$(tsx) scripts/build.ts release
+	@echo '$(CC)' >$@
+
+$(debug): $(sources) $(call lacking,,$(call libraries,debug)) $(call changed,$(debug)) | $(modules)
+	$(call need,$(firstword $(CC)),gcc libc6-dev)
+	$(need-node)
+	@$(tsx) scripts/build.ts debug
+	@echo '$(CC)' >$@
+
+$(js): $(scripts) tsconfig.json $(call lacking,,build/js/cli.js) $(modules)
+	$(need-node)
+	@$(tsx) scripts/build.ts js
+	@touch $@
+
+# Order-only: a link is stale when it points elsewhere, whatever its age.
+stale = $(if $(filter-out $(2),$(shell readlink $(1))),FORCE)
+
+libmalloc.so: $(call stale,libmalloc.so,build/release/libmalloc-$(default).so) | $(release)
+	@ln -sfn build/release/libmalloc-$(default).so $@
+	@echo '  link $@ → build/release/libmalloc-$(default).so'
+
+build/debug/libmalloc.so: $(call stale,build/debug/libmalloc.so,libmalloc-$(default).so) | $(debug)
+	@ln -sfn libmalloc-$(default).so $@
+
+# Modules that `npm install` put there already, in the versions of the lockfile, need no second time.
+$(modules): package-lock.json
+	$(need-node)
+	$(call need,npm,npm)
+	@node -e "$(same-modules)" 2>/dev/null || { echo '  npm  ci'; npm ci --no-audit --no-fund --loglevel=error; }
+	@touch $@
+
+same-modules = \
+  const [want, have] = ['package-lock.json', '$(modules)'].map((file) => \
+    JSON.parse(require('fs').readFileSync(file, 'utf8')).packages); \
+  const good = Object.keys(have).every((key) => want[key]?.version === have[key].version) && \
+    Object.keys(want).every((key) => key === '' || want[key].optional || have[key]); \
+  process.exit(good ? 0 : 1)
+
+need-node = @node -e "$(new-enough)" 2>/dev/null || \
+  { echo "libmalloc: Node 20.20 or newer is needed, found $$(node --version 2>/dev/null || echo none);" \
+    "install it from https://nodejs.org/en/download" >&2; exit 1; }
+new-enough = \
+  const [major, minor] = process.versions.node.split('.').map(Number); \
+  process.exit(major > 20 || (major === 20 && minor >= 20) ? 0 : 1)
+
+# need COMMAND,PACKAGES: one line that says what to install, before something fails cryptically.
+need = @command -v $(1) >/dev/null || \
+  { echo 'libmalloc: $(1) is missing; install it: apt-get install $(2)' >&2; exit 1; }
