@@ -100,10 +100,11 @@ package  = $(target)/lib/libmalloc
 .PHONY: install
 install: all
 	@rm -rf '$(package)'
-	@mkdir -p '$(package)/build' '$(package)/tests' '$(target)/bin' '$(target)/include'
+	@mkdir -p '$(package)/build' '$(package)/tests/workloads' '$(target)/bin' '$(target)/include'
 	@cp -R package.json gdbinit native LICENSE README.md '$(package)'
 	@cp -R build/js build/release '$(package)/build'
 	@cp tests/programs.json '$(package)/tests'
+	@cp tests/workloads/*.[ch] '$(package)/tests/workloads'
 	@npm ls --omit=dev --all --parseable 2>/dev/null | sed "1d; s|^$$PWD/||" \
 	  | while read -r module; do mkdir -p "$(package)/$$module" \
 	  && cp -R "$$module/." "$(package)/$$module"; done

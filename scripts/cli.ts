@@ -17,6 +17,7 @@ function program(): Command {
       .showHelpAfterError('(libmalloc VERB --help explains a verb)')
       // `run -- ls -l`: what follows the verb's own arguments belongs to the program that is run.
       .enablePositionalOptions()
+      .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 125))
       .addCommand(runCommand())
       .addCommand(benchCommand())
   );
