@@ -1,9 +1,10 @@
 // One child, from its start to its end, with all that it has started.
 
 import { constants } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { execa, type Options } from 'execa';
 import { Failure } from './errors.ts';
-import { bearersOf, descendants, signalAll } from './family.ts';
+import { bearersOf, descendants, isRunning, signalAll } from './family.ts';
 
 export interface ExecuteOptions {
   env: Record<string, string | undefined>;
@@ -69,7 +70,7 @@ export async function execute(
       seconds,
     };
   } finally {
-    clock?.stop();
+    await clock?.stop();
     release();
   }
 }
@@ -116,26 +117,33 @@ function unstartable(file: string, result: { code?: string; shortMessage?: strin
   );
 }
 
-/** After `seconds`, SIGTERM to the whole family; SIGKILL to what is left of it a second later. */
+/**
+ * After `seconds`, SIGTERM to the whole family; SIGKILL a second later to what is left of it. `stop`
+ * waits for that second where it must: the program's own end is not that of all it started.
+ */
 function watch(pid: number, group: boolean, marker: string | undefined, seconds: number) {
-  let expired = false;
-  let timer: NodeJS.Timeout;
-  const end = (signal: NodeJS.Signals): void => {
-    const family = new Set([
-      ...descendants(pid),
-      ...(marker ? bearersOf(`LIBMALLOC_REPORT=${marker}`) : []),
-    ]);
+  const family = new Set<number>();
+  let deadline: number | undefined;
+  const send = (signal: NodeJS.Signals): void => {
+    const bearers = marker === undefined ? [] : bearersOf(`LIBMALLOC_REPORT=${marker}`);
+    for (const member of [...descendants(pid), ...bearers]) family.add(member);
     signalAll(family, signal);
     if (group) signalAll([-pid], signal);
-    if (signal === 'SIGTERM') signalAll(family, 'SIGCONT'); // a stopped process would never see it
   };
   const expire = (): void => {
-    expired = true;
-    end('SIGTERM');
-    timer = setTimeout(end, GRACE_MS, 'SIGKILL');
+    deadline = performance.now() + GRACE_MS;
+    send('SIGTERM');
+    signalAll(family, 'SIGCONT'); // a stopped process would never see the first
+    timer = setTimeout(send, GRACE_MS, 'SIGKILL');
   };
-  timer = setTimeout(expire, seconds * 1000);
-  return { expired: () => expired, stop: () => clearTimeout(timer) };
+  let timer = setTimeout(expire, seconds * 1000);
+  const stop = async (): Promise<void> => {
+    clearTimeout(timer);
+    if (deadline === undefined) return;
+    while ([...family].some(isRunning) && performance.now() < deadline) await sleep(20);
+    send('SIGKILL');
+  };
+  return { expired: () => deadline !== undefined, stop };
 }
 
 const ours = new Set<number>();

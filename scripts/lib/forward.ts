@@ -17,14 +17,23 @@ export function forwardSignals(pid: () => number | undefined): () => void {
     const child = pid();
     if (child === undefined) return;
     if (!(fromTerminal.includes(signal) && inForeground())) signalAll([child], signal);
-    // The shell that waits for us must see us stop, else it would not take its terminal back.
-    if (signal === 'SIGTSTP') process.kill(process.pid, 'SIGSTOP');
+    if (signal === 'SIGTSTP') stopOurselves(pass);
   };
   const signals = [...fromTerminal, ...fromOthers];
   for (const signal of signals) process.on(signal, pass);
   return () => {
     for (const signal of signals) process.off(signal, pass);
   };
+}
+
+/**
+ * The shell that waits for us must see us stop, else it would not take its terminal back. By the
+ * signal's own default, and not by SIGSTOP: where nobody could resume us, that does nothing.
+ */
+function stopOurselves(listener: (signal: NodeJS.Signals) => void): void {
+  process.off('SIGTSTP', listener);
+  process.kill(process.pid, 'SIGTSTP');
+  setImmediate(() => process.on('SIGTSTP', listener));
 }
 
 function inForeground(): boolean {

@@ -11,8 +11,8 @@ import {
   realpathSync,
   statSync,
 } from 'node:fs';
+import { createRequire } from 'node:module';
 import { basename, resolve } from 'node:path';
-import koffi from 'koffi';
 import { type Elf, readElf } from './elf.ts';
 import { Failure } from './errors.ts';
 
@@ -272,9 +272,11 @@ function gainsPrivilege(file: string): string | undefined {
   return undefined;
 }
 
+/** Node has no call for extended attributes; koffi is loaded only for those who need this answer. */
 function hasCapabilities(file: string): boolean {
+  const koffi: typeof import('koffi') = createRequire(import.meta.url)('koffi');
   const getxattr = koffi
     .load('libc.so.6')
-    .func('ssize_t getxattr(const char *path, const char *name, void *value, size_t size)');
+    .func('long getxattr(const char *path, const char *name, void *value, size_t size)');
   return getxattr(file, 'security.capability', null, 0) > 0;
 }

@@ -1,0 +1,34 @@
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { execa, type Options } from 'execa';
+import { root } from '../../scripts/lib/paths.ts';
+
+/** What a run of the command line came to. */
+export interface CliResult {
+  status: number | undefined;
+  stdout: string;
+  stderr: string;
+}
+
+/** The words that start our command line from its source, wherever the current folder is. */
+export const cli: [string, ...string[]] = [
+  process.execPath,
+  '--import',
+  createRequire(import.meta.url).resolve('tsx'),
+  join(root, 'scripts', 'cli.ts'),
+];
+
+/** `libmalloc ARGS…`; ended with all that it started when it takes longer than a minute. */
+export async function libmalloc(args: string[], options: Options = {}): Promise<CliResult> {
+  return play([...cli, ...args], options);
+}
+
+/** Any command line, with the same care. */
+export async function play(words: string[], options: Options = {}): Promise<CliResult> {
+  const [file = '', ...args] = words;
+  const child = execa(file, args, { reject: false, detached: true, stdin: 'ignore', ...options });
+  const timer = setTimeout(() => process.kill(-(child.pid as number), 'SIGKILL'), 60_000);
+  const { exitCode, stdout, stderr } = await child;
+  clearTimeout(timer);
+  return { status: exitCode, stdout: String(stdout), stderr: String(stderr) };
+}
