@@ -93,11 +93,16 @@ function extent(values: number[]): [number, number] {
   return [Math.min(...values), Math.max(...values)];
 }
 
-const powers = (low: number, high: number) =>
-  Array.from(
-    { length: Math.floor(Math.log10(high)) - Math.ceil(Math.log10(low)) + 1 },
-    (_, i) => 10 ** (Math.ceil(Math.log10(low)) + i),
+/** Ticks of a logarithmic axis: powers of ten, and 2 and 5 between them where those are few. */
+function ticks(low: number, high: number): number[] {
+  const decades = Array.from(
+    { length: Math.ceil(Math.log10(high)) - Math.floor(Math.log10(low)) + 1 },
+    (_, i) => 10 ** (Math.floor(Math.log10(low)) + i),
   );
+  const inside = (all: number[]) => all.filter((at) => at >= low && at <= high);
+  const coarse = inside(decades);
+  return coarse.length > 2 ? coarse : inside(decades.flatMap((at) => [at, 2 * at, 5 * at]));
+}
 
 /** Where each line's name stands, in data units: at its last point, moved out of the others' way. */
 function labels(series: Series[], [low, high]: [number, number]) {
@@ -135,10 +140,10 @@ async function logLogPanel(panel: Panel): Promise<string> {
     y: { type: 'log', domain: ys },
     color: { domain: names, range: names.map((name) => colorOf(name, names)) },
     marks: [
-      Plot.gridX(powers(...xs)),
-      Plot.gridY(powers(...ys)),
-      Plot.axisX(powers(...xs), { tickFormat: grouped, label: panel.x, ...centred }),
-      Plot.axisY(powers(...ys), { tickFormat: grouped, label: null }),
+      Plot.gridX(ticks(...xs)),
+      Plot.gridY(ticks(...ys)),
+      Plot.axisX(ticks(...xs), { tickFormat: grouped, label: panel.x, ...centred }),
+      Plot.axisY(ticks(...ys), { tickFormat: grouped, label: null }),
       Plot.lineY(data, { x: 'x', y: 'y', z: 'name', stroke: 'name', strokeWidth: 2 }),
       Plot.dot(data, { x: 'x', y: 'y', fill: 'name', r: 3 }),
       Plot.text(labels(panel.series, ys), {
@@ -177,8 +182,8 @@ async function dotPanel(panel: Panel): Promise<string> {
     y: { label: null, domain: data.map(({ name }) => name) },
     color: { domain: names, range: names.map((name) => colorOf(name, names)) },
     marks: [
-      Plot.gridX(powers(...xs)),
-      Plot.axisX(powers(...xs), { tickFormat: grouped, label: panel.x, ...centred }),
+      Plot.gridX(ticks(...xs)),
+      Plot.axisX(ticks(...xs), { tickFormat: grouped, label: panel.x, ...centred }),
       Plot.ruleY(data, { y: 'name', x1: xs[0], x2: 'x', stroke: 'name', strokeWidth: 1.5 }),
       Plot.dot(data, { x: 'x', y: 'name', fill: 'name', r: 5 }),
       Plot.text(data, {

@@ -35,7 +35,7 @@ export interface Pairs {
 export function planPairs(options: { quick?: boolean; runs?: number }): PairsPlan {
   return options.quick
     ? { runs: options.runs ?? 3, pairs: 1_000_000, stepped: 100, size: 32 }
-    : { runs: options.runs ?? 9, pairs: 2_000_000, stepped: 300, size: 32 };
+    : { runs: options.runs ?? 7, pairs: 2_000_000, stepped: 200, size: 32 };
 }
 
 /** The difference of the two sections, per pair: what begins and ends a section is in both. */
