@@ -1,0 +1,15 @@
+"""GDB commands that understand our heaps: `heap`, `heap chunks`, `heap chunk ADDR`, …
+
+    commands.py   the commands: parse the arguments, print
+    library.py    which of our libraries is in this program, and why none is
+    memory.py     bulk reads, and the layout of structs from the debug information
+    chunks.py     what every heap consists of: chunks, figures, findings
+    dumb.py list.py paged.py    one reader a variant: its structures become chunks
+    session.py    what `libmalloc gdb --batch` does from start to end
+
+A reader only reads memory: it never calls into the program, which may be stopped in the middle
+of malloc, or be a core. It trusts nothing that it reads: a program has corrupted its heap when
+these commands are wanted most. The package is named `libmalloc` in GDB's Python (see gdbinit).
+"""
+
+from . import commands as commands

@@ -1,0 +1,145 @@
+"""What every heap consists of, whatever the variant: chunks, figures, places, findings.
+
+The same words and the same figures as libmalloc.h; tests hold them equal.
+"""
+
+from typing import NamedTuple
+
+REGION, SPAN, HEADER, LIVE, FREE, FRESH, CACHED, REMOTE = (
+    'region', 'span', 'header', 'live', 'free', 'fresh', 'cached', 'remote')
+CONTAINERS = (REGION, SPAN)
+
+
+class Chunk(NamedTuple):
+    """As `struct libmalloc_chunk`. `size_class` is 0 where there are no classes."""
+
+    kind: str
+    start: int
+    extent: int
+    user: int = 0
+    usable: int = 0
+    size_class: int = 0
+
+    @property
+    def end(self):
+        return self.start + self.extent
+
+
+class Stats:
+    """As `struct libmalloc_stats`, and the largest single piece that is not in use."""
+
+    def __init__(self, header_bytes=0):
+        self.regions = self.mapped = 0
+        self.live_blocks = self.live_bytes = 0
+        self.free_blocks = self.free_bytes = 0
+        self.fresh_bytes = 0
+        self.header_bytes = header_bytes
+        self.largest = 0
+
+    def add(self, chunk):
+        kind, usable = chunk.kind, chunk.usable
+        if kind == LIVE:
+            self.live_blocks += 1
+            self.live_bytes += usable
+        elif kind == REGION:
+            self.regions += 1
+            self.mapped += chunk.extent
+            return
+        elif kind == SPAN:
+            return
+        elif kind == FRESH:
+            self.fresh_bytes += chunk.extent
+            self.largest = max(self.largest, chunk.extent)
+            return
+        elif kind != HEADER:
+            self.free_blocks += 1
+            self.free_bytes += usable
+            self.largest = max(self.largest, usable)
+        self.header_bytes += chunk.extent - usable
+
+    @property
+    def unused(self):
+        return self.free_bytes + self.fresh_bytes
+
+    @property
+    def in_use(self):
+        """Per cent of the mapped bytes that callers have."""
+        return 100 * self.live_bytes / self.mapped if self.mapped else 0.0
+
+    @property
+    def fragmentation(self):
+        """Per cent of the unused bytes that lie outside the largest piece of them."""
+        return 100 * (1 - self.largest / self.unused) if self.unused else 0.0
+
+
+class Place(NamedTuple):
+    """Where an address lies: a sentence, and rows of (label, text)."""
+
+    sentence: str
+    rows: list
+
+
+class Broken(Exception):
+    """An invariant that does not hold: a sentence, and rows that show the bytes in question.
+
+    Raised in the middle of a walk too: what came before it can be trusted, nothing after it.
+    """
+
+    def __init__(self, sentence, rows=()):
+        super().__init__(sentence)
+        self.rows = list(rows)
+
+
+class Reader:
+    """What the commands ask of a variant. Sizes in bytes, addresses as integers."""
+
+    def __init__(self, library, memory):
+        self.memory = memory
+        self.heap = library.symbol('heap')
+
+    def walk(self):
+        """Every chunk in address order, each container before its content. May raise Broken."""
+        raise NotImplementedError
+
+    def overhead(self):
+        """Bytes of records outside of every region."""
+        return 0
+
+    def stats(self):
+        """The figures, and the Broken that cut them short, or None."""
+        stats, broken = Stats(self.overhead()), None
+        try:
+            for chunk in self.walk():
+                stats.add(chunk)
+        except Broken as error:
+            broken = error
+        return stats, broken
+
+    def place(self, address):
+        """The Place of an address, or None when it lies in no part of this heap."""
+        raise NotImplementedError
+
+    def free(self):
+        """A table of what is free: (heading, rows, last line)."""
+        raise NotImplementedError
+
+    def check(self):
+        """Verifies every invariant; a line that says what holds, or raises Broken."""
+        raise NotImplementedError
+
+    def notes(self):
+        """Lines on the state of the heap that a reader of any figure should know."""
+        return []
+
+
+def owner(lock):
+    """The thread (its LWP) that holds a `struct lock`, or 0."""
+    mutex = lock['mutex']['__data']
+    return int(mutex['__owner']) if int(mutex['__lock']) else 0
+
+
+def owners_note(owners):
+    """What it means that these threads were inside malloc when the program stopped."""
+    who = ', '.join(str(each) for each in sorted(set(owners) - {0}))
+    return [f'a lock is held by thread {who}: stopped inside a call, so a change may be half done'
+            ] if who else []

@@ -1,0 +1,51 @@
+"""Reads the heap of dumb.c, which remembers nothing but where it begins and ends."""
+
+from .chunks import LIVE, REGION, Broken, Chunk, Place, Reader, owner, owners_note
+
+
+class DumbReader(Reader):
+
+    def __init__(self, library, memory):
+        super().__init__(library, memory)
+        self.start, self.end = int(self.heap['start']), int(self.heap['end'])
+        self.block = int(self.heap['block'])
+
+    def walk(self):
+        if not self.start:
+            return
+        extent = self.end - self.start
+        if extent < 0:
+            raise Broken(*self._ends())
+        yield Chunk(REGION, self.start, extent)
+        yield Chunk(LIVE, self.start, extent, self.start, extent)
+
+    def place(self, address):
+        if not self.start <= address < self.end:
+            return None
+        into = address - self.start
+        number, rest = divmod(into, self.block or 1)
+        return Place(f'{address:#x} lies {into} bytes into the heap of dumb, which remembers no '
+                     'blocks', [
+            ('heap', f'{self.start:#x} .. {self.end:#x}'),
+            ('block', f'{address - rest:#x}, {self.block} bytes: number {number}, unless an '
+                      'aligned request or the program itself moved the break'),
+            ('state', 'live: nothing is ever taken back'),
+        ])
+
+    def free(self):
+        return None, [], 'nothing is free: dumb never takes a block back'
+
+    def check(self):
+        if self.start > self.end:
+            raise Broken(*self._ends())
+        if self.block % 16:
+            raise Broken(f'the size of a block, {self.block}, is no multiple of 16')
+        return f'{self.end - self.start} bytes handed out in blocks of {self.block}'
+
+    def notes(self):
+        return [*owners_note([owner(self.heap['lock'])]),
+                'dumb remembers no blocks: all that it ever handed out counts as one live block']
+
+    def _ends(self):
+        return (f'the heap starts at {self.start:#x} and ends before that, at {self.end:#x}',
+                [('heap.start', f'{self.start:#x}'), ('heap.end', f'{self.end:#x}')])

@@ -1,0 +1,254 @@
+"""Reads the heap of list.c: chunks in a ring behind a sentinel, in address order."""
+
+from .chunks import FREE, LIVE, REGION, Broken, Chunk, Place, Reader, Stats, owner, owners_note
+from .memory import Layout, Unreadable
+
+ALIGNMENT = 16
+
+
+class ListReader(Reader):
+
+    def __init__(self, library, memory):
+        super().__init__(library, memory)
+        arena = Layout(self.heap['arena'].type.target())
+        self.layout = arena.target('sentinel')
+        self.header = self.layout.size
+        self.fields = ('next', 'prev', 'size', 'free')
+        arenas = list(self._arenas(arena, int(self.heap['arena'])))
+        if not arenas:
+            raise Broken('`heap.arena` is NULL')
+        (self.sentinel, self.start, self.end), self.frozen = arenas[0], arenas[1:]
+
+    def _arenas(self, layout, address):
+        """The arena in use, then those that a fork froze: (sentinel, start, end)."""
+        seen = set()
+        while address and address not in seen:
+            seen.add(address)
+            try:
+                sentinel, start, end, older = self.memory.record(
+                    layout, address, 'sentinel', 'start', 'end', 'older')
+            except Unreadable as error:
+                raise Broken(f'the arena at {address:#x} is not there: {error}') from None
+            yield sentinel, start, end
+            address = older
+
+    # ── the ring ─────────────────────────────────────────────────────────────
+
+    def headers(self):
+        """(address, size, free, next) of each chunk, first to last. Follows a link only after it
+        has been found sound, so it ends on every heap; Broken at the first that is not."""
+        sentinel, end, header = self.sentinel, self.end, self.header
+        unpack = self.layout.unpacker(*self.fields)
+        buffer, base, limit = b'', 0, -1
+        before, at = sentinel, self._link(sentinel, 'next')
+        while at != sentinel:
+            offset = at - base
+            if not 0 <= offset <= limit:
+                try:
+                    buffer = self.memory.stretch(at, end)
+                except Unreadable as error:
+                    raise Broken(f'chunk {at:#x}: {error}') from None
+                base, offset, limit = at, 0, len(buffer) - header
+                if limit < 0:
+                    raise Broken(f'chunk {at:#x}: the arena ends at {end:#x}, inside its header')
+            following, prev, size, free = unpack(buffer, offset)
+            bound = end if following == sentinel else following
+            if (prev != before or free > 1 or (size | bound) % ALIGNMENT or
+                    not at + header + size <= bound <= end):
+                raise self._broken(at, before, following, prev, size, free)
+            yield at, size, free, following
+            before, at = at, following
+        if self._link(sentinel, 'prev') != before:
+            raise Broken(f'the last chunk is {before:#x}, but the sentinel says '
+                         f'{self._link(sentinel, "prev"):#x}', self._show(sentinel))
+
+    def _link(self, chunk, field):
+        try:
+            to, = self.memory.record(self.layout, chunk, field)
+        except Unreadable as error:
+            raise Broken(f'chunk {chunk:#x}: {error}') from None
+        if to != self.sentinel and not self._holds(to):
+            raise Broken(f'`{field}` of {chunk:#x} is {to:#x}, which is no chunk of this heap',
+                         self._show(chunk))
+        return to
+
+    def _holds(self, chunk):
+        return self.start <= chunk <= self.end - self.header and chunk % ALIGNMENT == 0
+
+    def _broken(self, at, before, following, prev, size, free):
+        """The first thing that is wrong with this header, in a sentence."""
+        name = f'chunk {at:#x}: '
+        data_end = at + self.header + size
+        if prev != before:
+            what = f'`prev` is {prev:#x}, but the chunk before it is {before:#x}'
+        elif following != self.sentinel and not self._holds(following):
+            what = f'`next` is {following:#x}, which is no chunk of this heap'
+        elif following != self.sentinel and following <= at:
+            what = f'`next` is {following:#x}, which leads back'
+        elif free > 1:
+            what = f'`free` is {free:#x}, and neither 0 nor 1'
+        elif size % ALIGNMENT:
+            what = f'`size` is {size}, which is no multiple of {ALIGNMENT}'
+        elif following == self.sentinel:
+            what = f'with a `size` of {size} it ends at {data_end:#x}, behind the heap'
+        else:
+            what = f'with a `size` of {size} it ends at {data_end:#x}, inside the next chunk'
+        return Broken(name + what, [*self._show(at), *self._show_before(before)])
+
+    def _show(self, chunk):
+        """The four words of a header, as they stand in memory."""
+        rows = []
+        for field in self.fields:
+            try:
+                value, = self.memory.record(self.layout, chunk, field)
+            except Unreadable:
+                continue
+            decimal = f'  {value}' if field in ('size', 'free') else ''
+            rows.append((f'{chunk + self.layout.offset(field):#x} {field}', f'{value:#018x}{decimal}'))
+        return rows
+
+    def _show_before(self, before):
+        """Whose data ends where the broken header begins: it is the usual suspect."""
+        if before == self.sentinel:
+            return []
+        return [('the one before', self._describe(before))]
+
+    # ── what the commands ask ────────────────────────────────────────────────
+
+    def regions(self):
+        """start → end of each stretch without a hole, as far as the ring can be followed."""
+        regions, start, end = {}, None, None
+        try:
+            for at, size, _, _ in self.headers():
+                start = at if at != end else start
+                regions[start] = end = at + self.header + size
+        except Broken:
+            pass  # the walk of whoever asked ends there too
+        return regions
+
+    def walk(self):
+        regions = self.regions()  # a pass of its own: a container comes before its content
+        for at, size, free, _ in self.headers():
+            if at in regions:
+                yield Chunk(REGION, at, regions[at] - at)
+            yield Chunk(FREE if free else LIVE, at, self.header + size, at + self.header, size)
+
+    def stats(self):
+        """As counted from the walk, in one pass and without an object for each chunk."""
+        stats, broken, end = Stats(self.overhead()), None, None
+        try:
+            for at, size, free, _ in self.headers():
+                stats.regions += at != end
+                end = at + self.header + size
+                stats.mapped += self.header + size
+                stats.header_bytes += self.header
+                if free:
+                    stats.free_blocks += 1
+                    stats.free_bytes += size
+                    stats.largest = max(stats.largest, size)
+                else:
+                    stats.live_blocks += 1
+                    stats.live_bytes += size
+        except Broken as error:
+            broken = error
+        return stats, broken
+
+    def overhead(self):
+        return self.heap.type.sizeof + self.header
+
+    def place(self, address):
+        for _, start, end in self.frozen:
+            if start <= address < end:
+                return Place(f'{address:#x} lies in an arena that a fork froze: its blocks stay '
+                             'readable, and frees of them are ignored',
+                             [('arena', f'{start:#x} .. {end:#x}')])
+        if not self.start <= address < self.end:
+            return None
+        try:
+            return self._place_from_start(address)
+        except Broken:
+            place = self._place_from_end(address)
+            if place is None:
+                raise
+            return place
+
+    def _place_from_start(self, address):
+        before = self.sentinel
+        for at, size, free, following in self.headers():
+            if address < at:
+                return self._hole(address, before, at)
+            if address < at + self.header + size:
+                return self._chunk_place(address, at, size, free, before, following)
+            before = at
+        return self._hole(address, before, self.sentinel)
+
+    def _place_from_end(self, address):
+        """The other way round the ring, for what lies behind a broken chunk; None when that
+        way is broken as well."""
+        following, bound, at = self.sentinel, self.end, self._link(self.sentinel, 'prev')
+        while self._holds(at) and at < bound:
+            next_, prev, size, free = self.memory.record(self.layout, at, *self.fields)
+            end = at + self.header + size
+            if next_ != following or free > 1 or end > bound:
+                break
+            if address >= end:
+                return self._hole(address, at, following)
+            if address >= at:
+                return self._chunk_place(address, at, size, free, prev, following)
+            following, bound, at = at, at, prev
+        return None
+
+    def _hole(self, address, before, following):
+        return Place(f'{address:#x} lies between the chunks: somebody else moved the break there', [
+            ('previous', self._describe(before)), ('next', self._describe(following))])
+
+    def _chunk_place(self, address, at, size, free, before, following):
+        block, end = at + self.header, at + self.header + size
+        state = FREE if free else LIVE
+        if address < block:
+            where = f'{address - at} bytes into the header of the {state} block {block:#x}'
+        elif address == block:
+            where = f'the start of a {state} block'
+        else:
+            where = f'{address - block} bytes into the {state} block {block:#x}'
+        return Place(f'{address:#x} is {where}', [
+            ('block', f'{block:#x} .. {end:#x}  {size} bytes'),
+            ('chunk', f'{at:#x} .. {end:#x}  {end - at} bytes with its header'),
+            ('state', state),
+            ('class', 'none: list has no size classes'),
+            ('previous', self._describe(before)),
+            ('next', self._describe(following)),
+        ])
+
+    def _describe(self, chunk):
+        if chunk == self.sentinel:
+            return 'none'
+        try:
+            size, free = self.memory.record(self.layout, chunk, 'size', 'free')
+        except Unreadable as error:
+            return f'{chunk:#x}: {error}'
+        return f'{chunk + self.header:#x}  {FREE if free else LIVE}  {size} bytes'
+
+    def free(self):
+        rows, total, largest = [], 0, 0
+        for at, size, free, _ in self.headers():
+            if free:
+                rows.append((f'{at + self.header:#x}', size))
+                total, largest = total + size, max(largest, size)
+        return (('block', 'bytes'), rows,
+                f'{len(rows)} free blocks, {total} bytes; the largest has {largest}')
+
+    def check(self):
+        count, before, before_end, before_free = 0, None, None, False
+        for at, size, free, _ in self.headers():
+            if free and before_free and before_end == at:
+                raise Broken(f'chunks {before:#x} and {at:#x} are free, neighbours, and not merged',
+                             [*self._show(before), *self._show(at)])
+            count, before, before_end, before_free = count + 1, at, at + self.header + size, free
+        return (f'{count} chunks: links, order, sizes and states are sound, and no two free '
+                'neighbours are left unmerged')
+
+    def notes(self):
+        notes = owners_note([owner(self.heap['arena']['lock'])])
+        return notes + [f'an older arena, frozen at a fork: {start:#x} .. {end:#x}'
+                        for _, start, end in self.frozen]

@@ -1,0 +1,109 @@
+"""The program's memory, read in bulk, and the layout of the structs in it."""
+
+import struct
+
+import gdb
+
+PIECE = 64 * 1024  # bytes; one read of so many costs about as much as one of 8
+STRETCH = 1024 * 1024
+PAGE = 4096
+CODES = {1: 'B', 2: 'H', 4: 'I', 8: 'Q'}
+
+
+class Unreadable(Exception):
+    """No memory is mapped at `address`, or the core leaves it out."""
+
+    def __init__(self, address):
+        super().__init__(f'the memory at {address:#x} cannot be read')
+        self.address = address
+
+
+class Memory:
+    """Reads on behalf of one command: while it runs the program stands still, so pieces are kept."""
+
+    def __init__(self):
+        self._inferior = gdb.selected_inferior()
+        self._pieces = {}
+
+    def read(self, address, length):
+        """The bytes [address, address + length), or Unreadable."""
+        number, offset = divmod(address, PIECE)
+        if number not in self._pieces:
+            try:
+                self._pieces[number] = self._direct(number * PIECE, PIECE)
+            except Unreadable:
+                self._pieces[number] = None  # a mapping begins or ends in it
+        piece = self._pieces[number]
+        if piece is None or offset + length > PIECE:
+            return self._direct(address, length)
+        return piece[offset:offset + length]
+
+    def stretch(self, address, end):
+        """As many bytes from `address` on as can be had at once, at most up to `end`."""
+        length = min(STRETCH, end - address)
+        while length > 0:
+            try:
+                return self._direct(address, length)
+            except Unreadable:
+                to_page_end = PAGE - address % PAGE
+                if length <= to_page_end:
+                    break
+                length = max(length // 2, to_page_end)
+        raise Unreadable(address)
+
+    def record(self, layout, address, *names):
+        """The values of some fields (integers or pointers) of the struct at `address`."""
+        return layout.unpacker(*names)(self.read(address, layout.size), 0)
+
+    def _direct(self, address, length):
+        if address < 0 or address + length > 1 << 64:
+            raise Unreadable(address)
+        try:
+            return bytes(self._inferior.read_memory(address, length))
+        except gdb.MemoryError:
+            raise Unreadable(address) from None
+
+
+class Layout:
+    """Where the fields of a struct lie, as the library's debug information says."""
+
+    def __init__(self, type_):
+        self.type = type_.strip_typedefs().unqualified()
+        self.size = self.type.sizeof
+        self._fields = {field.name: field for field in self.type.fields()}
+        self._unpackers = {}
+
+    def offset(self, name):
+        return self._fields[name].bitpos // 8
+
+    def field(self, name):
+        """The type of a field."""
+        return self._fields[name].type.strip_typedefs()
+
+    def target(self, name):
+        """The layout of the struct that a pointer field points to."""
+        return Layout(self.field(name).target())
+
+    def unpacker(self, *names):
+        """A function of (buffer, offset) to the values of these fields, in this order."""
+        if names not in self._unpackers:
+            self._unpackers[names] = self._make(names)
+        return self._unpackers[names]
+
+    def _make(self, names):
+        laid = sorted(names, key=self.offset)
+        form, at = '<', 0
+        for name in laid:
+            offset, size = self.offset(name), self._fields[name].type.sizeof
+            form += f'{offset - at}x{CODES[size]}' if offset > at else CODES[size]
+            at = offset + size
+        unpack = struct.Struct(form).unpack_from
+        if laid == list(names):
+            return unpack
+        order = [laid.index(name) for name in names]
+
+        def reordered(buffer, offset):
+            values = unpack(buffer, offset)
+            return tuple(values[i] for i in order)
+
+        return reordered
