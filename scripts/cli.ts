@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { benchCommand } from './bench.ts';
+import { doctorCommand } from './doctor.ts';
+import { gdbCommand } from './gdb.ts';
 import { describeFailure, Failure } from './lib/errors.ts';
 import { root } from './lib/paths.ts';
 import { runCommand } from './run.ts';
@@ -19,7 +21,9 @@ function program(): Command {
       .enablePositionalOptions()
       .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 125))
       .addCommand(runCommand())
+      .addCommand(gdbCommand())
       .addCommand(benchCommand())
+      .addCommand(doctorCommand())
   );
 }
 

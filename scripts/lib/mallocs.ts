@@ -110,8 +110,10 @@ function resolveVariant(name: string, debug: boolean): Malloc {
   const library = `libmalloc-${name}.so`;
   const file = findNative(library, debug ? 'debug' : 'release');
   if (file === undefined) {
+    const checkout = existsSync(join(root, 'Makefile'));
     const verb = debug ? 'make debug' : 'make';
-    throw new Failure(`${library} is not built`, { hint: `run \`${verb}\` in ${root}` });
+    const hint = checkout ? `run \`${verb}\` in ${root}` : 'run `npm rebuild libmalloc`';
+    throw new Failure(`${library} is not built`, { hint });
   }
   return { name, kind: 'variant', file, ...(debug ? { debug } : {}) };
 }

@@ -1,0 +1,25 @@
+/** One line of the doctor's table. */
+export interface Check {
+  name: string;
+  /** `ok`; `wrong`: something needed is not right; `optional`: worth having, nothing fails. */
+  status: 'ok' | 'wrong' | 'optional';
+  /** What was found: a version, a path, or what is wrong. */
+  found: string;
+  /** What to do about it, one line; undefined when all is well. */
+  fix?: string;
+}
+
+/** All is well. */
+export function ok(name: string, found: string): Check {
+  return { name, status: 'ok', found };
+}
+
+/** Something needed is not right. */
+export function wrong(name: string, found: string, fix: string): Check {
+  return { name, status: 'wrong', found, fix };
+}
+
+/** Something worth having is not there. */
+export function optional(name: string, found: string, fix: string): Check {
+  return { name, status: 'optional', found, fix };
+}
