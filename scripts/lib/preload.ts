@@ -133,7 +133,8 @@ export async function launch(
   }
 }
 
-function preloadList(m: Malloc, report: boolean, outer: Env): string {
+/** As preloadValue, with the probe behind `m` where a report is wanted, and the user's own LD_PRELOAD last. */
+export function preloadList(m: Malloc, report: boolean, outer: Env): string {
   const theirs = (outer.LD_PRELOAD ?? '').split(/[ :]+/).filter((file) => file !== '');
   return preloadValue(m, [...(report ? [probe()] : []), ...theirs]);
 }

@@ -1,0 +1,133 @@
+"""What a session of `libmalloc gdb` does by itself: cores, and batches from start to end."""
+
+import os
+import re
+
+import gdb
+
+FAILED = 125
+BACKTRACE = 10  # frames
+
+# Lines of a script that start the program, or that only make sense before it runs.
+STARTS = re.compile(r'^\s*(r|run|start|starti)\b', re.M)
+BREAKS = re.compile(r'^\s*(b|br|break|tb|tbreak|hbreak|rbreak|watch|rwatch|awatch|catch|tcatch)\b',
+                    re.M)
+
+
+class Ending:
+    """How the program ended, and how it stopped last."""
+
+    def __init__(self):
+        self.status = None
+        self.stop = None
+        gdb.events.exited.connect(self._exited)
+        gdb.events.stop.connect(self._stopped)
+
+    def _stopped(self, event):
+        self.stop = event
+
+    def _exited(self, event):
+        if event.inferior.num != 1:
+            return
+        signal = gdb.convenience_variable('_exitsignal')
+        self.status = event.exit_code if hasattr(event, 'exit_code') else (
+            128 + int(signal) if signal is not None else FAILED)
+
+
+def batch(script=None, breaks=False):
+    """Runs the program to its end and quits with its status (128+n after signal n).
+
+    At the first stop (a breakpoint, a crash) it runs the commands of `script`, or shows where the
+    program is and its heap. With a script and no breakpoints, the end of the program is a stop as
+    well. A script that starts the program itself, or sets breakpoints where none were given, is
+    read before. Afterwards only breakpoints with `commands` stop the program again.
+    """
+    ending, ok = Ending(), True
+    try:
+        if script and _comes_first(script, breaks):
+            ok = _source(script)
+            script = None
+            if ok and not _alive() and ending.status is None:
+                gdb.execute('run')
+        else:
+            if script and not breaks:
+                gdb.Breakpoint('_exit', internal=True, temporary=True)
+            gdb.execute('run')
+            if script:
+                ok = _source(script)
+            elif _alive():
+                _show()
+        _finish(ending)
+    except gdb.error as error:
+        _say(str(error))
+        ok = False
+    status = FAILED if ending.status is None else ending.status
+    gdb.execute(f'quit {status if ok or status else FAILED}')
+
+
+def batch_core(script=None):
+    """Runs the commands of `script` on a core, or shows where it died and its heap; quits."""
+    ok = _source(script) if script else _show()
+    gdb.execute(f'quit {0 if ok else FAILED}')
+
+
+def open_core(core):
+    """Opens a core; finds its program when none was given."""
+    gdb.execute(f'core-file {core}')
+    if gdb.current_progspace().filename is not None:
+        return
+    name = re.search(r'AT_EXECFN .*"(.*)"$', gdb.execute('info auxv', to_string=True), re.M)
+    if name and os.path.exists(name[1]):
+        gdb.execute(f'file {name[1]}')
+        gdb.execute(f'core-file {core}')
+    else:
+        _say(f'the program of this core ({name[1] if name else "unknown"}) is not there: '
+             'say where it is, `libmalloc gdb --core CORE -- PROGRAM`')
+
+
+def _comes_first(script, breaks):
+    with open(script, encoding='utf-8', errors='replace') as file:
+        text = file.read()
+    return STARTS.search(text) or (not breaks and BREAKS.search(text))
+
+
+def _alive():
+    return bool(gdb.selected_inferior().threads())
+
+
+def _source(script):
+    try:
+        gdb.execute(f'source {script}')
+    except gdb.error as error:
+        _say(str(error))
+        return False
+    return True
+
+
+def _show():
+    for command in (f'backtrace {BACKTRACE}', 'heap'):
+        try:
+            gdb.execute(command)
+        except gdb.error as error:
+            _say(str(error))
+            return False
+    return True
+
+
+def _finish(ending):
+    if not _alive():
+        return
+    gdb.execute('disable')
+    for breakpoint in gdb.breakpoints():
+        if breakpoint.commands:
+            breakpoint.enabled = True
+    while _alive():
+        # GDB keeps some signals (SIGINT, SIGTRAP) to itself: here the program gets all of them.
+        stop = ending.stop
+        is_signal = isinstance(stop, gdb.SignalEvent)
+        ending.stop = None
+        gdb.execute(f'signal {stop.stop_signal}' if is_signal else 'continue')
+
+
+def _say(text):
+    gdb.write(f'{text}\n', gdb.STDERR)
