@@ -101,7 +101,8 @@ package  = $(target)/lib/libmalloc
 install: all
 	@rm -rf '$(package)'
 	@mkdir -p '$(package)/build' '$(package)/tests/workloads' '$(target)/bin' '$(target)/include'
-	@cp -R package.json gdbinit native LICENSE README.md '$(package)'
+	@cp -R package.json gdbinit $(wildcard LICENSE README.md) '$(package)'
+	@mkdir '$(package)/native' && cp -R native/*.c native/*.h native/binding.gyp native/flags.json native/gdb '$(package)/native'
 	@cp -R build/js build/release '$(package)/build'
 	@cp tests/programs.json '$(package)/tests'
 	@cp tests/workloads/*.[ch] '$(package)/tests/workloads'
