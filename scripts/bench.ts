@@ -19,7 +19,7 @@ const measurements = ['curve', 'pairs'] as const;
 type Measurement = (typeof measurements)[number];
 
 interface BenchOptions {
-  malloc: string[];
+  malloc?: string[];
   runs?: number;
   quick?: boolean;
   json?: string;
@@ -93,7 +93,7 @@ async function draw(file: string, { curve, pairs }: BenchResult): Promise<void> 
 
 async function bench(names: string[], options: BenchOptions): Promise<void> {
   const chosen = planBench(names, options);
-  const result = await measure(chosen, selectMallocs(options.malloc), options);
+  const result = await measure(chosen, selectMallocs(options.malloc ?? []), options);
   if (options.json !== '-') process.stdout.write(describe(result));
   if (options.json !== undefined) writeJson('bench', options.json, result);
   if (options.svg !== undefined) await draw(options.svg, result);
@@ -109,8 +109,7 @@ export function benchCommand(): Command {
     .option(
       '-m, --malloc <M>',
       'NAME, FILE.so or NAME=FILE.so; repeatable (default: all variants, glibc, installed peers)',
-      (spec: string, all: string[]) => [...all, spec],
-      [] as string[],
+      (spec: string, all: string[] = []) => [...all, spec],
     )
     .option('--runs <N>', 'interleaved runs of each malloc', positive)
     .option('--quick', 'fewer sizes and runs')

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { benchCommand, planBench } from '../scripts/bench.ts';
 import { type Curve, measureCurve } from '../scripts/lib/bench/curve.ts';
-import { countPairs, planPairs, ratios } from '../scripts/lib/bench/pairs.ts';
+import { countPairs, measurePairs, orders, planPairs, ratios } from '../scripts/lib/bench/pairs.ts';
 import { selectMallocs } from '../scripts/lib/bench/select.ts';
 import { curveNotes, curvePicture } from '../scripts/lib/bench/show.ts';
 import { geomean, rotated, spread, summarize } from '../scripts/lib/bench/stats.ts';
@@ -183,9 +183,24 @@ describe('what is not as it should be', () => {
   });
 });
 
+test('pairs are timed in three orders, and glibc is the unit of the ratios', async () => {
+  const plan = { runs: 3, pairs: 20_000, stepped: 0, size: 32 };
+  const { pairs } = await measurePairs([resolveMalloc('paged'), resolveMalloc('glibc')], plan);
+  expect(pairs.map(({ malloc }) => malloc)).toEqual(['paged', 'glibc']);
+  for (const { nanoseconds, ratio, stopped } of pairs) {
+    expect(stopped).toBeUndefined();
+    expect(ratio?.median).toBeGreaterThan(0);
+    for (const order of orders) {
+      expect(nanoseconds?.[order].runs).toBe(3);
+      expect(nanoseconds?.[order].median).toBeGreaterThan(0);
+    }
+  }
+  expect(pairs[1]?.ratio).toEqual({ median: 1, low: 1, high: 1, runs: 3 });
+});
+
 test('bench writes what it found as JSON and as a picture, and says where it was measured', async () => {
   const [json, svg] = [join(folder, 'r.json'), join(folder, 'p.svg')];
-  const argv = ['pairs', '--quick', '--runs', '1', '-m', 'glibc', '--json', json, '--svg', svg];
+  const argv = ['curve', '--quick', '--runs', '1', '-m', 'glibc', '--json', json, '--svg', svg];
   await benchCommand().parseAsync(argv, { from: 'user' });
   const result = JSON.parse(readFileSync(json, 'utf8'));
   expect(Object.keys(result)[0]).toBe('schema');
@@ -194,12 +209,15 @@ test('bench writes what it found as JSON and as a picture, and says where it was
     kernel: expect.any(String),
     mallocs: { glibc: expect.any(String) },
   });
-  const [glibc] = result.pairs.pairs;
-  expect(glibc).toMatchObject({ malloc: 'glibc', ratio: { median: 1 } });
-  expect(glibc.instructions.worst).toBeGreaterThanOrEqual(glibc.instructions.tight);
-  for (const order of ['tight', 'lifo', 'random']) {
-    expect(glibc.nanoseconds[order]).toMatchObject({ median: expect.any(Number), runs: 1 });
-    expect(glibc.nanoseconds[order].median).toBeGreaterThan(0);
+  const [glibc] = result.curve.curves;
+  expect(glibc.malloc).toBe('glibc');
+  expect(glibc.points.map(({ live }: { live: number }) => live)).toEqual([
+    100, 1000, 10_000, 100_000,
+  ]);
+  for (const point of glibc.points) {
+    expect(point.nanoseconds).toMatchObject({ median: expect.any(Number), runs: 1 });
+    expect(point.nanoseconds.median).toBeGreaterThan(0);
+    expect(point.instructions).toBeGreaterThan(10);
   }
   expect(readFileSync(svg, 'utf8')).toContain('>glibc<');
 });

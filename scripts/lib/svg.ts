@@ -224,8 +224,8 @@ function finish(figure: Figure, title: string): string {
 const sizeOf = (svg: string, side: 'width' | 'height') =>
   Number(new RegExp(`<svg[^>]* ${side}="(\\d+)"`).exec(svg)?.[1] ?? 0);
 
-/** Several pictures side by side as one. */
-function row(pictures: string[]): string {
+/** Several pictures side by side as one, with their titles for whoever cannot see it. */
+function row(panels: Panel[], pictures: string[]): string {
   const height = Math.max(...pictures.map((svg) => sizeOf(svg, 'height')));
   let x = 0;
   const placed = pictures.map((svg) => {
@@ -234,17 +234,19 @@ function row(pictures: string[]): string {
     return at;
   });
   const box = `width="${x}" height="${height}" viewBox="0 0 ${x} ${height}"`;
-  return `<svg xmlns="http://www.w3.org/2000/svg" ${box}><rect width="100%" height="100%" fill="white"/>${placed.join('')}</svg>\n`;
+  const title = `<title>${panels.map((panel) => panel.title).join('; ')}</title>`;
+  const paper = '<rect width="100%" height="100%" fill="white"/>';
+  return `<svg xmlns="http://www.w3.org/2000/svg" ${box}>${title}${paper}${placed.join('')}</svg>\n`;
 }
 
 /** Line pictures over logarithmic axes, side by side. */
 export async function logLogPicture(panels: Panel[]): Promise<string> {
-  return row(await Promise.all(panels.map(logLogPanel)));
+  return row(panels, await Promise.all(panels.map(logLogPanel)));
 }
 
 /** One figure per series, side by side; a series' figure is its first point's x. */
 export async function dotPicture(panels: Panel[]): Promise<string> {
-  return row(await Promise.all(panels.map(dotPanel)));
+  return row(panels, await Promise.all(panels.map(dotPanel)));
 }
 
 /** Throws Failure when the file cannot be written. */

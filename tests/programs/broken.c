@@ -1,5 +1,5 @@
-/* A malloc that serves a hundred calls and then ends the process: what a benchmark must survive. Build with
- * -shared -fPIC. */
+/* A malloc that serves a hundred calls and then ends the process: what a benchmark must survive.
+ * Build with * -shared -fPIC. */
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -14,4 +14,6 @@ void *malloc(size_t size) {
     return p;
 }
 
-void free(void *p) { (void)p; }
+void free(void *p) {
+    (void)p;
+}

@@ -3,27 +3,25 @@
  *
  *     slot[0] slot[1] ... slot[N-1]      free(slot[k]); slot[k] = malloc(size);   k and size drawn
  *
- * Sizes are 16 to 272 bytes, the square of an even draw, so small ones are the many (mean about 100).
- * Every block is written once when it is handed out, as programs do. N replacements go by unmeasured,
- * so that the free blocks lie where a program of some age has them (--age N says how many); then --calls
- * calls are measured, and at least --least of them even when the budget is spent: where a call costs
- * thousands of instructions, one alone is no average.
+ * Sizes are 16 to 272 bytes, the square of an even draw, so small ones are the many (mean about
+ * 100). Every block is written once when it is handed out, as programs do. N replacements go by
+ * unmeasured, so that the free blocks lie where a program of some age has them (--age N says how
+ * many); then --calls calls are measured, and at least --least of them even when the budget is
+ * spent: where a call costs thousands of instructions, one alone is no average.
  */
 #include "workload.h"
 
 static char **slot;
 static size_t live;
 
-static size_t size_drawn(void)
-{
+static size_t size_drawn(void) {
     size_t x = draw(1024);
     return 16 + ((x * x) >> 12);
 }
 
-/* Replaces random blocks; gives the number of replacements done: `limit`, or fewer when `enough` is said after
-   `least` of them, or memory ends. */
-static size_t replace(size_t limit, size_t least, const char **stopped)
-{
+/* Replaces random blocks; gives the number of replacements done: `limit`, or fewer when `enough`
+ * is said after `least` of them, or memory ends. */
+static size_t replace(size_t limit, size_t least, const char **stopped) {
     size_t done = 0;
     for (; done < limit && !(enough && done >= least); done++) {
         uint32_t k = draw((uint32_t)live);
@@ -38,8 +36,7 @@ static size_t replace(size_t limit, size_t least, const char **stopped)
     return done;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     const char *stopped = NULL;
     live = (size_t)option(argc, argv, "--live", 1000);
     size_t calls = (size_t)option(argc, argv, "--calls", 200000);

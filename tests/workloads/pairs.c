@@ -5,8 +5,9 @@
  *     --order 1   lifo      100 mallocs, then 100 frees, the last block first
  *     --order 2   random    100 mallocs, then 100 frees in an order drawn beforehand
  *
- * Two sections, of --pairs and of three times as many: their difference is free of what begins and ends
- * a section, and of anything that happens once. --size is the block's, 32 bytes if not said.
+ * Two sections, of --pairs and of three times as many: their difference is free of what begins
+ * and ends a section, and of anything that happens once. --size is the block's, 32 bytes if not
+ * said.
  */
 #include "workload.h"
 
@@ -16,8 +17,7 @@ static uint8_t (*shuffled)[BATCH];
 static char *block[BATCH];
 static size_t size;
 
-static char *take(void)
-{
+static char *take(void) {
     char *p = malloc(size);
     if (p == NULL)
         workload_end("out of memory");
@@ -25,16 +25,14 @@ static char *take(void)
     return p;
 }
 
-static size_t tight(size_t pairs)
-{
+static size_t tight(size_t pairs) {
     size_t done = 0;
     for (; done < pairs && !enough; done++)
         free(take());
     return done;
 }
 
-static size_t batches(size_t pairs, bool random)
-{
+static size_t batches(size_t pairs, bool random) {
     size_t done = 0;
     for (; done < pairs && !enough; done += BATCH) {
         const uint8_t *order = random ? shuffled[done / BATCH % ORDERS + 1] : shuffled[0];
@@ -46,11 +44,12 @@ static size_t batches(size_t pairs, bool random)
     return done;
 }
 
-static size_t pairs_run(int order, size_t pairs) { return order == 0 ? tight(pairs) : batches(pairs, order == 2); }
+static size_t pairs_run(int order, size_t pairs) {
+    return order == 0 ? tight(pairs) : batches(pairs, order == 2);
+}
 
 /* Row 0 is the reverse of allocation; the others are Fisher-Yates shuffles. */
-static void orders_draw(void)
-{
+static void orders_draw(void) {
     shuffled = table_new(ORDERS + 1, sizeof *shuffled);
     for (size_t row = 0; row <= ORDERS; row++) {
         for (size_t i = 0; i < BATCH; i++)
@@ -64,8 +63,7 @@ static void orders_draw(void)
     }
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     int order = (int)option(argc, argv, "--order", 0);
     size_t pairs = (size_t)option(argc, argv, "--pairs", 1000);
     size_t warm = (size_t)option(argc, argv, "--warm", 20000);

@@ -1,17 +1,20 @@
 /*
  * step [-l FILE.so] [-n STEPS] -o RESULT PROGRAM ARGUMENT...
  *
- * Counts the instructions that a workload executes in each of its sections (see workload.h), by single
- * steps: between two SIGUSR1 the program is stopped after every instruction and asked where it stands.
- * Instructions at addresses of the program's own file are counted apart from all others: `outside` is
- * malloc, free and whatever these call, without the workload's loop and without its PLT.
+ * Counts the instructions that a workload executes in each of its sections (see workload.h), by
+ * single steps: between two SIGUSR1 the program is stopped after every instruction and asked
+ * where it stands. Instructions at addresses of the program's own file are counted apart from
+ * all others: `outside` is malloc, free and whatever these call, without the workload's loop and
+ * without its PLT.
  *
- * Why not valgrind: it is large and often absent, it runs the long preparation fifty times slower (here
- * only the section is slow), and it counts a program that lives in valgrind's world. Why not the CPU's
- * counters: virtual machines rarely have them. A step is exact, and the same on every run.
+ * Why not valgrind: it is large and often absent, it runs the long preparation fifty times
+ * slower (here only the section is slow), and it counts a program that lives in valgrind's
+ * world. Why not the CPU's counters: virtual machines rarely have them. A step is exact, and the
+ * same on every run.
  *
- * -n STEPS sends SIGALRM, "enough", after that many steps in one section. RESULT is a line of JSON:
- * {"sections":[{"inside":n,"outside":n},...]}. The exit status is the program's; 125 is our own failure.
+ * -n STEPS sends SIGALRM, "enough", after that many steps in one section. RESULT is a line of
+ * JSON: {"sections":[{"inside":n,"outside":n},...]}. The exit status is the program's; 125 is
+ * our own failure.
  */
 #define _GNU_SOURCE
 #include <elf.h>
@@ -44,15 +47,13 @@ static struct { uint64_t inside, outside; } section[SECTIONS];
 static int sections;
 static uint64_t program_start, program_end;
 
-static void fail(const char *what)
-{
+static void fail(const char *what) {
     fprintf(stderr, "step: %s: %s\n", what, strerror(errno));
     exit(125);
 }
 
 /* The address range of the program's own file, from its memory map. */
-static void program_find(pid_t pid)
-{
+static void program_find(pid_t pid) {
     char path[64], exe[PATH_MAX], line[PATH_MAX + 128], file[PATH_MAX];
     snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
     ssize_t n = readlink(path, exe, sizeof exe - 1);
@@ -65,7 +66,8 @@ static void program_find(pid_t pid)
         fail(path);
     while (fgets(line, sizeof line, maps)) {
         uint64_t start, end;
-        if (sscanf(line, "%lx-%lx %*s %*s %*s %*s %4095[^\n]", &start, &end, file) != 3 || strcmp(file, exe) != 0)
+        if (sscanf(line, "%lx-%lx %*s %*s %*s %*s %4095[^\n]", &start, &end, file) != 3 ||
+            strcmp(file, exe) != 0)
             continue;
         if (program_start == 0)
             program_start = start;
@@ -74,8 +76,7 @@ static void program_find(pid_t pid)
     fclose(maps);
 }
 
-static uint64_t pc_read(pid_t pid)
-{
+static uint64_t pc_read(pid_t pid) {
     struct user_regs_struct registers;
     struct iovec io = {&registers, sizeof registers};
     if (ptrace(PTRACE_GETREGSET, pid, (void *)NT_PRSTATUS, &io) != 0)
@@ -85,8 +86,7 @@ static uint64_t pc_read(pid_t pid)
 
 /* Lets the program go on, one step or until its next signal, delivering `signal`.
    Gives the signal it stopped with, or exits as the program did. */
-static int resume(pid_t pid, bool step, int signal)
-{
+static int resume(pid_t pid, bool step, int signal) {
     int status;
     if (ptrace(step ? PTRACE_SINGLESTEP : PTRACE_CONT, pid, NULL, (void *)(intptr_t)signal) != 0)
         fail(step ? "PTRACE_SINGLESTEP" : "PTRACE_CONT");
@@ -95,10 +95,10 @@ static int resume(pid_t pid, bool step, int signal)
     return WIFSTOPPED(status) ? WSTOPSIG(status) : -1 - status;
 }
 
-/* Steps through one section, from its first mark to its last. A repeated string instruction stops at each
-   of its rounds: the program counter stands still, and it counts once, as the CPU itself would count it. */
-static int section_step(pid_t pid, uint64_t limit)
-{
+/* Steps through one section, from its first mark to its last. A repeated string instruction
+ * stops at each of its rounds: the program counter stands still, and it counts once, as the CPU
+ * itself would count it. */
+static int section_step(pid_t pid, uint64_t limit) {
     uint64_t before = 0, steps = 0;
     int stop = SIGTRAP;
     while (stop == SIGTRAP) {
@@ -116,30 +116,29 @@ static int section_step(pid_t pid, uint64_t limit)
     return stop;
 }
 
-static void result_write(const char *path)
-{
+static void result_write(const char *path) {
     FILE *out = fopen(path, "w");
     if (!out)
         fail(path);
     fprintf(out, "{\"sections\":[");
     for (int i = 0; i < sections; i++)
-        fprintf(out, "%s{\"inside\":%lu,\"outside\":%lu}", i ? "," : "", section[i].inside, section[i].outside);
+        fprintf(out, "%s{\"inside\":%lu,\"outside\":%lu}", i ? "," : "", section[i].inside,
+                section[i].outside);
     fprintf(out, "]}\n");
     if (fclose(out) != 0)
         fail(path);
 }
 
-/* Both processes on one CPU: a step then costs no wake-up of another, which is five times as slow. */
-static void pin(void)
-{
+/* Both processes on one CPU: a step then costs no wake-up of another, which is five times as
+ * slow. */
+static void pin(void) {
     cpu_set_t set;
     CPU_ZERO(&set);
     CPU_SET((size_t)sched_getcpu(), &set);
     sched_setaffinity(0, sizeof set, &set);
 }
 
-static void child(const char *library, char **argv)
-{
+static void child(const char *library, char **argv) {
     if (library)
         setenv("LD_PRELOAD", library, 1);
     if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
@@ -148,8 +147,7 @@ static void child(const char *library, char **argv)
     fail(argv[0]);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     const char *library = NULL, *result = NULL;
     uint64_t limit = 0;
     int c;
