@@ -13,7 +13,7 @@ export interface CompileOptions {
 const output = join(root, 'build', 'tests');
 
 // Without -fno-builtin the compiler deletes free(malloc(n)), and with it the test.
-const common = ['-std=gnu17', '-O1', '-g', '-Wall', '-Wextra', '-fno-builtin', '-pthread'];
+const common = ['-O1', '-g', '-Wall', '-Wextra', '-fno-builtin', '-pthread'];
 
 function sourcePath(source: string): string {
   if (isAbsolute(source)) return source;
@@ -39,15 +39,18 @@ function fresh(program: string): boolean {
 }
 
 /**
- * Compiles one C file (a name in tests/programs, `crimes/x.c` in another folder of tests, or an
- * absolute path) and returns the executable's path in build/tests. Compiled again only when the
- * source, a header or the flags changed. Workers may ask for the same program at once: each
- * compiles under a name of its own, and the last rename wins. Throws with the compiler's message.
+ * Compiles one C file, or C++ where it ends in .cc (a name in tests/programs, `crimes/x.c` in
+ * another folder of tests, or an absolute path) and returns the executable's path in build/tests.
+ * Compiled again only when the source, a header or the flags changed. Workers may ask for the same
+ * program at once: each compiles under a name of its own, and the last rename wins. Throws with the
+ * compiler's message.
  */
 export function compileProgram(source: string, options: CompileOptions = {}): string {
   const path = sourcePath(source);
-  const [command = 'cc', ...leading] = compiler();
-  const flags = [...common, '-I', join(root, 'native'), path, ...(options.flags ?? [])];
+  const cpp = path.endsWith('.cc');
+  const [command = 'cc', ...leading] = cpp ? ['c++'] : compiler();
+  const standard = cpp ? '-std=gnu++17' : '-std=gnu17';
+  const flags = [standard, ...common, '-I', join(root, 'native'), path, ...(options.flags ?? [])];
   const key = createHash('sha256')
     .update([command, ...leading, ...flags].join('\0'))
     .digest('hex');

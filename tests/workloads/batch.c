@@ -48,9 +48,12 @@ int main(int argc, char **argv)
 {
     uint32_t threads = option_number(argc, argv, "--threads", 1);
     blocks = option_number(argc, argv, "--blocks", 1000);
-    rounds = scaled(argc, argv, 24000000 / blocks) / threads;
+    uint32_t pairs = scaled(argc, argv, 24000000) / threads;
+    if (blocks > pairs)
+        blocks = pairs;
     if (blocks == 0 || blocks > MOST || threads > THREADS)
         return 2;
+    rounds = pairs / blocks;
     order_begin(option(argc, argv, "--order", "random"));
     sizes_begin(1024);
     return finish(workers_run(threads, work));

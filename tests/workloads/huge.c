@@ -7,16 +7,17 @@
  */
 #include "program.h"
 
-enum { FIRST = 64 << 10, LAST = 256 << 20, PAGE = 4096 };
+enum { FIRST = 64 << 10, LAST = 256 << 20, TIMES = 6, PAGE = 4096 };
 
 static uint32_t times;
+static size_t last;
 
 static void work(struct worker *worker)
 {
     for (uint32_t t = 0; t < times; t++) {
         unsigned char *data = NULL;
         size_t length = 0;
-        for (size_t next = FIRST; next <= LAST; next += next / 8 & ~(size_t)15) {
+        for (size_t next = FIRST; next <= last; next += next / 8 & ~(size_t)15) {
             data = (unsigned char *)must_have(realloc(data, next));
             memset(data + length, (int)(next >> 4), next - length);
             length = next;
@@ -30,6 +31,7 @@ static void work(struct worker *worker)
 int main(int argc, char **argv)
 {
     uint32_t threads = option_number(argc, argv, "--threads", 1);
-    times = scaled(argc, argv, 6) / threads;
+    times = TIMES / threads;
+    last = scaled(argc, argv, LAST);
     return finish(workers_run(threads, work));
 }
