@@ -97,6 +97,20 @@ function cases(variant: string, it: Declare): void {
     { timeout: 60 },
   );
 
+  it('one size from all threads at once, where they meet most often', async () => {
+    const m = open();
+    const crowd = gap(variant, 'reuse') ? 500 : 4000;
+    let blocks: Pointer[] = [];
+    for (let round = 0; round < 8; round++) {
+      const asked = atOnce(crowd, () => m.async.malloc(48));
+      const freed = atOnce(blocks.length, (i) => m.async.free(blocks[i] as Pointer));
+      [blocks] = await Promise.all([asked.then((list) => list.map(must)), freed]);
+      assert.equal(new Set(blocks).size, crowd, 'one address twice');
+      assert.deepEqual(m.check(), []);
+      if (!gap(variant, 'chunks')) assert.equal(m.stats().liveBlocks, crowd);
+    }
+  });
+
   it(
     'walk and stats answer while other threads allocate and free',
     async () => {

@@ -75,16 +75,16 @@ function cases(it: Declare): void {
     assert.deepEqual(m.check(), []);
   });
 
-  it('hysteresis: a class that wavers around an empty span does not map it again and again', () => {
+  it('hysteresis: a class keeps one empty span, until it is trimmed', () => {
     const m = open();
-    const block = must(m.malloc(3000));
-    m.free(block);
-    const shape = regions(m).map(({ start, extent }) => `${start}+${extent}`);
+    m.free(must(m.malloc(3000)));
+    const kept = regions(m);
+    assert.equal(kept.length, 1, 'the empty span is kept');
     for (let i = 0; i < 100; i++) m.free(must(m.malloc(3000)));
-    assert.deepEqual(
-      regions(m).map(({ start, extent }) => `${start}+${extent}`),
-      shape,
-    );
+    assert.deepEqual(regions(m), kept, 'and used again');
+    assert.equal(m.mallocTrim(0), 1);
+    assert.deepEqual(m.walk(), []);
+    assert.equal(m.mallocTrim(0), 0);
   });
 
   it('large blocks: a mapping each, gone when freed', () => {
@@ -131,6 +131,21 @@ function cases(it: Declare): void {
     const usable = m.usableSize(block);
     assert.equal(m.realloc(block, usable), block);
     assert.equal(m.realloc(block, usable - 5), block);
+  });
+
+  it('realloc: a block that shrinks far does not keep its old size', () => {
+    const m = open();
+    for (const size of [1 * KiB, 100 * KiB, 8 * MiB]) {
+      const block = must(m.malloc(size));
+      m.bytes(block, 16).fill(6);
+      const small = must(m.realloc(block, 16));
+      assert.ok(
+        m.usableSize(small) <= size / 2,
+        `${m.usableSize(small)} of ${size} bytes kept for 16`,
+      );
+      assert.ok(allAre(m, small, 16, 6));
+    }
+    assert.equal(m.stats().liveBlocks, 3);
   });
 
   it('aligned blocks cost little more than their size or their alignment', () => {

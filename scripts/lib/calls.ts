@@ -132,8 +132,20 @@ function plainResult(native: NativeFunction): (result: unknown) => unknown {
   return native.info.result.primitive === 'UInt64' ? Number : (result) => result;
 }
 
-/** koffi throws when more than 256 calls are queued; ours wait for their turn in here instead. */
-const QUEUED_AT_MOST = 200;
+/**
+ * koffi throws when more than 256 calls are queued, and maps memory anew (100 µs a call instead of
+ * 20) when there are more than it keeps stacks for. So calls beyond those wait for their turn in
+ * here: up to 32 run at once, or 8 where the program used koffi before and its settings are fixed.
+ */
+function stacksKept(): number {
+  try {
+    koffi.config({ resident_async_pools: 32 });
+  } catch {
+    // a library is loaded already
+  }
+  return koffi.config().resident_async_pools ?? 1;
+}
+const QUEUED_AT_MOST = stacksKept();
 const gate = { queued: 0, waiting: [] as (() => void)[] };
 
 function onPool(native: NativeFunction, args: unknown[], state: CallState): Promise<unknown> {
