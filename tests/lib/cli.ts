@@ -23,11 +23,15 @@ export async function libmalloc(args: string[], options: Options = {}): Promise<
   return play([...cli, ...args], options);
 }
 
-/** Any command line, with the same care. */
-export async function play(words: string[], options: Options = {}): Promise<CliResult> {
+/** Any command line, with the same care; `seconds` until it is ended. */
+export async function play(
+  words: string[],
+  options: Options = {},
+  seconds = 60,
+): Promise<CliResult> {
   const [file = '', ...args] = words;
   const child = execa(file, args, { reject: false, detached: true, stdin: 'ignore', ...options });
-  const timer = setTimeout(() => process.kill(-(child.pid as number), 'SIGKILL'), 60_000);
+  const timer = setTimeout(() => process.kill(-(child.pid as number), 'SIGKILL'), seconds * 1000);
   const { exitCode, stdout, stderr } = await child;
   clearTimeout(timer);
   return { status: exitCode, stdout: String(stdout), stderr: String(stderr) };
