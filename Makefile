@@ -81,7 +81,9 @@ docs: $(release) $(js)
 
 ## make deps                  install the Debian packages that tests and demonstrations use (as root;
 ##                            otherwise show the command)
-packages = $(shell sed -n 's/.*"package": *"\([^"]*\)".*/\1/p' tests/programs.json | sort -u)
+# Not nodejs: Node is there already, and Debian's would take its place.
+packages = $(filter-out nodejs,$(shell \
+             sed -n 's/.*"package": *"\([^"]*\)".*/\1/p' tests/programs.json | sort -u))
 missing  = $(shell for p in $(packages); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null \
              | grep -q ' installed$$' || echo $$p; done)
 apt-get := apt-get install -y --no-install-recommends
@@ -138,17 +140,20 @@ sources  := $(wildcard native/*.c native/*.h) native/flags.json $(builder)
 $(release): $(sources) $(call lacking,,$(call libraries,release)) $(call changed,$(release)) | $(modules)
 	$(call need,$(firstword $(CC)),gcc libc6-dev)
 	$(need-node)
+	$(call need,bash,bash)
 	@$(tsx) scripts/build.ts release
 	@echo '$(CC)' >$@
 
 $(debug): $(sources) $(call lacking,,$(call libraries,debug)) $(call changed,$(debug)) | $(modules)
 	$(call need,$(firstword $(CC)),gcc libc6-dev)
 	$(need-node)
+	$(call need,bash,bash)
 	@$(tsx) scripts/build.ts debug
 	@echo '$(CC)' >$@
 
 $(js): $(scripts) tsconfig.json $(call lacking,,build/js/cli.js) $(modules)
 	$(need-node)
+	$(call need,bash,bash)
 	@$(tsx) scripts/build.ts js
 	@touch $@
 
