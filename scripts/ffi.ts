@@ -188,6 +188,10 @@ const bindings: Record<keyof Family, Binding> = {
  * Opens a malloc: `list` (one of our variants; the last rung when nothing is said),
  * `glibc`, a peer, or the path of any .so. Throws a Failure for an unknown name, a missing file, and one that the
  * dynamic linker cannot load or that defines no malloc of its own.
+ *
+ * A malloc on the program break (dumb, list) shares it with Node: its heap has holes,
+ * and in one process of some 70 V8's code lies right behind the break, so that every
+ * request is refused; start another process then.
  */
 export function openMalloc(spec?: string, options: OpenOptions = {}): MallocLibrary {
   const { name, file } = resolveMalloc(spec, { debug: options.debug });

@@ -12,6 +12,19 @@ export const PAGE = 4096;
 export const KiB = 1024;
 export const MiB = 1024 * 1024;
 
+/** Sizes that no malloc can serve, among them those that rounding up would wrap around. */
+export const impossible = [
+  PTRDIFF_MAX - 4096n,
+  PTRDIFF_MAX - 15n,
+  PTRDIFF_MAX,
+  PTRDIFF_MAX + 1n,
+  PTRDIFF_MAX + 17n,
+  SIZE_MAX - 4096n,
+  SIZE_MAX - 63n,
+  SIZE_MAX - 15n,
+  SIZE_MAX,
+];
+
 /** What a variant does not do by design, and why; everything else is asked of every variant. */
 const gaps: Record<string, Partial<Record<Feature, string>>> = {
   dumb: {
