@@ -1,12 +1,13 @@
 # The same compile as scripts/build.ts, for an install from source: node-gyp writes
 # native/build/Release/libmalloc-*.so. The flags are those of flags.json.
 #
-# node-gyp expects addons, so some of what it adds is taken away again: its -O3, its frame pointer,
+# node-gyp expects addons, so some of what it adds is taken away again: its -O3, its large-file macros
 # and, by --as-needed, the C++ libraries of its linker. Type and prefix are said in each target,
 # because in target_defaults node-gyp's own would win. The soname it forces is harmless: nobody
 # links against these files, they are preloaded.
 {
     'target_defaults': {
+        'defines!': ['_FILE_OFFSET_BITS=64', '_LARGEFILE_SOURCE'],
         'cflags!': ['-O3', '-fno-omit-frame-pointer', '-Wno-unused-parameter'],
         'cflags': [
             '<!@(node -p "const f = require(\'./flags.json\'); [f.common, f.release, f.warnings].flat().join(\' \')")',
