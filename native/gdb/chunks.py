@@ -132,6 +132,11 @@ class Reader:
         return []
 
 
+def count(n, what):
+    """`1 span`, `2 spans`, `2 classes`."""
+    return f'{n} {what}' + ('' if n == 1 else 'es' if what.endswith('s') else 's')
+
+
 def owner(lock):
     """The thread (its LWP) that holds a `struct lock`, or 0."""
     mutex = lock['mutex']['__data']

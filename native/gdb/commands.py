@@ -73,9 +73,7 @@ They read memory only: they work on a live program stopped anywhere, and on a co
             ('fresh', '', stats.fresh_bytes),
             ('headers', '', stats.header_bytes),
         ])
-        gdb.write(f'  {stats.in_use:.1f} % of the mapped bytes are live; fragmentation '
-                  f'{stats.fragmentation:.1f} %: of {stats.unused} unused bytes the largest '
-                  f'piece has {stats.largest}\n')
+        print_shares(stats)
         print_notes(heap)
         if broken:
             gdb.write('  only what comes before the damage is counted\n')
@@ -198,6 +196,14 @@ def print_rows(heading, rows):
     for i in range(0, len(table), LINES_AT_ONCE):
         lines = [(form % tuple(row)).rstrip() for row in table[i:i + LINES_AT_ONCE]]
         gdb.write('\n'.join(lines) + '\n')
+
+
+def print_shares(stats):
+    if stats.mapped:
+        gdb.write(f'  {stats.in_use:.1f} % of the mapped bytes are live\n')
+    if stats.unused:
+        gdb.write(f'  fragmentation {stats.fragmentation:.1f} %: of {stats.unused} unused bytes '
+                  f'the largest piece has {stats.largest}\n')
 
 
 def print_labelled(rows):

@@ -1,6 +1,6 @@
 """Reads the heap of list.c: chunks in a ring behind a sentinel, in address order."""
 
-from .chunks import FREE, LIVE, REGION, Broken, Chunk, Place, Reader, Stats, owner, owners_note
+from .chunks import FREE, LIVE, REGION, Broken, Chunk, Place, Reader, Stats, count, owner, owners_note
 from .memory import Layout, Unreadable
 
 ALIGNMENT = 16
@@ -236,16 +236,16 @@ class ListReader(Reader):
                 rows.append((f'{at + self.header:#x}', size))
                 total, largest = total + size, max(largest, size)
         return (('block', 'bytes'), rows,
-                f'{len(rows)} free blocks, {total} bytes; the largest has {largest}')
+                f'{count(len(rows), "free block")}, {total} bytes; the largest has {largest}')
 
     def check(self):
-        count, before, before_end, before_free = 0, None, None, False
+        chunks, before, before_end, before_free = 0, None, None, False
         for at, size, free, _ in self.headers():
             if free and before_free and before_end == at:
                 raise Broken(f'chunks {before:#x} and {at:#x} are free, neighbours, and not merged',
                              [*self._show(before), *self._show(at)])
-            count, before, before_end, before_free = count + 1, at, at + self.header + size, free
-        return (f'{count} chunks: links, order, sizes and states are sound, and no two free '
+            chunks, before, before_end, before_free = chunks + 1, at, at + self.header + size, free
+        return (f'{count(chunks, "chunk")}: links, order, sizes and states are sound, and no two free '
                 'neighbours are left unmerged')
 
     def notes(self):

@@ -5,8 +5,8 @@ Figures come from counting bits, so a heap of a million blocks costs no more tha
 
 from typing import NamedTuple
 
-from .chunks import (FREE, FRESH, LIVE, REGION, SPAN, Broken, Chunk, Place, Reader, Stats, owner,
-                     owners_note)
+from .chunks import (FREE, FRESH, LIVE, REGION, SPAN, Broken, Chunk, Place, Reader, Stats, count,
+                     owner, owners_note)
 from .memory import Layout, Unreadable
 
 POINTER = 8
@@ -62,8 +62,8 @@ class PagedReader(Reader):
         self.leaf_length = leaf.field('spans').range()[1] + 1
         self.gone = int(library.symbol('gone').address)
         address = int(self.heap.address)
-        count = heap.field('leaves').range()[1] + 1
-        table = memory.read(address + heap.offset('leaves'), count * POINTER)
+        leaves = heap.field('leaves').range()[1] + 1
+        table = memory.read(address + heap.offset('leaves'), leaves * POINTER)
         self.leaves = memoryview(table).cast('Q')
         self.arena = int(self.heap['arena'])
         self.classes = self.arena_layout.field('classes').range()[1] + 1
@@ -227,7 +227,7 @@ class PagedReader(Reader):
 
     def _block(self, address, span):
         number, into = divmod(address - span.start, span.size)
-        kind = f'{span.capacity} blocks of {span.size} bytes, {span.used} live'
+        kind = f'{count(span.capacity, "block")} of {span.size} bytes, {span.used} live'
         rows = [('span', f'{span.start:#x} .. {span.end:#x}  {kind}'),
                 ('record', f'{span.record:#x}')]
         if number >= span.capacity:
@@ -265,7 +265,7 @@ class PagedReader(Reader):
                          sum(span.freed * span.size for span in spans)))
         total, size = sum(row[4] for row in rows), sum(row[6] for row in rows)
         return (('class', 'block', 'spans', 'live', 'free', 'fresh', 'free bytes'), rows,
-                f'{total} free blocks, {size} bytes (fresh: blocks never handed out)')
+                f'{count(total, "free block")}, {size} bytes (fresh: blocks never handed out)')
 
     def notes(self):
         if not self.arena:
@@ -289,9 +289,9 @@ class PagedReader(Reader):
             classes.setdefault(span.index, {})[span.record] = span
         for index in range(self.classes if self.arena else 0):
             self._check_class(index, classes.get(index, {}))
-        count = sum(map(len, classes.values()))
-        return (f'{count} spans in {len(classes)} classes: table, records, counts, bits and lists '
-                'are sound')
+        spans = sum(map(len, classes.values()))
+        return (f'{count(spans, "span")} in {count(len(classes), "class")}: table, records, counts, '
+                'bits and lists are sound')
 
     def _check_span(self, span):
         beyond = span.bits >> span.capacity

@@ -51,7 +51,7 @@ def batch(script=None, breaks=False):
                 gdb.execute('run')
         else:
             if script and not breaks:
-                gdb.Breakpoint('_exit', internal=True, temporary=True)
+                gdb.execute('tbreak _exit', to_string=True)
             gdb.execute('run')
             if script:
                 ok = _source(script)
@@ -123,10 +123,19 @@ def _finish(ending):
             breakpoint.enabled = True
     while _alive():
         # GDB keeps some signals (SIGINT, SIGTRAP) to itself: here the program gets all of them.
-        stop = ending.stop
-        is_signal = isinstance(stop, gdb.SignalEvent)
-        ending.stop = None
-        gdb.execute(f'signal {stop.stop_signal}' if is_signal else 'continue')
+        signal, ending.stop = _signal(ending.stop), None
+        gdb.execute(f'signal {signal}' if signal else 'continue')
+
+
+def _signal(stop):
+    """The signal that stopped the program, or None. GDB does not name a SIGTRAP, being itself
+    the cause of most; of one that was sent the kernel says so: its si_code is not positive."""
+    if isinstance(stop, gdb.SignalEvent):
+        return stop.stop_signal
+    if stop is None or isinstance(stop, gdb.BreakpointEvent):
+        return None
+    siginfo = gdb.parse_and_eval('$_siginfo')
+    return 'SIGTRAP' if int(siginfo['si_signo']) == 5 and int(siginfo['si_code']) <= 0 else None
 
 
 def _say(text):
