@@ -6,6 +6,7 @@ import { join, relative } from 'node:path';
 import { exampleFile, exampleSource, limitsOf, type Scene, scenesOf } from './lib/demo-plan.ts';
 import { isSurprise, lines, type Played, prompt } from './lib/demo-text.ts';
 import { type Outcome, outcomeOf, verdictOf } from './lib/demo-verdict.ts';
+import { atOurEnd } from './lib/ending.ts';
 import { describeFailure, Failure } from './lib/errors.ts';
 import { type Malloc, resolveMalloc, variants } from './lib/mallocs.ts';
 import { root } from './lib/paths.ts';
@@ -16,6 +17,7 @@ import { color } from './lib/table.ts';
 
 const system = resolveMalloc('glibc');
 const folder = mkdtempSync(join(tmpdir(), 'libmalloc-demo-'));
+atOurEnd(() => rmSync(folder, { recursive: true, force: true }));
 const onSystem = new Map<string, Outcome>();
 const say = (text = ''): void => console.log(text);
 
@@ -159,6 +161,4 @@ try {
   if (!(error instanceof Failure)) throw error;
   process.stderr.write(`${describeFailure(error)}\n`);
   process.exitCode = error.code;
-} finally {
-  rmSync(folder, { recursive: true, force: true });
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -245,15 +245,18 @@ describe('launch', () => {
     });
   });
 
-  test('our end is the end of the children in groups of their own', async () => {
+  test('our end is the end of children in groups of their own, and of our temporary files', async () => {
     const script = `import { launch } from '${join(import.meta.dirname, '../scripts/lib/preload.ts')}';
       import { resolveMalloc } from '${join(import.meta.dirname, '../scripts/lib/mallocs.ts')}';
-      await launch(resolveMalloc('glibc'), ['sleep', '300'], { started: (pid) => console.log(pid) });`;
+      await launch(resolveMalloc('glibc'), ['sleep', '300'], { report: true, started: (pid) => console.log(pid) });`;
+    const temporary = join(folder, 'tmp');
+    mkdirSync(temporary);
     const file = join(folder, 'parent.mts');
     writeFileSync(file, script);
     const parent = execa(process.execPath, ['--import', 'tsx', file], {
       reject: false,
       cwd: join(import.meta.dirname, '..'),
+      env: { TMPDIR: temporary },
     });
     const pid: number = await new Promise((resolve) =>
       parent.stdout.once('data', (data) => resolve(Number(data))),
@@ -262,6 +265,7 @@ describe('launch', () => {
     parent.kill('SIGTERM');
     expect((await parent).signal).toBe('SIGTERM');
     await expect.poll(() => isRunning(pid)).toBe(false);
+    expect(readdirSync(temporary).filter((name) => name.startsWith('libmalloc-'))).toEqual([]);
   });
 });
 

@@ -3,6 +3,7 @@
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa, type Options } from 'execa';
+import { atOurEnd } from './ending.ts';
 import { Failure } from './errors.ts';
 import { bearersOf, descendants, isRunning, signalAll } from './family.ts';
 
@@ -49,7 +50,8 @@ export async function execute(
   const { pid } = child;
   if (pid === undefined) throw unstartable(file, await child);
   options.started?.(pid);
-  const release = owned ? endWithUs(pid) : () => {};
+  // A program in a group of its own does not hear Ctrl-C: our end is its end.
+  const release = owned ? atOurEnd(() => signalAll([-pid], 'SIGKILL')) : () => {};
   const clock =
     options.timeout === undefined ? undefined : watch(pid, owned, options.marker, options.timeout);
   try {
@@ -144,35 +146,4 @@ function watch(pid: number, group: boolean, marker: string | undefined, seconds:
     send('SIGKILL');
   };
   return { expired: () => deadline !== undefined, stop };
-}
-
-const ours = new Set<number>();
-const endings: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
-
-/** A program in a group of its own does not hear Ctrl-C: while it runs, our end is its end. */
-function endWithUs(pid: number): () => void {
-  if (ours.size === 0) {
-    process.on('exit', endAll);
-    for (const signal of endings) process.on(signal, endAllAndUs);
-  }
-  ours.add(pid);
-  return () => {
-    ours.delete(pid);
-    if (ours.size > 0) return;
-    process.off('exit', endAll);
-    for (const signal of endings) process.off(signal, endAllAndUs);
-  };
-}
-
-function endAll(): void {
-  signalAll(
-    [...ours].map((pid) => -pid),
-    'SIGKILL',
-  );
-}
-
-function endAllAndUs(signal: NodeJS.Signals): void {
-  endAll();
-  for (const each of endings) process.off(each, endAllAndUs);
-  process.kill(process.pid, signal);
 }

@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readElf } from './elf.ts';
+import { atOurEnd } from './ending.ts';
 import { Failure } from './errors.ts';
 import { type Ended, execute } from './execute.ts';
 import type { Malloc } from './mallocs.ts';
@@ -111,6 +112,9 @@ export async function launch(
   const outer = options.env ?? process.env;
   const file = checkTarget(command, outer, options.cwd);
   const folder = options.report ? mkdtempSync(join(tmpdir(), 'libmalloc-run-')) : undefined;
+  const remove = () => folder && rmSync(folder, { recursive: true, force: true });
+  // Where the program has our terminal, signals are its business: then we do not end before it.
+  const release = options.stdio === 'inherit' ? () => {} : atOurEnd(remove);
   try {
     const prefix = folder && join(folder, 'report');
     const environment: Env = { ...outer, ...(prefix && { LIBMALLOC_REPORT: prefix }) };
@@ -129,7 +133,8 @@ export async function launch(
     });
     return { ...result, proofs: prefix ? readReports(prefix) : [] };
   } finally {
-    if (folder) rmSync(folder, { recursive: true, force: true });
+    release();
+    remove();
   }
 }
 
