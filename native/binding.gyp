@@ -1,8 +1,8 @@
 # The same compile as scripts/build.ts, for an install from source: node-gyp writes
 # native/build/Release/libmalloc-*.so. The flags are those of flags.json.
 #
-# node-gyp expects addons, so some of what it adds is taken away again: its -O3, its large-file macros
-# and, by --as-needed, the C++ libraries of its linker. Type and prefix are said in each target,
+# node-gyp expects addons, so some of what it adds is taken away again: its -O3, its large-file
+# macros and, by --as-needed and -static-libgcc, the libraries of its C++ linker. Type and prefix are said in each target,
 # because in target_defaults node-gyp's own would win. The soname it forces is harmless: nobody
 # links against these files, they are preloaded.
 {
@@ -13,7 +13,7 @@
             '<!@(node -p "const f = require(\'./flags.json\'); [f.common, f.release, f.warnings].flat().join(\' \')")',
         ],
         'ldflags!': ['-rdynamic'],
-        'ldflags': ['-Wl,--as-needed', '<!@(node -p "require(\'./flags.json\').link.join(\' \')")'],
+        'ldflags': ['-Wl,--as-needed', '-static-libgcc', '<!@(node -p "require(\'./flags.json\').link.join(\' \')")'],
     },
     'targets': [
         {'target_name': 'malloc-dumb', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['dumb.c']},

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Command } from 'commander';
+import { Command, type CommanderError } from 'commander';
 import { benchCommand } from './bench.ts';
 import { doctorCommand } from './doctor.ts';
 import { gdbCommand } from './gdb.ts';
@@ -9,22 +9,25 @@ import { describeFailure, Failure } from './lib/errors.ts';
 import { root } from './lib/paths.ts';
 import { runCommand } from './run.ts';
 
+const verbs = [runCommand(), gdbCommand(), benchCommand(), doctorCommand()];
+
+/** A command line that makes no sense is our failure, never the status of a program that was run. */
+function leave(error: CommanderError): never {
+  process.exit(error.exitCode === 0 ? 0 : 125);
+}
+
 /** The whole command line: every verb that is built, nothing else. */
 function program(): Command {
   const { version, description } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  return (
-    new Command('libmalloc')
-      .description(description)
-      .version(version)
-      .showHelpAfterError('(libmalloc VERB --help explains a verb)')
-      // `run -- ls -l`: what follows the verb's own arguments belongs to the program that is run.
-      .enablePositionalOptions()
-      .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 125))
-      .addCommand(runCommand())
-      .addCommand(gdbCommand())
-      .addCommand(benchCommand())
-      .addCommand(doctorCommand())
-  );
+  const main = new Command('libmalloc')
+    .description(description)
+    .version(version)
+    .showHelpAfterError('(libmalloc VERB --help explains a verb)')
+    // `run -- ls -l`: what follows the verb's own arguments belongs to the program that is run.
+    .enablePositionalOptions()
+    .exitOverride(leave);
+  for (const verb of verbs) main.addCommand(verb.exitOverride(leave));
+  return main;
 }
 
 try {
