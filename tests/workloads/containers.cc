@@ -100,7 +100,7 @@ int main(int argc, char **argv)
         {"unordered_map", {maps<std::unordered_map<uint32_t, uint32_t>>, 8000000}},
         {"string", {strings, 2000000}},
         {"vector", {vectors, 60000000}},
-        {"list", {lists, 8000000}},
+        {"list", {lists, 5000000}},
     };
     auto chosen = kinds.find(option(argc, argv, "--kind", "map"));
     if (chosen == kinds.end())
