@@ -18,12 +18,12 @@ export const cli: [string, ...string[]] = [
   join(root, 'scripts', 'cli.ts'),
 ];
 
-/** `libmalloc ARGS…`; ended with all that it started when it takes longer than a minute. */
+/** `libmalloc ARGS…`; throws when it, or something that it started, is not over after a minute. */
 export async function libmalloc(args: string[], options: Options = {}): Promise<CliResult> {
   return play([...cli, ...args], options);
 }
 
-/** Any command line, with the same care; `seconds` until it is ended. */
+/** Any command line, with the same care; throws when it is not over after `seconds`. */
 export async function play(
   words: string[],
   options: Options = {},
@@ -31,8 +31,14 @@ export async function play(
 ): Promise<CliResult> {
   const [file = '', ...args] = words;
   const child = execa(file, args, { reject: false, detached: true, stdin: 'ignore', ...options });
-  const timer = setTimeout(() => process.kill(-(child.pid as number), 'SIGKILL'), seconds * 1000);
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    process.kill(-(child.pid as number), 'SIGKILL');
+  }, seconds * 1000);
   const { exitCode, stdout, stderr } = await child;
   clearTimeout(timer);
+  if (late)
+    throw new Error(`${words.join(' ')}: not over after ${seconds} s\n${stdout}\n${stderr}`);
   return { status: exitCode, stdout: String(stdout), stderr: String(stderr) };
 }
