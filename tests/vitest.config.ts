@@ -1,15 +1,19 @@
 import { fileURLToPath } from 'node:url';
-import { defineConfig } from 'vitest/config';
+import { configDefaults, defineConfig } from 'vitest/config';
+
+// Tests that take long end in .long.test.ts; `make test-long` runs them too.
+const long = process.env.LONG === '1';
 
 export default defineConfig({
   root: fileURLToPath(new URL('..', import.meta.url)),
   test: {
     include: ['tests/**/*.test.ts'],
+    exclude: [...configDefaults.exclude, 'build/**', ...(long ? [] : ['**/*.long.test.ts'])],
     // A process per file: a test that loads a malloc must not share its heap with another.
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 120_000,
-    hookTimeout: 120_000,
-    reporters: ['./tests/lib/reporter.ts'],
+    hookTimeout: 180_000,
+    reporters: [fileURLToPath(new URL('lib/reporter.ts', import.meta.url))],
   },
 });
