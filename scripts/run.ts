@@ -22,7 +22,7 @@ export function runCommand(): Command {
   return new Command('run')
     .summary('run a program under a malloc, and prove that it was in use')
     .description(
-      'Runs CMD with the malloc M preloaded, in it and in everything it starts, and proves from\n' +
+      'Runs CMD with the malloc M preloaded, in it and in everything it starts, and proves from ' +
         'inside each of these processes that malloc, calloc, realloc and free came from M.',
     )
     .usage('[options] -- CMD…')

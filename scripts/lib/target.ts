@@ -219,7 +219,7 @@ function judgeElf(file: string, elf: Elf): Verdict | undefined {
   if (!privilege) return undefined;
   return {
     reason: `${privilege}, so the dynamic linker would ignore the preload`,
-    hint: 'run it as the user it changes to (sudo libmalloc run -- …), where it gains nothing',
+    hint: 'run it as a user for whom it changes nothing, such as root: sudo libmalloc run -- …',
     code: OURS,
   };
 }
