@@ -168,10 +168,11 @@ build/debug/libmalloc.so: $(call stale,build/debug/libmalloc.so,libmalloc-$(defa
 	@ln -sfn libmalloc-$(default).so $@
 
 # Modules that `npm install` put there already, in the versions of the lockfile, need no second time.
+# Nothing here needs an install script of its own.
 $(modules): package-lock.json
 	$(need-node)
 	$(call need,npm,npm)
-	@node -e "$(same-modules)" 2>/dev/null || { echo '  npm  ci'; npm ci --no-audit --no-fund --loglevel=error; }
+	@node -e "$(same-modules)" 2>/dev/null || { echo '  npm  ci'; npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; }
 	@touch $@
 
 same-modules = \
