@@ -23,7 +23,8 @@ template <int I> int use(int seed)
         steps.push_back([&table, i](int x) { return x + int(table.size()) * i; });
     }
     std::sort(steps.begin(), steps.end(), [](auto &a, auto &b) { return a(I) < b(I); });
-    return std::accumulate(steps.begin(), steps.end(), I, [](int sum, auto &f) { return sum + f(I); });
+    auto add = [](int sum, auto &step) { return sum + step(I); };
+    return std::accumulate(steps.begin(), steps.end(), I, add);
 }
 
 template <int... I> int use_all(int seed, std::integer_sequence<int, I...>)

@@ -1,10 +1,10 @@
 # redis.sh REQUESTS: a redis-server on loopback, kept busy by redis-benchmark.
 #
-# Debian links its redis-server to libjemalloc, as a shared library: a preloaded malloc takes its place
-# like any other, and with the C library itself preloaded glibc's does. So whichever malloc is preloaded
-# here is measured; where none is, this script makes it glibc's. jemalloc stays loaded and idle: 92 KiB
-# of blocks from its own start, 2.7 MiB resident, the same for all; its purging thread, which redis would
-# start, is turned off.
+# Debian links its redis-server to libjemalloc, as a shared library: a preloaded malloc takes its
+# place like any other, and with the C library itself preloaded glibc's does. So whichever malloc
+# is preloaded here is measured; where none is, this script makes it glibc's. jemalloc stays
+# loaded and idle: 92 KiB of blocks from its own start, 2.7 MiB resident, the same for all; its
+# purging thread, which redis would start, is turned off.
 #
 # redis-benchmark draws its keys by the clock; so the result, a digest of all data, is of what comes
 # after it.
