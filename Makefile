@@ -99,18 +99,18 @@ deps:
 PREFIX  ?= /usr/local
 target   = $(DESTDIR)$(PREFIX)
 package  = $(target)/lib/libmalloc
+# What npm would publish is what is installed, with our build and the modules that it needs.
+published = npm pack --dry-run --json --ignore-scripts 2>/dev/null | node -pe \
+            'JSON.parse(fs.readFileSync(0))[0].files.map((file) => file.path).join("\n")'
 .PHONY: install
 install: all
 	@rm -rf '$(package)'
-	@mkdir -p '$(package)/build' '$(package)/tests/workloads' '$(target)/bin' '$(target)/include'
-	@cp -R package.json gdbinit $(wildcard LICENSE README.md) '$(package)'
-	@mkdir '$(package)/native' && cp -R native/*.c native/*.h native/binding.gyp native/flags.json native/gdb '$(package)/native'
-	@cp -R build/js build/release '$(package)/build'
-	@cp tests/programs.json '$(package)/tests'
-	@cp tests/workloads/*.[ch] '$(package)/tests/workloads'
+	@mkdir -p '$(package)/build' '$(target)/bin' '$(target)/include'
+	@$(published) | tar -cf - -T - | tar -xf - -C '$(package)'
+	@cp -R build/release '$(package)/build'
 	@npm ls --omit=dev --all --parseable 2>/dev/null | sed "1d; s|^$$PWD/||" \
-	  | while read -r module; do mkdir -p "$(package)/$$module" \
-	  && cp -R "$$module/." "$(package)/$$module"; done
+	  | tar -cf - -T - | tar -xf - -C '$(package)'
+	@test -x '$(package)/build/js/cli.js' && test -d '$(package)/node_modules/koffi'
 	@ln -sf ../lib/libmalloc/build/js/cli.js '$(target)/bin/libmalloc'
 	@ln -sf libmalloc/build/release/libmalloc-$(default).so '$(target)/lib/libmalloc.so'
 	@cp native/libmalloc.h '$(target)/include'
