@@ -190,6 +190,21 @@ describe('make', () => {
     expect(existsSync(here.path('image/opt/include/libmalloc.h'))).toBe(true);
   });
 
+  test('installs the node modules when the lockfile has other versions, and only then', async () => {
+    const folder = here.path('path-npm');
+    mkdirSync(folder);
+    const script = `#!/bin/sh\necho "npm was asked to $*" >&2\n`;
+    writeFileSync(`${folder}/npm`, script, { mode: 0o755 });
+    const env = { PATH: `${folder}:${process.env.PATH}` };
+    here.touch('package-lock.json');
+    expect((await here.make([], env)).said).not.toContain('npm was asked');
+    // Not edited in place: the modules of the real checkout are linked here, the lockfile is not.
+    const newer = (text: string): string =>
+      text.replace('"version": "9.6.1"', '"version": "9.6.2"');
+    const { said } = await here.edited('package-lock.json', newer, () => here.make([], env));
+    expect(said).toContain('npm was asked to ci --ignore-scripts');
+  });
+
   test('the install script of npm compiles nothing in a checkout', async () => {
     const { status, said } = await here.run('npm', ['run', '--silent', 'install']);
     expect(status, said).toBe(0);
