@@ -39,6 +39,7 @@ static struct {
     size_t block;      /* bytes of every block; 0 until the first call */
     bool overrun;      /* a larger request gets an ordinary block */
     char *start, *end; /* everything ever handed out lies between */
+    bool frozen;       /* at a fork (lock.h) */
 } heap = {.lock = LOCK_FREE};
 
 /* Before libc has set up the environment (the dynamic linker allocates earlier
@@ -53,14 +54,18 @@ static void knobs_read(void) {
     heap.overrun = overrun && strcmp(overrun, "1") == 0;
 }
 
-/* Steps the break to `alignment`, then by one block. */
+/* Steps the break to `alignment`, then by one block; once more if somebody else moved
+ * it in between. */
 static void *block_take(size_t alignment) {
-    char *now = os_break(0);
-    if (!now)
-        return NULL;
-    char *p = align_up(now, alignment);
-    if (!os_break(p - now + (intptr_t)heap.block))
-        return NULL;
+    char *now, *p, *old;
+    if (unlikely(heap.frozen))
+        return os_map_aligned(heap.block, alignment);
+    do {
+        now = os_break(0);
+        p = align_up(now, alignment);
+        if (!(old = os_break(p - now + (intptr_t)heap.block)))
+            return NULL;
+    } while (old != now);
     if (!heap.start)
         heap.start = p;
     heap.end = p + heap.block;
@@ -124,7 +129,11 @@ static size_t heap_overhead(void) { return 0; }
 
 static struct lock *heap_lock(unsigned i) { return i == 0 ? &heap.lock : NULL; }
 
-/* There is nothing that could be half done but the move of the break itself. */
-static void heap_freeze(void) { heap.lock = (struct lock)LOCK_FREE; }
+/* There is nothing that could be half done but the move of the break itself, which
+ * goes on when a signal handler forked: from now on blocks are mapped. */
+static bool heap_freeze(void) {
+    heap.lock = (struct lock)LOCK_FREE;
+    return heap.frozen = true;
+}
 
 #include "abi.h"

@@ -73,6 +73,6 @@ static size_t heap_overhead(void); /* bytes of records outside every region */
 
 /* For fork (lock.h): the i-th lock, NULL past the last; and how to abandon a heap
  * whose lock is lost: its blocks stay readable, frees of them are ignored, and a
- * fresh heap takes over. */
+ * fresh heap takes over. False without memory for one. */
 static struct lock *heap_lock(unsigned i);
-static void heap_freeze(void);
+static bool heap_freeze(void);

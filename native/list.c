@@ -51,6 +51,7 @@ enum {
     STEP = 64 * 1024,     /* the break moves in such steps: a system call each would */
     TAIL_KEPT = 2 * STEP, /* cost more than the walk; nor does a small tail go back */
 };
+#define OWN_BREAK (64ul << 30) /* addresses, not memory; fewer where those are limited */
 
 static size_t data_size(size_t size) { return size ? round_up(size, ALIGNMENT) : LEAST; }
 
@@ -61,6 +62,7 @@ struct arena {
     struct chunk *sentinel;
     char *start, *end;   /* everything ours lies between */
     struct arena *older; /* frozen at a fork (lock.h): readable, never changed */
+    char *top, *limit;   /* of the break of its own that an arena with an older one has */
 };
 
 static struct chunk first_sentinel = {.next = &first_sentinel, .prev = &first_sentinel};
@@ -93,7 +95,8 @@ static struct chunk *chunk_room(struct arena *a, struct chunk *c) {
 
 /* May this be a header? Decides whether it can be read without a fault. */
 static bool arena_holds(struct arena *a, struct chunk *c) {
-    return (char *)c >= a->start && (char *)c + HEADER <= a->end && (uintptr_t)c % ALIGNMENT == 0;
+    size_t offset = (uintptr_t)c - (uintptr_t)a->start, all = (size_t)(a->end - a->start);
+    return all >= HEADER && offset <= all - HEADER && (uintptr_t)c % ALIGNMENT == 0;
 }
 
 /* A chunk is one whose neighbours agree that it is, and that ends before the next
@@ -183,14 +186,26 @@ static char *chunk_fit(struct chunk *c, size_t alignment, size_t size) {
 
 /* ── the arena: first fit, and the program break ───────────────────────────── */
 
+/* Moves the break: the program's, but for an arena that took over at a fork. There
+ * the call that a signal handler interrupted may be inside sbrk, and goes on. */
+static char *arena_break(struct arena *a, intptr_t n) {
+    char *old = a->top;
+    if (!old)
+        return os_break(n);
+    if (n > a->limit - old || (n > 0 && !os_commit(old, (size_t)n)))
+        return os_refuse();
+    a->top += n;
+    return old;
+}
+
 /* Moves the break and makes what it gives a free chunk of at least `size` bytes.
  * Asks for whole steps first, and for the exact need when memory is short. */
 static struct chunk *arena_extend(struct arena *a, size_t size) {
-    char *now = os_break(0), *start = align_up(now, ALIGNMENT), *end, *old;
+    char *now = arena_break(a, 0), *start = align_up(now, ALIGNMENT), *end, *old;
     end = start + round_up(HEADER + size, STEP);
-    if (!(old = os_break(end - now))) {
+    if (!(old = arena_break(a, end - now))) {
         end = start + HEADER + size;
-        if (!(old = os_break(end - now)))
+        if (!(old = arena_break(a, end - now)))
             return NULL;
     }
     if (old != now) /* moved in between: that piece is lost, the next will do */
@@ -207,10 +222,11 @@ static size_t arena_trim(struct arena *a, size_t keep) {
     struct chunk *last = a->sentinel->prev;
     size_t size = data_size(keep);
     int saved = errno;
-    if (!last->free || last->size <= size || chunk_end(last) != a->end || os_break(0) != a->end)
+    if (!last->free || last->size <= size || chunk_end(last) != a->end ||
+        arena_break(a, 0) != a->end)
         return 0;
     size_t excess = last->size - size;
-    bool moved = os_break(-(intptr_t)excess);
+    bool moved = arena_break(a, -(intptr_t)excess);
     errno = saved;
     if (!moved)
         return 0;
@@ -332,16 +348,23 @@ static size_t heap_trim(size_t pad) {
 
 static struct lock *heap_lock(unsigned i) { return i == 0 ? &heap.arena->lock : NULL; }
 
-/* The fresh arena begins where the break is now; to either, the other is somebody
- * else who moves it. Without memory for it the old one has to do. */
-static void heap_freeze(void) {
-    struct arena *fresh = os_map(round_up(sizeof *fresh, ALIGNMENT) + HEADER);
-    if (!fresh)
-        return;
+/* The fresh arena lies at the start of its own break. */
+static bool heap_freeze(void) {
+    size_t size = OWN_BREAK;
+    struct arena *fresh;
+    while (!(fresh = os_reserve(size)) && size > STEP)
+        size /= 2;
+    if (!fresh || !os_commit(fresh, STEP))
+        return false;
     struct chunk *sentinel = (struct chunk *)align_up(fresh + 1, ALIGNMENT);
     sentinel->next = sentinel->prev = sentinel;
-    *fresh = (struct arena){.lock = LOCK_FREE, .sentinel = sentinel, .older = heap.arena};
+    *fresh = (struct arena){.lock = LOCK_FREE,
+                            .sentinel = sentinel,
+                            .older = heap.arena,
+                            .top = (char *)(sentinel + 1),
+                            .limit = (char *)fresh + size};
     heap.arena = fresh;
+    return true;
 }
 
 static void heap_snapshot(struct snapshot *out) {

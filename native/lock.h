@@ -15,40 +15,55 @@
  * So nothing is held and nothing waits without bound:
  *
  *   1. Before the fork, a gate asks the other threads to stand back for a moment
- *      (STAND_BACK at most), and each lock is taken and dropped once, waiting no
- *      longer than that: after it, nobody is inside unless his patience ended.
+ *      (STAND_BACK at most, over all forks that overlap), and each lock is taken and
+ *      dropped once, waiting no longer than that: after it, nobody is inside unless
+ *      his patience ended.
  *   2. The child looks at the locks. All free: nobody was inside, and because
  *      fork's copy is of one instant, the heap is whole. One taken: the heap is
  *      frozen and a fresh one takes over (heap_freeze in the contract).
- *   3. Other handlers may allocate in the child before ours has run, so whoever
+ *   3. Where a signal handler forked and returns, the call that it interrupted goes
+ *      on in the child. If it was inside, it ends its work in the frozen heap, where
+ *      it is alone now. If it was waiting for a lock, of somebody who is no more, it
+ *      gets that lock, finds it `lost` and looks for its lock again.
+ *   4. Other handlers may allocate in the child before ours has run, so whoever
  *      meets the closed gate in a new process does step 2 on the spot.
  *
- * Rule: one lock at a time, or in the order that the variant states at its head.
+ * Rule: one lock at a time, or in the order that the variant states at its head;
+ * all but the first by lock_take_inner.
  */
 #pragma once
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "heap.h"
+#include "os.h"
 
 struct lock {
     pthread_mutex_t mutex;
+    bool lost; /* what it guarded is frozen */
 };
 #define LOCK_FREE                                                                                  \
-    { PTHREAD_MUTEX_INITIALIZER }
+    { .mutex = PTHREAD_MUTEX_INITIALIZER }
 
 enum { STAND_BACK = 10000000, STAND_BACK_STEP = 50000 }; /* nanoseconds: 10 ms, 50 µs */
 
-/* `forks` counts the forks in progress; `parent` and `thread` are the last one's. */
+/* `forks` counts the forks in progress; `parent` and `thread` are the last one's.
+ * Nobody stands back after `end`: they may overlap without end, and one may wait for
+ * stdio as long as somebody types nothing. */
 static struct {
     atomic_int forks;
+    _Atomic(int64_t) end; /* nanoseconds */
     pid_t parent;
     pthread_t thread;
 } gate;
+
+static int64_t lock_clock(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000l + now.tv_nsec;
+}
 
 static bool lock_is_free(struct lock *l) {
     if (pthread_mutex_trylock(&l->mutex))
@@ -57,31 +72,55 @@ static bool lock_is_free(struct lock *l) {
     return true;
 }
 
-/* In the child, once: by our handler or by the first call that needs a lock. */
+static void locks_reset(bool lost) {
+    for (unsigned i = 0; heap_lock(i); i++)
+        *heap_lock(i) = (struct lock){.mutex = PTHREAD_MUTEX_INITIALIZER, .lost = lost};
+}
+
+/* In the child, once: by our handler or by the first call that needs a lock. Without
+ * memory for a fresh heap the old one has to do, half done as it may be. */
 static void fork_child(void) {
-    if (!atomic_exchange(&gate.forks, 0))
+    if (!atomic_load(&gate.forks))
         return;
     bool whole = true;
     for (unsigned i = 0; whole && heap_lock(i); i++)
         whole = lock_is_free(heap_lock(i));
-    if (!whole)
-        heap_freeze();
+    if (!whole) {
+        locks_reset(true);
+        if (!heap_freeze())
+            locks_reset(false);
+    }
+    atomic_store(&gate.forks, 0);
 }
 
-static void fork_parent(void) { atomic_fetch_sub(&gate.forks, 1); }
+/* Not below 0, which it is when a signal handler forked during this fork and we are
+ * that child. */
+static void fork_parent(void) {
+    int forks = atomic_load(&gate.forks);
+    while (forks > 0 && !atomic_compare_exchange_weak(&gate.forks, &forks, forks - 1)) {
+    }
+}
 
 static void fork_prepare(void) {
+    int64_t end = lock_clock() + STAND_BACK;
     gate.parent = getpid();
     gate.thread = pthread_self();
-    atomic_fetch_add(&gate.forks, 1);
-    struct timespec end;
-    clock_gettime(CLOCK_REALTIME, &end);
-    end.tv_nsec += STAND_BACK;
-    end.tv_sec += end.tv_nsec / 1000000000;
-    end.tv_nsec %= 1000000000;
+    if (atomic_fetch_add(&gate.forks, 1) == 0)
+        atomic_store(&gate.end, end);
+    struct timespec until = {.tv_sec = end / 1000000000, .tv_nsec = end % 1000000000};
     for (unsigned i = 0; heap_lock(i); i++)
-        if (pthread_mutex_timedlock(&heap_lock(i)->mutex, &end) == 0)
+        if (pthread_mutex_clocklock(&heap_lock(i)->mutex, CLOCK_MONOTONIC, &until) == 0)
             pthread_mutex_unlock(&heap_lock(i)->mutex);
+}
+
+/* A further lock, while one is held: never at the gate, where the fork would wait for
+ * the first. False when it is lost, and the first one with it. */
+static inline bool lock_take_inner(struct lock *l) {
+    pthread_mutex_lock(&l->mutex);
+    if (likely(!l->lost))
+        return true;
+    pthread_mutex_unlock(&l->mutex);
+    return false;
 }
 
 /* The gate is closed: are we the child, the forking thread, or one who can wait? */
@@ -91,23 +130,20 @@ static COLD bool lock_take_at_gate(struct lock *l) {
         return false;
     }
     int saved = errno;
-    for (long waited = 0; waited < STAND_BACK && atomic_load(&gate.forks) &&
-                          !pthread_equal(gate.thread, pthread_self());
-         waited += STAND_BACK_STEP)
-        nanosleep(&(struct timespec){.tv_nsec = STAND_BACK_STEP}, NULL);
+    while (atomic_load(&gate.forks) && lock_clock() < atomic_load(&gate.end) &&
+           !pthread_equal(gate.thread, pthread_self()))
+        os_nap(STAND_BACK_STEP);
     errno = saved;
-    pthread_mutex_lock(&l->mutex);
-    return true;
+    return lock_take_inner(l);
 }
 
 /* Takes the lock; false when the caller must look for its lock again, because we
  * woke in a forked child and the heap may be another one now. The gate costs a
- * load and a branch. */
+ * load and a branch, as does the look at `lost`. */
 static inline bool lock_take(struct lock *l) {
     if (unlikely(atomic_load_explicit(&gate.forks, memory_order_relaxed)))
         return lock_take_at_gate(l);
-    pthread_mutex_lock(&l->mutex);
-    return true;
+    return lock_take_inner(l);
 }
 
 static inline void lock_drop(struct lock *l) { pthread_mutex_unlock(&l->mutex); }

@@ -8,6 +8,8 @@
 #pragma once
 
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "heap.h"
@@ -71,6 +73,24 @@ UNUSED static void os_purge(void *p, size_t size) {
     int saved = errno;
     madvise(p, size, MADV_DONTNEED);
     errno = saved;
+}
+
+/* Addresses without memory behind them, and memory for some of them: zeroed, from
+ * the page of `p` on. NULL or false with errno ENOMEM. */
+UNUSED static void *os_reserve(size_t size) {
+    void *p = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? os_refuse() : p;
+}
+
+UNUSED static bool os_commit(void *p, size_t size) {
+    size_t into = (uintptr_t)p % os_page_size();
+    return mprotect((char *)p - into, into + size, PROT_READ | PROT_WRITE) == 0 || os_refuse();
+}
+
+/* Lets time pass; may wake early. Not nanosleep(3), which is a cancellation point:
+ * a thread would end inside malloc. */
+UNUSED static void os_nap(long nanoseconds) {
+    syscall(SYS_nanosleep, &(struct timespec){.tv_nsec = nanoseconds}, NULL);
 }
 
 /* Moves the program break by `n` bytes and returns where it was; NULL with errno

@@ -20,9 +20,9 @@
  *      a pointer, 47 bits:   15 bits         16 bits        16 bits
  *                            heap.leaves[]   leaf->spans[]  offset in 64 KiB
  *
- * The price: malloc and free cost O(1), however many blocks live: about 60
- * instructions each, half of them for the lock. A block wastes at most a fifth of
- * itself to rounding. Spans that become empty go back to the system, all but one a
+ * The price: malloc and free cost O(1), however many blocks live: some 130
+ * instructions each, half of them for the lock. Rounding wastes at most a fifth of a
+ * small block and less than 64 KiB of a large one. Spans that become empty go back to the system, all but one a
  * class.
  *
  * What it lacks: threads that use the same class wait for each other, large blocks
@@ -149,7 +149,7 @@ static bool table_enter(struct span *s) {
 /* 16, 32, … 128, then four to each doubling: 160, 192, 224, 256, 320, … */
 static unsigned class_index(size_t size) {
     if (size <= 128)
-        return size ? (unsigned)(size - 1) / 16 : 0;
+        return (unsigned)(size - !!size) / 16;
     unsigned log = 63 - (unsigned)__builtin_clzl(size - 1);
     return 8 + (log - 7) * STEPS + (unsigned)((size - 1) >> (log - 2)) % STEPS;
 }
@@ -233,8 +233,8 @@ static struct span *span_record(struct class *class, uint32_t capacity) {
     }
     struct arena *a = class->arena;
     size_t size = sizeof *s + span_words(capacity) * sizeof s->bits[0];
-    while (!lock_take(&a->lock)) {
-    }
+    if (!lock_take_inner(&a->lock))
+        return NULL;
     if ((size_t)(a->records_end - a->records) < size && (s = os_map(GRANULE))) {
         a->records = (char *)s;
         a->records_end = a->records + GRANULE;
@@ -250,6 +250,7 @@ static struct span *span_record(struct class *class, uint32_t capacity) {
 
 /* An empty span is no more; its record stays for the next one. */
 static void span_forget(struct span *s) {
+    s->length = 0; /* nothing lies in it, for whoever still finds it */
     s->class->empty--;
     span_unlink(s);
     s->next = s->class->retired;
@@ -265,10 +266,12 @@ static void span_clear(struct span *s) {
         s->bits[words - 1] = ~0ull >> (64 - s->capacity % 64);
 }
 
-/* Maps an empty span of blocks of `size` bytes; a large block is its only one, and
- * its `inverse` is 0, which makes its own address the only one that divides. */
+/* Maps an empty span for blocks that hold `size` bytes; a large one is the only block,
+ * and its `inverse` is 0, which makes its own address the only one that divides. */
 static COLD struct span *span_create(struct class *class, size_t alignment, size_t size) {
     bool large = size > SMALL;
+    if (!large)
+        size = class_size((unsigned)(class - class->arena->classes));
     size_t length = round_up(large ? size : size * SPAN_BLOCKS, GRANULE);
     char *start = os_map_aligned(length, alignment);
     struct span *s = start ? span_record(class, large ? 1 : (uint32_t)(length / size)) : NULL;
@@ -350,7 +353,7 @@ static COLD void pointer_refuse(char *p, struct span *found, const char *call) {
          (void *)p);
     uintptr_t address = (uintptr_t)p;
     if (address / GRANULE / LEAF < LEAVES)
-        for (uintptr_t i = address / GRANULE; i > 0; i--) {
+        for (uintptr_t i = address / GRANULE + 1; i-- > 0;) {
             if (!heap.leaves[i / LEAF]) {
                 i -= i % LEAF; /* none in these 4 GiB */
                 continue;
@@ -377,7 +380,7 @@ static inline struct span *span_enter(void *p, const char *call, struct span **f
             return *frozen = s, NULL;
         if (unlikely(!lock_take(&s->class->lock)))
             continue;
-        if (likely(table_find(p) == s))
+        if (likely((uintptr_t)p - (uintptr_t)s->start < s->length))
             return s;
         class_leave(s->class); /* freed by another thread just now */
     }
@@ -419,22 +422,22 @@ static void *large_resize(struct span *s, size_t size) {
 
 /* A block of this class, from a span with room or a new one. */
 static inline void *take(unsigned index, size_t alignment, size_t size, bool *fresh) {
-    struct class *class = class_enter(index);
-    if (unlikely(!class))
-        return NULL;
-    struct span *s = class->room;
-    if (unlikely(!s || index == LARGE))
-        s = span_create(class, alignment, size);
-    char *p = likely(s) ? span_take(s, fresh) : NULL;
-    class_leave(class);
-    return p;
+    for (;;) {
+        struct class *class = class_enter(index);
+        if (unlikely(!class))
+            return NULL;
+        struct span *s = class->room;
+        if (unlikely(!s || index == LARGE))
+            s = span_create(class, alignment, size);
+        char *p = likely(s) ? span_take(s, fresh) : NULL;
+        class_leave(class);
+        if (likely(p) || !class_is_frozen(class)) /* by a fork just now: try the fresh one */
+            return p;
+    }
 }
 
 static inline void *allocate_block(size_t size, bool *fresh) {
-    if (unlikely(size > SMALL))
-        return take(LARGE, GRANULE, size, fresh);
-    unsigned index = class_index(size);
-    return take(index, GRANULE, class_size(index), fresh);
+    return take(unlikely(size > SMALL) ? LARGE : class_index(size), GRANULE, size, fresh);
 }
 
 static void *heap_allocate(size_t size) {
@@ -456,7 +459,7 @@ static void *heap_allocate_aligned(size_t alignment, size_t size) {
     if (alignment <= GRANULE && size <= SMALL)
         for (unsigned i = class_index(size); i < CLASSES; i++)
             if (class_size(i) % alignment == 0)
-                return take(i, GRANULE, class_size(i), &fresh);
+                return take(i, GRANULE, size, &fresh);
     if (size <= SMALL)
         size = SMALL + 1;
     return take(LARGE, alignment > GRANULE ? alignment : GRANULE, size, &fresh);
@@ -535,11 +538,12 @@ static struct lock *heap_lock(unsigned i) {
 }
 
 /* Spans belong to classes and classes to an arena, so with a fresh arena every old
- * block is known as frozen. Without memory for it the old one has to do. */
-static void heap_freeze(void) {
+ * block is known as frozen. */
+static bool heap_freeze(void) {
     struct arena *fresh = arena_make(heap.arena);
     if (fresh)
         heap.arena = fresh;
+    return fresh;
 }
 
 /* ── looking at it ─────────────────────────────────────────────────────────── */
