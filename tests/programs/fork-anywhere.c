@@ -158,7 +158,7 @@ enum { TRAP_FLAG = 0x100 };
 #define step_off() __asm__ volatile("pushfq; andq %0, (%%rsp); popfq" ::"i"(~TRAP_FLAG) : "cc", "memory")
 
 /* A loop is tried in its first two rounds only. */
-enum { PLACES = 1 << 14 };
+enum { PLACES = 1 << 14, ENOUGH = 20000 }; /* beyond that, bytes are being copied */
 static struct {
     greg_t at;
     int visits;
@@ -180,8 +180,7 @@ static void trapped(int signal, siginfo_t *info, void *context) {
     int saved = errno;
     if (worth_trying(registers[REG_RIP]))
         fork_here();
-    instruction++;
-    if (is_child)
+    if (is_child || ++instruction == ENOUGH)
         registers[REG_EFL] &= ~TRAP_FLAG;
     errno = saved;
 }
@@ -220,17 +219,26 @@ static void fork_and_wait(void) {
     check_child(child, what);
 }
 
+static atomic_bool allocating; /* the other thread: do not stop it for longer */
+
 static void fork_here(void) {
     if (mode == SELF) {
         fork_and_wait();
         return;
     }
+    if (allocating)
+        return;
+    allocating = mode == WAITING;
     turn_give(to_main);
     turn_wait(to_stepper);
 }
 
 static void *stepper(void *arg) {
     (void)arg;
+    sigset_t alarms; /* are for the other thread */
+    sigemptyset(&alarms);
+    sigaddset(&alarms, SIGALRM);
+    pthread_sigmask(SIG_BLOCK, &alarms, NULL);
     step_through();
     check(write(to_main[1], "e", 1) == 1, "the pipe is broken");
     return NULL;
@@ -263,6 +271,7 @@ static void fork_while_waiting(void) {
         child_ends();
     check_filled(mine, 5 * unit, SEED_NEW);
     free(mine);
+    allocating = false;
 }
 
 static void try_call(void) {
