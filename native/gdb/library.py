@@ -41,13 +41,13 @@ class Library:
 
 
 def current():
-    """The library of the selected program or core; a GdbError of one sentence when there is none."""
+    """The library of the selected program or core; a GdbError of one sentence without one."""
     _require_memory()
     for objfile in gdb.objfiles():
-        version = _version(objfile)
-        if version:
+        symbol = _version_symbol(objfile)
+        if symbol is not None:
             _require_same_build(objfile)
-            return Library(objfile, version)
+            return Library(objfile, symbol.value().string())
     raise gdb.GdbError(_why_none())
 
 
@@ -65,17 +65,11 @@ def _require_memory():
         raise gdb.GdbError('the program is running: stop it first (Ctrl-C, or `interrupt`)')
 
 
-def _version(objfile):
+def _version_symbol(objfile):
+    """What every variant of ours declares, and nobody else."""
     if not objfile.is_valid() or objfile.owner is not None:
         return None
-    symbol = objfile.lookup_static_symbol('heap_version')
-    if symbol is None:
-        return None
-    try:
-        version = symbol.value().string()
-    except gdb.error:
-        return None
-    return version if version.startswith('libmalloc ') else None
+    return objfile.lookup_static_symbol('heap_version')
 
 
 def _is_our_name(path):
@@ -83,8 +77,8 @@ def _is_our_name(path):
 
 
 def _why_none():
-    stripped = [o.filename for o in gdb.objfiles() if o.is_valid() and _is_our_name(o.filename or '')
-                and not o.filename.endswith('-probe.so')]
+    loaded = [objfile.filename or '' for objfile in gdb.objfiles() if objfile.is_valid()]
+    stripped = [path for path in loaded if _is_our_name(path) and '-probe.' not in path]
     if stripped:
         return f'{stripped[0]} has no debug information: build it with -g, as `make` does'
     shared = gdb.execute('info sharedlibrary', to_string=True)
@@ -102,9 +96,8 @@ def _why_none():
 
 def _require_same_build(objfile):
     """A library that was built again since: its symbols lie elsewhere than in this memory."""
-    files = gdb.execute('info files', to_string=True)
-    note = re.search(rf'^\s*(0x\w+) - (0x\w+) is \.note\.gnu\.build-id in {re.escape(objfile.filename)}$',
-                     files, re.M)
+    section = rf'^\s*(0x\w+) - (0x\w+) is \.note\.gnu\.build-id in {re.escape(objfile.filename)}$'
+    note = re.search(section, gdb.execute('info files', to_string=True), re.M)
     if note is None or objfile.build_id is None:
         return
     start, end = int(note[1], 16), int(note[2], 16)

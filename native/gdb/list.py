@@ -1,6 +1,7 @@
 """Reads the heap of list.c: chunks in a ring behind a sentinel, in address order."""
 
-from .chunks import FREE, LIVE, REGION, Broken, Chunk, Place, Reader, Stats, count, owner, owners_note
+from .chunks import (FREE, LIVE, REGION, Broken, Chunk, Place, Reader, Stats, count, owner,
+                     owners_note)
 from .memory import Layout, Unreadable
 
 ALIGNMENT = 16
@@ -104,7 +105,8 @@ class ListReader(Reader):
             except Unreadable:
                 continue
             decimal = f'  {value}' if field in ('size', 'free') else ''
-            rows.append((f'{chunk + self.layout.offset(field):#x} {field}', f'{value:#018x}{decimal}'))
+            at = chunk + self.layout.offset(field)
+            rows.append((f'{at:#x} {field}', f'{value:#018x}{decimal}'))
         return rows
 
     def _show_before(self, before):
@@ -245,8 +247,8 @@ class ListReader(Reader):
                 raise Broken(f'chunks {before:#x} and {at:#x} are free, neighbours, and not merged',
                              [*self._show(before), *self._show(at)])
             chunks, before, before_end, before_free = chunks + 1, at, at + self.header + size, free
-        return (f'{count(chunks, "chunk")}: links, order, sizes and states are sound, and no two free '
-                'neighbours are left unmerged')
+        return (f'{count(chunks, "chunk")}: links, order, sizes and states are sound, and no two '
+                'free neighbours are left unmerged')
 
     def notes(self):
         notes = owners_note([owner(self.heap['arena']['lock'])])

@@ -19,7 +19,7 @@ class Unreadable(Exception):
 
 
 class Memory:
-    """Reads on behalf of one command: while it runs the program stands still, so pieces are kept."""
+    """Reads on behalf of one command: the program stands still, so pieces are kept."""
 
     def __init__(self):
         self._inferior = gdb.selected_inferior()

@@ -105,7 +105,8 @@ class PagedReader(Reader):
             return None
         problem = (
             f'its class is {class_:#x}, which is none of this heap' if index is None else
-            f'its record says that it starts at {start:#x}' if start > at or start % self.granule else
+            f'its record says that it starts at {start:#x}'
+            if start > at or start % self.granule else
             f'its length is {length}' if length <= 0 or length % self.granule else
             f'the table says that it reaches {at:#x}, its record that it ends at '
             f'{start + length:#x}' if at >= start + length else
@@ -290,8 +291,8 @@ class PagedReader(Reader):
         for index in range(self.classes if self.arena else 0):
             self._check_class(index, classes.get(index, {}))
         spans = sum(map(len, classes.values()))
-        return (f'{count(spans, "span")} in {count(len(classes), "class")}: table, records, counts, '
-                'bits and lists are sound')
+        return (f'{count(spans, "span")} in {count(len(classes), "class")}: table, records, '
+                'counts, bits and lists are sound')
 
     def _check_span(self, span):
         beyond = span.bits >> span.capacity

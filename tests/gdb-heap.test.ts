@@ -1,0 +1,269 @@
+// The heap commands: what GDB reads from memory is what the malloc itself says.
+
+import { copyFileSync, renameSync } from 'node:fs';
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { defaultVariant } from '../scripts/lib/mallocs.ts';
+import { type CliResult, libmalloc } from './lib/cli.ts';
+import { compileProgram } from './lib/compile.ts';
+import {
+  answer,
+  atStop,
+  batch,
+  commands,
+  questions,
+  row,
+  scratch,
+  shownChunks,
+  told,
+} from './lib/gdb.ts';
+import { gap } from './lib/mallocs.ts';
+import { need, skip } from './lib/need.ts';
+import { everyVariant, variantFile } from './lib/variants.ts';
+
+const program = compileProgram('gdb-heap.c');
+const hex = (n: number): string => `0x${n.toString(16)}`;
+beforeEach(() => void need('gdb'));
+
+describe.each(everyVariant)('the heap of %s in GDB', (variant) => {
+  const asked = [
+    'heap',
+    'heap chunks',
+    'heap free',
+    'heap check',
+    'heap chunk block',
+    'heap chunk block+5',
+    'heap chunk freed',
+    'heap chunk large+50000',
+    'heap chunks large 1',
+    'print heap',
+    'print sizeof(chunk)',
+  ];
+  const core = scratch(`${variant}.core`);
+  let live: CliResult;
+  let fixture: ReturnType<typeof told>;
+  beforeAll(async () => {
+    live = await atStop(variant, [...asked, `generate-core-file ${core}`], [program]);
+    fixture = told(live.stdout);
+  });
+  const said = (command: string): string => answer(live.stderr, command);
+
+  test('shows the figures that the malloc itself counts', () => {
+    expect(said('heap')).toContain(`(${variant})  ${variantFile(variant)}`);
+    for (const [word, numbers] of Object.entries(fixture.figures))
+      expect(row(said('heap'), word), word).toEqual(numbers);
+    expect(row(said('heap'), 'fresh')).toEqual([fixture.fresh]);
+    expect(row(said('heap'), 'headers')).toEqual([fixture.headers]);
+    expect(fixture.figures.live[0]).toBeGreaterThan(0);
+  });
+
+  test('lists the chunks that the malloc itself walks', () => {
+    expect(fixture.chunks.length).toBeGreaterThan(1);
+    expect(shownChunks(said('heap chunks'))).toEqual(fixture.chunks);
+  });
+
+  test('finds every invariant sound, as the malloc does', () => {
+    expect(fixture.broken).toBe(0);
+    expect(said('heap check')).toMatch(/^ok: /m);
+  });
+
+  const lack = gap(variant, 'chunks');
+  test('tells where an address lies, interior ones too', () => {
+    if (lack) skip(lack);
+    const [block = 0, , large = 0] = fixture.blocks;
+    const usable = fixture.chunks.find(({ user }) => user === block)?.usable;
+    expect(said('heap chunk block')).toContain(`${hex(block)} is the start of a live block`);
+    const inside = said('heap chunk block+5');
+    expect(inside).toContain(`${hex(block + 5)} is 5 bytes into the live block ${hex(block)}`);
+    expect(inside).toMatch(new RegExp(`block +${hex(block)} \\.\\. \\w+  ${usable} bytes`));
+    expect(inside).toMatch(/previous +(0x\w+ {2}(free|live)|none)/);
+    expect(inside).toMatch(/next +(0x\w+ {2}(free|live|fresh)|none)/);
+    expect(said('heap chunk freed')).toMatch(/is the start of a free block/);
+    const interior = said('heap chunk large+50000');
+    expect(interior).toContain(`is 50000 bytes into the live block ${hex(large)}`);
+    expect(said('heap chunks large 1').split('\n').at(-1)).toContain(hex(large).slice(2));
+  });
+
+  if (lack)
+    test('says of an address what little is known', () => {
+      const [block = 0] = fixture.blocks;
+      const into = block + 5 - (fixture.chunks[0]?.start ?? 0);
+      expect(said('heap chunk block+5')).toContain(
+        `lies ${into} bytes into the heap of ${variant}`,
+      );
+      expect(said('heap chunk block+5')).toContain(`block  ${hex(block)}, 65536 bytes`);
+      expect(said('heap free')).toContain('nothing is free');
+    });
+
+  test('adds up what is free', () => {
+    if (lack) skip(lack);
+    const [free, bytes] = fixture.figures.free;
+    expect(said('heap free')).toMatch(new RegExp(`^${free} free blocks?, ${bytes} bytes`, 'm'));
+  });
+
+  test('is not taken for the `heap` and `struct chunk` of the program', () => {
+    expect(said('print heap')).toMatch(/= 42$/);
+    expect(said('print sizeof(chunk)')).toMatch(/= 7$/);
+  });
+
+  test('is the same on a core', async () => {
+    const options = ['gdb', '--core', core, '--batch', '-x', questions(...asked)];
+    // A core also knows where its program was; one variant shows that.
+    const words = variant === defaultVariant() ? [] : ['--', program];
+    const { status, stdout } = await libmalloc([...options, ...words]);
+    expect(status).toBe(0);
+    const answers = asked.slice(0, -2); // printed values are numbered
+    for (const command of answers) expect(answer(stdout, command), command).toBe(said(command));
+  });
+
+  test('is as readable in the debug build; a bare malloc is ours alone, with a condition', async () => {
+    const script = questions('bt 2', 'finish', 'heap', 'heap check', 'info breakpoints');
+    const condition = ['--break', 'malloc if size > 50000'];
+    const { status, stderr } = await batch(
+      variant,
+      ['--debug', ...condition, '-x', script],
+      [program],
+    );
+    expect(answer(stderr, 'bt 2')).toMatch(
+      /^#0 +malloc \(size=.*60000\) at .*abi\.h:\d+\n#1 .* main /,
+    );
+    expect(answer(stderr, 'heap')).toContain(`build/debug/libmalloc-${variant}.so`);
+    expect(row(answer(stderr, 'heap'), 'live')).toEqual(fixture.figures.live);
+    expect(answer(stderr, 'heap check')).toMatch(/^ok: /m);
+    expect(answer(stderr, 'info breakpoints')).not.toMatch(/^1\.2/m);
+    expect(status).toBe(3);
+  });
+});
+
+describe('a damaged heap', () => {
+  const inspections = ['heap check', 'heap', 'heap chunks', 'heap free', 'heap chunk large'];
+
+  test('an overflow into the header behind is found, shown, and survived by every command', async () => {
+    const lines = [...inspections, 'heap chunk block'];
+    const { stderr } = await atStop('list', lines, [program, 'overflow']);
+    const check = answer(stderr, 'heap check');
+    expect(check).toMatch(
+      /^broken: chunk 0x\w+: `prev` is 0x4141414141414141, but the chunk before it is 0x/,
+    );
+    expect(check).toMatch(/size +0x4141414141414141/);
+    expect(check).toMatch(/the one before +0x\w+ {2}live {2}1632 bytes/);
+    for (const command of ['heap', 'heap chunks', 'heap free'])
+      expect(answer(stderr, command), command).toContain('broken: chunk');
+    // Before the damage, and behind it: the ring can be followed from either end.
+    expect(answer(stderr, 'heap chunk block')).toContain('is the start of a live block');
+    expect(answer(stderr, 'heap chunk large')).toContain('is the start of a live block');
+  });
+
+  const sentinel = "'list.c'::heap.arena->sentinel";
+  const room = "'paged.c'::heap.arena->classes[4].room";
+  const damages: Record<string, [at: string, value: string, sentence: string][]> = {
+    list: [
+      [`${sentinel}->next->next->next`, `${sentinel}->next`, 'leads back'],
+      [`${sentinel}->prev`, `${sentinel}->next`, 'the last chunk is'],
+      [`${sentinel}->next->size`, '40', 'no multiple of 16'],
+      [`${sentinel}->next->size`, '1 << 20', 'inside the next chunk'],
+      [`${sentinel}->next->free`, '2', 'neither 0 nor 1'],
+      [`${sentinel}->next->next`, '16', 'no chunk of this heap'],
+      ["'list.c'::heap.arena", '8', 'the arena at 0x8 is not there'],
+      ["'list.c'::heap.arena->end", '-1', ''],
+    ],
+    paged: [
+      [`${room}->used`, '9999', 'free and'],
+      [`${room}->summary`, '0', 'the summary is 0x0'],
+      [`${room}->size`, '7', 'blocks of 7 bytes'],
+      [`${room}->size`, '0', 'blocks of 0 bytes'],
+      [`${room}->fresh`, '-1', 'blocks were handed out'],
+      [`${room}->inverse`, '5', 'the inverse is 5'],
+      [`${room}->bits[0]`, '0', 'free and'],
+      [`${room}->start`, '0', 'its record that it ends at 0x10000'],
+      [`${room}->class`, '0', 'none of this heap'],
+      [`${room}->next`, room, 'comes twice'],
+      [room, '0', 'is missing from the list'],
+      [room, '16', 'is no span of it'],
+      ["'paged.c'::heap.arena->classes[4].empty", '7', 'counts 7 empty spans'],
+      ["'paged.c'::heap.arena", '0', 'none of this heap'],
+      ["'paged.c'::heap.leaves[5]", '16', 'a record is missing'],
+    ],
+    dumb: [
+      ["'dumb.c'::heap.end", "'dumb.c'::heap.start - 16", 'ends before that'],
+      ["'dumb.c'::heap.block", '7', 'no multiple of 16'],
+    ],
+  };
+
+  test.each(Object.entries(damages))('%s: whatever is broken is named', async (variant, list) => {
+    const lines = list.flatMap(([at, value]) => [
+      `set $old = ${at}`,
+      `set var ${at} = ${value}`,
+      ...inspections,
+      `set var ${at} = $old`,
+    ]);
+    const { status, stderr } = await atStop(variant, [...lines, 'heap check'], [program, 'x']);
+    for (const [i, [at, value, sentence]] of list.entries()) {
+      const check = answer(stderr, 'heap check', i);
+      if (sentence) expect(check, `${at} = ${value}`).toMatch(/^broken: /m);
+      expect(check, `${at} = ${value}`).toContain(sentence);
+    }
+    expect(answer(stderr, 'heap check', list.length)).toMatch(/^ok: /m);
+    expect(stderr).not.toMatch(/Python|Traceback/);
+    expect(status).toBe(3);
+  });
+
+  test('a stop in the middle of a call is noted', async () => {
+    const script = commands('break main', 'run', 'break sbrk', 'continue', 'heap', 'delete');
+    const { stderr } = await batch('list', ['-x', script], [program, 'x']);
+    expect(stderr).toMatch(/note: a lock is held by thread \d+: stopped inside a call/);
+  });
+});
+
+describe('one clear sentence', () => {
+  const variant = defaultVariant();
+
+  test('before the program runs, before its libraries are there, and after it has exited', async () => {
+    const script = questions('heap', 'starti', 'heap', 'continue', 'heap');
+    const { stderr } = await batch(variant, ['-x', script], [program, 'x']);
+    expect(answer(stderr, 'heap', 0)).toMatch(/^the program is not running yet: `run` starts it$/m);
+    expect(answer(stderr, 'heap', 1)).toMatch(/^the libraries are not loaded yet: /);
+    expect(answer(stderr, 'heap', 2)).toMatch(/^the program has exited, and its heap with it: /);
+  });
+
+  test('in a program without us', async () => {
+    const { stderr } = await atStop('glibc', ['heap chunks'], [program]);
+    expect(answer(stderr, 'heap chunks')).toMatch(/^no malloc of ours is in this program: /);
+  });
+
+  const wrong: [string, RegExp][] = [
+    ['heap chunk &stats', /^0x\w+ lies outside of the heap of /],
+    ['heap chunk 16', /^0x10 lies outside of the heap of /],
+    ['heap chunk -1', /^-0x1 lies outside of the heap of /],
+    ['heap chunk nonsense', /^nonsense is no address or number: No symbol "nonsense"/],
+    ['heap chunk chunk', /^chunk is no address or number: /],
+    ['heap chunk', /^heap chunk needs an address/],
+    ['heap chunks 999999', /^there is no chunk from 999999 on$/],
+    ['heap chunks -1', /^FROM and COUNT are not negative$/],
+    ['heap chunks 1 2 3', /^usage: heap chunks \[FROM \[COUNT\]\]$/],
+    ['heap free all', /^usage: heap free$/],
+    ['heap nonsense', /^there is no `heap nonsense`/],
+  ];
+  test.each(everyVariant)('on %s, for everything that cannot be answered', async (name) => {
+    const { stderr } = await atStop(
+      name,
+      wrong.map(([command]) => command),
+      [program],
+    );
+    for (const [command, sentence] of wrong)
+      expect(answer(stderr, command), command).toMatch(sentence);
+  });
+
+  test('on a core whose library is gone, or was built again', async () => {
+    const copy = scratch('libmalloc-list.so');
+    copyFileSync(variantFile('list'), copy);
+    const core = scratch('gone.core');
+    await atStop(copy, [`generate-core-file ${core}`], [program]);
+    const look = ['gdb', '--core', core, '--batch', '-x', commands('heap'), '--', program];
+    renameSync(copy, `${copy}.away`);
+    const gone = await libmalloc(look);
+    expect(gone.stderr).toContain(`${copy} is not there any more: put it back`);
+    expect(gone.status).toBe(125);
+    copyFileSync(variantFile('paged'), copy);
+    expect((await libmalloc(look)).stderr).toContain(`${copy} was built again since`);
+  });
+});

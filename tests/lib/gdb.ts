@@ -1,0 +1,104 @@
+/** How the tests talk to GDB: files of commands, and what each command answered. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type CliResult, libmalloc } from './cli.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+let files = 0;
+
+/** A path that is gone when the tests of this file are over. */
+export function scratch(name: string): string {
+  return join(folder, name);
+}
+
+/** A file of GDB commands. */
+export function commands(...lines: string[]): string {
+  const file = scratch(`commands-${files++}.gdb`);
+  writeFileSync(file, `${lines.join('\n')}\n`);
+  return file;
+}
+
+const attempt = `python
+def attempt(command):
+    gdb.write('@@' + command + '\\n')
+    try:
+        gdb.execute(command)
+    except gdb.error as error:
+        gdb.write(str(error) + '\\n')
+end`;
+
+/** A file of GDB commands that all run, whatever becomes of the others; `answer` reads the replies. */
+export function questions(...lines: string[]): string {
+  // What starts the program stands plainly: a batch looks for it.
+  const calls = lines.map((line) =>
+    line === 'starti' ? line : `python attempt(${JSON.stringify(line)})`,
+  );
+  return commands(attempt, ...calls, 'echo @@\\n');
+}
+
+/** What a command of `questions` printed, the n-th time that it was asked. */
+export function answer(transcript: string, command: string, n = 0): string {
+  const text = transcript.split(`@@${command}\n`)[n + 1]?.split('@@')[0];
+  if (text === undefined) throw new Error(`no answer to '${command}' in:\n${transcript}`);
+  return text.trimEnd();
+}
+
+/** `libmalloc gdb --batch`: the program's own output is stdout, what GDB says is stderr. */
+export function batch(m: string, options: string[], words: string[]): Promise<CliResult> {
+  return libmalloc(['gdb', '-q', '-m', m, '--batch', ...options, '--', ...words]);
+}
+
+/** Asks at the stop in the fixture's stop_here (tests/programs/gdb-heap.c). */
+export function atStop(m: string, lines: string[], words: string[]): Promise<CliResult> {
+  return batch(m, ['--break', 'stop_here', '-x', questions(...lines)], words);
+}
+
+/** The numbers in the row of `heap` that begins with this word. */
+export function row(text: string, word: string): number[] {
+  const found = new RegExp(`^ +${word} +(.*)$`, 'm').exec(text)?.[1];
+  return found?.trim().split(/ +/).map(Number) ?? [];
+}
+
+/** What the fixture says about its own heap, as its malloc told it. */
+export function told(stdout: string) {
+  const line = (word: string): string[] =>
+    new RegExp(`^${word} (.*)$`, 'm').exec(stdout)?.[1]?.split(' ') ?? [];
+  const [regions, mapped, live, liveBytes, free, freeBytes, fresh, headers] =
+    line('stats').map(Number);
+  return {
+    figures: { regions: [regions, mapped], live: [live, liveBytes], free: [free, freeBytes] },
+    fresh,
+    headers,
+    broken: Number(line('broken')[0]),
+    blocks: line('blocks').map(Number),
+    chunks: [...stdout.matchAll(/^chunk (.*)$/gm)].map(([, text = '']) => toldChunk(text)),
+  };
+}
+
+const kinds = ['region', 'span', 'header', 'live', 'free', 'fresh', 'cached', 'remote'];
+
+function toldChunk(text: string) {
+  const [kind = -1, start, extent, user, usable, sizeClass] = text.split(' ').map(Number);
+  const container = kind < 2;
+  return { kind: kinds[kind], start, extent, user, usable, ...(container && { sizeClass }) };
+}
+
+/** The lines of `heap chunks`, in the shape in which the fixture tells its own. */
+export function shownChunks(text: string): ReturnType<typeof toldChunk>[] {
+  return text.split('\n').slice(1).map(shownChunk);
+}
+
+function shownChunk(line: string): ReturnType<typeof toldChunk> {
+  const container = /^ *(region|span) (\w+) \.\. \w+ {2}(\d+) bytes(?:, blocks of (\d+))?/;
+  const found = container.exec(line);
+  if (found) {
+    const [, kind, start, extent, sizeClass = 0] = found;
+    const place = { kind, start: Number(start), extent: Number(extent), user: 0, usable: 0 };
+    return { ...place, sizeClass: Number(sizeClass) };
+  }
+  const [, start, extent, kind, user = 0, usable = 0] = line.trim().split(/ +/);
+  const [at, bytes, block, size] = [start, extent, user, usable].map(Number);
+  return { kind, start: at, extent: bytes, user: block, usable: size };
+}
