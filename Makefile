@@ -65,7 +65,7 @@ test-long: all $(debug)
 gdb: $(release) $(debug) $(js)
 	$(need-node)
 	$(call need,gdb,gdb)
-	@$(libmalloc) gdb -m $(default) -- $(or $(CMD),ls -l /)
+	@$(libmalloc) gdb --debug -m $(default) -- $(or $(CMD),ls -l /)
 
 ## make bench                 measure every variant, glibc and the installed peers
 .PHONY: bench
