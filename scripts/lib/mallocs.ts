@@ -38,11 +38,27 @@ function peer(name: string, debian: string, ...files: string[]): Peer {
   return { name, package: debian, candidates };
 }
 
+/** LLVM installs beside its compiler, one folder for each version: the newest first. */
+function scudo(): Peer {
+  const machine = { x64: 'x86_64', arm64: 'aarch64' }[process.arch as string] ?? process.arch;
+  const file = `lib/linux/libclang_rt.scudo_standalone-${machine}.so`;
+  const inside = (folder: string) => (existsSync(folder) ? readdirSync(folder) : []);
+  const compilers = inside('/usr/lib')
+    .filter((name) => /^llvm-\d+$/.test(name))
+    .sort((a, b) => Number(b.slice(5)) - Number(a.slice(5)))
+    .map((name) => join('/usr/lib', name, 'lib', 'clang'));
+  const candidates = compilers.flatMap((folder) =>
+    inside(folder).map((version) => join(folder, version, file)),
+  );
+  return { name: 'scudo', package: 'libclang-rt-14-dev', candidates };
+}
+
 /** The mallocs that Debian packages and we compare with. */
 export const peers: readonly Peer[] = [
   peer('jemalloc', 'libjemalloc2', 'libjemalloc.so.2'),
   peer('tcmalloc', 'libtcmalloc-minimal4', 'libtcmalloc_minimal.so.4', 'libtcmalloc.so.4'),
   peer('mimalloc', 'libmimalloc2.0', 'libmimalloc.so.2', 'libmimalloc.so.2.0'),
+  scudo(),
 ];
 
 /** The names that C files declare, by rung: lines such as `LIBMALLOC_VARIANT(2, list)`. */

@@ -1,0 +1,184 @@
+/*
+ * measure [-l PRELOAD] [-n TIMES] [-v MIB] COMMAND [ARG…]: what a command costs, all that it
+ * started included.
+ *
+ *     {"status":0,"signal":0,"runs":1,"user":0.61,"system":0.02,"wall":0.63,"peak":2260,
+ *      "minor":151,"major":0,"bytes":17,"digest":"c4a1…"}
+ *
+ * Seconds, KiB, page faults. `bytes` and `digest` are of the command's standard output, which is
+ * read here: a measured run is also a checked one. -n runs it that many times, one after the
+ * other, and adds up; -v limits its address space.
+ *
+ * Peak memory is the reason for this program. Linux counts it from before the exec: the child of a
+ * large process begins with that one's peak, and a child of node would never have less than
+ * 50 MiB. So this one is static and small; LD_PRELOAD, which it sets for the command, passes it by.
+ * And since the kernel keeps the count on each CPU apart, adding up now and then, it misses some
+ * hundred KiB, half of a small process. So its pages are counted once more, exactly, when it is
+ * about to exit (ptrace, where allowed; only the exit and signals stop the process).
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include "resident.h"
+
+extern char **environ;
+
+static struct {
+    int status;
+    double user, system;
+    long peak, minor, major;
+    uint64_t bytes, digest;
+} total = {.digest = 0xcbf29ce484222325};
+
+/* FNV-1a. Returns how much there was to read: 0 at the end of the output, -1 if nothing yet. */
+static ssize_t output_read(int from) {
+    static unsigned char buffer[1 << 16];
+    ssize_t n = read(from, buffer, sizeof buffer);
+    for (ssize_t i = 0; i < n; i++)
+        total.digest = (total.digest ^ buffer[i]) * 0x100000001b3;
+    if (n > 0)
+        total.bytes += (uint64_t)n;
+    return n;
+}
+
+/* Spawned without a copy of our memory: its cost is that of exec alone. */
+static pid_t command_start(char **argv, int out) {
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none;
+    pid_t pid;
+    sigemptyset(&none);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    errno = posix_spawnp(&pid, argv[0], &actions, &attributes, argv, environ);
+    must(errno == 0, argv[0]);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACEEXIT);
+    return pid;
+}
+
+static void peak_is(long kib) {
+    total.peak = kib > total.peak ? kib : total.peak;
+}
+
+/* The traced process waits for us: at its exit, or before a signal is delivered to it. */
+static void stopped(pid_t pid, int status) {
+    int event = status >> 16, signal = WSTOPSIG(status);
+    if (event == PTRACE_EVENT_EXIT)
+        peak_is(resident(pid, "Rss:"));
+    if (event == PTRACE_EVENT_STOP && signal != SIGTRAP)
+        ptrace(PTRACE_LISTEN, pid, 0, 0);
+    else
+        ptrace(PTRACE_CONT, pid, 0, event ? 0 : signal);
+}
+
+static double seconds(struct timeval t) {
+    return (double)t.tv_sec + (double)t.tv_usec * 1e-6;
+}
+
+/* Hears what happened to the command, and to descendants of it that nobody else waits for; returns
+   whether the command has ended. */
+static int hear(pid_t command) {
+    int status, ended = 0;
+    struct rusage usage;
+    for (pid_t pid; (pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0;) {
+        if (WIFSTOPPED(status)) {
+            stopped(pid, status);
+            continue;
+        }
+        total.user += seconds(usage.ru_utime);
+        total.system += seconds(usage.ru_stime);
+        total.minor += usage.ru_minflt;
+        total.major += usage.ru_majflt;
+        peak_is(usage.ru_maxrss);
+        if (pid != command)
+            continue;
+        total.status = status;
+        ended = 1;
+    }
+    return ended;
+}
+
+/* Reads until the command has ended: what it leaves behind in the background may keep the pipe. */
+static void command_run(char **argv, int signals) {
+    int ends[2], ended = 0;
+    must(pipe2(ends, O_CLOEXEC) == 0, "pipe");
+    pid_t pid = command_start(argv, ends[1]);
+    close(ends[1]);
+    must(fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0, "fcntl");
+    struct pollfd both[] = {{.fd = ends[0], .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+    while (!ended) {
+        struct signalfd_siginfo heard;
+        must(poll(both, 2, -1) > 0, "poll");
+        if (both[0].revents != 0 && output_read(ends[0]) == 0)
+            both[0].fd = -1;
+        if (both[1].revents != 0 && read(signals, &heard, sizeof heard) > 0)
+            ended = hear(pid);
+    }
+    while (output_read(ends[0]) > 0) {
+    }
+    close(ends[0]);
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void result_print(long runs, double wall) {
+    int status = total.status;
+    printf("{\"status\":%d,\"signal\":%d,\"runs\":%ld,\"user\":%.6f,\"system\":%.6f,\"wall\":%.6f,"
+           "\"peak\":%ld,\"minor\":%ld,\"major\":%ld,\"bytes\":%llu,\"digest\":\"%016llx\"}\n",
+           WIFEXITED(status) ? WEXITSTATUS(status) : 0, WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+           runs, total.user, total.system, wall, total.peak, total.minor, total.major,
+           (unsigned long long)total.bytes, (unsigned long long)total.digest);
+}
+
+int main(int argc, char **argv) {
+    long times = 1, done = 0;
+    unsetenv("LD_PRELOAD");
+    for (int letter; (letter = getopt(argc, argv, "+l:n:v:")) != -1;) {
+        rlim_t limit = letter == 'v' ? strtoul(optarg, NULL, 10) << 20 : 0;
+        if (letter == 'l')
+            setenv("LD_PRELOAD", optarg, 1);
+        else if (letter == 'n')
+            times = strtol(optarg, NULL, 10);
+        else if (letter != 'v' || setrlimit(RLIMIT_AS, &(struct rlimit){limit, limit}) != 0)
+            return 125;
+    }
+    if (optind == argc)
+        return 125;
+    sigset_t child;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &child, NULL);
+    int signals = signalfd(-1, &child, SFD_CLOEXEC);
+    must(signals >= 0, "signalfd");
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    double start = now();
+    while (done < times && total.status == 0) {
+        command_run(argv + optind, signals);
+        done++;
+    }
+    result_print(done, now() - start);
+    return 0;
+}
