@@ -207,6 +207,18 @@ describe('a damaged heap', () => {
     expect(status).toBe(3);
   });
 
+  test.each(['list', 'paged'])(
+    '%s: where a misuse stops the program, its heap is there',
+    async (variant) => {
+      const { status, stderr } = await batch(variant, [], [program, 'double-free']);
+      expect(stderr).toMatch(/^libmalloc: free\(\): double free of 0x/m);
+      expect(stderr).toMatch(/^#\d+ .* die \(/m);
+      expect(row(stderr, 'live')[0]).toBe(41);
+      expect(stderr).toContain('note: this heap was frozen when the library stopped the program');
+      expect(status).toBe(134);
+    },
+  );
+
   test('a stop in the middle of a call is noted', async () => {
     const script = commands('break main', 'run', 'break sbrk', 'continue', 'heap', 'delete');
     const { stderr } = await batch('list', ['-x', script], [program, 'x']);

@@ -132,6 +132,10 @@ class Reader:
         return []
 
 
+FROZEN = ('frozen when the library stopped the program, or by a fork; the heap that took over is '
+          'still empty')
+
+
 def count(n, what):
     """`1 span`, `2 spans`, `2 classes`."""
     return f'{n} {what}' + ('' if n == 1 else 'es' if what.endswith('s') else 's')

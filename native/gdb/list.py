@@ -1,10 +1,21 @@
 """Reads the heap of list.c: chunks in a ring behind a sentinel, in address order."""
 
-from .chunks import (FREE, LIVE, REGION, Broken, Chunk, Place, Reader, Stats, count, owner,
-                     owners_note)
+from typing import NamedTuple
+
+import gdb
+
+from .chunks import (FREE, FROZEN, LIVE, REGION, Broken, Chunk, Place, Reader, Stats, count,
+                     owner, owners_note)
 from .memory import Layout, Unreadable
 
 ALIGNMENT = 16
+
+
+class Arena(NamedTuple):
+    address: int
+    sentinel: int
+    start: int
+    end: int
 
 
 class ListReader(Reader):
@@ -18,10 +29,14 @@ class ListReader(Reader):
         arenas = list(self._arenas(arena, int(self.heap['arena'])))
         if not arenas:
             raise Broken('`heap.arena` is NULL')
-        (self.sentinel, self.start, self.end), self.frozen = arenas[0], arenas[1:]
+        # The arena in use, unless it has just taken over: whoever looks then wants the old one.
+        self.number = next((i for i, arena in enumerate(arenas) if arena.start), 0)
+        self.arena = arenas.pop(self.number)
+        self.others = arenas
+        self.sentinel, self.start, self.end = self.arena[1:]
 
     def _arenas(self, layout, address):
-        """The arena in use, then those that a fork froze: (sentinel, start, end)."""
+        """The arena in use, then those that were frozen."""
         seen = set()
         while address and address not in seen:
             seen.add(address)
@@ -30,7 +45,7 @@ class ListReader(Reader):
                     layout, address, 'sentinel', 'start', 'end', 'older')
             except Unreadable as error:
                 raise Broken(f'the arena at {address:#x} is not there: {error}') from None
-            yield sentinel, start, end
+            yield Arena(address, sentinel, start, end)
             address = older
 
     # ── the ring ─────────────────────────────────────────────────────────────
@@ -159,11 +174,11 @@ class ListReader(Reader):
         return self.heap.type.sizeof + self.header
 
     def place(self, address):
-        for _, start, end in self.frozen:
-            if start <= address < end:
-                return Place(f'{address:#x} lies in an arena that a fork froze: its blocks stay '
-                             'readable, and frees of them are ignored',
-                             [('arena', f'{start:#x} .. {end:#x}')])
+        for other in self.others:
+            if other.start <= address < other.end:
+                return Place(f'{address:#x} lies in another arena: only one is in use, and frees '
+                             'of blocks in a frozen one are ignored',
+                             [('arena', f'{other.start:#x} .. {other.end:#x}')])
         if not self.start <= address < self.end:
             return None
         try:
@@ -251,6 +266,9 @@ class ListReader(Reader):
                 'free neighbours are left unmerged')
 
     def notes(self):
-        notes = owners_note([owner(self.heap['arena']['lock'])])
-        return notes + [f'an older arena, frozen at a fork: {start:#x} .. {end:#x}'
-                        for _, start, end in self.frozen]
+        pointer = self.heap['arena'].type
+        lock = gdb.Value(self.arena.address).cast(pointer)['lock']
+        frozen = [f'this heap was {FROZEN}'] if self.number else []
+        return owners_note([owner(lock)]) + frozen + [
+            f'another arena: {other.start:#x} .. {other.end:#x}'
+            for other in self.others if other.start]

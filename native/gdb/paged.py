@@ -5,8 +5,10 @@ Figures come from counting bits, so a heap of a million blocks costs no more tha
 
 from typing import NamedTuple
 
-from .chunks import (FREE, FRESH, LIVE, REGION, SPAN, Broken, Chunk, Place, Reader, Stats, count,
-                     owner, owners_note)
+import gdb
+
+from .chunks import (FREE, FRESH, FROZEN, LIVE, REGION, SPAN, Broken, Chunk, Place, Reader,
+                     Stats, count, owner, owners_note)
 from .memory import Layout, Unreadable
 
 POINTER = 8
@@ -65,7 +67,11 @@ class PagedReader(Reader):
         leaves = heap.field('leaves').range()[1] + 1
         table = memory.read(address + heap.offset('leaves'), leaves * POINTER)
         self.leaves = memoryview(table).cast('Q')
-        self.arena = int(self.heap['arena'])
+        # The arena in use, unless it has just taken over: whoever looks then wants the old one.
+        arenas = self._arenas(int(self.heap['arena']))
+        self.number = next((i for i, arena in enumerate(arenas) if self._records_used(arena)), 0)
+        self.arena = arenas.pop(self.number) if arenas else 0
+        self.others = arenas
         self.classes = self.arena_layout.field('classes').range()[1] + 1
         self.large = self.classes - 1
 
@@ -79,7 +85,7 @@ class PagedReader(Reader):
         return int.from_bytes(self._read(self.leaves[leaf] + index * POINTER, POINTER), 'little')
 
     def spans(self):
-        """The spans of the arena in use, in address order; Broken at the first impossible one."""
+        """The spans of this arena, in address order; Broken at the first impossible one."""
         for number, leaf in enumerate(self.leaves):
             if not leaf:
                 continue
@@ -94,14 +100,14 @@ class PagedReader(Reader):
                 before = record
 
     def span(self, record, at):
-        """The span whose record the table names for the granule `at`; None for a frozen one."""
+        """The span whose record the table names for the granule `at`; None in another arena."""
         try:
             values = self.memory.record(self.span_layout, record, *self.FIELDS)
         except Unreadable as error:
             raise Broken(f'the table names a record for {at:#x}, but {error}') from None
         class_, start, length, size, inverse, next_, prev, capacity, used, fresh, summary = values
         index = self._class_index(class_)
-        if index is None and self._is_frozen(class_):
+        if index is None and self._is_elsewhere(class_):
             return None
         problem = (
             f'its class is {class_:#x}, which is none of this heap' if index is None else
@@ -121,27 +127,33 @@ class PagedReader(Reader):
                     next_, prev, int.from_bytes(bits, 'little'))
 
     def _class_index(self, class_):
-        """Its index in the arena in use, or None."""
-        first = self.arena + self.arena_layout.offset('classes')
+        """Its index in this arena, or None."""
+        return self._index_in(self.arena, class_)
+
+    def _index_in(self, arena, class_):
+        first = arena + self.arena_layout.offset('classes')
         index, rest = divmod(class_ - first, self.class_layout.size)
         return index if rest == 0 and 0 <= index < self.classes else None
 
-    def _is_frozen(self, class_):
-        first = self.arena_layout.offset('classes')
-        return any((class_ - arena - first) % self.class_layout.size == 0 and
-                   0 <= class_ - arena - first < self.classes * self.class_layout.size
-                   for arena in self.older())
+    def _is_elsewhere(self, class_):
+        return any(self._index_in(arena, class_) is not None for arena in self.others)
 
-    def older(self):
-        """The arenas that a fork froze."""
-        seen, arena = [], self.arena
+    def _arenas(self, arena):
+        """The arena in use, then those that were frozen."""
+        seen = []
         while arena and arena not in seen:
             seen.append(arena)
             try:
                 arena, = self.memory.record(self.arena_layout, arena, 'older')
             except Unreadable:
                 break
-        return seen[1:]
+        return seen
+
+    def _records_used(self, arena):
+        try:
+            return self.memory.record(self.arena_layout, arena, 'records_used')[0]
+        except Unreadable as error:
+            raise Broken(f'the arena at {arena:#x} is not there: {error}') from None
 
     def _read(self, address, length):
         try:
@@ -201,10 +213,7 @@ class PagedReader(Reader):
     def overhead(self):
         if not self.arena:
             return self.heap.type.sizeof
-        try:
-            used, = self.memory.record(self.arena_layout, self.arena, 'records_used')
-        except Unreadable as error:
-            raise Broken(f'the arena at {self.arena:#x} is not there: {error}') from None
+        used = self._records_used(self.arena)
         return self.heap.type.sizeof + self.arena_layout.size + used
 
     def place(self, address):
@@ -215,16 +224,16 @@ class PagedReader(Reader):
         if entry:
             at = address - address % self.granule
             span = self.span(entry, at)
-            return self._frozen_place(address) if span is None else self._block(address, span)
+            return self._elsewhere(address) if span is None else self._block(address, span)
         # Of a large block only the first granule is in the table.
         for span in self.spans():
             if span.start <= address < span.end:
                 return self._block(address, span)
         return None
 
-    def _frozen_place(self, address):
-        return Place(f'{address:#x} lies in an arena that a fork froze: its blocks stay readable, '
-                     'and frees of them are ignored', [])
+    def _elsewhere(self, address):
+        return Place(f'{address:#x} lies in another arena: only one is in use, and frees of blocks '
+                     'in a frozen one are ignored', [])
 
     def _block(self, address, span):
         number, into = divmod(address - span.start, span.size)
@@ -271,10 +280,13 @@ class PagedReader(Reader):
     def notes(self):
         if not self.arena:
             return []
-        arena = self.heap['arena'].dereference()
+        pointer = self.heap['arena'].type.unqualified()
+        arena = gdb.Value(self.arena).cast(pointer).dereference()
         locks = [arena['lock']] + [arena['classes'][i]['lock'] for i in range(self.classes)]
-        return owners_note([owner(lock) for lock in locks]) + [
-            f'an older arena, frozen at a fork: {older:#x}' for older in self.older()]
+        frozen = [f'this heap was {FROZEN}'] if self.number else []
+        return owners_note([owner(lock) for lock in locks]) + frozen + [
+            f'another arena: its records begin at {other:#x}'
+            for other in self.others if self._records_used(other)]
 
     # ── the invariants ───────────────────────────────────────────────────────
 

@@ -3,7 +3,7 @@
  *
  *     gdb-heap               stops in stop_here(), then prints what the malloc said, status 3
  *     gdb-heap overflow      the same, after writing over the end of a block
- *     gdb-heap abort         the same, and ends by SIGABRT
+ *     gdb-heap double-free   the same, then frees a block a second time
  *     gdb-heap WORD…         prints its arguments, one a line in brackets, status 3
  */
 #define _GNU_SOURCE
@@ -87,8 +87,8 @@ int main(int argc, char **argv) {
         memset((char *)end, 'A', 48);
     }
     stop_here();
-    if (strcmp(mode, "abort") == 0)
-        abort();
+    if (strcmp(mode, "double-free") == 0)
+        free(freed);
     for (int i = 1; i < argc; i++)
         printf("[%s]\n", argv[i]);
     if (argc == 1)
