@@ -83,11 +83,11 @@ static const struct call {
 };
 enum { CALLS = sizeof calls / sizeof *calls };
 static const struct call *call;
-static long instruction; /* of this call, counted from 0 */
+static volatile long instruction; /* of this call, counted from 0 */
 
 /* ── the child ─────────────────────────────────────────────────────────────── */
 
-static bool is_child;
+static volatile bool is_child; /* changes inside malloc */
 static char *fresh[FRESH];
 static int fresh_count;
 

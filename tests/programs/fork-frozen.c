@@ -1,0 +1,123 @@
+/* What a child may expect of a heap that was locked, half way through a call, when it
+ * was forked: blocks from before can be read, have their usable size, are copied by
+ * realloc, and their frees are ignored; new blocks come from elsewhere.
+ *
+ * This program stands between malloc and the kernel (link with -rdynamic): the call
+ * that needs memory is stopped there, by a fork.
+ *
+ *     fork-frozen [size]
+ */
+#include "program.h"
+#include "libmalloc.h"
+#include <dlfcn.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+extern int libmalloc_check(void (*)(const char *, void *), void *) __attribute__((weak));
+
+enum { OLD = 20, NEW = 200, SEED_OLD = 1, SEED_NEW = 2 };
+static char *old[OLD];
+static size_t size;
+static volatile bool armed, is_child; /* change inside malloc, unlike what libc declares */
+
+static void report(const char *line, void *arg) {
+    (void)arg;
+    check(false, "%s", line);
+}
+
+static void child(void) {
+    die_after(30);
+    static char *new[NEW];
+    for (int i = 0; i < OLD; i++) {
+        check_filled(old[i], size, SEED_OLD);
+        check(malloc_usable_size(old[i]) >= size, "usable size %zu", malloc_usable_size(old[i]));
+    }
+    for (int i = 0; i < OLD; i += 2) {
+        char *moved = realloc(old[i], size / 2);
+        check(moved && moved != old[i], "a block of a frozen heap was resized in place");
+        check_moved(moved, old[i], size / 2, SEED_OLD);
+        free(moved);
+    }
+    for (int i = 1; i < OLD; i += 2)
+        free(old[i]);
+    for (int i = 0; i < NEW; i++) {
+        new[i] = must_malloc(size);
+        fill(new[i], size, SEED_NEW);
+    }
+    for (int i = 0; i < OLD; i++) /* so none of the new ones took its place */
+        check_filled(old[i], size, SEED_OLD);
+    for (int i = 0; i < NEW; i++) {
+        check_filled(new[i], size, SEED_NEW);
+        free(new[i]);
+    }
+    check(!libmalloc_check || libmalloc_check(report, NULL) == 0, "the fresh heap is broken");
+}
+
+/* Every other child returns, into the call that was interrupted. */
+static void interrupt(void) {
+    static int times;
+    if (!armed)
+        return;
+    armed = false;
+    pid_t pid = fork();
+    if (pid == 0) {
+        child();
+        if (times % 2)
+            _exit(0);
+        is_child = true;
+        return;
+    }
+    check_child(pid, times++ % 2 ? "ends there" : "goes on");
+}
+
+void *mmap(void *p, size_t length, int protection, int flags, int fd, off_t offset) {
+    interrupt();
+    long result = syscall(SYS_mmap, p, length, protection, flags, fd, offset);
+    interrupt();
+    return (void *)result;
+}
+
+void *sbrk(intptr_t n) {
+    static void *(*real)(intptr_t);
+    if (!real)
+        real = (void *(*)(intptr_t))dlsym(RTLD_NEXT, "sbrk");
+    if (n > 0)
+        interrupt();
+    void *result = real(n);
+    if (n > 0)
+        interrupt();
+    return result;
+}
+
+/* Forks at the next call that needs memory from the kernel. */
+static void round_once(void) {
+    static char *more[100000];
+    int count = 0;
+    for (int i = 0; i < OLD; i++) {
+        old[i] = must_malloc(size);
+        fill(old[i], size, SEED_OLD);
+    }
+    for (armed = true; armed; count++) {
+        check(count < 100000, "malloc never asks for more memory");
+        more[count] = must_malloc(size);
+        fill(more[count], size, SEED_NEW);
+    }
+    while (count-- > 0) {
+        check_filled(more[count], size, SEED_NEW);
+        free(more[count]);
+    }
+    if (is_child)
+        _exit(0);
+    for (int i = 0; i < OLD; i++) {
+        check_filled(old[i], size, SEED_OLD);
+        free(old[i]);
+    }
+}
+
+int main(int argc, char **argv) {
+    size = (size_t)argument(argc, argv, 1, 1000);
+    free(must_malloc(1));
+    for (int i = 0; i < 6; i++)
+        round_once();
+    return 0;
+}
