@@ -266,10 +266,26 @@ static void span_clear(struct span *s) {
         s->bits[words - 1] = ~0ull >> (64 - s->capacity % 64);
 }
 
+/* Gives an empty span back. The table forgets it first: once unmapped, the same
+ * address may be mapped and entered by another thread. Where the kernel cannot cut
+ * another hole, the span stays and only its pages go. */
+static COLD void span_release(struct span *s) {
+    table_set(s->start, span_entered(s), &gone);
+    if (os_unmap(s->start, s->length)) {
+        span_forget(s);
+        return;
+    }
+    os_purge(s->start, s->length);
+    span_clear(s);
+    table_set(s->start, span_entered(s), s);
+}
+
 /* Maps an empty span for blocks that hold `size` bytes; a large one is the only block,
  * and its `inverse` is 0, which makes its own address the only one that divides. */
 static COLD struct span *span_create(struct class *class, size_t alignment, size_t size) {
     bool large = size > SMALL;
+    if (large && class->room) /* could not be unmapped when it was freed: perhaps now */
+        span_release(class->room);
     if (!large)
         size = class_size((unsigned)(class - class->arena->classes));
     size_t length = round_up(large ? size : size * SPAN_BLOCKS, GRANULE);
@@ -291,20 +307,6 @@ static COLD struct span *span_create(struct class *class, size_t alignment, size
     if (start)
         os_unmap(start, length);
     return NULL;
-}
-
-/* Gives an empty span back. The table forgets it first: once unmapped, the same
- * address may be mapped and entered by another thread. Where the kernel cannot cut
- * another hole, the span stays and only its pages go. */
-static COLD void span_release(struct span *s) {
-    table_set(s->start, span_entered(s), &gone);
-    if (os_unmap(s->start, s->length)) {
-        span_forget(s);
-        return;
-    }
-    os_purge(s->start, s->length);
-    span_clear(s);
-    table_set(s->start, span_entered(s), s);
 }
 
 /* Takes the first free block; `*fresh` when it is still as the kernel gave it. */
@@ -514,7 +516,7 @@ static void *heap_resize(void *p, size_t size, const char *call) {
 static size_t heap_trim(size_t pad) {
     (void)pad;
     size_t given = 0;
-    for (unsigned i = 0; i < CLASSES; i++) {
+    for (unsigned i = 0; i <= LARGE; i++) {
         struct class *class = class_enter(i);
         if (!class)
             break;
