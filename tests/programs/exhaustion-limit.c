@@ -1,0 +1,141 @@
+/* When memory ends, every function says so (NULL and ENOMEM) and leaves alone what it
+ * was given; the heap stays sound, serves what it still can, and hands out again what
+ * is freed. Ended here by a limit on the address space (ulimit -v) or on data (-d).
+ *
+ *     exhaustion-limit [as|data] [MiB left] [size of a block] [is what was freed reused?]
+ */
+#include "program.h"
+#include "libmalloc.h"
+#include <sys/resource.h>
+
+extern int libmalloc_check(void (*)(const char *, void *), void *) __attribute__((weak));
+
+static size_t size, much;
+static struct rlimit unlimited;
+
+/* Blocks are chained through their first word: a table would need memory itself. */
+struct block {
+    struct block *next;
+};
+
+static void report(const char *line, void *arg) {
+    (void)arg;
+    check(false, "%s", line);
+}
+
+static void check_sound(void) {
+    check(!libmalloc_check || libmalloc_check(report, NULL) <= 0, "the heap is broken");
+}
+
+static long field_of(const char *path, const char *name) {
+    static char text[4096];
+    int fd = open(path, O_RDONLY);
+    ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    check(got > 0, "cannot read %s", path);
+    text[got] = 0;
+    close(fd);
+    char *at = strstr(text, name);
+    check(at, "no %s in %s", name, path);
+    return strtol(at + strlen(name), NULL, 10);
+}
+
+static void limit(int resource, const char *field, long mib) {
+    check(getrlimit(resource, &unlimited) == 0, "getrlimit failed");
+    struct rlimit now = unlimited;
+    now.rlim_cur = (rlim_t)(field_of("/proc/self/status", field) + mib * 1024) * 1024;
+    check(setrlimit(resource, &now) == 0, "setrlimit failed");
+}
+
+/* Takes all there is; NULL comes with ENOMEM. How many there were. */
+static long take_all(struct block **all) {
+    long count = 0;
+    for (;; count++) {
+        errno = 0;
+        struct block *b = malloc(size);
+        if (!b) {
+            check(errno == ENOMEM, "malloc failed with errno %d", errno);
+            return count;
+        }
+        fill(b + 1, size - sizeof *b, 1);
+        b->next = *all;
+        *all = b;
+    }
+}
+
+static void free_all(struct block *b) {
+    while (b) {
+        struct block *next = b->next;
+        check_filled(b + 1, size - sizeof *b, 1);
+        free(b);
+        b = next;
+    }
+}
+
+#define refused(call)                                                                              \
+    do {                                                                                           \
+        errno = 0;                                                                                 \
+        void *p_ = (call);                                                                         \
+        check(!p_, #call " found memory");                                                         \
+        check(errno == ENOMEM, #call " failed with errno %d", errno);                              \
+    } while (0)
+
+static void all_refuse(struct block *mine) {
+    refused(malloc(much));
+    refused(calloc(1, much));
+    refused(calloc(much, 1));
+    refused(realloc(NULL, much));
+    refused(realloc(mine, much));
+    refused(reallocarray(NULL, 1, much));
+    refused(reallocarray(mine, much, 1));
+    refused(aligned_alloc(64, much));
+    refused(aligned_alloc(1 << 16, much));
+    refused(memalign(64, much));
+    refused(valloc(much));
+    refused(pvalloc(much));
+    void *untouched = &size;
+    errno = 12345;
+    check(posix_memalign(&untouched, 64, much) == ENOMEM, "posix_memalign found memory");
+    check(untouched == &size && errno == 12345, "posix_memalign touched what is not its own");
+    check_filled(mine + 1, size - sizeof *mine, 1);
+    check(malloc_usable_size(mine) >= size, "a failed realloc changed the block");
+}
+
+int main(int argc, char **argv) {
+    bool data = argc > 1 && strcmp(argv[1], "data") == 0;
+    long mib = argument(argc, argv, 2, 32);
+    size = (size_t)argument(argc, argv, 3, 5000);
+    bool reuses = argument(argc, argv, 4, 1);
+    much = size > 40000 ? 4 * size : 40000;
+    free(must_malloc(size));
+    limit(data ? RLIMIT_DATA : RLIMIT_AS, data ? "VmData:" : "VmSize:", mib);
+
+    struct block *all = NULL;
+    long first = take_all(&all);
+    check(first * (long)size > mib * 1024 * 512, "only %ld blocks in %ld MiB", first, mib);
+    if (reuses)
+        all_refuse(all);
+    check_sound();
+    struct block *half = all, *rest; /* every other one goes, and comes back */
+    for (long i = 0; i < first / 2 - 1; i++)
+        half = half->next;
+    rest = half->next;
+    half->next = NULL;
+    free_all(all);
+    check_sound();
+    all = rest;
+    long again = take_all(&all);
+    check(!reuses || again >= first / 2 * 9 / 10, "%ld freed, only %ld came back", first / 2, again);
+    free_all(all);
+    check_sound();
+    all = NULL;
+    again = take_all(&all);
+    check(!reuses || again >= first * 9 / 10, "%ld freed, only %ld came back", first, again);
+    free_all(all);
+
+    check(setrlimit(data ? RLIMIT_DATA : RLIMIT_AS, &unlimited) == 0, "setrlimit failed");
+    void *p = must_malloc(reuses ? much : size);
+    fill(p, size, 2);
+    free(p);
+    check_sound();
+    return 0;
+}
