@@ -59,7 +59,7 @@ static void knobs_read(void) {
 static void *block_take(size_t alignment) {
     char *now, *p, *old;
     if (unlikely(heap.frozen))
-        return os_map_aligned(heap.block, alignment);
+        return os_map_aligned(round_up(heap.block, os_page_size()), alignment);
     do {
         now = os_break(0);
         p = align_up(now, alignment);

@@ -72,9 +72,13 @@ static bool lock_is_free(struct lock *l) {
     return true;
 }
 
-static void locks_reset(bool lost) {
-    for (unsigned i = 0; heap_lock(i); i++)
-        *heap_lock(i) = (struct lock){.mutex = PTHREAD_MUTEX_INITIALIZER, .lost = lost};
+/* Unlocks what threads held that are no more. */
+static void locks_open(bool lost) {
+    for (unsigned i = 0; heap_lock(i); i++) {
+        heap_lock(i)->lost = lost;
+        if (!lock_is_free(heap_lock(i)))
+            pthread_mutex_unlock(&heap_lock(i)->mutex);
+    }
 }
 
 /* In the child, once: by our handler or by the first call that needs a lock. Without
@@ -86,9 +90,9 @@ static void fork_child(void) {
     for (unsigned i = 0; whole && heap_lock(i); i++)
         whole = lock_is_free(heap_lock(i));
     if (!whole) {
-        locks_reset(true);
+        locks_open(true);
         if (!heap_freeze())
-            locks_reset(false);
+            locks_open(false);
     }
     atomic_store(&gate.forks, 0);
 }

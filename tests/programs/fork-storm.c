@@ -2,7 +2,7 @@
  * Every other child ends in the handler, after it has allocated there; the others
  * return from it, so that the interrupted call goes on, and work on for a while.
  *
- *     fork-storm [forks] [other threads that allocate] [largest size]
+ *     fork-storm [forks] [other threads that allocate] [largest size] [that fork as well]
  */
 #include "program.h"
 #include <sys/time.h>
@@ -29,6 +29,23 @@ static void *allocate_for_ever(void *arg) {
         free(p);
     }
     return NULL;
+}
+
+static void *fork_for_ever(void *arg) {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    while (!stop) {
+        pid_t child = fork();
+        if (child == 0) {
+            die_after(60);
+            free(must_malloc(largest));
+            _exit(0);
+        }
+        check_child(child, "of another thread");
+        usleep(300);
+    }
+    return arg;
 }
 
 static void allocate_here(void) {
@@ -87,10 +104,11 @@ static void step(uint64_t *random) {
 int main(int argc, char **argv) {
     long wanted = argument(argc, argv, 1, 200), threads = argument(argc, argv, 2, 0);
     largest = (size_t)argument(argc, argv, 3, 3000);
-    check(threads <= 32, "32 threads at most");
+    long forkers = argument(argc, argv, 4, 0);
+    check(threads + forkers <= 32, "32 threads at most");
     pthread_t busy[32];
-    for (long i = 0; i < threads; i++)
-        busy[i] = start(allocate_for_ever, (void *)i);
+    for (long i = 0; i < threads + forkers; i++)
+        busy[i] = start(i < threads ? allocate_for_ever : fork_for_ever, (void *)i);
     struct sigaction action = {.sa_handler = alarmed};
     sigaction(SIGALRM, &action, NULL);
 
@@ -109,7 +127,7 @@ int main(int argc, char **argv) {
         _exit(0);
     }
     stop = true;
-    for (long i = 0; i < threads; i++)
+    for (long i = 0; i < threads + forkers; i++)
         join(busy[i]);
     return 0;
 }
