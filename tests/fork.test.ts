@@ -28,9 +28,12 @@ describe.each(everyVariant)('%s', (variant) => {
   test('a signal handler forks while other threads are inside malloc, too', () =>
     keeps(variant, 'fork-storm', scale([100, 3, 3000], [10, 1, 3000])));
 
+  test('a signal handler forks while other threads fork', () =>
+    keeps(variant, 'fork-storm', scale([100, 1, 3000, 2], [10, 0, 3000, 2])));
+
   test.each(['self', 'other', 'waiting'] as const)(
-    'fork at every tenth instruction of every call (%s)',
-    (mode) => anywhere(variant, mode, { parts: 40, of: [0, 1, 2, 3] }),
+    'fork at every twentieth instruction of every call (%s)',
+    (mode) => anywhere(variant, mode, { parts: 80, of: [0, 1, 2, 3] }),
   );
 
   test.each([1000, 20_000, 300_000])('a frozen heap stays readable (blocks of %i bytes)', (size) =>
