@@ -1,27 +1,26 @@
 import { Command, InvalidArgumentError } from 'commander';
+import { type Choice, choose, readCatalog } from './lib/bench/catalog.ts';
+import {
+  type Contests,
+  measureCommand,
+  measureContests,
+  planContests,
+} from './lib/bench/contests.ts';
 import { type Curve, measureCurve, planCurve } from './lib/bench/curve.ts';
 import { measurePairs, type Pairs, planPairs } from './lib/bench/pairs.ts';
-import { describeProvenance, type Provenance, provenance } from './lib/bench/provenance.ts';
+import { type Provenance, provenance } from './lib/bench/provenance.ts';
+import { describe, draw } from './lib/bench/report.ts';
 import { type Selection, selectMallocs } from './lib/bench/select.ts';
-import {
-  curveNotes,
-  curvePicture,
-  curveTables,
-  pairsPicture,
-  pairsTable,
-} from './lib/bench/show.ts';
+import { measureStart, planStart, type Starts } from './lib/bench/start.ts';
 import { Failure } from './lib/errors.ts';
 import { writeJson } from './lib/json.ts';
-import { writePicture } from './lib/svg.ts';
-import { color } from './lib/table.ts';
-
-const measurements = ['curve', 'pairs'] as const;
-type Measurement = (typeof measurements)[number];
+import { writePicture } from './lib/svg/canvas.ts';
 
 interface BenchOptions {
   malloc?: string[];
   runs?: number;
   quick?: boolean;
+  versionOf?: Record<string, string>;
   json?: string;
   svg?: string;
 }
@@ -30,8 +29,15 @@ interface BenchOptions {
 export interface BenchResult {
   provenance: Provenance;
   notRun: Selection['notRun'];
+  contests?: Contests;
+  start?: Starts;
   curve?: { curves: Curve[]; uncounted?: string };
   pairs?: { pairs: Pairs[]; uncounted?: string };
+}
+
+/** What is to be done: a choice from the catalogue, or a command. */
+export interface BenchPlan extends Choice {
+  command?: string[];
 }
 
 function positive(text: string): number {
@@ -40,80 +46,95 @@ function positive(text: string): number {
   return n;
 }
 
-/** The measurements asked for; all when none is named. Throws Failure for an unknown one. */
-export function planBench(names: string[], options: Pick<BenchOptions, 'svg'>): Measurement[] {
-  const unknown = names.find((name) => !measurements.some((known) => known === name));
-  if (unknown !== undefined) {
-    throw new Failure(`unknown workload: ${unknown}`, {
-      hint: `known: ${measurements.join(', ')}`,
-    });
-  }
-  const chosen = measurements.filter((known) => names.length === 0 || names.includes(known));
-  if (options.svg !== undefined && chosen.length > 1) {
-    throw new Failure('--svg draws one picture, and several were asked for', {
-      hint: `say which: libmalloc bench ${chosen[0]} --svg ${options.svg}`,
-    });
-  }
-  return chosen;
+function version(text: string, all: Record<string, string> = {}): Record<string, string> {
+  const [, name, value] = /^([^=]+)=(.+)$/.exec(text) ?? [];
+  if (!name || !value) throw new InvalidArgumentError('give NAME=TEXT.');
+  return { ...all, [name]: value };
 }
+
+/** Names and command as the reader gave them; throws Failure for what is unknown or contradicts. */
+export function planBench(names: string[], command?: string[]): BenchPlan {
+  if (command === undefined) return choose(names, readCatalog());
+  if (command.length === 0)
+    throw new Failure('no command after --', { hint: 'libmalloc bench -- ls -l /' });
+  if (names.length > 0) {
+    throw new Failure(`both a workload and a command: ${names[0]}, ${command.join(' ')}`, {
+      hint: 'measure them one after the other',
+    });
+  }
+  return { workloads: [], programs: [], measurements: [], command };
+}
+
+/** Instructions are a part of the whole picture; CPU times of pairs only where they are the topic. */
+const pairsAmongOthers = { stepped: 100, runs: 0 };
 
 /** Measures; the slow part. */
 export async function measure(
-  chosen: readonly Measurement[],
+  plan: BenchPlan,
   { mallocs, notRun }: Selection,
-  options: Pick<BenchOptions, 'runs' | 'quick'>,
+  options: Pick<BenchOptions, 'runs' | 'quick' | 'versionOf'>,
 ): Promise<BenchResult> {
-  const result: BenchResult = { provenance: provenance(mallocs), notRun };
-  if (chosen.includes('curve')) result.curve = await measureCurve(mallocs, planCurve(options));
-  if (chosen.includes('pairs')) result.pairs = await measurePairs(mallocs, planPairs(options));
+  const result: BenchResult = { provenance: provenance(mallocs, options.versionOf), notRun };
+  const { command, measurements } = plan;
+  const among = plan.workloads.length + plan.programs.length > 0;
+  if (measurements.includes('start'))
+    result.start = await measureStart(mallocs, planStart(options));
+  if (measurements.includes('pairs')) {
+    const pairs = { ...planPairs(options), ...(among && pairsAmongOthers) };
+    result.pairs = await measurePairs(mallocs, pairs);
+  }
+  if (measurements.includes('curve'))
+    result.curve = await measureCurve(mallocs, planCurve(options));
+  if (command) result.contests = await measureCommand(command, mallocs, planContests(options));
+  else if (among) result.contests = await measureContests(plan, mallocs, planContests(options));
   return result;
 }
 
-/** The report for a reader: tables, what is missing and why, where it was measured. */
-export function describe({ provenance: where, notRun, curve, pairs }: BenchResult): string {
-  const parts: string[] = [];
-  if (curve) parts.push([curveTables(curve.curves), ...curveNotes(curve.curves)].join('\n'));
-  if (pairs) {
-    const stopped = pairs.pairs.filter((each) => each.stopped !== undefined);
-    const notes = stopped.map(({ malloc, stopped: why }) => `${malloc}: ${why}`);
-    parts.push([pairsTable(pairs.pairs), ...notes].join('\n'));
-  }
-  const uncounted = curve?.uncounted ?? pairs?.uncounted;
-  if (uncounted) parts.push(`Instructions were not counted: ${uncounted}`);
-  if (notRun.length > 0)
-    parts.push(notRun.map(({ malloc, reason }) => `not run: ${malloc}: ${reason}`).join('\n'));
-  parts.push(color.dim(describeProvenance(where)));
-  return `${parts.join('\n\n')}\n`;
+/** What follows `--`; commander hands it over together with the names before it. */
+function commandAfterDashes(command: Command): string[] | undefined {
+  const { rawArgs } = (command.parent ?? command) as Command & { rawArgs: string[] };
+  const at = rawArgs.indexOf('--');
+  return at < 0 ? undefined : rawArgs.slice(at + 1);
 }
 
-async function draw(file: string, { curve, pairs }: BenchResult): Promise<void> {
-  if (curve) writePicture(file, await curvePicture(curve.curves));
-  else if (pairs) writePicture(file, await pairsPicture(pairs.pairs));
-}
-
-async function bench(names: string[], options: BenchOptions): Promise<void> {
-  const chosen = planBench(names, options);
-  const result = await measure(chosen, selectMallocs(options.malloc ?? []), options);
+async function bench(words: string[], options: BenchOptions, command: Command): Promise<void> {
+  const after = commandAfterDashes(command);
+  const plan = planBench(words.slice(0, words.length - (after?.length ?? 0)), after);
+  const hard = plan.command !== undefined || plan.workloads.length + plan.programs.length > 0;
+  const result = await measure(plan, selectMallocs(options.malloc ?? [], { hard }), options);
   if (options.json !== '-') process.stdout.write(describe(result));
   if (options.json !== undefined) writeJson('bench', options.json, result);
-  if (options.svg !== undefined) await draw(options.svg, result);
+  if (options.svg !== undefined) writePicture(options.svg, await draw(result));
 }
 
 export function benchCommand(): Command {
   return new Command('bench')
-    .description('measure mallocs side by side: runs interleaved, medians with spread')
+    .summary('measure mallocs side by side: runs interleaved, medians with spread')
+    .description(
+      'Runs every malloc on the same work, in turn, and compares CPU time, time by the clock, peak\n' +
+        'memory and page faults. Without a name: all workloads, real programs, the start of a process\n' +
+        'and instructions per pair.',
+    )
+    .usage('[options] [WORKLOAD… | -- CMD…]')
     .argument(
       '[WORKLOAD...]',
-      'curve: cost per call against live blocks; pairs: one small malloc+free',
+      'a name of tests/workloads/workloads.json, or the beginning of several (tight); workloads,\n' +
+        'programs: all of them; start: of a process; pairs: one small malloc+free; curve: cost per\n' +
+        'call against live blocks',
     )
     .option(
       '-m, --malloc <M>',
-      'NAME, FILE.so or NAME=FILE.so; repeatable (default: all variants, glibc, installed peers)',
+      'NAME, FILE.so or NAME=FILE.so; repeatable (default: our variants, glibc, installed peers)',
       (spec: string, all: string[] = []) => [...all, spec],
     )
     .option('--runs <N>', 'interleaved runs of each malloc', positive)
-    .option('--quick', 'fewer sizes and runs')
+    .option('--quick', 'a sixth of the work: under three minutes')
+    .option(
+      '--version-of <NAME=TEXT>',
+      'what to write beside NAME in the report; repeatable',
+      version,
+    )
     .option('--json <FILE>', 'everything found, as JSON (- is standard output)')
-    .option('--svg <FILE>', 'a picture of it')
+    .option('--svg <FILE>', 'pictures of it, in one file')
     .action(bench);
 }

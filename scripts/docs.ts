@@ -117,7 +117,11 @@ export function documents(): string[] {
 }
 
 async function measureAll(): Promise<Measured> {
-  const result = await measure(['curve', 'pairs'], selectMallocs([]), {});
+  const result = await measure(
+    { workloads: [], programs: [], measurements: ['pairs', 'curve'] },
+    selectMallocs([]),
+    {},
+  );
   return { ...result, article: await tryArticle(root) };
 }
 

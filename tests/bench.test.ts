@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { benchCommand, planBench } from '../scripts/bench.ts';
+import { benchCommand } from '../scripts/bench.ts';
 import { type Curve, measureCurve } from '../scripts/lib/bench/curve.ts';
 import { countPairs, measurePairs, orders, planPairs, ratios } from '../scripts/lib/bench/pairs.ts';
 import { selectMallocs } from '../scripts/lib/bench/select.ts';
@@ -14,7 +14,7 @@ import { stepWorkload, timeWorkload, workloadProgram } from '../scripts/lib/benc
 import { Failure } from '../scripts/lib/errors.ts';
 import { type Malloc, resolveMalloc } from '../scripts/lib/mallocs.ts';
 import { probe } from '../scripts/lib/preload.ts';
-import { spreadOut } from '../scripts/lib/svg.ts';
+import { spreadOut } from '../scripts/lib/svg/scale.ts';
 import { compileProgram } from './lib/compile.ts';
 import { skip } from './lib/need.ts';
 
@@ -146,15 +146,6 @@ describe('the curve', () => {
 });
 
 describe('what is not as it should be', () => {
-  test('an unknown workload is refused, with those that exist', () => {
-    expect(() => planBench(['curves'], {})).toThrow(
-      new Failure('unknown workload: curves', { hint: 'known: curve, pairs' }),
-    );
-    expect(planBench([], {})).toEqual(['curve', 'pairs']);
-    expect(planBench(['pairs'], { svg: 'x.svg' })).toEqual(['pairs']);
-    expect(() => planBench([], { svg: 'x.svg' })).toThrow(/one picture/);
-  });
-
   test('a malloc that was asked for and is not there is an error; glibc is always measured', () => {
     expect(() => selectMallocs(['nosuch'])).toThrow(/unknown malloc: nosuch/);
     expect(() => selectMallocs([join(folder, 'none.so')])).toThrow(Failure);
@@ -179,7 +170,7 @@ describe('what is not as it should be', () => {
   });
 
   test('a workload that does not exist says so', () => {
-    expect(() => workloadProgram('nosuch')).toThrow('no such workload: nosuch');
+    expect(() => workloadProgram('nosuch.c')).toThrow('no such workload: nosuch.c');
   });
 });
 

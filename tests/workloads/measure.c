@@ -6,7 +6,7 @@
  *      "minor":151,"major":0,"bytes":17,"digest":"c4a1…"}
  *
  * Seconds, KiB, page faults. `bytes` and `digest` are of the command's standard output, which is
- * read here: a measured run is also a checked one. -n runs it that many times, one after the
+ * read here: a measured run is also a checked one; standard error is passed on. -n runs it that many times, one after the
  * other, and adds up; -v limits its address space.
  *
  * Peak memory is the reason for this program. Linux counts it from before the exec: the child of a
@@ -55,8 +55,15 @@ static ssize_t output_read(int from) {
     return n;
 }
 
+/* Passes on what the command says; its background children keep this pipe, not ours. */
+static ssize_t errors_read(int from) {
+    static char text[1 << 12];
+    ssize_t n = read(from, text, sizeof text);
+    return n > 0 ? write(STDERR_FILENO, text, (size_t)n) : n;
+}
+
 /* Spawned without a copy of our memory: its cost is that of exec alone. */
-static pid_t command_start(char **argv, int out) {
+static pid_t command_start(char **argv, int out, int errors) {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none;
@@ -64,6 +71,7 @@ static pid_t command_start(char **argv, int out) {
     sigemptyset(&none);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
@@ -117,25 +125,39 @@ static int hear(pid_t command) {
     return ended;
 }
 
-/* Reads until the command has ended: what it leaves behind in the background may keep the pipe. */
-static void command_run(char **argv, int signals) {
-    int ends[2], ended = 0;
+/* A pipe of which we read without waiting. */
+static void pipe_make(int ends[2]) {
     must(pipe2(ends, O_CLOEXEC) == 0, "pipe");
-    pid_t pid = command_start(argv, ends[1]);
-    close(ends[1]);
     must(fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0, "fcntl");
-    struct pollfd both[] = {{.fd = ends[0], .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+}
+
+/* Reads until the command has ended: what it leaves behind in the background may keep the pipes. */
+static void command_run(char **argv, int signals) {
+    int out[2], errors[2], ended = 0;
+    pipe_make(out);
+    pipe_make(errors);
+    pid_t pid = command_start(argv, out[1], errors[1]);
+    close(out[1]);
+    close(errors[1]);
+    struct pollfd all[] = {{.fd = out[0], .events = POLLIN},
+                           {.fd = errors[0], .events = POLLIN},
+                           {.fd = signals, .events = POLLIN}};
     while (!ended) {
         struct signalfd_siginfo heard;
-        must(poll(both, 2, -1) > 0, "poll");
-        if (both[0].revents != 0 && output_read(ends[0]) == 0)
-            both[0].fd = -1;
-        if (both[1].revents != 0 && read(signals, &heard, sizeof heard) > 0)
+        must(poll(all, 3, -1) > 0, "poll");
+        if (all[0].revents != 0 && output_read(out[0]) == 0)
+            all[0].fd = -1;
+        if (all[1].revents != 0 && errors_read(errors[0]) == 0)
+            all[1].fd = -1;
+        if (all[2].revents != 0 && read(signals, &heard, sizeof heard) > 0)
             ended = hear(pid);
     }
-    while (output_read(ends[0]) > 0) {
+    while (output_read(out[0]) > 0) {
     }
-    close(ends[0]);
+    while (errors_read(errors[0]) > 0) {
+    }
+    close(out[0]);
+    close(errors[0]);
 }
 
 static double now(void) {

@@ -11,6 +11,7 @@ export const orders = ['tight', 'lifo', 'random'] as const;
 export type Order = (typeof orders)[number];
 
 export interface PairsPlan {
+  /** 0 times nothing. */
   runs: number;
   /** Pairs in the shorter of the two timed sections. */
   pairs: number;
@@ -109,7 +110,7 @@ export async function measurePairs(
   const unit = results.find(({ malloc }) => malloc.kind === 'glibc');
   let uncounted: string | undefined;
   for (const { malloc, times, found } of results) {
-    if (found.stopped === undefined) {
+    if (plan.runs > 0 && found.stopped === undefined) {
       found.nanoseconds = {
         tight: summarize(times.tight),
         lifo: summarize(times.lifo),

@@ -1,6 +1,8 @@
 // What was measured, as tables for a terminal and as pictures.
 
-import { dotPicture, logLogPicture, type Panel } from '../svg.ts';
+import { dotPicture } from '../svg/dots.ts';
+import { logLogPicture } from '../svg/lines.ts';
+import type { Panel } from '../svg/scale.ts';
 import { table } from '../table.ts';
 import type { Curve, CurvePoint } from './curve.ts';
 import type { Pairs } from './pairs.ts';
@@ -141,10 +143,21 @@ export const pairsHead = [
   'CPU / glibc',
 ];
 
+/** Without the columns of times where nothing was timed. */
+export function pairsColumns(pairs: readonly Pairs[]): { head: string[]; rows: string[][] } {
+  const timed = pairs.some(({ nanoseconds }) => nanoseconds !== undefined);
+  const columns = timed ? pairsHead.length : pairsHead.indexOf('worst') + 1;
+  const rows = pairsRows(pairs).map((cells) => cells.slice(0, columns));
+  return { head: pairsHead.slice(0, columns), rows };
+}
+
 export function pairsTable(pairs: readonly Pairs[]): string {
+  const { head, rows } = pairsColumns(pairs);
+  const timed = head.length === pairsHead.length;
+  const times = ', then CPU (median ± half the distance between quartiles)';
   return [
-    'One 32-byte malloc+free pair: instructions, then CPU (median ± half the distance between quartiles)',
-    table(pairsHead, pairsRows(pairs), ['left', ...right(pairsHead.length - 1)]),
+    `One 32-byte malloc+free pair: instructions${timed ? times : ''}`,
+    table(head, rows, ['left', ...right(head.length - 1)]),
   ].join('\n');
 }
 

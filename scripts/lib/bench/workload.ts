@@ -16,6 +16,7 @@ import { Failure } from '../errors.ts';
 import type { Malloc } from '../mallocs.ts';
 import { root } from '../paths.ts';
 import { launch, preloadValue } from '../preload.ts';
+import { workloadsFolder } from './catalog.ts';
 
 /** One measured stretch of a workload. */
 export interface Section {
@@ -38,14 +39,13 @@ export interface Outcome {
 /** Options of the C program, `{ live: 100 }` being `--live 100`. */
 export type Options = Record<string, number>;
 
-const folder = join(root, 'tests', 'workloads');
 const glibc: Malloc = { name: 'glibc', kind: 'glibc', file: undefined };
 
 // Nothing may be optimised away, and nothing but the malloc may be slow.
-const compileFlags = ['-std=gnu17', '-O2', '-g', '-Wall', '-Wextra', '-fno-builtin', '-pthread'];
+const compileFlags = ['-O2', '-g', '-Wall', '-Wextra', '-fno-builtin', '-pthread'];
 
 /** build/bench; the user's cache where an installed package cannot be written. */
-function programFolder(): string {
+export function programFolder(): string {
   try {
     accessSync(root, constants.W_OK);
     return join(root, 'build', 'bench');
@@ -54,11 +54,15 @@ function programFolder(): string {
   }
 }
 
-/** The compiled program of a workload. Throws Failure when it does not compile. */
-export function workloadProgram(name: string): string {
-  const source = join(folder, `${name}.c`);
-  if (!existsSync(source)) throw new Failure(`no such workload: ${name}`);
-  return compileInto(programFolder(), source, compileFlags);
+/**
+ * What a source file of tests/workloads (`tight.c`, `containers.cc`) is compiled into; a program,
+ * unless `flags` say otherwise. Throws Failure when it does not compile.
+ */
+export function workloadProgram(file: string, flags: string[] = []): string {
+  const source = join(workloadsFolder, file);
+  if (!existsSync(source)) throw new Failure(`no such workload: ${file}`);
+  const standard = file.endsWith('.cc') ? '-std=gnu++17' : '-std=gnu17';
+  return compileInto(programFolder(), source, [standard, ...compileFlags, ...flags]);
 }
 
 function programArguments(options: Options): string[] {
@@ -114,7 +118,7 @@ export async function timeWorkload(
   options: Options,
   timeout = 120,
 ): Promise<Outcome> {
-  const argv = [workloadProgram(name), ...programArguments(options)];
+  const argv = [workloadProgram(`${name}.c`), ...programArguments(options)];
   const { output, ended } = await launched(malloc, argv, timeout);
   return ended === undefined ? readOutcome(malloc, output) : { sections: [], stopped: ended };
 }
@@ -135,8 +139,8 @@ export async function stepWorkload(
   try {
     const result = join(directory, 'steps.json');
     const preload = preloadValue(malloc);
-    const step = [workloadProgram('step'), '-o', result, '-n', String(steps)];
-    const program = [workloadProgram(name), ...programArguments({ ...options, mark: 1 })];
+    const step = [workloadProgram('step.c'), '-o', result, '-n', String(steps)];
+    const program = [workloadProgram(`${name}.c`), ...programArguments({ ...options, mark: 1 })];
     const argv = [...step, ...(preload ? ['-l', preload] : []), ...program];
     const { output, ended } = await launched(glibc, argv, timeout);
     if (ended?.startsWith('step: ')) throw new Failure(`cannot count instructions: ${ended}`);

@@ -1,0 +1,77 @@
+// Workloads, real programs, or one command: every malloc on every one of them.
+
+import type { Malloc } from '../mallocs.ts';
+import type { Choice } from './catalog.ts';
+import { type ContestPlan, type ContestResult, compete, referee } from './compete.ts';
+import { type Absent, type Contest, prepare, prepareCommand } from './contest.ts';
+import { progress } from './progress.ts';
+
+export interface Contests {
+  plan: ContestPlan;
+  /** Who the others are measured against: what Debian packages, and all that are not our variants. */
+  peers: { debian: string[]; all: string[] };
+  contests: ContestResult[];
+  absent: Absent[];
+}
+
+/** Three runs of a second each: some 25 minutes with seven mallocs; or under 3 minutes with --quick. */
+export function planContests(options: { quick?: boolean; runs?: number }): ContestPlan {
+  return options.quick
+    ? { runs: options.runs ?? 2, amount: 'quick', timeout: 60 }
+    : { runs: options.runs ?? 3, amount: 'full', timeout: 120 };
+}
+
+export function peersAmong(mallocs: readonly Malloc[]): Contests['peers'] {
+  const names = (kinds: Malloc['kind'][]) =>
+    mallocs.filter(({ kind }) => kinds.includes(kind)).map(({ name }) => name);
+  return { debian: names(['glibc', 'peer']), all: names(['glibc', 'peer', 'file']) };
+}
+
+/** "12 of 56, some 9 min left": from how long it has taken so far. */
+function howFar(done: number, all: number, since: number): string {
+  if (done === 0) return `1 of ${all}`;
+  const minutes = ((performance.now() - since) / 60_000 / done) * (all - done);
+  const left = minutes < 1 ? 'less than a minute' : `some ${Math.ceil(minutes)} min`;
+  return `${done + 1} of ${all}, ${left} left`;
+}
+
+async function playAll(
+  contests: readonly Contest[],
+  mallocs: readonly Malloc[],
+  plan: ContestPlan,
+): Promise<ContestResult[]> {
+  const results: ContestResult[] = [];
+  const start = performance.now();
+  for (const contest of contests) {
+    const where = `${howFar(results.length, contests.length, start)}: ${contest.name}`;
+    const watch = (text: string) => progress(`${where}: ${text}`);
+    results.push(await compete(contest, mallocs, plan, { ...referee, watch }));
+  }
+  progress('');
+  return results;
+}
+
+/** Plays what was chosen. What is absent here is in the result, with the reason. */
+export async function measureContests(
+  choice: Pick<Choice, 'workloads' | 'programs'>,
+  mallocs: readonly Malloc[],
+  plan: ContestPlan,
+): Promise<Contests> {
+  const { contests, absent } = prepare(choice.workloads, choice.programs);
+  return {
+    plan,
+    peers: peersAmong(mallocs),
+    contests: await playAll(contests, mallocs, plan),
+    absent,
+  };
+}
+
+/** Plays one command of the reader's. Throws Failure where no preload would reach it. */
+export async function measureCommand(
+  command: string[],
+  mallocs: readonly Malloc[],
+  plan: ContestPlan,
+): Promise<Contests> {
+  const contests = await playAll([prepareCommand(command)], mallocs, plan);
+  return { plan, peers: peersAmong(mallocs), contests, absent: [] };
+}
