@@ -67,17 +67,19 @@ gdb: $(release) $(debug) $(js)
 	$(call need,gdb,gdb)
 	@$(libmalloc) gdb --debug -m $(default) -- $(or $(CMD),ls -l /)
 
-## make bench                 measure every variant, glibc and the installed peers
+## make bench                 measure side by side: ours, glibc and the installed peers, some 25 minutes
+## make bench ARGS=--quick    the same in three (ARGS is what `libmalloc bench --help` names)
 .PHONY: bench
 bench: $(release) $(js)
 	$(need-node)
-	@$(libmalloc) bench
+	@$(libmalloc) bench $(ARGS)
 
 ## make docs                  measure, then regenerate every generated document and picture
+##                            (DRAW=1: only draw; BENCH=FILE: from `libmalloc bench --json FILE`)
 .PHONY: docs
 docs: $(release) $(js)
 	$(need-node)
-	@node build/js/docs.js
+	@node build/js/docs.js $(if $(BENCH),--bench '$(BENCH)') $(if $(DRAW),--draw)
 
 ## make deps                  install the Debian packages that tests and demonstrations use (as root;
 ##                            otherwise show the command)

@@ -111,15 +111,15 @@ export function benchCommand(): Command {
   return new Command('bench')
     .summary('measure mallocs side by side: runs interleaved, medians with spread')
     .description(
-      'Runs every malloc on the same work, in turn, and compares CPU time, time by the clock, peak\n' +
-        'memory and page faults. Without a name: all workloads, real programs, the start of a process\n' +
+      'Runs every malloc on the same work, in turn, and compares CPU time, time by the clock, peak ' +
+        'memory and page faults. Without a name: all workloads, real programs, the start of a process ' +
         'and instructions per pair.',
     )
     .usage('[options] [WORKLOAD… | -- CMD…]')
     .argument(
       '[WORKLOAD...]',
-      'a name of tests/workloads/workloads.json, or the beginning of several (tight); workloads,\n' +
-        'programs: all of them; start: of a process; pairs: one small malloc+free; curve: cost per\n' +
+      'a name of tests/workloads/workloads.json, or the beginning of several (tight); workloads, ' +
+        'programs: all of them; start: of a process; pairs: one small malloc+free; curve: cost per ' +
         'call against live blocks',
     )
     .option(

@@ -1,106 +1,54 @@
 // `make docs`: measures, then regenerates every generated picture and every generated part of a
-// document. `--from docs/ladder.json` draws from an earlier measurement instead.
+// document. `--draw` measures nothing and draws from docs/*.json; `--bench FILE` takes what
+// `libmalloc bench --json FILE` found for the bench's part, and measures nothing either.
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { type BenchResult, measure } from './bench.ts';
-import { type Attempt, tryArticle } from './lib/article.ts';
-import { describeProvenance } from './lib/bench/provenance.ts';
+import { type BenchResult, measure, planBench } from './bench.ts';
+import { tryArticle } from './lib/article.ts';
+import { benchBlocks, benchPictures } from './lib/bench/document.ts';
 import { selectMallocs } from './lib/bench/select.ts';
-import {
-  curveNotes,
-  curvePicture,
-  curveRatios,
-  curveRows,
-  figure,
-  pairsHead,
-  pairsPicture,
-  pairsRows,
-} from './lib/bench/show.ts';
-import { blockNames, codeLines, fillBlocks, markdownTable } from './lib/docs.ts';
+import { blockNames, fillBlocks, readableJson } from './lib/docs.ts';
 import { describeFailure, Failure } from './lib/errors.ts';
-import { variants } from './lib/mallocs.ts';
+import { type Ladder, ladderBlocks, ladderPictures } from './lib/ladder.ts';
 import { root } from './lib/paths.ts';
 
-/** What docs/ladder.json holds: all that documents and pictures are generated from. */
-export interface Measured extends BenchResult {
-  article: Attempt[];
+/** All that documents and pictures are generated from. */
+export interface Measured {
+  ladder: Ladder;
+  /** What docs/bench.json holds. */
+  bench: BenchResult;
 }
 
-const dataFile = join(root, 'docs', 'ladder.json');
-const curves = (data: Measured) => data.curve?.curves ?? [];
-const pairs = (data: Measured) => data.pairs?.pairs ?? [];
-
-function curveTable(data: Measured, cell: Parameters<typeof curveRows>[1]): string {
-  const head = ['live blocks', ...curves(data).map(({ malloc }) => malloc)];
-  return markdownTable(head, curveRows(curves(data), cell));
-}
-
-function ratios(data: Measured): string {
-  const at = curveRatios(curves(data), 100_000);
-  const rows = pairs(data).map(({ malloc, ratio }) => {
-    const replacing = at.get(malloc);
-    return [malloc, ratio ? figure(ratio.median) : '-', replacing ? figure(replacing) : '-'];
-  });
-  return markdownTable(['CPU, glibc is 1', 'pairs', 'replacing among 100,000'], rows);
-}
-
-function lines(): string {
-  const rows = variants().map((name) => {
-    const source = readFileSync(join(root, 'native', `${name}.c`), 'utf8');
-    return [`[${name}.c](../native/${name}.c)`, String(codeLines(source))];
-  });
-  return markdownTable(['variant', 'lines of code'], rows);
-}
-
-function article(data: Measured): string {
-  const rows = data.article.map(({ knobs, command, ended }) => [
-    knobs ? `\`${knobs}\`` : 'as it is',
-    `\`${command}\``,
-    ended,
-  ]);
-  return markdownTable(['dumb', 'program', 'what happens'], rows).replaceAll('---:', '---');
-}
-
-const list = (items: string[]) => items.map((item) => `- ${item}`).join('\n');
-
-/** Every generated block by name. */
-export const blocks: Record<string, (data: Measured) => string> = {
-  'curve-cpu': (data) => curveTable(data, ({ nanoseconds }) => figure(nanoseconds.median)),
-  'curve-instructions': (data) =>
-    curveTable(data, ({ instructions }) => (instructions ? figure(instructions) : undefined)),
-  'curve-notes': (data) =>
-    list([
-      ...curveNotes(curves(data)),
-      ...data.notRun.map(({ malloc, reason }) => `${malloc} was not run: ${reason}`),
-    ]),
-  pairs: (data) => markdownTable(pairsHead, pairsRows(pairs(data))),
-  ratios,
-  lines,
-  article,
-  provenance: (data) => `\`\`\`\n${describeProvenance(data.provenance)}\n\`\`\``,
+const files = {
+  ladder: join(root, 'docs', 'ladder.json'),
+  bench: join(root, 'docs', 'bench.json'),
 };
+
+/** A generated block by name, or undefined. */
+function block(name: string, { ladder, bench }: Measured): string | undefined {
+  return ladderBlocks[name]?.(ladder) ?? benchBlocks[name]?.(bench);
+}
 
 /** A document with its generated blocks up to date. Throws Failure for an unknown block. */
 export function generate(text: string, data: Measured): string {
   return fillBlocks(text, (name) => {
-    const block = blocks[name];
-    if (block === undefined) {
-      throw new Failure(`unknown generated block: ${name}`, {
-        hint: `known: ${Object.keys(blocks).join(', ')}`,
-      });
+    const text = block(name, data);
+    if (text === undefined) {
+      const known = [...Object.keys(ladderBlocks), ...Object.keys(benchBlocks)];
+      throw new Failure(`unknown generated block: ${name}`, { hint: `known: ${known.join(', ')}` });
     }
-    return block(data);
+    return text;
   });
 }
 
 /** The pictures by file name in docs/. */
-export async function pictures(data: Measured): Promise<Record<string, string>> {
+export async function pictures({ ladder, bench }: Measured): Promise<Record<string, string>> {
   return {
-    'curve.svg': await curvePicture(curves(data)),
-    'pairs.svg': await pairsPicture(pairs(data)),
+    ...(await ladderPictures(ladder)),
+    ...(await benchPictures(bench)),
   };
 }
 
@@ -116,21 +64,38 @@ export function documents(): string[] {
   });
 }
 
-async function measureAll(): Promise<Measured> {
-  const result = await measure(
-    { workloads: [], programs: [], measurements: ['pairs', 'curve'] },
-    selectMallocs([]),
-    {},
-  );
-  return { ...result, article: await tryArticle(root) };
+async function measureLadder(): Promise<Ladder> {
+  const plan = { workloads: [], programs: [], measurements: ['pairs' as const, 'curve' as const] };
+  return { ...(await measure(plan, selectMallocs([]), {})), article: await tryArticle(root) };
+}
+
+const measureBench = () => measure(planBench([]), selectMallocs([], { hard: true }), {});
+
+/** What was measured before, as `make docs` left it in docs/. */
+export function readMeasured(): Measured {
+  const read = (file: string) => JSON.parse(readFileSync(file, 'utf8'));
+  return { ladder: read(files.ladder), bench: read(files.bench) };
+}
+
+/** Measures what is not given, and keeps it. */
+async function measureAll(options: { draw?: boolean; bench?: string }): Promise<Measured> {
+  if (options.bench !== undefined) {
+    const { schema, ...found } = JSON.parse(readFileSync(options.bench, 'utf8'));
+    if (schema !== 'libmalloc/bench/1')
+      throw new Failure(`${options.bench} is not what libmalloc bench --json writes`);
+    writeFileSync(files.bench, readableJson(found));
+  } else if (!options.draw) {
+    writeFileSync(files.ladder, `${JSON.stringify(await measureLadder(), null, 1)}\n`);
+    writeFileSync(files.bench, readableJson(await measureBench()));
+  }
+  return readMeasured();
 }
 
 async function docs(): Promise<void> {
-  const { values } = parseArgs({ options: { from: { type: 'string' } } });
-  const data = values.from
-    ? (JSON.parse(readFileSync(values.from, 'utf8')) as Measured)
-    : await measureAll();
-  if (values.from === undefined) writeFileSync(dataFile, `${JSON.stringify(data, null, 1)}\n`);
+  const { values } = parseArgs({
+    options: { draw: { type: 'boolean' }, bench: { type: 'string' } },
+  });
+  const data = await measureAll(values);
   for (const [file, svg] of Object.entries(await pictures(data)))
     writeFileSync(join(root, 'docs', file), svg);
   for (const file of documents()) {

@@ -11,6 +11,7 @@ import {
   failures,
   meanToBest,
   meanToOther,
+  remoteRatio,
   threadPairs,
   threadRatio,
   toBest,
@@ -229,6 +230,12 @@ describe('ratios', () => {
     const [pair] = threadPairs(contests.contests);
     expect(pair?.name).toBe('a');
     expect(pair && threadRatio(pair, 'mine')).toBe(1.5);
+  });
+
+  test('a pair between threads is held against a local one, though there are fewer of them', () => {
+    const both = [result('pipeline', { mine: 12.288 }), result('batch-fifo', { mine: 12 })];
+    expect(remoteRatio(both, 'mine')).toBeCloseTo(2);
+    expect(remoteRatio(both, 'theirs')).toBeUndefined();
   });
 
   test('tables have a row for each contest and the means, and failures stay visible', () => {

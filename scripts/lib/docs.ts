@@ -42,3 +42,14 @@ export function codeLines(source: string): number {
   const code = source.replace(/\/\*[\s\S]*?\*\//g, (comment) => comment.replace(/[^\n]/g, ''));
   return code.split('\n').filter((line) => line.replace(/\/\/.*/, '').trim() !== '').length;
 }
+
+/** Five digits are more than any measurement here is worth; whole numbers stay. */
+const short = (_: string, value: unknown) =>
+  typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(5)) : value;
+
+/** JSON to be committed and compared: an object that holds no other is one line. */
+export function readableJson(data: object): string {
+  const text = JSON.stringify(data, short, 1);
+  const leaf = /\{[^{}[\]]*\}|\[[^{}[\]]*\]/g;
+  return `${text.replace(leaf, (found) => found.replace(/\s*\n\s*/g, ' '))}\n`;
+}

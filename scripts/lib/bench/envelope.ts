@@ -108,6 +108,23 @@ export function threadRatio(
   return alone && shared ? shared / alone : undefined;
 }
 
+/** Pairs of malloc and free in one scale of the workload; sizes of the same distribution. */
+const pairsOf = { pipeline: 24_000 * 512, 'batch-fifo': 24_000_000 };
+
+/** A pair that one thread allocates and another frees, per pair of one thread alone, in CPU time. */
+export function remoteRatio(
+  contests: readonly ContestResult[],
+  malloc: string,
+): number | undefined {
+  const perPair = (name: keyof typeof pairsOf) => {
+    const contest = contests.find((each) => each.name === name);
+    const seconds = contest && median(contest, malloc, 'cpu');
+    return seconds && seconds / pairsOf[name];
+  };
+  const [remote, local] = [perPair('pipeline'), perPair('batch-fifo')];
+  return remote && local ? remote / local : undefined;
+}
+
 /** Those that failed, by contest. */
 export function failures(
   contests: readonly ContestResult[],

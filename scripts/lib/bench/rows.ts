@@ -8,6 +8,7 @@ import {
   meanOf,
   meanToBest,
   meanToOther,
+  remoteRatio,
   threadPairs,
   threadRatio,
   toBest,
@@ -154,7 +155,11 @@ export function threadRows(all: Contests): Rows {
       ).ratio,
     );
   });
-  return { head: ['', ...mallocs], rows: [...rows, ['geomean', ...means]] };
+  const remote = mallocs.map((malloc) => cell(remoteRatio(all.contests, malloc)));
+  const last = remote.some((text) => text !== '-')
+    ? [['a pair in pipeline / in batch-fifo', ...remote]]
+    : [];
+  return { head: ['', ...mallocs], rows: [...rows, ['geomean', ...means], ...last] };
 }
 
 /** One row per malloc in one contest: all figures with their spread. */
