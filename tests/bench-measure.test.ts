@@ -59,10 +59,10 @@ describe('the launcher', () => {
     const loop = 'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done';
     const alone = await shell(loop);
     const child = await shell(`sh -c '${loop}'; true`);
-    const orphan = await shell(`(sh -c '${loop}' & ); sleep 2`);
+    const orphan = await shell(`(sh -c '${loop}' & ) | cat; sleep 0.3`);
     for (const { cpu } of [child, orphan]) expect(cpu).toBeGreaterThan(alone.cpu * 0.3);
     expect(alone.cpu).toBeGreaterThan(0.01);
-    expect(orphan.wall).toBeGreaterThan(1.9);
+    expect(orphan.wall).toBeGreaterThan(0.29);
   });
 
   test('the library reaches the command, and nobody before it', async () => {
@@ -98,7 +98,7 @@ describe('the launcher', () => {
   });
 
   test('a process left behind in the background does not hold it up', async () => {
-    expect((await shell('sleep 60 & echo done')).wall).toBeLessThan(30);
+    expect((await shell('sleep 20 & echo done')).wall).toBeLessThan(19);
   });
 });
 
@@ -226,9 +226,7 @@ describe('the command line', () => {
   });
 
   test.each([
-    [['nosuch'], 'unknown workload: nosuch'],
     [['--runs', '0'], 'whole number'],
-    [['tight-16', '--', 'ls'], 'both a workload and a command'],
     [['--'], 'no command after --'],
     [['-m', 'nosuch', 'tight-16'], 'unknown malloc: nosuch'],
     [['--version-of', 'x', 'tight-16'], 'give NAME=TEXT'],

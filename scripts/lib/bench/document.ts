@@ -94,14 +94,15 @@ function conditions(result: BenchResult): string {
 function command(result: BenchResult): string {
   const { plan, peers } = contestsOf(result);
   const versions = result.provenance.mallocs;
-  const given = mallocsOf(contestsOf(result)).map((name) =>
-    peers.all.includes(name) && !peers.debian.includes(name)
-      ? `-m ${name}=PATH/${name}.so --version-of ${name}='${versions[name]}'`
-      : `-m ${name}`,
-  );
-  const rest = `--runs ${plan.runs}${plan.amount === 'quick' ? ' --quick' : ''} --json result.json`;
-  const words = ['npx libmalloc bench', ...given, rest].join(' \\\n  ');
-  return `\`\`\`sh\n${words}\nmake docs BENCH=result.json\n\`\`\``;
+  const all = mallocsOf(contestsOf(result));
+  const files = all.filter((name) => peers.all.includes(name) && !peers.debian.includes(name));
+  const named = all.filter((name) => !files.includes(name)).map((name) => `-m ${name}`);
+  const lines = [
+    ['npx libmalloc bench', ...named].join(' '),
+    ...files.map((name) => `-m ${name}=PATH/${name}.so --version-of ${name}='${versions[name]}'`),
+    `--runs ${plan.runs}${plan.amount === 'quick' ? ' --quick' : ''} --json result.json`,
+  ];
+  return `\`\`\`sh\n${lines.join(' \\\n  ')}\nmake docs BENCH=result.json\n\`\`\``;
 }
 
 /** Every generated block by name. */
