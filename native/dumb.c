@@ -129,6 +129,8 @@ static size_t heap_overhead(void) { return 0; }
 
 static struct lock *heap_lock(unsigned i) { return i == 0 ? &heap.lock : NULL; }
 
+static bool heap_goes_on(void) { return os_break_obeys(); }
+
 /* There is nothing that could be half done but the move of the break itself, which
  * goes on when a signal handler forked: from now on blocks are mapped. */
 static bool heap_freeze(void) {

@@ -71,8 +71,10 @@ static void heap_snapshot(struct snapshot *out);
 static void heap_verify(struct findings *out);
 static size_t heap_overhead(void); /* bytes of records outside every region */
 
-/* For fork (lock.h): the i-th lock, NULL past the last; and how to abandon a heap
- * whose lock is lost: its blocks stay readable, frees of them are ignored, and a
- * fresh heap takes over. False without memory for one. */
+/* For fork (lock.h): the i-th lock, NULL past the last; whether the heap can go on in
+ * a child if none of them is lost; and how to abandon it if not: its blocks stay
+ * readable, frees of them are ignored, and a fresh heap takes over. False without
+ * memory for one. */
 static struct lock *heap_lock(unsigned i);
+static bool heap_goes_on(void);
 static bool heap_freeze(void);

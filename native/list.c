@@ -348,6 +348,8 @@ static size_t heap_trim(size_t pad) {
 
 static struct lock *heap_lock(unsigned i) { return i == 0 ? &heap.arena->lock : NULL; }
 
+static bool heap_goes_on(void) { return os_break_obeys(); }
+
 /* The fresh arena lies at the start of its own break. */
 static bool heap_freeze(void) {
     size_t size = OWN_BREAK;

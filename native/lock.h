@@ -19,8 +19,9 @@
  *      dropped once, waiting no longer than that: after it, nobody is inside unless
  *      his patience ended.
  *   2. The child looks at the locks. All free: nobody was inside, and because
- *      fork's copy is of one instant, the heap is whole. One taken: the heap is
- *      frozen and a fresh one takes over (heap_freeze in the contract).
+ *      fork's copy is of one instant, the heap is whole (but for the program break,
+ *      after which heap_goes_on asks). One taken: the heap is frozen and a fresh one
+ *      takes over (heap_freeze in the contract).
  *   3. Where a signal handler forked and returns, the call that it interrupted goes
  *      on in the child. If it was inside, it ends its work in the frozen heap, where
  *      it is alone now. If it was waiting for a lock, of somebody who is no more, it
@@ -89,7 +90,7 @@ static void fork_child(void) {
     bool whole = true;
     for (unsigned i = 0; whole && heap_lock(i); i++)
         whole = lock_is_free(heap_lock(i));
-    if (!whole) {
+    if (!whole || !heap_goes_on()) {
         locks_open(true);
         if (!heap_freeze())
             locks_open(false);

@@ -100,3 +100,12 @@ UNUSED static char *os_break(intptr_t n) {
     void *p = sbrk(n);
     return p == (void *)-1 ? os_refuse() : p;
 }
+
+/* Does the break still obey, in a child? fork copies the kernel's record of it before
+ * the memory itself. When another thread moves it in between, the record is wrong: the
+ * kernel finds memory in the way and refuses, or has "moved" it without any. */
+UNUSED static bool os_break_obeys(void) {
+    char *now = sbrk(0);
+    intptr_t page = (intptr_t)os_page_size();
+    return (char *)syscall(SYS_brk, 0) == now && sbrk(page) == now && sbrk(-page) == now + page;
+}

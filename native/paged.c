@@ -539,6 +539,8 @@ static struct lock *heap_lock(unsigned i) {
     return i <= LARGE ? &a->classes[i].lock : &a->lock;
 }
 
+static bool heap_goes_on(void) { return true; }
+
 /* Spans belong to classes and classes to an arena, so with a fresh arena every old
  * block is known as frozen. */
 static bool heap_freeze(void) {

@@ -64,6 +64,9 @@ describe.each(everyVariant)('%s', (variant) => {
   test('a fork that is refused changes nothing', () =>
     keeps(variant, 'fork-refused', scale([50, 2], [5, 1])));
 
+  test('fork while another thread moves the program break', () =>
+    keeps(variant, 'fork-break', { args: [50] }));
+
   test('fork when there is no memory left for a fresh heap', () =>
     keeps(variant, 'exhaustion-fork', scale([60, 3], [10, 2])));
 });
