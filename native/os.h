@@ -75,16 +75,56 @@ UNUSED static void os_purge(void *p, size_t size) {
     errno = saved;
 }
 
+/* What is only reserved stays out of cores: GDB and pipes would write its zeroes. */
+static void *os_reserved(void *p, size_t size) {
+    if (p == MAP_FAILED)
+        return os_refuse();
+    madvise(p, size, MADV_DONTDUMP);
+    return p;
+}
+
 /* Addresses without memory behind them, and memory for some of them: zeroed, from
  * the page of `p` on. NULL or false with errno ENOMEM. */
 UNUSED static void *os_reserve(size_t size) {
-    void *p = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return p == MAP_FAILED ? os_refuse() : p;
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    return os_reserved(mmap(NULL, size, PROT_NONE, flags, -1, 0), size);
 }
 
 UNUSED static bool os_commit(void *p, size_t size) {
     size_t into = (uintptr_t)p % os_page_size();
-    return mprotect((char *)p - into, into + size, PROT_READ | PROT_WRITE) == 0 || os_refuse();
+    char *page = (char *)p - into;
+    if (mprotect(page, into + size, PROT_READ | PROT_WRITE) != 0)
+        return os_refuse();
+    madvise(page, into + size, MADV_DODUMP);
+    return true;
+}
+
+/* The same at this very place; false if something is there already. */
+UNUSED static bool os_reserve_at(void *at, size_t size) {
+    int saved = errno;
+    void *p = mmap(at, size, PROT_NONE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    if (p == at)
+        os_reserved(p, size);
+    else if (p != MAP_FAILED) /* a kernel before 4.17 puts it elsewhere */
+        munmap(p, size);
+    errno = saved;
+    return p == at;
+}
+
+/* Addresses that read as zero: free of charge until read, nowhere counted as memory
+ * until they are committed. */
+UNUSED static void *os_reserve_readable(size_t size) {
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    return os_reserved(mmap(NULL, size, PROT_READ, flags, -1, 0), size);
+}
+
+/* True once no thread of this process has that number any more. */
+UNUSED static bool os_thread_ended(pid_t process, pid_t thread) {
+    int saved = errno;
+    bool ended = syscall(SYS_tgkill, process, thread, 0) != 0 && errno == ESRCH;
+    errno = saved;
+    return ended;
 }
 
 /* Lets time pass; may wake early. Not nanosleep(3), which is a cancellation point:

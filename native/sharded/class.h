@@ -1,0 +1,34 @@
+/* class.h: which sizes there are.
+ *
+ * 16, 32, … 128, then eight classes to each doubling up to 32 KiB: a block wastes
+ * less than an eighth of itself to rounding. All are multiples of 16.
+ */
+#pragma once
+
+#include "../heap.h"
+
+enum {
+    STEPS = 8,         /* classes from one power of two to the next */
+    SMALL = 32 * 1024, /* larger blocks are runs of granules */
+    CLASSES = 8 + STEPS * 8,
+    DIRECT = 1024, /* up to here malloc finds the page by size / 16 */
+};
+
+static inline unsigned class_index(size_t size) {
+    if (size <= 128)
+        return size ? (unsigned)(size - 1) / 16 : 0;
+    unsigned log = 63 - (unsigned)__builtin_clzl(size - 1);
+    return 8 + (log - 7) * STEPS + (unsigned)((size - 1) >> (log - 3)) % STEPS;
+}
+
+static inline size_t class_size(unsigned index) {
+    if (index < 8)
+        return 16 * (index + 1);
+    size_t base = 128ul << (index - 8) / STEPS;
+    return base + base / STEPS * ((index - 8) % STEPS + 1);
+}
+
+/* Granules of a page: at least eight blocks fit. */
+static inline uint32_t class_granules(size_t size) {
+    return size <= 8 * 1024 ? 1 : 4;
+}

@@ -1,0 +1,61 @@
+/* huge.h: blocks of more than LARGE bytes, each with a mapping of its own.
+ *
+ * They are few and their price is that of their pages, so a list in a hash table
+ * will do to find them. They grow by mremap: page tables move, bytes do not.
+ *
+ * Locking: the caller holds the region's lock.
+ */
+#pragma once
+
+#include "page.h"
+
+enum { HUGE_BUCKETS = 256 };
+
+struct huge {
+    struct huge *next;
+    char *start;
+    size_t length;
+};
+
+struct huges {
+    struct huge *bucket[HUGE_BUCKETS];
+    struct huge *spare; /* records to use again */
+};
+
+static struct huge **huge_find(struct huges *all, void *p) {
+    struct huge **at = &all->bucket[(uintptr_t)p / GRANULE % HUGE_BUCKETS];
+    while (*at && (*at)->start != p)
+        at = &(*at)->next;
+    return at;
+}
+
+static void huge_link(struct huges *all, struct huge *block) {
+    struct huge **at = huge_find(all, block->start);
+    block->next = *at;
+    *at = block;
+}
+
+/* The record that was linked here is to be linked elsewhere, or spare. */
+static struct huge *huge_unlink(struct huge **at) {
+    struct huge *block = *at;
+    *at = block->next;
+    return block;
+}
+
+/* Where the block is after it got `length` bytes; NULL if the kernel refuses. */
+static char *huge_remap(struct huge *block, size_t length) {
+    if (os_resize(block->start, block->length, length)) {
+        block->length = length;
+        return block->start;
+    }
+    char *to = os_map_aligned(length, GRANULE);
+    if (!to)
+        return NULL;
+    if (!os_move(block->start, block->length, to, length)) {
+        os_unmap(to, length);
+        return NULL;
+    }
+    block->start = to;
+    block->length = length;
+    return to;
+}

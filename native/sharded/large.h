@@ -1,0 +1,138 @@
+/* large.h: blocks of more than SMALL bytes. Up to LARGE they are runs of granules, which
+ * keep their pages for a while when they are freed, so that the next one need not ask
+ * the kernel; beyond that, and once they have grown by realloc beyond GROWN, they have
+ * a mapping of their own (huge.h), which grows without copying.
+ *
+ * Locking: takes the region's lock; called without any.
+ */
+#pragma once
+
+#include "huge.h"
+#include "region.h"
+
+enum { LARGE = 32 * 1024 * 1024 };
+static const size_t RUN_MOST = 32ul << 30;
+
+static void *huge_allocate(size_t alignment, size_t size) {
+    size_t length = round_up(size, GRANULE);
+    char *start = os_map_aligned(length, alignment);
+    if (!start)
+        return NULL;
+    struct region *r = region_enter();
+    struct huge *block = heap.huges.spare;
+    if (block)
+        heap.huges.spare = block->next;
+    else
+        block = record_make(sizeof *block);
+    if (block) {
+        block->start = start;
+        block->length = length;
+        huge_link(&heap.huges, block);
+    }
+    region_leave(r);
+    if (!block)
+        os_unmap(start, length);
+    return block ? start : NULL;
+}
+
+static bool huge_free(void *p) {
+    if ((uintptr_t)p % GRANULE || page_of(p)->kind == PAGE_SMALL)
+        return false;
+    struct region *r = region_enter();
+    struct huge **at = huge_find(&heap.huges, p);
+    struct huge *block = *at ? huge_unlink(at) : NULL;
+    struct huge was = block ? *block : (struct huge){0};
+    if (block) {
+        block->next = heap.huges.spare;
+        heap.huges.spare = block;
+    }
+    region_leave(r);
+    if (block && !os_unmap(was.start, was.length))
+        os_purge(was.start, was.length);
+    return block;
+}
+
+/* A run of granules. An alignment beyond a granule takes a longer one and gives both
+ * ends back. */
+static void *run_allocate(size_t alignment, size_t size, bool *zero) {
+    if (size > RUN_MOST || alignment > RUN_MOST)
+        return os_refuse();
+    uint32_t granules = (uint32_t)(round_up(size, GRANULE) >> GRANULE_BITS);
+    uint32_t slack = (uint32_t)(alignment >> GRANULE_BITS) - 1;
+    struct page *run = region_take(granules + slack);
+    if (!run)
+        return NULL;
+    struct region *r = region_enter();
+    *zero = !run->dirty;
+    char *start = page_start(run);
+    uint32_t front = (uint32_t)((align_up(start, alignment) - start) >> GRANULE_BITS);
+    if (slack > front)
+        run[front + granules].era = run->era,
+                    run_give(r, run + front + granules, slack - front, run->dirty);
+    bool dirty = run->dirty;
+    uint8_t era = run->era;
+    if (front)
+        run_give(r, run, front, dirty);
+    run += front;
+    run->granules = granules;
+    run->era = era;
+    run->dirty = dirty;
+    run->kind = PAGE_LARGE;
+    run->owner = NULL;
+    region_leave(r);
+    return page_start(run);
+}
+
+/* Where there are no addresses left of the one kind, there may be some of the other. */
+static void *large_allocate(size_t alignment, size_t size, bool *zero) {
+    bool huge = size > LARGE || alignment > LARGE;
+    *zero = true;
+    if (size > PTRDIFF_MAX)
+        return os_refuse();
+    void *p = huge ? huge_allocate(alignment, size) : run_allocate(alignment, size, zero);
+    if (unlikely(!p))
+        p = huge ? run_allocate(alignment, size, zero) : huge_allocate(alignment, size);
+    return p;
+}
+
+/* Looks again under the lock: two threads may free it at once. */
+static void large_free(void *p, struct page *page, const char *call) {
+    struct region *r = region_enter();
+    bool live = page->kind == PAGE_LARGE;
+    if (live)
+        run_give(r, page, page->granules, true);
+    region_leave(r);
+    must(live, call, "double free of %p", p);
+}
+
+static size_t huge_usable(void *p) {
+    if ((uintptr_t)p % GRANULE || page_of(p)->kind == PAGE_SMALL)
+        return 0;
+    struct region *r = region_enter();
+    struct huge *block = *huge_find(&heap.huges, p);
+    size_t length = block ? block->length : 0;
+    region_leave(r);
+    return length;
+}
+
+/* Large blocks grow where they stand if they can; huge ones by moving page tables. */
+static void *large_resize(void *p, size_t old, size_t size) {
+    size_t length = round_up(size, GRANULE);
+    if (old <= SMALL || size <= SMALL)
+        return NULL;
+    struct region *r = region_enter();
+    struct page *page = page_of(p);
+    struct huge **at = huge_find(&heap.huges, p);
+    void *new = NULL;
+    if (*at && size > LARGE / 2) {
+        struct huge *block = huge_unlink(at);
+        new = length == block->length ? p : huge_remap(block, length);
+        huge_link(&heap.huges, block);
+    } else if (!*at && size <= LARGE &&
+               (length == old ||
+                run_resize(r, page, (uint32_t)(length >> GRANULE_BITS)))) {
+        new = p;
+    }
+    region_leave(r);
+    return new;
+}

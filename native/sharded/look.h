@@ -1,0 +1,178 @@
+/* look.h: describing the heap (walk, stats) and verifying it (check).
+ *
+ * A thread sees its own pages, and those of threads that are no more, block by block.
+ * Pages that other threads work with are described by their records: how many blocks
+ * live, as of the last time that their owner was in the slow path.
+ *
+ * Locking: takes the region's lock, so that no run comes or goes.
+ */
+#pragma once
+
+#include "../snapshot.h"
+#include "owner.h"
+
+/* May the page be read block by block: does nobody work with it now? */
+static bool page_is_still(struct page *page) {
+    return page->home == self || heap_is_left(page->home);
+}
+
+/* Marks the blocks in the free list. Only for pages that nobody works with. */
+static void page_mark(struct page *page, uint64_t *frees) {
+    size_t size = class_size(page->class);
+    uint32_t seen = 0;
+    for (struct block *b = page->free; b != &list_end && seen++ < page->extended; b = b->next) {
+        if (!page_holds(page, b) || !block_looks_free(b, page->home))
+            return;
+        size_t i = (size_t)((char *)b - page_start(page)) / size;
+        frees[i / 64] |= 1ull << i % 64;
+    }
+}
+
+/* Of a page that another thread works with, its records are all that can be read:
+ * how many blocks live, not which. They are shown as if they were the first ones. */
+static void page_snapshot(struct page *page, struct snapshot *out) {
+    uint64_t frees[GRANULE / ALIGNMENT / 64] = {0};
+    size_t size = class_size(page->class);
+    char *start = page_start(page);
+    uint32_t extended = atomic_load_explicit((_Atomic(uint16_t) *)&page->extended,
+                                             memory_order_relaxed); /* its owner may be at work */
+    uint32_t budget = page->budget;
+    uint32_t live = page->owner && page->listed && budget <= extended ? budget : extended;
+    if (page_is_still(page))
+        page_mark(page, frees);
+    else
+        for (uint32_t i = live; i < extended; i++)
+            frees[i / 64] |= 1ull << i % 64;
+    for (uint32_t i = 0; i < extended; i++)
+        snapshot_block(out, frees[i / 64] >> i % 64 & 1 ? LIBMALLOC_FREE : LIBMALLOC_LIVE,
+                       start + i * size, 0, size, size);
+    snapshot_fresh(out, start + extended * size,
+                   start + ((size_t)page->granules << GRANULE_BITS));
+}
+
+static void run_snapshot(struct page *run, struct snapshot *out) {
+    char *start = page_start(run);
+    size_t length = (size_t)run->granules << GRANULE_BITS;
+    if (run->kind == PAGE_FREE) {
+        snapshot_add(
+            out, (struct libmalloc_chunk){.start = start,
+                                          .extent = length,
+                                          .kind = run->dirty ? LIBMALLOC_CACHED : LIBMALLOC_FRESH});
+        return;
+    }
+    snapshot_add(out, (struct libmalloc_chunk){.start = start,
+                                               .extent = length,
+                                               .kind = LIBMALLOC_SPAN,
+                                               .size_class = run->kind == PAGE_SMALL
+                                                                 ? (uint32_t)class_size(run->class)
+                                                                 : 0,
+                                               .owner = (uintptr_t)run->home});
+    if (run->kind == PAGE_SMALL)
+        page_snapshot(run, out);
+    else
+        snapshot_block(out, LIBMALLOC_LIVE, start, 0, length, 0);
+}
+
+/* Visits the runs of the region in address order. */
+static void runs_visit(void (*visit)(struct page *, void *), void *arg) {
+    struct region *r = heap.region;
+    for (char *p = r->start + GRANULE; p < r->next;) {
+        struct page *run = page_of(p);
+        visit(run, arg);
+        p += (size_t)run->granules << GRANULE_BITS;
+    }
+}
+
+static void run_visit(struct page *run, void *out) {
+    run_snapshot(run, out);
+}
+
+static int huge_compare(const struct huge *a, const struct huge *b) {
+    return a->start < b->start ? -1 : 1;
+}
+
+static void huges_snapshot(struct snapshot *out) {
+    char *after = NULL;
+    for (;;) { /* the next in address order: they are few */
+        struct huge *next = NULL;
+        for (unsigned i = 0; i < HUGE_BUCKETS; i++)
+            for (struct huge *block = heap.huges.bucket[i]; block; block = block->next)
+                if (block->start > after && (!next || huge_compare(block, next) < 0))
+                    next = block;
+        if (!next)
+            return;
+        after = next->start;
+        snapshot_region(out, after, next->length);
+        snapshot_add(out, (struct libmalloc_chunk){
+                              .start = after, .extent = next->length, .kind = LIBMALLOC_SPAN});
+        snapshot_block(out, LIBMALLOC_LIVE, after, 0, next->length, 0);
+    }
+}
+
+/* What this thread can settle first: blocks that came home. */
+static void self_settle(void) {
+    struct heap *h = self;
+    if (h == &heap_none)
+        return;
+    h->busy = true;
+    inbox_empty(h);
+    h->busy = false;
+}
+
+static void heap_snapshot(struct snapshot *out) {
+    self_settle();
+    struct region *r = region_enter();
+    if (r->start && r->next > r->start + GRANULE) {
+        snapshot_region(out, r->start + GRANULE, (size_t)(r->committed - r->start) - GRANULE);
+        runs_visit(run_visit, out);
+        snapshot_fresh(out, r->next, r->committed);
+    }
+    huges_snapshot(out);
+    region_leave(r);
+}
+
+static void page_verify(struct page *page, struct findings *out) {
+    uint64_t frees[GRANULE / ALIGNMENT / 64] = {0};
+    uint32_t count = 0, listed = 0;
+    void *start = page_start(page);
+    for (struct block *b = page->free; b != &list_end && listed <= page->extended;
+         b = b->next, listed++)
+        if (!page_holds(page, b) || !block_looks_free(b, page->home)) {
+            expect(out, false, "page %p: the free block %p was written to after its free", start,
+                   (void *)b);
+            return;
+        }
+    page_mark(page, frees);
+    for (unsigned i = 0; i < GRANULE / ALIGNMENT / 64; i++)
+        count += (uint32_t)__builtin_popcountll(frees[i]);
+    expect(out, count == listed, "page %p: %u blocks in its list, %u of them twice", start, listed,
+           listed - count);
+    if (page->owner && page->home->current[page->class] != page && page->listed)
+        expect(out, page->budget + count == page->extended,
+               "page %p: a budget of %u and %u free are not %u blocks", start, page->budget, count,
+               page->extended);
+    expect(out, page->owner || count == 0, "page %p: taken for full, with %u free blocks", start,
+           count);
+}
+
+static void run_verify(struct page *run, void *out) {
+    uint32_t length = run->granules;
+    if (run->kind == PAGE_FREE)
+        expect(out,
+               run[length - 1].kind == PAGE_FREE && run[length - 1].granules == length &&
+                   run[length].kind != PAGE_FREE,
+               "free run %p: its ends disagree, or it is not merged", (void *)page_start(run));
+    else if (run->kind == PAGE_SMALL && page_is_still(run))
+        page_verify(run, out);
+    else
+        expect(out, run->kind == PAGE_SMALL || run->kind == PAGE_LARGE, "run %p: of no known kind",
+               (void *)page_start(run));
+}
+
+static void heap_verify(struct findings *out) {
+    self_settle();
+    struct region *r = region_enter();
+    if (r->start)
+        runs_visit(run_verify, out);
+    region_leave(r);
+}

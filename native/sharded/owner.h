@@ -1,0 +1,329 @@
+/* owner.h: a heap for every thread, its pages, and how blocks come home.
+ *
+ *      thread A                              thread B frees a block of A's
+ *      heap A                                heap B
+ *      ├ current[class] ─> page              ├ out[hash of A] ── 32 blocks at a time ─┐
+ *      ├ partial[class] ─> page ─> page      │   (a list, linked through the blocks)  │
+ *      └ inbox <─────────────────────────────────── one compare-and-swap ────────────-┘
+ *
+ * Only the owner touches the records and free lists of its pages. What other threads
+ * free waits in the blocks themselves; it is never handed out by them, so two threads
+ * do not come to share a cache line this way. The owner empties its inbox whenever
+ * one of its pages runs out. A thread that ends leaves its heap, whole, to the next
+ * one; calls that come after that are served by a heap behind a lock.
+ *
+ *      fresh ── page_extend ──> in the free list ── malloc ──> live ── free ─┐
+ *                                     ▲                                      │
+ *                                     └──────────────────────────────────────┘
+ *
+ * A page's budget counts down to the moment when it is empty: malloc counts nothing.
+ * While a page is current its budget is out of reach. It stops being current when its
+ * list has run out: then all its blocks are live, and that number is the budget.
+ *
+ *      live + blocks in the free list = extended         for every page
+ *      budget = live                                     for pages that are not current
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "region.h"
+
+enum {
+    LOOKS = 4,         /* heaps that are looked at to find one that was left */
+    COLLECTED = 64,    /* pages of others for which a thread collects blocks */
+    OUTGOING = 16,     /* other heaps to which it sends them */
+    SENT_AT_ONCE = 64, /* blocks, so that an atomic operation is shared by so many */
+    ENDLESS = 1 << 30, /* budget of a current page */
+    FEW = 24,          /* pages of a heap in which classes share */
+    WORTHWHILE = 8,    /* a page is used again when an eighth of it is free */
+};
+
+/* Blocks of one page of another heap. */
+struct collected {
+    struct page *page;
+    struct block *head, *tail;
+    uint32_t count;
+};
+
+/* Messages to one other heap. */
+struct outgoing {
+    struct heap *to;
+    struct block *first, *last;
+    uint32_t count; /* blocks in them */
+};
+
+struct heap {
+    struct page *direct[DIRECT / 16 + 1]; /* current page by size / 16, rounded up */
+    struct page *current[CLASSES];
+    uint32_t partial[CLASSES]; /* pages with free blocks that are not current */
+    uint32_t pages;            /* how many in all */
+    bool busy;                 /* in the slow path: after a fork, not to be trusted */
+    pid_t process, thread;     /* its owner; 0: it was left */
+    struct heap *next;         /* of all heaps */
+    _Alignas(64) _Atomic(struct block *) inbox; /* the line that other threads write */
+    _Alignas(64) struct collected collected[COLLECTED];
+    struct outgoing out[OUTGOING];
+};
+
+/* A page without blocks, for heaps and classes that have none yet: the fast path of
+ * malloc needs no test for it. */
+static struct page page_none = {.free = &list_end};
+#define NONE &page_none
+
+/* ── pages ─────────────────────────────────────────────────────────────────── */
+
+static struct page *page_first(struct page *page) {
+    return page->kind == PAGE_REST ? page_at(page->next) : page;
+}
+
+/* The offset of the block number n is n × size, and size × inverse is `rest` more
+ * than 2^64: so n blocks give n × rest, and everything between two blocks more than
+ * the limit. Source of the test: Lemire, Kaser, Kurz, "Faster remainder by direct
+ * computation" (2019). */
+static void page_set_extended(struct page *page, uint32_t extended) {
+    uint64_t rest = page->inverse * class_size(page->class);
+    page->extended = (uint16_t)extended;
+    page->limit = (extended - 1) * rest;
+}
+
+/* Puts the next fresh blocks into the list: as many as lie on a page of memory, so
+ * that nothing is touched much before it is used. */
+static bool page_extend(struct heap *h, struct page *page) {
+    size_t size = class_size(page->class);
+    uint32_t room = (uint32_t)page->capacity - page->extended;
+    uint32_t count = size < 4096 ? (uint32_t)(4096 / size) : 1;
+    if (count > room)
+        count = room;
+    if (!count)
+        return false;
+    char *first = page_start(page) + page->extended * size;
+    for (uint32_t i = count; i-- > 0; page->free = (struct block *)(first + i * size))
+        block_link((struct block *)(first + i * size), page->free, h);
+    page_set_extended(page, page->extended + count);
+    return true;
+}
+
+static void page_open(struct page *page, struct heap *h, unsigned class) {
+    size_t size = class_size(class);
+    page->class = (uint8_t)class;
+    page->home = h;
+    page->free = &list_end;
+    page->inverse = UINT64_MAX / size + 1 + !(size & (size - 1));
+    page->capacity = (uint16_t)(((size_t)page->granules << GRANULE_BITS) / size);
+    page->extended = 0;
+    page->limit = 0;
+    atomic_signal_fence(memory_order_release); /* another thread's walk reads the rest then */
+    page->kind = PAGE_SMALL;
+    for (uint32_t i = 1; i < page->granules; i++) {
+        page[i].kind = PAGE_REST;
+        page[i].owner = NULL;
+        page[i].next = page_number(page);
+    }
+}
+
+static void page_drop(struct page *page);
+
+/* `count` blocks are in the list again, and the budget is spent (or the page was full).
+ * A full page is not used again for a single block: each time it ran out would cost
+ * the slow path. So the budget first counts down to when it is worthwhile, then to
+ * when it is empty. */
+static void page_turn(struct heap *h, struct page *page) {
+    if (h->current[page->class] == page) {
+        page->budget = ENDLESS;
+    } else if (!page->listed) {
+        uint32_t wanted = page->extended / WORTHWHILE;
+        page->listed = true;
+        page->budget = page->extended - (wanted ? wanted : 1);
+        list_push(&h->partial[page->class], page);
+        if (page->budget == 0)
+            page_turn(h, page);
+    } else {
+        list_remove(&h->partial[page->class], page);
+        page_drop(page);
+    }
+}
+
+/* The owner takes back the blocks from `head` to `tail`, which are linked already. */
+static void page_take_back(struct heap *h, struct page *page, struct block *head,
+                           struct block *tail, uint32_t count) {
+    block_link(tail, page->free, h);
+    page->free = head;
+    if (!page->owner) { /* it was full */
+        uint32_t wanted = page->extended / WORTHWHILE;
+        page->owner = h;
+        page->listed = false;
+        page->budget = wanted ? wanted : 1;
+    }
+    while (count >= page->budget) {
+        count -= page->budget;
+        bool last = page->listed && h->current[page->class] != page;
+        page_turn(h, page);
+        if (last)
+            return;
+    }
+    page->budget -= count;
+}
+
+/* ── blocks that other threads free ────────────────────────────────────────── */
+
+/* Blocks of one page, collected by a thread that does not own it, travel as one
+ * message: linked as they will lie in the owner's list, so that the owner touches
+ * only the last one, which carries the message. That one looks free, too, wherever it
+ * is on its way. In the place of its link:
+ *
+ *      63   57 56                 43 42                    0
+ *      ┌──────┬─────────────────────┬──────────────────────┐   places and addresses
+ *      │ how  │ place of the first  │ the next message of  │   divided by 16
+ *      │ many │ one in the page     │ the same heap        │
+ *      └──────┴─────────────────────┴──────────────────────┘
+ */
+enum { NEXT_BITS = 43, PLACE_BITS = 14 };
+static_assert(SENT_AT_ONCE < 128, "the count has seven bits");
+
+static inline struct block *message_next(uintptr_t word) {
+    return (struct block *)((word & ((1ul << NEXT_BITS) - 1)) * ALIGNMENT);
+}
+static inline struct block *message_head(uintptr_t word, struct page *page) {
+    size_t place = word >> NEXT_BITS & ((1u << PLACE_BITS) - 1);
+    return (struct block *)(page_start(page) + place * ALIGNMENT);
+}
+static inline uint32_t message_count(uintptr_t word) {
+    return (uint32_t)(word >> (NEXT_BITS + PLACE_BITS));
+}
+
+static void message_write(struct block *m, struct page *page, struct block *head, uint32_t count) {
+    uintptr_t place = (uintptr_t)((char *)head - page_start(page)) / ALIGNMENT;
+    uintptr_t word = place << NEXT_BITS | (uintptr_t)count << (NEXT_BITS + PLACE_BITS);
+    block_link(m, (struct block *)word, page->home);
+}
+
+/* `next` is the message that comes after `m`. */
+static void message_follow(struct block *m, struct block *next, struct heap *to) {
+    uintptr_t word = (uintptr_t)m->next >> NEXT_BITS << NEXT_BITS;
+    block_link(m, (struct block *)(word | (uintptr_t)next / ALIGNMENT), to);
+}
+
+static void inbox_push(struct heap *to, struct block *first, struct block *last) {
+    struct block *old = atomic_load_explicit(&to->inbox, memory_order_relaxed);
+    do
+        message_follow(last, old, to);
+    while (!atomic_compare_exchange_weak_explicit(&to->inbox, &old, first, memory_order_release,
+                                                  memory_order_relaxed));
+}
+
+/* The page of a message to `to`, NULL if that is none (any more): what it says lies in
+ * freed memory, so believe none of it unseen. */
+static struct page *message_page(struct heap *to, struct block *m) {
+    struct page *page = page_first(page_of(m));
+    return page->home == to && page_holds(page, m) && block_looks_free(m, to) ? page : NULL;
+}
+
+static void inbox_empty(struct heap *h) {
+    if (likely(!atomic_load_explicit(&h->inbox, memory_order_relaxed)))
+        return;
+    struct block *m = atomic_exchange_explicit(&h->inbox, NULL, memory_order_acquire);
+    while (m) {
+        struct page *page = message_page(h, m);
+        uintptr_t word = page ? (uintptr_t)m->next : 0;
+        must(page && page_holds(page, message_head(word, page)) &&
+                 message_count(word) <= page->extended,
+             "free", "%p was written to after its free", (void *)m);
+        page_take_back(h, page, message_head(word, page), m, message_count(word));
+        m = message_next(word);
+    }
+}
+
+/* A single block as a message. */
+static void message_send(struct page *page, struct block *b) {
+    message_write(b, page, b, 1);
+    inbox_push(page->home, b, b);
+}
+
+static void outgoing_send(struct outgoing *o) {
+    if (o->first)
+        inbox_push(o->to, o->first, o->last);
+    o->first = o->last = NULL;
+    o->count = 0;
+}
+
+static struct outgoing *outgoing_to(struct heap *h, struct heap *to) {
+    return &h->out[((uintptr_t)to / sizeof(struct heap)) % OUTGOING];
+}
+
+/* Adds a message to what goes to that heap, and sends all if that is enough. */
+static void outgoing_add(struct heap *h, struct heap *to, struct block *m, uint32_t count) {
+    struct outgoing *o = outgoing_to(h, to);
+    if (unlikely(o->to != to)) {
+        outgoing_send(o);
+        o->to = to;
+    }
+    message_follow(m, o->first, to);
+    o->first = m;
+    if (!o->last)
+        o->last = m;
+    if ((o->count += count) >= SENT_AT_ONCE)
+        outgoing_send(o);
+}
+
+static void collected_close(struct heap *h, struct collected *c) {
+    if (!c->page)
+        return;
+    message_write(c->tail, c->page, c->head, c->count);
+    outgoing_add(h, c->page->home, c->tail, c->count);
+    c->page = NULL;
+}
+
+static void outgoing_send_all(struct heap *h) {
+    for (unsigned i = 0; i < COLLECTED; i++)
+        collected_close(h, &h->collected[i]);
+    for (unsigned i = 0; i < OUTGOING; i++)
+        outgoing_send(&h->out[i]);
+}
+
+static inline struct collected *collected_of(struct heap *h, struct page *page) {
+    return &h->collected[page_number(page) % COLLECTED];
+}
+
+/* Collects a block of another thread's page. */
+static inline void collect(struct heap *h, struct page *page, struct block *b) {
+    struct collected *c = collected_of(h, page);
+    if (unlikely(c->page != page)) {
+        collected_close(h, c);
+        *c = (struct collected){.page = page, .tail = b};
+    }
+    block_link(b, c->head, page->home);
+    c->head = b;
+    if (unlikely(++c->count >= page->capacity / 2u + 1 || c->count == SENT_AT_ONCE))
+        collected_close(h, c);
+}
+
+/* ── is it free already? ───────────────────────────────────────────────────── */
+
+/* These follow lists that other threads may be at work with: what is read may be stale
+ * by then, so each step is checked, and in the end a list that holds the block is the
+ * trace of an earlier free, whatever has become of it since. */
+static bool chain_lists(struct page *page, struct block *i, uint32_t most, struct block *b) {
+    for (; i != b && most-- && page_holds(page, i) && block_looks_free(i, page->home); i = i->next) {
+    }
+    return i == b;
+}
+
+static bool messages_list(struct heap *to, struct block *m, struct block *b) {
+    for (uint32_t seen = 0; m && seen < 1 << 20; seen++) {
+        struct page *page = message_page(to, m);
+        uintptr_t word = page ? (uintptr_t)m->next : 0;
+        if (!page || m == b || chain_lists(page, message_head(word, page), message_count(word), b))
+            return page;
+        m = message_next(word);
+    }
+    return false;
+}
+
+/* Does thread `h` hold the block, to send it home? */
+static bool heap_sends(struct heap *h, struct page *page, struct block *b) {
+    struct collected *c = collected_of(h, page);
+    struct outgoing *o = outgoing_to(h, page->home);
+    return (c->page == page && chain_lists(page, c->head, c->count, b)) ||
+           (o->to == page->home && messages_list(o->to, o->first, b));
+}
