@@ -54,12 +54,25 @@
 static struct heap heap_none = {.direct = {SIXTY_FOUR(NONE), NONE}};
 static __thread struct heap *self = &heap_none;
 
+/* The dynamic linker writes what `self` begins with only after it has relocated the
+ * program, and the resolvers of the program's indirect functions may allocate before.
+ * Ours come first, and so we have one: it is there for what it does when it is asked. */
+static void nothing(void) {}
+static void (*self_early(void))(void) {
+    self = &heap_none;
+    return nothing;
+}
+static void early(void) __attribute__((ifunc("self_early")));
+static void (*const asked)(void) UNUSED __attribute__((used)) = early;
+
 static struct {
     struct region *region; /* the one in use: after a fork, perhaps another than the first */
     struct region original;
     struct heap first;   /* the main thread's: no mapping for a small program */
     struct heap *heaps;  /* all of them */
     struct heap *looked; /* where the search for one whose thread has ended goes on */
+    bool watched;        /* our constructor has run */
+    bool early;          /* the first heap is older: the main thread's for certain */
     struct huges huges;
     char *records, *records_end; /* memory for heaps and huges, between guards */
     size_t records_used;
@@ -200,14 +213,22 @@ static struct heap *thread_begin(void) {
     struct region *r = region_enter();
     bool first = !heap.heaps; /* the main thread's, which nobody ever takes over */
     pid_t thread = first ? 0 : gettid();
-    struct heap *h = first ? NULL : heap_claim(thread);
+    struct heap *h = NULL;
+    if (!first) /* the main thread's `self` is lost when it allocated very early */
+        h = heap.early && thread == getpid() && !heap.first.busy ? &heap.first : heap_claim(thread);
+    heap.early |= first && !heap.watched;
     if (!h && (h = heap_make()) && !first) {
         h->process = getpid();
         h->thread = thread;
     }
     region_leave(r);
-    if (h)
-        self = h;
+    if (!h)
+        return NULL;
+    self = h;
+    h->busy = true;
+    outgoing_send_all(h); /* what the last owner had collected pins others' pages */
+    inbox_empty(h);
+    h->busy = false;
     return h;
 }
 
@@ -577,6 +598,7 @@ static void heaps_forked(void) {
 
 __attribute__((constructor)) static void heaps_watch(void) {
     pthread_atfork(NULL, NULL, heaps_forked);
+    heap.watched = true;
 }
 
 #include "sharded/look.h"
