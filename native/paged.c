@@ -20,7 +20,7 @@
  *      a pointer, 47 bits:   15 bits         16 bits        16 bits
  *                            heap.leaves[]   leaf->spans[]  offset in 64 KiB
  *
- * The price: malloc and free cost O(1), however many blocks live: some 130
+ * The price: malloc and free cost O(1), however many blocks live: some 150
  * instructions each, half of them for the lock. Rounding wastes at most a fifth of a
  * small block and less than 64 KiB of a large one. Spans that become empty go back to the system, all but one a
  * class.
