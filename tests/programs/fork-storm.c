@@ -107,10 +107,15 @@ int main(int argc, char **argv) {
     long forkers = argument(argc, argv, 4, 0);
     check(threads + forkers <= 32, "32 threads at most");
     pthread_t busy[32];
+    sigset_t timer; /* blocked in the other threads from their first instruction on */
+    sigemptyset(&timer);
+    sigaddset(&timer, SIGALRM);
+    pthread_sigmask(SIG_BLOCK, &timer, NULL);
     for (long i = 0; i < threads + forkers; i++)
         busy[i] = start(i < threads ? allocate_for_ever : fork_for_ever, (void *)i);
     struct sigaction action = {.sa_handler = alarmed};
     sigaction(SIGALRM, &action, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &timer, NULL);
 
     uint64_t random = 1;
     for (int before = -1; forks < wanted && !is_child;) {
