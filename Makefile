@@ -137,7 +137,7 @@ help:
 libraries = $(patsubst %,build/$(1)/libmalloc-%.so,$(VARIANTS) probe)
 lacking   = $(if $(filter-out $(wildcard $(2)),$(2)),FORCE)
 changed   = $(if $(filter-out $(CC),$(file <$(1))),FORCE)
-sources  := $(wildcard native/*.c native/*.h) native/flags.json $(builder)
+sources  := $(wildcard native/*.c native/*.h native/*/*.h) native/flags.json $(builder)
 
 $(release): $(sources) $(call lacking,,$(call libraries,release)) $(call changed,$(release)) | $(modules)
 	$(call need,$(firstword $(CC)),gcc libc6-dev)

@@ -16,11 +16,6 @@
  *      sharded/owner.h    heaps and their pages; blocks that other threads free
  *      sharded/huge.h     blocks with a mapping of their own
  *
- * Under construction: it is not declared a variant yet (the declaration below is
- * indented, where the build does not look), since the heap commands of GDB do not know
- * it and its tests are not done. To try it, build it by hand and give it as a FILE.so:
- * libmalloc run -m ./libmalloc-sharded.so -- CMD.
- *
  * The price, in instructions: malloc 18, free 26, with every check below in it. A
  * block that another thread frees costs about 40 more and a thirty-second of an
  * atomic operation. Taking a page or a block of more than 32 KiB from the region: a
@@ -40,7 +35,7 @@
  */
 #include "heap.h"
 
- LIBMALLOC_VARIANT(4, sharded);
+LIBMALLOC_VARIANT(4, sharded);
 
 #include "sharded/huge.h"
 #include "sharded/owner.h"
