@@ -24,16 +24,9 @@ static inline bool is_power_of_two(size_t n) { return n && !(n & (n - 1)); }
 
 /* ── malloc, free, realloc ─────────────────────────────────────────────────── */
 
-static inline void *allocate(size_t size) {
-    return likely(size <= PTRDIFF_MAX) ? heap_allocate(size) : os_refuse();
-}
+EXPORT void *malloc(size_t size) { return heap_allocate(size); }
 
-EXPORT void *malloc(size_t size) { return allocate(size); }
-
-EXPORT void free(void *p) {
-    if (likely(p))
-        heap_free(p, "free");
-}
+EXPORT void free(void *p) { heap_free(p, "free"); }
 
 EXPORT void *calloc(size_t count, size_t size) {
     size_t bytes;
@@ -45,7 +38,7 @@ EXPORT void *calloc(size_t count, size_t size) {
 /* realloc(p, 0) frees, as in glibc: programs written for it leak otherwise. */
 static void *reallocate(void *p, size_t size, const char *call) {
     if (!p)
-        return allocate(size);
+        return heap_allocate(size);
     if (!size) {
         heap_free(p, call);
         return NULL;
@@ -85,7 +78,7 @@ EXPORT size_t malloc_usable_size(void *p) { return p ? heap_usable(p, "malloc_us
 
 static void *allocate_aligned(size_t alignment, size_t size) {
     if (alignment <= ALIGNMENT)
-        return allocate(size);
+        return heap_allocate(size);
     if (alignment > PTRDIFF_MAX || size > PTRDIFF_MAX - alignment)
         return os_refuse();
     return heap_allocate_aligned(alignment, size);

@@ -82,7 +82,9 @@ static void *heap_allocate_aligned(size_t alignment, size_t size) {
     return p;
 }
 
-static void *heap_allocate(size_t size) { return heap_allocate_aligned(ALIGNMENT, size); }
+static void *heap_allocate(size_t size) {
+    return size <= PTRDIFF_MAX ? heap_allocate_aligned(ALIGNMENT, size) : os_refuse();
+}
 
 /* The break gives zeroes, unless somebody else moved it back and forth. Of an
  * overrunning request only the block is ours to clear. */

@@ -49,14 +49,16 @@ struct findings;
 
 /* Memory out: at least `size` bytes (0 ≤ size ≤ PTRDIFF_MAX), aligned to 16 or to
  * `alignment` (a power of two > 16, alignment + size ≤ PTRDIFF_MAX), never the
- * same address twice while it lives. NULL with errno ENOMEM when there is none. */
+ * same address twice while it lives. NULL with errno ENOMEM when there is none.
+ * heap_allocate is malloc itself: it refuses what is larger, at no cost where large
+ * blocks take another way anyhow. */
 static void *heap_allocate(size_t size);
 static void *heap_allocate_zeroed(size_t size);
 static void *heap_allocate_aligned(size_t alignment, size_t size);
 
-/* Memory back, and questions about it. `p` is not NULL; whatever else is wrong
- * with it ends in die(), which names `call`, the public function in progress.
- * heap_free keeps errno. heap_resize returns the block's (new) address, or NULL
+/* Memory back, and questions about it. `p` is not NULL, but for heap_free, which is
+ * free itself; whatever else is wrong with it ends in die(), which names `call`, the
+ * public function in progress. heap_free keeps errno. heap_resize returns the block's (new) address, or NULL
  * with errno ENOMEM and the old block intact. */
 static void heap_free(void *p, const char *call);
 static void *heap_resize(void *p, size_t size, const char *call);

@@ -297,7 +297,9 @@ static void *heap_allocate_aligned(size_t alignment, size_t size) {
     return p;
 }
 
-static void *heap_allocate(size_t size) { return heap_allocate_aligned(ALIGNMENT, size); }
+static void *heap_allocate(size_t size) {
+    return size <= PTRDIFF_MAX ? heap_allocate_aligned(ALIGNMENT, size) : os_refuse();
+}
 
 /* What the break gives is zero, but not what was freed; list does not keep track. */
 static void *heap_allocate_zeroed(size_t size) {
@@ -306,6 +308,8 @@ static void *heap_allocate_zeroed(size_t size) {
 }
 
 static void heap_free(void *p, const char *call) {
+    if (!p)
+        return;
     bool frozen;
     struct arena *a = arena_enter();
     struct chunk *c = chunk_check(a, p, call, &frozen);

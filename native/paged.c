@@ -444,7 +444,7 @@ static inline void *allocate_block(size_t size, bool *fresh) {
 
 static void *heap_allocate(size_t size) {
     bool fresh;
-    return allocate_block(size, &fresh);
+    return size <= PTRDIFF_MAX ? allocate_block(size, &fresh) : os_refuse();
 }
 
 /* What comes from the kernel for the first time is zero already. */
@@ -468,7 +468,7 @@ static void *heap_allocate_aligned(size_t alignment, size_t size) {
 }
 
 static void heap_free(void *p, const char *call) {
-    struct span *frozen, *s = span_enter(p, call, &frozen);
+    struct span *frozen, *s = p ? span_enter(p, call, &frozen) : NULL;
     if (unlikely(!s))
         return;
     struct class *class = s->class;

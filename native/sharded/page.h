@@ -35,8 +35,9 @@ enum page_kind {
     PAGE_GONE,  /* was in use once, and is inside a free run now */
 };
 
-/* What is written into a free block: `check` is next ^ owner. It marks the block as
- * free, and a link that something else wrote does not match it. */
+/* What is written into a free block: `check` is next + owner. It marks the block as
+ * free, and a link that something else wrote does not match it. (Not next ^ owner, which
+ * holds as well when both words are inverted.) */
 struct block {
     uintptr_t check;
     struct block *next;
@@ -91,12 +92,12 @@ static inline bool page_holds(struct page *page, void *p) {
 }
 
 static inline bool block_looks_free(struct block *b, struct heap *owner) {
-    return (b->check ^ (uintptr_t)b->next) == (uintptr_t)owner;
+    return b->check - (uintptr_t)b->next == (uintptr_t)owner;
 }
 
 static inline void block_link(struct block *b, struct block *next, struct heap *owner) {
     b->next = next;
-    b->check = (uintptr_t)next ^ (uintptr_t)owner;
+    b->check = (uintptr_t)next + (uintptr_t)owner;
 }
 
 /* ── lists of pages ────────────────────────────────────────────────────────── */
