@@ -75,6 +75,14 @@ UNUSED static void os_purge(void *p, size_t size) {
     errno = saved;
 }
 
+/* Asks for huge pages where whole ones fit: a hint, and an error means that there are
+ * none. Costs nothing until the memory is touched. */
+UNUSED static void os_make_huge(void *p, size_t size) {
+    int saved = errno;
+    madvise(p, size, MADV_HUGEPAGE);
+    errno = saved;
+}
+
 /* What is only reserved stays out of cores: GDB and pipes would write its zeroes. */
 static void *os_reserved(void *p, size_t size) {
     if (p == MAP_FAILED)

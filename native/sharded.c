@@ -523,12 +523,11 @@ static void *heap_resize(void *p, size_t size, const char *call) {
     void *new = size <= old &&size >= old / 2 ? p : large_resize(p, old, size);
     if (new)
         return new;
-    /* what has grown beyond a MiB grows on: from now on without copying */
-    bool zero;
-    if (size > old && old >= 1 << 20)
-        new = huge_allocate(GRANULE, size);
+    /* what has grown so far grows on: from now on without copying, in huge pages */
+    if (size > old && old >= GROWN && (new = huge_allocate(GRANULE, round_up(size, HUGE_PAGE))))
+        os_make_huge(new, round_up(size, HUGE_PAGE));
     if (!new)
-        new = size > SMALL ? large_allocate(GRANULE, size, &zero) : heap_allocate(size);
+        new = heap_allocate(size);
     if (!new)
         return size <= old ? p : NULL;
     memcpy(new, p, size < old ? size : old);

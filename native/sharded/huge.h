@@ -46,15 +46,17 @@ static struct huge *huge_unlink(struct huge **at) {
 static char *huge_remap(struct huge *block, size_t length) {
     if (os_resize(block->start, block->length, length)) {
         block->length = length;
+        os_make_huge(block->start, length);
         return block->start;
     }
-    char *to = os_map_aligned(length, GRANULE);
+    char *to = os_map_aligned(length, HUGE_PAGE);
     if (!to)
         return NULL;
     if (!os_move(block->start, block->length, to, length)) {
         os_unmap(to, length);
         return NULL;
     }
+    os_make_huge(to, length);
     block->start = to;
     block->length = length;
     return to;

@@ -10,12 +10,15 @@
 #include "huge.h"
 #include "region.h"
 
-enum { LARGE = 32 * 1024 * 1024 };
+enum {
+    LARGE = 32 << 20,
+    GROWN = 2 << 20,
+};
 static const size_t RUN_MOST = 32ul << 30;
 
 static void *huge_allocate(size_t alignment, size_t size) {
     size_t length = round_up(size, GRANULE);
-    char *start = os_map_aligned(length, alignment);
+    char *start = os_map_aligned(length, alignment > HUGE_PAGE ? alignment : HUGE_PAGE);
     if (!start)
         return NULL;
     struct region *r = region_enter();
@@ -117,20 +120,18 @@ static size_t huge_usable(void *p) {
 
 /* Large blocks grow where they stand if they can; huge ones by moving page tables. */
 static void *large_resize(void *p, size_t old, size_t size) {
-    size_t length = round_up(size, GRANULE);
     if (old <= SMALL || size <= SMALL)
         return NULL;
     struct region *r = region_enter();
     struct page *page = page_of(p);
     struct huge **at = huge_find(&heap.huges, p);
     void *new = NULL;
-    if (*at && size > LARGE / 2) {
+    if (*at && size >= GROWN) {
         struct huge *block = huge_unlink(at);
-        new = length == block->length ? p : huge_remap(block, length);
+        new = huge_remap(block, round_up(size, HUGE_PAGE));
         huge_link(&heap.huges, block);
-    } else if (!*at && size <= LARGE &&
-               (length == old ||
-                run_resize(r, page, (uint32_t)(length >> GRANULE_BITS)))) {
+    } else if (!*at && size <= LARGE && (size < old || old < GROWN) &&
+               run_resize(r, page, (uint32_t)(round_up(size, GRANULE) >> GRANULE_BITS))) {
         new = p;
     }
     region_leave(r);

@@ -24,6 +24,7 @@ enum {
     GRANULE_BITS = 16,
     GRANULE = 1 << GRANULE_BITS,
     RECORD_BITS = 6, /* a record is a cache line */
+    HUGE_PAGE = 2 << 20,
 };
 
 enum page_kind {

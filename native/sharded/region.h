@@ -27,6 +27,7 @@ enum {
     EXACT = 32, /* bins for one length each; then four to each doubling */
     BINS = EXACT + 4 * 16,
     COMMIT_STEP = 4 << 20,
+    HUGE_FROM = 4 << 20, /* bytes in use from which on the heap grows in huge pages */
     RECORDS_STEP = 1 << 18, /* bytes of the table: those of 256 MiB */
     PURGE_DELAY = 500,      /* ms */
     PURGE_LOOK = 100,       /* ms from one look for old runs to the next */
@@ -90,15 +91,17 @@ static bool region_place(struct region *r) {
 }
 
 /* May the region have `size` bytes more? A limit that the program sets itself comes when
- * the addresses are ours already: the kernel would not refuse memory behind them. */
+ * the addresses are ours already, and the kernel would not refuse memory behind them. So
+ * as many are taken once more, for the kernel to count. */
 static bool region_may_grow(struct region *r, size_t size) {
     struct rlimit limit;
-    return r->committed - r->start <= COMMIT_STEP || getrlimit(RLIMIT_AS, &limit) != 0 ||
-           limit.rlim_cur == RLIM_INFINITY ||
-           (size_t)(r->committed - r->start) + size <= limit.rlim_cur;
+    return !r->reserved || getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+           os_reserve(size);
 }
 
-/* Memory behind the next `size` bytes of addresses, and behind their records. */
+/* Memory behind the next `size` bytes of addresses, and behind their records. A heap that
+ * is no longer small grows on in huge pages: it fills them in no time, and the kernel is
+ * asked once instead of 512 times. */
 static bool region_commit(struct region *r, size_t size) {
     if (!region_may_grow(r, size))
         return false;
@@ -111,6 +114,8 @@ static bool region_commit(struct region *r, size_t size) {
     }
     if ((!r->reserved && !os_reserve_at(r->committed, size)) || !os_commit(r->committed, size))
         return false;
+    if (r->used << GRANULE_BITS >= HUGE_FROM)
+        os_make_huge(r->committed, size);
     r->committed += size;
     return true;
 }
@@ -122,12 +127,13 @@ static struct page *region_extend(struct region *r, uint32_t granules) {
         return os_refuse();
     if ((size_t)(r->end - r->next) < size + GRANULE)
         return os_refuse();
-    size_t missing =
-        size > (size_t)(r->committed - r->next) ? size - (size_t)(r->committed - r->next) : 0;
-    size_t step = round_up(missing, COMMIT_STEP);
-    if (missing && (step >= (size_t)(r->end - r->committed) || !region_commit(r, step)) &&
-        !region_commit(r, missing))
-        return os_refuse();
+    if (r->next + size > r->committed) {
+        size_t missing = (size_t)(r->next + size - r->committed);
+        size_t step = (size_t)(align_up(r->next + size, COMMIT_STEP) - r->committed);
+        if ((step >= (size_t)(r->end - r->committed) || !region_commit(r, step)) &&
+            !region_commit(r, missing))
+            return os_refuse();
+    }
     struct page *run = page_of(r->next);
     r->next += size;
     run->dirty = false;
