@@ -106,11 +106,23 @@ static void *record_make(size_t size) {
 
 static bool heaps_relieve(void);
 
+/* The runs that a thread keeps go back. The caller holds the lock. */
+static void kept_give(struct region *r, struct heap *h) {
+    for (unsigned i = 0; h->kept_granules && i < KEPT; i++)
+        if (h->kept[i]) {
+            run_give(r, page_at(h->kept[i]), i + 1, true);
+            h->kept[i] = 0;
+            h->kept_granules -= i + 1;
+        }
+}
+
 /* A run, if need be of what others give back for it. NULL with errno ENOMEM. */
 static struct page *region_take(uint32_t granules) {
     struct page *run = NULL;
     for (int i = 0; i < 2 && !run && (i == 0 || heaps_relieve()); i++) {
         struct region *r = region_enter();
+        if (self->kept_granules && !run_find(r, granules))
+            kept_give(r, self);
         run = run_take(r, granules);
         if (run)
             run->kind = PAGE_LARGE; /* until the caller has made what it is */
@@ -235,6 +247,9 @@ static void heap_tidy(struct heap *h) {
     outgoing_send_all(h);
     inbox_empty(h);
     heap_shed(h);
+    struct region *r = region_enter();
+    kept_give(r, h);
+    region_leave(r);
     h->busy = busy;
 }
 
@@ -378,12 +393,11 @@ static void *allocate_from(struct heap *h, unsigned class) {
 
 static __attribute__((noinline)) void *allocate_slowly(size_t size) {
     bool zero;
-    if (unlikely(size > SMALL))
-        return large_allocate(GRANULE, size, &zero);
     struct heap *h = self;
     if (unlikely(h == &heap_none) && !(h = thread_begin()))
         return NULL;
-    return allocate_from(h, class_index(size));
+    return likely(size <= SMALL) ? allocate_from(h, class_index(size))
+                                 : large_allocate(GRANULE, size, &zero);
 }
 
 /* The hot half: 16 instructions. */
@@ -407,7 +421,10 @@ static inline bool block_begins(struct page *page, void *p) {
 static struct page *page_check(void *p, const char *call) {
     struct page *page = page_of(p);
     bool ours = table_mask && (size_t)((char *)p - page_start(page)) < GRANULE;
-    page = page_first(page);
+    struct region *r = heap.region;
+    if (ours && (char *)p > r->start && (char *)p < r->next) /* inside of a run: find its first */
+        while (page->kind == PAGE_NONE || page->kind == PAGE_GONE || page->kind == PAGE_REST)
+            page--;
     size_t offset = (size_t)((char *)p - page_start(page));
     must(ours && page->kind != PAGE_NONE, call, "%p is not a block of this heap", p);
     must(page->kind == PAGE_SMALL || page->kind == PAGE_LARGE, call, "%s of %p (its page is free)",
@@ -421,29 +438,41 @@ static struct page *page_check(void *p, const char *call) {
     return page;
 }
 
-/* A block that looks free: the program's data may look like that, so nothing is said
- * before the block was found in a list: of its page, of what comes home to its owner,
- * or of what any thread collects. */
-static COLD void block_suspect(struct page *page, struct block *b, const char *call) {
+/* Is the block in a list: of its page, of what comes home to its owner, or of what any
+ * thread collects? */
+static bool block_is_listed(struct page *page, struct block *b) {
     struct heap *home = page->home;
     bool listed = chain_lists(page, page->free, page->extended, b) ||
                   messages_list(home, atomic_load(&home->inbox), b);
     for (struct heap *h = heap.heaps; h && !listed; h = h->next)
         listed = heap_sends(h, page, b);
-    must(!listed, call, "%s of %p (%zu bytes)", freed_twice(call), (void *)b,
-         class_size(page->class));
+    return listed;
+}
+
+/* A block that looks free: the program's data may look like that, so nothing is said
+ * before the block was found in a list. The owner's finding is exact: while it looks,
+ * nothing is handed out. Another thread may be led astray, by a block that is handed out
+ * and written to while it reads it, so it has to find the block several times. */
+static COLD void block_suspect(struct page *page, struct block *b, const char *call) {
+    for (int times = page->home == self ? 1 : CONFIRMATIONS; times > 0; times--) {
+        if (!block_is_listed(page, b))
+            return;
+        if (times > 1)
+            os_nap(1000000);
+    }
+    die(call, "%s of %p (%zu bytes)", freed_twice(call), (void *)b, class_size(page->class));
 }
 
 static __attribute__((noinline)) void free_slowly(void *p, const char *call) {
     struct page *page = page_of(p);
     if (unlikely(!block_begins(page, p))) {
-        if (!p || huge_free(p))
-            return;
-        page = page_check(p, call);
-        if (page->kind == PAGE_LARGE) {
+        if (large_begins(page, p)) {
             large_free(p, page, call);
             return;
         }
+        if (!p || huge_free(p))
+            return;
+        page = page_check(p, call);
     }
     struct heap *h = self;
     struct block *b = p;
@@ -464,6 +493,7 @@ static __attribute__((noinline)) void free_slowly(void *p, const char *call) {
 static COLD void free_last(struct heap *h, struct page *page) {
     h->busy = true;
     page_turn(h, page);
+    inbox_empty(h); /* a thread may only free, and never run out of anything */
     h->busy = false;
 }
 
@@ -506,12 +536,12 @@ static void *heap_allocate_aligned(size_t alignment, size_t size) {
 static size_t heap_usable(void *p, const char *call) {
     struct page *page = page_of(p);
     if (unlikely(!block_begins(page, p))) {
+        if (large_begins(page, p))
+            return (size_t)page->granules << GRANULE_BITS;
         size_t size = huge_usable(p);
         if (size)
             return size;
         page = page_check(p, call);
-        if (page->kind == PAGE_LARGE)
-            return (size_t)page->granules << GRANULE_BITS;
     }
     if (unlikely(block_looks_free(p, page->home)))
         block_suspect(page, p, call);

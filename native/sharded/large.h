@@ -55,6 +55,31 @@ static bool huge_free(void *p) {
     return block;
 }
 
+/* A thread keeps the last runs that it freed, one of each length, so that a large block
+ * that comes and goes costs no lock. They are the region's again when it would have to
+ * grow for this thread. */
+static bool run_keep(struct page *run) {
+    struct heap *h = self;
+    uint32_t granules = run->granules;
+    if (h == &heap_none || h->kept_granules + granules > KEPT || h->kept[granules - 1] ||
+        run->era != heap.region->era)
+        return false;
+    h->kept_granules += granules;
+    h->kept[granules - 1] = page_number(run);
+    return true;
+}
+
+static struct page *run_kept(uint32_t granules) {
+    struct heap *h = self;
+    if (granules > KEPT || !h->kept[granules - 1])
+        return NULL;
+    struct page *run = page_at(h->kept[granules - 1]);
+    h->kept[granules - 1] = 0;
+    h->kept_granules -= granules;
+    run->kind = PAGE_LARGE;
+    return run;
+}
+
 /* A run of granules. An alignment beyond a granule takes a longer one and gives both
  * ends back. */
 static void *run_allocate(size_t alignment, size_t size, bool *zero) {
@@ -62,7 +87,10 @@ static void *run_allocate(size_t alignment, size_t size, bool *zero) {
         return os_refuse();
     uint32_t granules = (uint32_t)(round_up(size, GRANULE) >> GRANULE_BITS);
     uint32_t slack = (uint32_t)(alignment >> GRANULE_BITS) - 1;
-    struct page *run = region_take(granules + slack);
+    struct page *run = slack ? NULL : run_kept(granules);
+    if (run)
+        return *zero = false, page_start(run);
+    run = region_take(granules + slack);
     if (!run)
         return NULL;
     struct region *r = region_enter();
@@ -98,14 +126,21 @@ static void *large_allocate(size_t alignment, size_t size, bool *zero) {
     return p;
 }
 
-/* Looks again under the lock: two threads may free it at once. */
+static inline bool large_begins(struct page *page, void *p) {
+    return page->kind == PAGE_LARGE && page_start(page) == (char *)p;
+}
+
+/* Two threads may free it at once: one of them wins. */
 static void large_free(void *p, struct page *page, const char *call) {
+    uint8_t live = PAGE_LARGE;
+    must(__atomic_compare_exchange_n(&page->kind, &live, PAGE_KEPT, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_RELAXED),
+         call, "%s of %p", freed_twice(call), p);
+    if (run_keep(page))
+        return;
     struct region *r = region_enter();
-    bool live = page->kind == PAGE_LARGE;
-    if (live)
-        run_give(r, page, page->granules, true);
+    run_give(r, page, page->granules, true);
     region_leave(r);
-    must(live, call, "double free of %p", p);
 }
 
 static size_t huge_usable(void *p) {

@@ -60,6 +60,11 @@ static void run_snapshot(struct page *run, struct snapshot *out) {
                                           .kind = run->dirty ? LIBMALLOC_CACHED : LIBMALLOC_FRESH});
         return;
     }
+    if (run->kind == PAGE_KEPT) {
+        snapshot_add(out, (struct libmalloc_chunk){
+                              .start = start, .extent = length, .kind = LIBMALLOC_CACHED});
+        return;
+    }
     snapshot_add(out, (struct libmalloc_chunk){.start = start,
                                                .extent = length,
                                                .kind = LIBMALLOC_SPAN,
@@ -165,7 +170,9 @@ static void run_verify(struct page *run, void *out) {
     else if (run->kind == PAGE_SMALL && page_is_still(run))
         page_verify(run, out);
     else
-        expect(out, run->kind == PAGE_SMALL || run->kind == PAGE_LARGE, "run %p: of no known kind",
+        expect(out,
+               run->kind == PAGE_SMALL || run->kind == PAGE_LARGE || run->kind == PAGE_KEPT,
+               "run %p: of no known kind",
                (void *)page_start(run));
 }
 

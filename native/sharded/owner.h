@@ -30,11 +30,13 @@
 #include "region.h"
 
 enum {
+    CONFIRMATIONS = 5, /* of a double free by a thread that does not own the page */
     LOOKS = 4,         /* heaps that are looked at to find one that was left */
     COLLECTED = 64,    /* pages of others for which a thread collects blocks */
     OUTGOING = 16,     /* other heaps to which it sends them */
     SENT_AT_ONCE = 64, /* blocks, so that an atomic operation is shared by so many */
     ENDLESS = 1 << 30, /* budget of a current page */
+    KEPT = 16,         /* granules of large blocks that a thread keeps */
     FEW = 24,          /* pages of a heap in which classes share */
     WORTHWHILE = 8,    /* a page is used again when an eighth of it is free */
 };
@@ -58,6 +60,8 @@ struct heap {
     struct page *current[CLASSES];
     uint32_t partial[CLASSES]; /* pages with free blocks that are not current */
     uint32_t pages;            /* how many in all */
+    uint32_t kept[KEPT];       /* a freed run of each length, by number; 0 is none */
+    uint32_t kept_granules;    /* in them */
     bool busy;                 /* in the slow path: after a fork, not to be trusted */
     pid_t process, thread;     /* its owner; 0: it was left */
     struct heap *next;         /* of all heaps */
@@ -124,6 +128,17 @@ static void page_open(struct page *page, struct heap *h, unsigned class) {
 
 static void page_drop(struct page *page);
 
+/* A page without a live block: all of them look free, unless one was written to after
+ * its free, or freed twice with a write in between, which no list tells. The last chance
+ * to notice, and cheap in this order: the lines come one after the other. */
+static void page_verify_empty(struct page *page) {
+    char *start = page_start(page);
+    size_t size = class_size(page->class);
+    for (uint32_t i = 0; i < page->extended; i++)
+        must(block_looks_free((struct block *)(start + i * size), page->home), "free",
+             "the free block %p was written to after its free", (void *)(start + i * size));
+}
+
 /* `count` blocks are in the list again, and the budget is spent (or the page was full).
  * A full page is not used again for a single block: each time it ran out would cost
  * the slow path. So the budget first counts down to when it is worthwhile, then to
@@ -140,6 +155,7 @@ static void page_turn(struct heap *h, struct page *page) {
             page_turn(h, page);
     } else {
         list_remove(&h->partial[page->class], page);
+        page_verify_empty(page);
         page_drop(page);
     }
 }
@@ -205,6 +221,7 @@ static void message_follow(struct block *m, struct block *next, struct heap *to)
 }
 
 static void inbox_push(struct heap *to, struct block *first, struct block *last) {
+    must(block_looks_free(last, to), "free", "%p was written to after its free", (void *)last);
     struct block *old = atomic_load_explicit(&to->inbox, memory_order_relaxed);
     do
         message_follow(last, old, to);
@@ -301,10 +318,13 @@ static inline void collect(struct heap *h, struct page *page, struct block *b) {
 /* ── is it free already? ───────────────────────────────────────────────────── */
 
 /* These follow lists that other threads may be at work with: what is read may be stale
- * by then, so each step is checked, and in the end a list that holds the block is the
- * trace of an earlier free, whatever has become of it since. */
+ * by then, so each step is checked. */
 static bool chain_lists(struct page *page, struct block *i, uint32_t most, struct block *b) {
-    for (; i != b && most-- && page_holds(page, i) && block_looks_free(i, page->home); i = i->next) {
+    while (i != b && most-- && page_holds(page, i)) {
+        struct block seen = *(volatile struct block *)i;
+        if (!block_looks_free(&seen, page->home))
+            return false;
+        i = seen.next;
     }
     return i == b;
 }

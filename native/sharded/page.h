@@ -32,6 +32,7 @@ enum page_kind {
     PAGE_SMALL, /* equal blocks of one class */
     PAGE_REST,  /* a further granule of a small page; `next` is its first */
     PAGE_LARGE, /* one block: the first granule of its run */
+    PAGE_KEPT,  /* the same, freed, and kept by a thread for its next one */
     PAGE_FREE,  /* the first or the last granule of a free run */
     PAGE_GONE,  /* was in use once, and is inside a free run now */
 };

@@ -26,6 +26,7 @@
 enum {
     EXACT = 32, /* bins for one length each; then four to each doubling */
     BINS = EXACT + 4 * 16,
+    SLACK = 4, /* a part of what is in use may lie idle when the region grows */
     COMMIT_STEP = 4 << 20,
     HUGE_FROM = 4 << 20, /* bytes in use from which on the heap grows in huge pages */
     RECORDS_STEP = 1 << 18, /* bytes of the table: those of 256 MiB */
@@ -219,7 +220,8 @@ static uint64_t now_ms(void) {
 static struct page *run_take(struct region *r, uint32_t granules) {
     struct page *run = run_find(r, granules);
     if (!run) {
-        region_purge(r, UINT64_MAX, granules);
+        if (r->dirty > r->used / SLACK)
+            region_purge(r, UINT64_MAX, granules);
         if (!(run = region_extend(r, granules)))
             return NULL;
     } else {
