@@ -179,7 +179,7 @@ static void heap_shed(struct heap *h) {
         struct page *page = h->current[i];
         uint32_t frees = 0;
         struct block *b = page->free;
-        for (; b != &list_end && block_looks_free(b, h) && frees < page->extended; b = b->next)
+        for (; b != &list_end && block_is_linked(b, page) && frees < page->extended; b = b->next)
             frees++;
         if (page != NONE && frees == page->extended) {
             page_retire(h, page);
@@ -339,7 +339,7 @@ static struct page *page_share(struct heap *h, unsigned class) {
     if (page == NONE || page->class != shared)
         page = page_use(h, page_make(h, shared), shared);
     bool young = page && page->extended * size < os_page_size();
-    if (!page || (page->free == &list_end && !(young && page_extend(h, page))))
+    if (!page || (page->free == &list_end && !(young && page_extend(page))))
         return NULL;
     direct_set(h, class, page);
     return page;
@@ -350,7 +350,7 @@ static struct page *page_next(struct heap *h, unsigned class) {
     struct page *page = h->current[class];
     bool own = page != NONE && page->class == class;
     inbox_empty(h);
-    if (page->free != &list_end || (own && page_extend(h, page)))
+    if (page->free != &list_end || (own && page_extend(page)))
         return page;
     if (own) {
         page->owner = NULL; /* full: the first free will go the slow way and notice */
@@ -367,19 +367,19 @@ static struct page *page_next(struct heap *h, unsigned class) {
 }
 
 /* The first block, if its link holds. */
-static inline void *page_pop(struct page *page, struct heap *h) {
+static inline void *page_pop(struct page *page) {
     struct block *b = page->free, *next = b->next;
-    if (unlikely(b->check - (uintptr_t)next != (uintptr_t)h))
+    if (unlikely(!block_is_linked(b, page)))
         return NULL;
     page->free = next;
-    b->check = 0; /* a live block does not look free */
+    b->check = 0; /* a live block bears no mark */
     return b;
 }
 
 static void *allocate_from(struct heap *h, unsigned class) {
     void *p;
     struct page *page = h->current[class];
-    while (!(p = page_pop(page, h))) {
+    while (!(p = page_pop(page))) {
         must(page->free == &list_end, "malloc", "the free block %p was written to after its free",
              (void *)page->free);
         h->busy = true;
@@ -405,7 +405,7 @@ static inline void *heap_allocate(size_t size) {
     if (unlikely(size > DIRECT))
         return allocate_slowly(size);
     struct heap *h = self;
-    void *p = page_pop(h->direct[(size + 15) / 16], h);
+    void *p = page_pop(h->direct[(size + 15) / 16]);
     return likely(p) ? p : allocate_slowly(size);
 }
 
@@ -414,7 +414,7 @@ static inline void *heap_allocate(size_t size) {
 /* Does a block in use begin here? The test of the fast path, and the whole address. */
 static inline bool block_begins(struct page *page, void *p) {
     return page->kind == PAGE_SMALL && (char *)p - page_start(page) < GRANULE &&
-           (uint16_t)(uintptr_t)p * page->inverse <= page->limit && page_start(page) <= (char *)p;
+           (uint32_t)(uint16_t)(uintptr_t)p * page->inverse <= page->limit && page_start(page) <= (char *)p;
 }
 
 /* The page of a block in use, or we stop and say what the pointer is instead. */
@@ -476,7 +476,7 @@ static __attribute__((noinline)) void free_slowly(void *p, const char *call) {
     }
     struct heap *h = self;
     struct block *b = p;
-    if (unlikely(block_looks_free(b, page->home)))
+    if (unlikely(block_looks_free(b, page)))
         block_suspect(page, b, call);
     if (h == &heap_none && !(h = thread_begin())) {
         message_send(page, b); /* no memory for a heap of our own */
@@ -503,12 +503,12 @@ static inline void heap_free(void *p, const char *call) {
     struct heap *h = self;
     struct block *b = p;
     if (unlikely(page->owner != h) ||
-        unlikely((uint16_t)(uintptr_t)p * page->inverse > page->limit) ||
-        unlikely(block_looks_free(b, h))) {
+        unlikely((uint32_t)(uint16_t)(uintptr_t)p * page->inverse > page->limit) ||
+        unlikely(b->mark == MARK)) {
         free_slowly(p, call);
         return;
     }
-    block_link(b, page->free, h);
+    block_link(b, page->free, page);
     page->free = b;
     if (unlikely(--page->budget == 0))
         free_last(h, page);
@@ -543,7 +543,7 @@ static size_t heap_usable(void *p, const char *call) {
             return size;
         page = page_check(p, call);
     }
-    if (unlikely(block_looks_free(p, page->home)))
+    if (unlikely(block_looks_free(p, page)))
         block_suspect(page, p, call);
     return class_size(page->class);
 }

@@ -21,7 +21,7 @@ static void page_mark(struct page *page, uint64_t *frees) {
     size_t size = class_size(page->class);
     uint32_t seen = 0;
     for (struct block *b = page->free; b != &list_end && seen++ < page->extended; b = b->next) {
-        if (!page_holds(page, b) || !block_looks_free(b, page->home))
+        if (!page_holds(page, b) || !block_is_linked(b, page))
             return;
         size_t i = (size_t)((char *)b - page_start(page)) / size;
         frees[i / 64] |= 1ull << i % 64;
@@ -142,7 +142,7 @@ static void page_verify(struct page *page, struct findings *out) {
     void *start = page_start(page);
     for (struct block *b = page->free; b != &list_end && listed <= page->extended;
          b = b->next, listed++)
-        if (!page_holds(page, b) || !block_looks_free(b, page->home)) {
+        if (!page_holds(page, b) || !block_is_linked(b, page)) {
             expect(out, false, "page %p: the free block %p was written to after its free", start,
                    (void *)b);
             return;

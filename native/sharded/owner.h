@@ -72,7 +72,7 @@ struct heap {
 
 /* A page without blocks, for heaps and classes that have none yet: the fast path of
  * malloc needs no test for it. */
-static struct page page_none = {.free = &list_end};
+static struct page page_none = {.free = &list_end, .key = (uint64_t)MARK << 48};
 #define NONE &page_none
 
 /* ── pages ─────────────────────────────────────────────────────────────────── */
@@ -81,19 +81,22 @@ static struct page *page_first(struct page *page) {
     return page->kind == PAGE_REST ? page_at(page->next) : page;
 }
 
-/* The offset of the block number n is n × size, and size × inverse is `rest` more
- * than 2^64: so n blocks give n × rest, and everything between two blocks more than
- * the limit. Source of the test: Lemire, Kaser, Kurz, "Faster remainder by direct
- * computation" (2019). */
+/* The offset of the block number n is n × size, and size × inverse is `rest` more than
+ * 2^32, at most `size`. So n blocks give n × rest, less than 2^16 in the first granule,
+ * and everything between two blocks at least inverse - rest - 2^16, which is more, as
+ * long as size ≤ 2^15. Source of the test: Lemire, Kaser, Kurz, "Faster remainder by
+ * direct computation" (2019). */
+static_assert(SMALL <= 1 << 15, "the test of a block's beginning needs that");
 static void page_set_extended(struct page *page, uint32_t extended) {
-    uint64_t rest = page->inverse * class_size(page->class);
+    uint32_t size = (uint32_t)class_size(page->class);
+    uint32_t first = (GRANULE - 1) / size + 1; /* blocks that begin in the first granule */
     page->extended = (uint16_t)extended;
-    page->limit = (extended - 1) * rest;
+    page->limit = ((extended < first ? extended : first) - 1) * (page->inverse * size);
 }
 
 /* Puts the next fresh blocks into the list: as many as lie on a page of memory, so
  * that nothing is touched much before it is used. */
-static bool page_extend(struct heap *h, struct page *page) {
+static bool page_extend(struct page *page) {
     size_t size = class_size(page->class);
     uint32_t room = (uint32_t)page->capacity - page->extended;
     uint32_t count = size < 4096 ? (uint32_t)(4096 / size) : 1;
@@ -103,7 +106,7 @@ static bool page_extend(struct heap *h, struct page *page) {
         return false;
     char *first = page_start(page) + page->extended * size;
     for (uint32_t i = count; i-- > 0; page->free = (struct block *)(first + i * size))
-        block_link((struct block *)(first + i * size), page->free, h);
+        block_link((struct block *)(first + i * size), page->free, page);
     page_set_extended(page, page->extended + count);
     return true;
 }
@@ -113,7 +116,8 @@ static void page_open(struct page *page, struct heap *h, unsigned class) {
     page->class = (uint8_t)class;
     page->home = h;
     page->free = &list_end;
-    page->inverse = UINT64_MAX / size + 1 + !(size & (size - 1));
+    page->inverse = (uint32_t)(UINT32_MAX / size + 1 + !(size & (size - 1)));
+    page->key = (uint64_t)MARK << 48 | mix(heap_secret + page_number(page)) >> 18;
     page->capacity = (uint16_t)(((size_t)page->granules << GRANULE_BITS) / size);
     page->extended = 0;
     page->limit = 0;
@@ -135,7 +139,7 @@ static void page_verify_empty(struct page *page) {
     char *start = page_start(page);
     size_t size = class_size(page->class);
     for (uint32_t i = 0; i < page->extended; i++)
-        must(block_looks_free((struct block *)(start + i * size), page->home), "free",
+        must(block_is_linked((struct block *)(start + i * size), page), "free",
              "the free block %p was written to after its free", (void *)(start + i * size));
 }
 
@@ -163,7 +167,7 @@ static void page_turn(struct heap *h, struct page *page) {
 /* The owner takes back the blocks from `head` to `tail`, which are linked already. */
 static void page_take_back(struct heap *h, struct page *page, struct block *head,
                            struct block *tail, uint32_t count) {
-    block_link(tail, page->free, h);
+    block_link(tail, page->free, page);
     page->free = head;
     if (!page->owner) { /* it was full */
         uint32_t wanted = page->extended / WORTHWHILE;
@@ -185,8 +189,8 @@ static void page_take_back(struct heap *h, struct page *page, struct block *head
 
 /* Blocks of one page, collected by a thread that does not own it, travel as one
  * message: linked as they will lie in the owner's list, so that the owner touches
- * only the last one, which carries the message. That one looks free, too, wherever it
- * is on its way. In the place of its link:
+ * only the last one, which carries the message. That one is marked as free, too, wherever
+ * it is on its way, and its check is made of all bits. In the place of its link:
  *
  *      63   57 56                 43 42                    0
  *      ┌──────┬─────────────────────┬──────────────────────┐   places and addresses
@@ -208,23 +212,41 @@ static inline uint32_t message_count(uintptr_t word) {
     return (uint32_t)(word >> (NEXT_BITS + PLACE_BITS));
 }
 
+static inline uint64_t message_check(uintptr_t word, const struct page *page) {
+    return (uint64_t)MARK << 48 | mix(word ^ page->key) >> 16;
+}
+
+static inline bool block_is_message(const struct block *b, const struct page *page) {
+    return b->check == message_check((uintptr_t)b->next, page);
+}
+
+static inline bool block_looks_free(const struct block *b, const struct page *page) {
+    return block_is_linked(b, page) || block_is_message(b, page);
+}
+
+static void message_set(struct block *m, struct page *page, uintptr_t word) {
+    m->next = (struct block *)word;
+    m->check = message_check(word, page);
+}
+
 static void message_write(struct block *m, struct page *page, struct block *head, uint32_t count) {
     uintptr_t place = (uintptr_t)((char *)head - page_start(page)) / ALIGNMENT;
     uintptr_t word = place << NEXT_BITS | (uintptr_t)count << (NEXT_BITS + PLACE_BITS);
-    block_link(m, (struct block *)word, page->home);
+    message_set(m, page, word);
 }
 
 /* `next` is the message that comes after `m`. */
-static void message_follow(struct block *m, struct block *next, struct heap *to) {
+static void message_follow(struct block *m, struct block *next) {
     uintptr_t word = (uintptr_t)m->next >> NEXT_BITS << NEXT_BITS;
-    block_link(m, (struct block *)(word | (uintptr_t)next / ALIGNMENT), to);
+    message_set(m, page_first(page_of(m)), word | (uintptr_t)next / ALIGNMENT);
 }
 
 static void inbox_push(struct heap *to, struct block *first, struct block *last) {
-    must(block_looks_free(last, to), "free", "%p was written to after its free", (void *)last);
+    must(block_is_message(last, page_first(page_of(last))), "free",
+         "%p was written to after its free", (void *)last);
     struct block *old = atomic_load_explicit(&to->inbox, memory_order_relaxed);
     do
-        message_follow(last, old, to);
+        message_follow(last, old);
     while (!atomic_compare_exchange_weak_explicit(&to->inbox, &old, first, memory_order_release,
                                                   memory_order_relaxed));
 }
@@ -233,7 +255,7 @@ static void inbox_push(struct heap *to, struct block *first, struct block *last)
  * freed memory, so believe none of it unseen. */
 static struct page *message_page(struct heap *to, struct block *m) {
     struct page *page = page_first(page_of(m));
-    return page->home == to && page_holds(page, m) && block_looks_free(m, to) ? page : NULL;
+    return page->home == to && page_holds(page, m) && block_is_message(m, page) ? page : NULL;
 }
 
 static void inbox_empty(struct heap *h) {
@@ -275,7 +297,7 @@ static void outgoing_add(struct heap *h, struct heap *to, struct block *m, uint3
         outgoing_send(o);
         o->to = to;
     }
-    message_follow(m, o->first, to);
+    message_follow(m, o->first);
     o->first = m;
     if (!o->last)
         o->last = m;
@@ -309,7 +331,7 @@ static inline void collect(struct heap *h, struct page *page, struct block *b) {
         collected_close(h, c);
         *c = (struct collected){.page = page, .tail = b};
     }
-    block_link(b, c->head, page->home);
+    block_link(b, c->head, page);
     c->head = b;
     if (unlikely(++c->count >= page->capacity / 2u + 1 || c->count == SENT_AT_ONCE))
         collected_close(h, c);
@@ -322,7 +344,7 @@ static inline void collect(struct heap *h, struct page *page, struct block *b) {
 static bool chain_lists(struct page *page, struct block *i, uint32_t most, struct block *b) {
     while (i != b && most-- && page_holds(page, i)) {
         struct block seen = *(volatile struct block *)i;
-        if (!block_looks_free(&seen, page->home))
+        if (!block_is_linked(&seen, page))
             return false;
         i = seen.next;
     }

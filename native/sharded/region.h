@@ -63,6 +63,9 @@ static bool region_near(uintptr_t start, size_t coverage) {
  * limit (ulimit -v) leaves a 64th of itself for the table, which still covers twice
  * the limit, and addresses are then taken step by step. */
 static bool region_place(struct region *r) {
+    const uint64_t *random = (const void *)getauxval(AT_RANDOM);
+    if (!heap_secret && random) /* libc's own secrets are not to be read off ours */
+        heap_secret = mix(random[0] ^ mix(random[1]));
     struct rlimit limit;
     size_t records = 2ul << 30;
     if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
@@ -156,7 +159,7 @@ static void run_insert(struct region *r, struct page *run, uint32_t granules, bo
     run->kind = run[granules - 1].kind = PAGE_FREE;
     run->granules = run[granules - 1].granules = granules;
     run->dirty = dirty;
-    run->limit = since;
+    run->key = since;
     unsigned bin = run_bin(granules);
     list_push(&r->bins[bin], run);
     r->bin_map[bin / 64] |= 1ull << bin % 64;
@@ -199,7 +202,7 @@ static size_t region_purge(struct region *r, uint64_t before, size_t enough) {
     for (unsigned bin = BINS; bin-- > 0 && r->dirty && gone < enough;)
         for (uint32_t i = r->bins[bin]; i && gone < enough; i = page_at(i)->next) {
             struct page *run = page_at(i);
-            if (run->dirty && run->limit <= before) {
+            if (run->dirty && run->key <= before) {
                 run_purge(r, run);
                 gone += run->granules;
             }
@@ -227,7 +230,7 @@ static struct page *run_take(struct region *r, uint32_t granules) {
     } else {
         run_remove(r, run);
         if (run->granules > granules)
-            run_insert(r, run + granules, run->granules - granules, run->dirty, run->limit);
+            run_insert(r, run + granules, run->granules - granules, run->dirty, run->key);
     }
     run->granules = granules;
     run->era = r->era;
@@ -278,7 +281,7 @@ static bool run_resize(struct region *r, struct page *run, uint32_t granules) {
     if (next->kind == PAGE_FREE && next->granules >= more) {
         run_remove(r, next);
         if (next->granules > more)
-            run_insert(r, next + more, next->granules - more, next->dirty, next->limit);
+            run_insert(r, next + more, next->granules - more, next->dirty, next->key);
     } else if (page_start(next) != r->next || !region_extend(r, more)) {
         return false;
     }
