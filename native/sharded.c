@@ -194,9 +194,15 @@ static void heap_shed(struct heap *h) {
  * for its next owner, so it will do to ask the kernel now and then. A heap of another
  * process, left behind by a fork that told nobody, may well be in use: never that. */
 static bool heap_is_left(struct heap *h) {
-    if (h == &heap.first || h->busy)
-        return false;
-    return h->thread == 0 || (h->process == getpid() && os_thread_ended(h->process, h->thread));
+    return h != &heap.first &&
+           (h->thread == 0 ||
+            (h->process == getpid() && os_thread_ended(h->process, h->thread))) &&
+           !h->busy;
+}
+
+static void heap_take(struct heap *h, pid_t thread) {
+    h->process = getpid();
+    h->thread = thread;
 }
 
 /* A heap that nobody has any more, and its new owner has now; of all there are, the
@@ -206,12 +212,20 @@ static struct heap *heap_claim(pid_t thread) {
         struct heap *h = heap.looked ? heap.looked : heap.heaps;
         heap.looked = h->next;
         if (heap_is_left(h)) {
-            h->process = getpid();
-            h->thread = thread;
+            heap_take(h, thread);
             return h;
         }
     }
     return NULL;
+}
+
+/* Everything on its way goes home, as far as this heap can see to it. */
+static void heap_settle(struct heap *h) {
+    bool busy = h->busy;
+    h->busy = true;
+    outgoing_send_all(h);
+    inbox_empty(h);
+    h->busy = busy;
 }
 
 /* The heap for a thread that has none yet: one that was left, as it is, or a new one.
@@ -224,33 +238,34 @@ static struct heap *thread_begin(void) {
     if (!first) /* the main thread's `self` is lost when it allocated very early */
         h = heap.early && thread == getpid() && !heap.first.busy ? &heap.first : heap_claim(thread);
     heap.early |= first && !heap.watched;
-    if (!h && (h = heap_make()) && !first) {
-        h->process = getpid();
-        h->thread = thread;
-    }
+    if (!h && (h = heap_make()) && !first)
+        heap_take(h, thread);
     region_leave(r);
     if (!h)
         return NULL;
     self = h;
-    h->busy = true;
-    outgoing_send_all(h); /* what the last owner had collected pins others' pages */
-    inbox_empty(h);
-    h->busy = false;
+    heap_settle(h); /* what the last owner had collected pins others' pages */
     return h;
 }
 
-/* The owner puts its heap in order: everything on its way goes home, and pages without
- * a live block go back. */
+/* The owner puts its heap in order: pages without a live block and runs that it keeps
+ * go back to the region. */
 static void heap_tidy(struct heap *h) {
+    heap_settle(h);
     bool busy = h->busy;
     h->busy = true;
-    outgoing_send_all(h);
-    inbox_empty(h);
     heap_shed(h);
     struct region *r = region_enter();
     kept_give(r, h);
     region_leave(r);
     h->busy = busy;
+}
+
+/* For the next owner to see all that was done here. */
+static void heap_leave(struct heap *h) {
+    struct region *r = region_enter();
+    h->thread = 0;
+    region_leave(r);
 }
 
 /* What comes home to a heap that was left finds nobody. So whoever is about to ask the
@@ -261,13 +276,23 @@ static void heap_visit(void) {
     region_leave(r);
     if (!h)
         return;
-    h->busy = true;
-    outgoing_send_all(h);
-    inbox_empty(h);
-    h->busy = false;
-    r = region_enter(); /* for the next owner to see all of it */
-    h->thread = 0;
-    region_leave(r);
+    heap_settle(h);
+    heap_leave(h);
+}
+
+/* Does it to all heaps that were left. */
+static void heaps_left(void (*act)(struct heap *)) {
+    for (struct heap *h = heap.heaps; h; h = h->next) {
+        struct region *r = region_enter();
+        bool left = h != self && heap_is_left(h);
+        if (left)
+            heap_take(h, gettid());
+        region_leave(r);
+        if (left) {
+            act(h);
+            heap_leave(h);
+        }
+    }
 }
 
 /* Before anybody is refused memory: what lies idle in this heap, and in all that were
@@ -276,21 +301,7 @@ static bool heaps_relieve(void) {
     size_t used = heap.region->used;
     if (self != &heap_none)
         heap_tidy(self);
-    for (struct heap *h = heap.heaps; h; h = h->next) {
-        struct region *r = region_enter();
-        bool left = h != self && heap_is_left(h);
-        if (left) {
-            h->process = getpid();
-            h->thread = gettid();
-        }
-        region_leave(r);
-        if (!left)
-            continue;
-        heap_tidy(h);
-        r = region_enter();
-        h->thread = 0;
-        region_leave(r);
-    }
+    heaps_left(heap_tidy);
     return heap.region->used < used;
 }
 
@@ -578,7 +589,10 @@ static size_t heap_trim(size_t pad) {
 }
 
 static size_t heap_overhead(void) {
-    return sizeof heap + heap.records_used;
+    struct region *r = region_enter();
+    size_t records = heap.records_used;
+    region_leave(r);
+    return sizeof heap + records;
 }
 
 static struct lock *heap_lock(unsigned i) {

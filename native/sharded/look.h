@@ -16,36 +16,64 @@ static bool page_is_still(struct page *page) {
     return page->home == self || heap_is_left(page->home);
 }
 
-/* Marks the blocks in the free list. Only for pages that nobody works with. */
-static void page_mark(struct page *page, uint64_t *frees) {
-    size_t size = class_size(page->class);
-    uint32_t seen = 0;
-    for (struct block *b = page->free; b != &list_end && seen++ < page->extended; b = b->next) {
-        if (!page_holds(page, b) || !block_is_linked(b, page))
+/* One bit for each block of a page. */
+struct marks {
+    uint64_t bits[GRANULE / ALIGNMENT / 64];
+};
+
+static bool marked(const struct marks *marks, uint32_t i) { return marks->bits[i / 64] >> i % 64 & 1; }
+static void mark(struct marks *marks, size_t i) { marks->bits[i / 64] |= 1ull << i % 64; }
+
+/* Marks the blocks in a list, until one does not belong there. */
+static void page_mark(struct page *page, struct block *b, uint32_t most, struct marks *marks) {
+    for (; most-- && page_holds(page, b); b = b->next) {
+        mark(marks, (size_t)((char *)b - page_start(page)) / class_size(page->class));
+        if (!block_is_linked(b, page))
             return;
-        size_t i = (size_t)((char *)b - page_start(page)) / size;
-        frees[i / 64] |= 1ull << i % 64;
+    }
+}
+
+/* Marks what other threads hold of this page, to send it home. What waits there is not
+ * handed out before its owner takes it back, and that is us. */
+static void page_mark_remote(struct page *page, struct marks *marks) {
+    for (struct heap *h = heap.heaps; h; h = h->next) {
+        struct collected *c = collected_of(h, page);
+        if (c->page == page)
+            page_mark(page, c->head, c->count, marks);
+        struct outgoing *o = outgoing_to(h, page->home);
+        uint32_t most = SENT_AT_ONCE;
+        for (struct block *m = o->to == page->home ? o->first : NULL; m && most--;) {
+            uintptr_t word = (uintptr_t)m->next;
+            if (page_holds(page, m) && block_is_message(m, page))
+                page_mark(page, message_head(word, page), message_count(word), marks);
+            m = message_next(word);
+        }
     }
 }
 
 /* Of a page that another thread works with, its records are all that can be read:
  * how many blocks live, not which. They are shown as if they were the first ones. */
 static void page_snapshot(struct page *page, struct snapshot *out) {
-    uint64_t frees[GRANULE / ALIGNMENT / 64] = {0};
+    struct marks frees = {0}, remote = {0};
     size_t size = class_size(page->class);
     char *start = page_start(page);
     uint32_t extended = atomic_load_explicit((_Atomic(uint16_t) *)&page->extended,
                                              memory_order_relaxed); /* its owner may be at work */
     uint32_t budget = page->budget;
     uint32_t live = page->owner && page->listed && budget <= extended ? budget : extended;
-    if (page_is_still(page))
-        page_mark(page, frees);
-    else
+    if (page_is_still(page)) {
+        page_mark(page, page->free, extended, &frees);
+        page_mark_remote(page, &remote);
+    } else {
         for (uint32_t i = live; i < extended; i++)
-            frees[i / 64] |= 1ull << i % 64;
-    for (uint32_t i = 0; i < extended; i++)
-        snapshot_block(out, frees[i / 64] >> i % 64 & 1 ? LIBMALLOC_FREE : LIBMALLOC_LIVE,
-                       start + i * size, 0, size, size);
+            mark(&frees, i);
+    }
+    for (uint32_t i = 0; i < extended; i++) {
+        enum libmalloc_kind kind = marked(&frees, i)    ? LIBMALLOC_FREE
+                                   : marked(&remote, i) ? LIBMALLOC_REMOTE
+                                                        : LIBMALLOC_LIVE;
+        snapshot_block(out, kind, start + i * size, 0, size, size);
+    }
     snapshot_fresh(out, start + extended * size,
                    start + ((size_t)page->granules << GRANULE_BITS));
 }
@@ -114,18 +142,18 @@ static void huges_snapshot(struct snapshot *out) {
     }
 }
 
-/* What this thread can settle first: blocks that came home. */
-static void self_settle(void) {
-    struct heap *h = self;
-    if (h == &heap_none)
-        return;
-    h->busy = true;
-    inbox_empty(h);
-    h->busy = false;
+/* First, everything on its way goes home that this thread can send there: from its own
+ * heap and those that were left, which may lie in each other's inboxes. */
+static void heaps_settle(void) {
+    for (int i = 0; i < 2; i++) {
+        heaps_left(heap_settle);
+        if (self != &heap_none)
+            heap_settle(self);
+    }
 }
 
 static void heap_snapshot(struct snapshot *out) {
-    self_settle();
+    heaps_settle();
     struct region *r = region_enter();
     if (r->start && r->next > r->start + GRANULE) {
         snapshot_region(out, r->start + GRANULE, (size_t)(r->committed - r->start) - GRANULE);
@@ -137,7 +165,7 @@ static void heap_snapshot(struct snapshot *out) {
 }
 
 static void page_verify(struct page *page, struct findings *out) {
-    uint64_t frees[GRANULE / ALIGNMENT / 64] = {0};
+    struct marks frees = {0};
     uint32_t count = 0, listed = 0;
     void *start = page_start(page);
     for (struct block *b = page->free; b != &list_end && listed <= page->extended;
@@ -147,9 +175,9 @@ static void page_verify(struct page *page, struct findings *out) {
                    (void *)b);
             return;
         }
-    page_mark(page, frees);
+    page_mark(page, page->free, page->extended, &frees);
     for (unsigned i = 0; i < GRANULE / ALIGNMENT / 64; i++)
-        count += (uint32_t)__builtin_popcountll(frees[i]);
+        count += (uint32_t)__builtin_popcountll(frees.bits[i]);
     expect(out, count == listed, "page %p: %u blocks in its list, %u of them twice", start, listed,
            listed - count);
     if (page->owner && page->home->current[page->class] != page && page->listed)
@@ -177,7 +205,7 @@ static void run_verify(struct page *run, void *out) {
 }
 
 static void heap_verify(struct findings *out) {
-    self_settle();
+    heaps_settle();
     struct region *r = region_enter();
     if (r->start)
         runs_visit(run_verify, out);

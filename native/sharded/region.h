@@ -245,19 +245,24 @@ static void run_give(struct region *r, struct page *run, uint32_t granules, bool
     run->kind = PAGE_GONE;
     run->owner = NULL;
     struct page *next = run + granules, *before = run - 1;
+    uint64_t now = now_ms(), since = now;
+    uint32_t most = granules; /* what is used now and then is as old as the rest of its run */
     if (next->kind == PAGE_FREE) {
         run_remove(r, next);
+        if (next->dirty && next->granules > most)
+            most = next->granules, since = next->key;
         dirty |= next->dirty;
         granules += next->granules;
     }
     if (before->kind == PAGE_FREE) {
         run = before - (before->granules - 1);
         run_remove(r, run);
+        if (run->dirty && run->granules > most)
+            since = run->key;
         dirty |= run->dirty;
         granules += run->granules;
     }
-    uint64_t now = now_ms();
-    run_insert(r, run, granules, dirty, now);
+    run_insert(r, run, granules, dirty, since);
     if (now - r->looked >= PURGE_LOOK) {
         r->looked = now;
         region_purge(r, now - PURGE_DELAY, SIZE_MAX);
