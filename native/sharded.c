@@ -164,7 +164,10 @@ static void page_retire(struct heap *h, struct page *page) {
 }
 
 static void page_drop(struct page *page) {
-    page->home->pages--;
+    struct heap *h = page->home;
+    h->pages--;
+    if (h->fresh[page->class] == page_number(page))
+        h->fresh[page->class] = 0;
     page->owner = NULL;
     for (uint32_t i = 1; i < page->granules; i++)
         page[i].kind = PAGE_GONE;
@@ -336,6 +339,16 @@ static struct page *page_use(struct heap *h, struct page *page, unsigned class) 
     return page;
 }
 
+/* A page with blocks that were never handed out. */
+static struct page *page_fresh(struct heap *h, unsigned class) {
+    struct page *page = h->fresh[class] ? page_at(h->fresh[class]) : NULL;
+    if (!page || !page_extend(page)) {
+        page = page_make(h, class);
+        h->fresh[class] = page ? page_number(page) : 0;
+    }
+    return page_use(h, page, class);
+}
+
 /* A class that is asked for the first time costs a page fault, a small program has many
  * classes, and a page fault costs more than a hundred calls of malloc. So in a heap of
  * few pages the sizes up to a power of two share the first 4 KiB of its page. */
@@ -348,7 +361,7 @@ static struct page *page_share(struct heap *h, unsigned class) {
         return NULL;
     struct page *page = h->current[shared];
     if (page == NONE || page->class != shared)
-        page = page_use(h, page_make(h, shared), shared);
+        page = page_fresh(h, shared);
     bool young = page && page->extended * size < os_page_size();
     if (!page || (page->free == &list_end && !(young && page_extend(page))))
         return NULL;
@@ -356,14 +369,16 @@ static struct page *page_share(struct heap *h, unsigned class) {
     return page;
 }
 
-/* The current page has run out: another one with free blocks, or a new one. */
+/* The current page has run out: what was freed elsewhere comes first, then what was never
+ * handed out, so that no memory is touched while other memory lies idle. */
 static struct page *page_next(struct heap *h, unsigned class) {
     struct page *page = h->current[class];
-    bool own = page != NONE && page->class == class;
     inbox_empty(h);
-    if (page->free != &list_end || (own && page_extend(page)))
+    if (page->free != &list_end)
         return page;
-    if (own) {
+    if (page != NONE && page->class == class) {
+        if (!h->partial[class] && page_extend(page))
+            return page;
         page->owner = NULL; /* full: the first free will go the slow way and notice */
         page_retire(h, page);
     }
@@ -372,9 +387,9 @@ static struct page *page_next(struct heap *h, unsigned class) {
         list_remove(&h->partial[class], page);
         return page_use(h, page, class);
     }
-    if (page == NONE && (page = page_share(h, class)))
+    if (page == NONE && !h->fresh[class] && (page = page_share(h, class)))
         return page;
-    return page_use(h, page_make(h, class), class);
+    return page_fresh(h, class);
 }
 
 /* The first block, if its link holds. */

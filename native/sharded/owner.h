@@ -32,7 +32,7 @@
 enum {
     CONFIRMATIONS = 5, /* of a double free by a thread that does not own the page */
     LOOKS = 4,         /* heaps that are looked at to find one that was left */
-    COLLECTED = 64,    /* pages of others for which a thread collects blocks */
+    COLLECTED = 16,    /* pages of others for which a thread collects blocks */
     OUTGOING = 16,     /* other heaps to which it sends them */
     SENT_AT_ONCE = 64, /* blocks, so that an atomic operation is shared by so many */
     ENDLESS = 1 << 30, /* budget of a current page */
@@ -59,6 +59,7 @@ struct heap {
     struct page *direct[DIRECT / 16 + 1]; /* current page by size / 16, rounded up */
     struct page *current[CLASSES];
     uint32_t partial[CLASSES]; /* pages with free blocks that are not current */
+    uint32_t fresh[CLASSES];   /* the page that has blocks never handed out, in use or not */
     uint32_t pages;            /* how many in all */
     uint32_t kept[KEPT];       /* a freed run of each length, by number; 0 is none */
     uint32_t kept_granules;    /* in them */
@@ -146,8 +147,8 @@ static void page_verify_empty(struct page *page) {
 /* `count` blocks are in the list again, and the budget is spent (or the page was full).
  * A full page is not used again for a single block: each time it ran out would cost
  * the slow path. So the budget first counts down to when it is worthwhile, then to
- * when it is empty. */
-static void page_turn(struct heap *h, struct page *page) {
+ * when it is empty. True when it is gone then. */
+static bool page_turn(struct heap *h, struct page *page) {
     if (h->current[page->class] == page) {
         page->budget = ENDLESS;
     } else if (!page->listed) {
@@ -156,12 +157,14 @@ static void page_turn(struct heap *h, struct page *page) {
         page->budget = page->extended - (wanted ? wanted : 1);
         list_push(&h->partial[page->class], page);
         if (page->budget == 0)
-            page_turn(h, page);
+            return page_turn(h, page);
     } else {
         list_remove(&h->partial[page->class], page);
         page_verify_empty(page);
         page_drop(page);
+        return true;
     }
+    return false;
 }
 
 /* The owner takes back the blocks from `head` to `tail`, which are linked already. */
@@ -177,9 +180,7 @@ static void page_take_back(struct heap *h, struct page *page, struct block *head
     }
     while (count >= page->budget) {
         count -= page->budget;
-        bool last = page->listed && h->current[page->class] != page;
-        page_turn(h, page);
-        if (last)
+        if (page_turn(h, page))
             return;
     }
     page->budget -= count;

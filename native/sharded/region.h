@@ -28,7 +28,7 @@ enum {
     BINS = EXACT + 4 * 16,
     SLACK = 4, /* a part of what is in use may lie idle when the region grows */
     COMMIT_STEP = 4 << 20,
-    HUGE_FROM = 4 << 20, /* bytes in use from which on the heap grows in huge pages */
+    HUGE_FROM = 8 << 20, /* bytes in use from which on the heap grows in huge pages */
     RECORDS_STEP = 1 << 18, /* bytes of the table: those of 256 MiB */
     PURGE_DELAY = 500,      /* ms */
     PURGE_LOOK = 100,       /* ms from one look for old runs to the next */
