@@ -68,11 +68,13 @@ UNUSED static bool os_move(void *p, size_t size, void *to, size_t wanted) {
     return mremap(p, size, wanted, MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED;
 }
 
-/* Drops the pages and keeps the addresses: they read as zero again. */
-UNUSED static void os_purge(void *p, size_t size) {
+/* Drops the pages and keeps the addresses: they read as zero again. False when the kernel
+ * refuses (locked memory). */
+UNUSED static bool os_purge(void *p, size_t size) {
     int saved = errno;
-    madvise(p, size, MADV_DONTNEED);
+    bool done = madvise(p, size, MADV_DONTNEED) == 0;
     errno = saved;
+    return done;
 }
 
 /* Asks for huge pages where whole ones fit: a hint, and an error means that there are

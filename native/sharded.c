@@ -116,14 +116,15 @@ static void kept_give(struct region *r, struct heap *h) {
         }
 }
 
-/* A run, if need be of what others give back for it. NULL with errno ENOMEM. */
-static struct page *region_take(uint32_t granules) {
+/* A run for a page of that heap, or for a large block, if need be of what others give
+ * back for it. NULL with errno ENOMEM. */
+static struct page *region_take(uint32_t granules, struct heap *h) {
     struct page *run = NULL;
     for (int i = 0; i < 2 && !run && (i == 0 || heaps_relieve()); i++) {
         struct region *r = region_enter();
         if (self->kept_granules && !run_find(r, granules))
             kept_give(r, self);
-        run = run_take(r, granules);
+        run = run_take(r, granules, h ? h->pages >= DENSE : region_is_dense(r));
         if (run)
             run->kind = PAGE_LARGE; /* until the caller has made what it is */
         region_leave(r);
@@ -285,8 +286,11 @@ static void heap_visit(void) {
 
 /* Does it to all heaps that were left. */
 static void heaps_left(void (*act)(struct heap *)) {
-    for (struct heap *h = heap.heaps; h; h = h->next) {
-        struct region *r = region_enter();
+    struct region *r = region_enter();
+    struct heap *h = heap.heaps;
+    region_leave(r);
+    for (; h; h = h->next) {
+        r = region_enter();
         bool left = h != self && heap_is_left(h);
         if (left)
             heap_take(h, gettid());
@@ -313,14 +317,14 @@ static bool heaps_relieve(void) {
 static struct page *page_make(struct heap *h, unsigned class) {
     uint32_t granules = class_granules(class_size(class));
     struct region *r = region_enter();
-    struct page *page = run_find(r, granules) ? run_take(r, granules) : NULL;
+    struct page *page = run_find(r, granules) ? run_take(r, granules, false) : NULL;
     if (page)
         page->kind = PAGE_LARGE; /* as in region_take */
     region_leave(r);
     if (!page) {
         outgoing_send_all(h);
         heap_visit();
-        page = region_take(granules);
+        page = region_take(granules, h);
     }
     if (!page)
         return NULL;
@@ -509,10 +513,12 @@ static __attribute__((noinline)) void free_slowly(void *p, const char *call) {
         return;
     }
     h->busy = true;
-    if (page->home == h)
+    if (page->home == h) {
         page_take_back(h, page, b, b, 1);
-    else
+        inbox_empty(h);
+    } else {
         collect(h, page, b);
+    }
     h->busy = false;
 }
 

@@ -90,7 +90,7 @@ static void *run_allocate(size_t alignment, size_t size, bool *zero) {
     struct page *run = slack ? NULL : run_kept(granules);
     if (run)
         return *zero = false, page_start(run);
-    run = region_take(granules + slack);
+    run = region_take(granules + slack, NULL);
     if (!run)
         return NULL;
     struct region *r = region_enter();
@@ -136,10 +136,14 @@ static void large_free(void *p, struct page *page, const char *call) {
     must(__atomic_compare_exchange_n(&page->kind, &live, PAGE_KEPT, false, __ATOMIC_ACQ_REL,
                                      __ATOMIC_RELAXED),
          call, "%s of %p", freed_twice(call), p);
-    if (run_keep(page))
+    bool kept = run_keep(page);
+    if (kept && !region_is_due(heap.region, now_ms()))
         return;
     struct region *r = region_enter();
-    run_give(r, page, page->granules, true);
+    if (kept)
+        region_look(r, now_ms());
+    else
+        run_give(r, page, page->granules, true);
     region_leave(r);
 }
 

@@ -24,12 +24,14 @@ struct marks {
 static bool marked(const struct marks *marks, uint32_t i) { return marks->bits[i / 64] >> i % 64 & 1; }
 static void mark(struct marks *marks, size_t i) { marks->bits[i / 64] |= 1ull << i % 64; }
 
-/* Marks the blocks in a list, until one does not belong there. */
+/* Marks the blocks in a list, until one does not belong there. A message ends it. */
 static void page_mark(struct page *page, struct block *b, uint32_t most, struct marks *marks) {
-    for (; most-- && page_holds(page, b); b = b->next) {
-        mark(marks, (size_t)((char *)b - page_start(page)) / class_size(page->class));
-        if (!block_is_linked(b, page))
+    while (most-- && page_holds(page, b)) {
+        struct block seen = *(volatile struct block *)b;
+        if (!block_is_linked(&seen, page) && !block_is_message(&seen, page))
             return;
+        mark(marks, (size_t)((char *)b - page_start(page)) / class_size(page->class));
+        b = seen.next;
     }
 }
 
@@ -41,10 +43,13 @@ static void page_mark_remote(struct page *page, struct marks *marks) {
         if (c->page == page)
             page_mark(page, c->head, c->count, marks);
         struct outgoing *o = outgoing_to(h, page->home);
-        uint32_t most = SENT_AT_ONCE;
-        for (struct block *m = o->to == page->home ? o->first : NULL; m && most--;) {
-            uintptr_t word = (uintptr_t)m->next;
-            if (page_holds(page, m) && block_is_message(m, page))
+        struct block *m = o->to == page->home ? o->first : NULL;
+        for (uint32_t most = SENT_AT_ONCE; m && most > 0; most--) {
+            uintptr_t word;
+            struct page *of = message_read(page->home, m, &word);
+            if (!of)
+                break;
+            if (of == page)
                 page_mark(page, message_head(word, page), message_count(word), marks);
             m = message_next(word);
         }

@@ -37,6 +37,7 @@ enum {
     SENT_AT_ONCE = 64, /* blocks, so that an atomic operation is shared by so many */
     ENDLESS = 1 << 30, /* budget of a current page */
     KEPT = 16,         /* granules of large blocks that a thread keeps */
+    DENSE = 128,       /* pages of a heap from which on it grows in huge pages */
     FEW = 24,          /* pages of a heap in which classes share */
     WORTHWHILE = 8,    /* a page is used again when an eighth of it is free */
 };
@@ -252,11 +253,16 @@ static void inbox_push(struct heap *to, struct block *first, struct block *last)
                                                   memory_order_relaxed));
 }
 
-/* The page of a message to `to`, NULL if that is none (any more): what it says lies in
- * freed memory, so believe none of it unseen. */
-static struct page *message_page(struct heap *to, struct block *m) {
-    struct page *page = page_first(page_of(m));
-    return page->home == to && page_holds(page, m) && block_is_message(m, page) ? page : NULL;
+/* The page of a message to `to`, and its word; NULL if that is none (any more): what it
+ * says lies in freed memory, so believe none of it unseen. */
+static struct page *message_read(struct heap *to, const struct block *m, uintptr_t *word) {
+    struct page *page = page_first(page_of((void *)m));
+    if (page->home != to || !page_holds(page, m))
+        return NULL;
+    struct block seen = *(const volatile struct block *)m;
+    *word = (uintptr_t)seen.next;
+    return block_is_message(&seen, page) && page_holds(page, message_head(*word, page)) ? page
+                                                                                       : NULL;
 }
 
 static void inbox_empty(struct heap *h) {
@@ -264,11 +270,10 @@ static void inbox_empty(struct heap *h) {
         return;
     struct block *m = atomic_exchange_explicit(&h->inbox, NULL, memory_order_acquire);
     while (m) {
-        struct page *page = message_page(h, m);
-        uintptr_t word = page ? (uintptr_t)m->next : 0;
-        must(page && page_holds(page, message_head(word, page)) &&
-                 message_count(word) <= page->extended,
-             "free", "%p was written to after its free", (void *)m);
+        uintptr_t word;
+        struct page *page = message_read(h, m, &word);
+        must(page && message_count(word) <= page->extended, "free",
+             "%p was written to after its free", (void *)m);
         page_take_back(h, page, message_head(word, page), m, message_count(word));
         m = message_next(word);
     }
@@ -354,8 +359,8 @@ static bool chain_lists(struct page *page, struct block *i, uint32_t most, struc
 
 static bool messages_list(struct heap *to, struct block *m, struct block *b) {
     for (uint32_t seen = 0; m && seen < 1 << 20; seen++) {
-        struct page *page = message_page(to, m);
-        uintptr_t word = page ? (uintptr_t)m->next : 0;
+        uintptr_t word;
+        struct page *page = message_read(to, m, &word);
         if (!page || m == b || chain_lists(page, message_head(word, page), message_count(word), b))
             return page;
         m = message_next(word);

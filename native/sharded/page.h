@@ -107,8 +107,8 @@ static inline char *page_start(struct page *page) {
 }
 
 /* The whole address: page_of knows it up to a multiple of the window only. */
-static inline bool page_holds(struct page *page, void *p) {
-    return (size_t)((char *)p - page_start(page)) < (size_t)page->granules << GRANULE_BITS;
+static inline bool page_holds(struct page *page, const void *p) {
+    return (size_t)((const char *)p - page_start(page)) < (size_t)page->granules << GRANULE_BITS;
 }
 
 static inline bool block_is_linked(const struct block *b, const struct page *page) {

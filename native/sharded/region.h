@@ -28,7 +28,7 @@ enum {
     BINS = EXACT + 4 * 16,
     SLACK = 4, /* a part of what is in use may lie idle when the region grows */
     COMMIT_STEP = 4 << 20,
-    HUGE_FROM = 8 << 20, /* bytes in use from which on the heap grows in huge pages */
+    HUGE_FROM = 8 << 20, /* bytes in use from which on large blocks come in huge pages */
     RECORDS_STEP = 1 << 18, /* bytes of the table: those of 256 MiB */
     PURGE_DELAY = 500,      /* ms */
     PURGE_LOOK = 100,       /* ms from one look for old runs to the next */
@@ -63,9 +63,10 @@ static bool region_near(uintptr_t start, size_t coverage) {
  * limit (ulimit -v) leaves a 64th of itself for the table, which still covers twice
  * the limit, and addresses are then taken step by step. */
 static bool region_place(struct region *r) {
-    const uint64_t *random = (const void *)getauxval(AT_RANDOM);
-    if (!heap_secret && random) /* libc's own secrets are not to be read off ours */
-        heap_secret = mix(random[0] ^ mix(random[1]));
+    uint64_t random[2] = {0};
+    if (getauxval(AT_RANDOM))
+        memcpy(random, (void *)getauxval(AT_RANDOM), sizeof random);
+    heap_secret = mix(random[0] ^ mix(random[1])); /* libc's own secrets are not to be seen in it */
     struct rlimit limit;
     size_t records = 2ul << 30;
     if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
@@ -103,10 +104,10 @@ static bool region_may_grow(struct region *r, size_t size) {
            os_reserve(size);
 }
 
-/* Memory behind the next `size` bytes of addresses, and behind their records. A heap that
- * is no longer small grows on in huge pages: it fills them in no time, and the kernel is
- * asked once instead of 512 times. */
-static bool region_commit(struct region *r, size_t size) {
+/* Memory behind the next `size` bytes of addresses, and behind their records. Where it
+ * will be filled in no time it comes in huge pages, and the kernel is asked once instead
+ * of 512 times. */
+static bool region_commit(struct region *r, size_t size, bool dense) {
     if (!region_may_grow(r, size))
         return false;
     char *records = (char *)page_of(r->committed + size) + sizeof(struct page);
@@ -118,14 +119,14 @@ static bool region_commit(struct region *r, size_t size) {
     }
     if ((!r->reserved && !os_reserve_at(r->committed, size)) || !os_commit(r->committed, size))
         return false;
-    if (r->used << GRANULE_BITS >= HUGE_FROM)
+    if (dense)
         os_make_huge(r->committed, size);
     r->committed += size;
     return true;
 }
 
 /* Fresh memory behind all that is in use. */
-static struct page *region_extend(struct region *r, uint32_t granules) {
+static struct page *region_extend(struct region *r, uint32_t granules, bool dense) {
     size_t size = (size_t)granules << GRANULE_BITS;
     if (!r->start && !region_place(r))
         return os_refuse();
@@ -134,8 +135,8 @@ static struct page *region_extend(struct region *r, uint32_t granules) {
     if (r->next + size > r->committed) {
         size_t missing = (size_t)(r->next + size - r->committed);
         size_t step = (size_t)(align_up(r->next + size, COMMIT_STEP) - r->committed);
-        if ((step >= (size_t)(r->end - r->committed) || !region_commit(r, step)) &&
-            !region_commit(r, missing))
+        if ((step >= (size_t)(r->end - r->committed) || !region_commit(r, step, dense)) &&
+            !region_commit(r, missing, dense))
             return os_refuse();
     }
     struct page *run = page_of(r->next);
@@ -152,6 +153,14 @@ static unsigned run_bin(uint32_t granules) {
     unsigned log = 31 - (unsigned)__builtin_clz(granules - 1);
     return EXACT + (log - 5) * 4 + ((granules - 1) >> (log - 2)) % 4;
 }
+
+/* A neighbour in use may just become something else (large_free), but nothing free. */
+static bool run_is_free(struct page *run) {
+    return __atomic_load_n(&run->kind, __ATOMIC_RELAXED) == PAGE_FREE;
+}
+
+/* Will fresh memory for large blocks be filled soon? Small ones have heaps to tell that. */
+static bool region_is_dense(struct region *r) { return r->used << GRANULE_BITS >= HUGE_FROM; }
 
 /* Both ends of a free run say how long it is, so that its neighbours find it. */
 static void run_insert(struct region *r, struct page *run, uint32_t granules, bool dirty,
@@ -189,10 +198,12 @@ static struct page *run_find(struct region *r, uint32_t granules) {
     return NULL;
 }
 
-static void run_purge(struct region *r, struct page *run) {
-    os_purge(page_start(run), (size_t)run->granules << GRANULE_BITS);
+static size_t run_purge(struct region *r, struct page *run) {
+    if (!os_purge(page_start(run), (size_t)run->granules << GRANULE_BITS))
+        return 0;
     run->dirty = false;
     r->dirty -= run->granules;
+    return run->granules;
 }
 
 /* Gives pages back, of the longest runs first: of those that nobody wanted since
@@ -202,10 +213,8 @@ static size_t region_purge(struct region *r, uint64_t before, size_t enough) {
     for (unsigned bin = BINS; bin-- > 0 && r->dirty && gone < enough;)
         for (uint32_t i = r->bins[bin]; i && gone < enough; i = page_at(i)->next) {
             struct page *run = page_at(i);
-            if (run->dirty && run->key <= before) {
-                run_purge(r, run);
-                gone += run->granules;
-            }
+            if (run->dirty && run->key <= before)
+                gone += run_purge(r, run);
         }
     return gone;
 }
@@ -220,12 +229,12 @@ static uint64_t now_ms(void) {
 
 /* A run of granules, whose first record says in `dirty` whether it may hold old
  * data. NULL with errno ENOMEM. */
-static struct page *run_take(struct region *r, uint32_t granules) {
+static struct page *run_take(struct region *r, uint32_t granules, bool dense) {
     struct page *run = run_find(r, granules);
     if (!run) {
         if (r->dirty > r->used / SLACK)
             region_purge(r, UINT64_MAX, granules);
-        if (!(run = region_extend(r, granules)))
+        if (!(run = region_extend(r, granules, dense)))
             return NULL;
     } else {
         run_remove(r, run);
@@ -238,6 +247,18 @@ static struct page *run_take(struct region *r, uint32_t granules) {
     return run;
 }
 
+/* Now and then, what nobody wanted for long goes back. */
+static bool region_is_due(struct region *r, uint64_t now) {
+    return now - __atomic_load_n(&r->looked, __ATOMIC_RELAXED) >= PURGE_LOOK;
+}
+
+static void region_look(struct region *r, uint64_t now) {
+    if (!region_is_due(r, now))
+        return;
+    __atomic_store_n(&r->looked, now, __ATOMIC_RELAXED);
+    region_purge(r, now - PURGE_DELAY, SIZE_MAX);
+}
+
 static void run_give(struct region *r, struct page *run, uint32_t granules, bool dirty) {
     if (run->era != r->era)
         return; /* frozen at a fork */
@@ -247,14 +268,14 @@ static void run_give(struct region *r, struct page *run, uint32_t granules, bool
     struct page *next = run + granules, *before = run - 1;
     uint64_t now = now_ms(), since = now;
     uint32_t most = granules; /* what is used now and then is as old as the rest of its run */
-    if (next->kind == PAGE_FREE) {
+    if (run_is_free(next)) {
         run_remove(r, next);
         if (next->dirty && next->granules > most)
             most = next->granules, since = next->key;
         dirty |= next->dirty;
         granules += next->granules;
     }
-    if (before->kind == PAGE_FREE) {
+    if (run_is_free(before)) {
         run = before - (before->granules - 1);
         run_remove(r, run);
         if (run->dirty && run->granules > most)
@@ -263,10 +284,7 @@ static void run_give(struct region *r, struct page *run, uint32_t granules, bool
         granules += run->granules;
     }
     run_insert(r, run, granules, dirty, since);
-    if (now - r->looked >= PURGE_LOOK) {
-        r->looked = now;
-        region_purge(r, now - PURGE_DELAY, SIZE_MAX);
-    }
+    region_look(r, now);
 }
 
 /* Changes the length of a run where it stands; false if something is in the way. */
@@ -287,7 +305,7 @@ static bool run_resize(struct region *r, struct page *run, uint32_t granules) {
         run_remove(r, next);
         if (next->granules > more)
             run_insert(r, next + more, next->granules - more, next->dirty, next->key);
-    } else if (page_start(next) != r->next || !region_extend(r, more)) {
+    } else if (page_start(next) != r->next || !region_extend(r, more, region_is_dense(r))) {
         return false;
     }
     r->used += more;
