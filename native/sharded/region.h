@@ -26,7 +26,7 @@
 enum {
     EXACT = 32, /* bins for one length each; then four to each doubling */
     BINS = EXACT + 4 * 16,
-    SLACK = 4, /* a part of what is in use may lie idle when the region grows */
+    SLACK = 2, /* a part of what is in use may lie idle when the region grows */
     COMMIT_STEP = 4 << 20,
     HUGE_FROM = 8 << 20, /* bytes in use from which on large blocks come in huge pages */
     RECORDS_STEP = 1 << 18, /* bytes of the table: those of 256 MiB */
@@ -199,8 +199,11 @@ static struct page *run_find(struct region *r, uint32_t granules) {
 }
 
 static size_t run_purge(struct region *r, struct page *run) {
-    if (!os_purge(page_start(run), (size_t)run->granules << GRANULE_BITS))
+    size_t size = (size_t)run->granules << GRANULE_BITS;
+    if (!os_purge(page_start(run), size))
         return 0;
+    if (size >= HUGE_PAGE && region_is_dense(r)) /* it was in use, and will be again */
+        os_make_huge(page_start(run), size);
     run->dirty = false;
     r->dirty -= run->granules;
     return run->granules;
