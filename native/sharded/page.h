@@ -1,7 +1,7 @@
 /* page.h: the record of a page, and the table that leads from any pointer to it.
  *
  *      a pointer:   ┌ window ┬──── granule ────┬─ offset ─┐
- *                   │  of 2 TiB                │  64 KiB  │
+ *                   │ 128 TiB│                 │  64 KiB  │
  *                            └──┬──────────────┘
  *      table ──────────────┬────▼───┬─────────────────────
  *       0   0   0   0   0  │ struct │  0   0   0   0   0      a cache line for each
@@ -10,8 +10,9 @@
  * The whole table is addresses only; memory is behind the part of it that describes
  * our region. All the rest reads as zero: a record without an owner. So free tests
  * neither for NULL nor for foreign pointers, they fail the test of the owner, and
- * any 64 bits at all lead into the table. Two addresses that differ by a multiple
- * of the window share a record; the region lies where no part of the program does
+ * any 64 bits at all lead into the table. The window holds all addresses that a program
+ * can have. Under an address-space limit it is smaller, and two addresses that differ by
+ * a multiple of it share a record: then the region lies where no part of the program does
  * (region_place), and the slow way compares the whole address.
  */
 #pragma once

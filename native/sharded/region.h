@@ -34,6 +34,8 @@ enum {
     PURGE_LOOK = 100,       /* ms from one look for old runs to the next */
 };
 
+static const size_t REGION_MOST = 256ul << 30;
+
 struct region {
     struct lock lock;
     char *start, *next, *committed, *end;
@@ -48,8 +50,8 @@ struct region {
 
 /* ── where it lies ─────────────────────────────────────────────────────────── */
 
-/* Is the eighth of the window that begins at `start` near any address that the
- * program already uses, taken modulo the window? */
+/* Is a region that begins at `start` near any address that the program already uses,
+ * taken modulo the window? */
 static bool region_near(uintptr_t start, size_t coverage) {
     int local;
     uintptr_t used[] = {(uintptr_t)&local, getauxval(AT_PHDR), (uintptr_t)&region_near};
@@ -59,16 +61,16 @@ static bool region_near(uintptr_t start, size_t coverage) {
     return false;
 }
 
-/* Reserves a table, and addresses for an eighth of what it covers. An address-space
- * limit (ulimit -v) leaves a 64th of itself for the table, which still covers twice
- * the limit, and addresses are then taken step by step. */
+/* Reserves a table for all addresses that there are, and addresses for a region. An
+ * address-space limit (ulimit -v) leaves a 64th of itself for the table, which still
+ * covers sixteen times the limit, and addresses are then taken step by step. */
 static bool region_place(struct region *r) {
     uint64_t random[2] = {0};
     if (getauxval(AT_RANDOM))
         memcpy(random, (void *)getauxval(AT_RANDOM), sizeof random);
     heap_secret = mix(random[0] ^ mix(random[1])); /* libc's own secrets are not to be seen in it */
     struct rlimit limit;
-    size_t records = 2ul << 30;
+    size_t records = 128ul << 30;
     if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
         while (records > GRANULE && records > limit.rlim_cur / 64)
             records /= 2;
@@ -76,14 +78,15 @@ static bool region_place(struct region *r) {
     char *memory = table_mask ? table : os_reserve_readable(records);
     if (!memory)
         return false;
-    for (uintptr_t at = 16ul << 40; at < 80ul << 40; at += coverage / 8) {
+    size_t size = coverage / 8 < REGION_MOST ? coverage / 8 : REGION_MOST;
+    for (uintptr_t at = 16ul << 40; at < 80ul << 40; at += size) {
         if (region_near(at, coverage) || (table_mask && at / coverage != window / coverage))
             continue;
-        r->reserved = os_reserve_at((void *)at, coverage / 8);
+        r->reserved = os_reserve_at((void *)at, size);
         if (!r->reserved && limit.rlim_cur == RLIM_INFINITY)
             continue;
         r->start = (char *)at;
-        r->end = r->start + coverage / 8;
+        r->end = r->start + size;
         /* the first granule stays empty: a guard, and number 0 means none */
         r->next = r->committed = r->start + GRANULE;
         window = at / coverage * coverage;
@@ -251,14 +254,10 @@ static struct page *run_take(struct region *r, uint32_t granules, bool dense) {
 }
 
 /* Now and then, what nobody wanted for long goes back. */
-static bool region_is_due(struct region *r, uint64_t now) {
-    return now - __atomic_load_n(&r->looked, __ATOMIC_RELAXED) >= PURGE_LOOK;
-}
-
 static void region_look(struct region *r, uint64_t now) {
-    if (!region_is_due(r, now))
+    if (now - r->looked < PURGE_LOOK)
         return;
-    __atomic_store_n(&r->looked, now, __ATOMIC_RELAXED);
+    r->looked = now;
     region_purge(r, now - PURGE_DELAY, SIZE_MAX);
 }
 
