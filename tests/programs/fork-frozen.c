@@ -3,7 +3,7 @@
  * realloc, and their frees are ignored; new blocks come from elsewhere.
  *
  * This program stands between malloc and the kernel (link with -rdynamic): the call
- * that needs memory is stopped there, by a fork.
+ * that needs memory is stopped there, by a fork (mmap, mprotect and sbrk are such calls).
  *
  *     fork-frozen [size]
  */
@@ -16,6 +16,7 @@
 extern int libmalloc_check(void (*)(const char *, void *), void *) __attribute__((weak));
 
 enum { OLD = 20, NEW = 200, SEED_OLD = 1, SEED_NEW = 2 };
+enum { LINK = 16 }; /* what a malloc may write into a block that was freed */
 static char *old[OLD];
 static size_t size;
 static volatile bool armed, is_child; /* change inside malloc, unlike what libc declares */
@@ -45,7 +46,9 @@ static void child(void) {
         fill(new[i], size, SEED_NEW);
     }
     for (int i = 0; i < OLD; i++) /* so none of the new ones took its place */
-        check_filled(old[i], size, SEED_OLD);
+        for (size_t k = LINK; k < size; k++)
+            check((unsigned char)old[i][k] == pattern(old[i], SEED_OLD, k),
+                  "byte %zu of a block of the frozen heap was written to", k);
     for (int i = 0; i < NEW; i++) {
         check_filled(new[i], size, SEED_NEW);
         free(new[i]);
@@ -75,6 +78,13 @@ void *mmap(void *p, size_t length, int protection, int flags, int fd, off_t offs
     long result = syscall(SYS_mmap, p, length, protection, flags, fd, offset);
     interrupt();
     return (void *)result;
+}
+
+int mprotect(void *p, size_t length, int protection) {
+    interrupt();
+    int result = (int)syscall(SYS_mprotect, p, length, protection);
+    interrupt();
+    return result;
 }
 
 void *sbrk(intptr_t n) {

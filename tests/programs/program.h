@@ -97,6 +97,18 @@ UNUSED static void *must_malloc(size_t size) {
     return p;
 }
 
+/* A line on standard output, by the only means that never allocate: not even by dprintf. */
+__attribute__((format(printf, 1, 2))) UNUSED static void say(const char *format, ...) {
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(text, sizeof text - 1, format, args);
+    va_end(args);
+    text[length++] = '\n';
+    if (write(STDOUT_FILENO, text, (size_t)length) < 0) { /* nobody listens */
+    }
+}
+
 /* ── chance ────────────────────────────────────────────────────────────────── */
 
 /* xorshift64*: a state for each thread, so that threads do not meet in it. */

@@ -1,0 +1,97 @@
+/* Blocks travel along a chain of threads: each stage copies what it gets into a block of
+ * its own, of another size now and then, frees the one that it got, and passes the copy
+ * on. Everything arrives as it was sent, and memory stays bounded however much travels.
+ *
+ *     threads-chain [stages] [blocks] [largest size] [KiB by which memory may grow]
+ */
+#include "program.h"
+
+enum { RING = 128, STAGES = 16 };
+
+struct parcel {
+    size_t size;
+    long number;
+    unsigned char data[];
+};
+
+static struct ring {
+    _Alignas(64) atomic_long in;
+    _Alignas(64) atomic_long out;
+    struct parcel *slots[RING];
+} rings[STAGES + 1];
+static long stages, blocks, largest;
+
+static void put(struct ring *r, struct parcel *p) {
+    long in = atomic_load_explicit(&r->in, memory_order_relaxed);
+    while (in - atomic_load_explicit(&r->out, memory_order_acquire) == RING)
+        sched_yield();
+    r->slots[in % RING] = p;
+    atomic_store_explicit(&r->in, in + 1, memory_order_release);
+}
+
+static struct parcel *take(struct ring *r) {
+    long out = atomic_load_explicit(&r->out, memory_order_relaxed);
+    while (out == atomic_load_explicit(&r->in, memory_order_acquire))
+        sched_yield();
+    struct parcel *p = r->slots[out % RING];
+    atomic_store_explicit(&r->out, out + 1, memory_order_release);
+    return p;
+}
+
+static unsigned char byte(long number, size_t i) {
+    return (unsigned char)((size_t)number * 31 + i * 7);
+}
+
+static void *stage(void *arg) {
+    struct ring *from = arg, *to = from + 1;
+    uint64_t random = (uint64_t)(from - rings) + 1;
+    for (struct parcel *p; (p = take(from));) {
+        size_t extra = chance_below(&random, 64);
+        struct parcel *copy = must_malloc(sizeof *copy + p->size + extra);
+        memcpy(copy, p, sizeof *p + p->size);
+        free(p);
+        put(to, copy);
+    }
+    put(to, NULL);
+    return NULL;
+}
+
+static void *produce(void *arg) {
+    uint64_t random = 99;
+    for (long n = 0; n < blocks; n++) {
+        size_t size = chance_size(&random, (size_t)largest);
+        struct parcel *p = must_malloc(sizeof *p + size);
+        *p = (struct parcel){.size = size, .number = n};
+        for (size_t i = 0; i < size; i++)
+            p->data[i] = byte(n, i);
+        put(&rings[0], p);
+    }
+    put(&rings[0], NULL);
+    return arg;
+}
+
+int main(int argc, char **argv) {
+    stages = argument(argc, argv, 1, 4);
+    blocks = argument(argc, argv, 2, 100000);
+    largest = argument(argc, argv, 3, 2000);
+    long allowed = argument(argc, argv, 4, 8000), early = 0, n = 0;
+    check(stages <= STAGES, "%d stages at most", STAGES);
+    pthread_t ids[STAGES], producer = start(produce, NULL);
+    for (long i = 0; i < stages; i++)
+        ids[i] = start(stage, &rings[i]);
+    for (struct parcel *p; (p = take(&rings[stages])); n++) {
+        check(p->number == n, "block %ld came in place of %ld", p->number, n);
+        for (size_t i = 0; i < p->size; i++)
+            check(p->data[i] == byte(n, i), "byte %zu of block %ld changed", i, n);
+        free(p);
+        if (n == blocks / 10)
+            early = resident_kib();
+    }
+    long grown = resident_kib() - early;
+    check(n == blocks, "%ld of %ld blocks arrived", n, blocks);
+    check(grown <= allowed, "memory grew by %ld KiB over %ld blocks", grown, blocks);
+    join(producer);
+    for (long i = 0; i < stages; i++)
+        join(ids[i]);
+    return 0;
+}
