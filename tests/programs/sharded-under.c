@@ -1,0 +1,158 @@
+/* sharded itself, compiled into a program under other names, so that a sanitizer sees
+ * every access of its own: threads make blocks, hand them over, free each other's and
+ * their own, while others walk, check and trim the heap. The malloc of the process stays
+ * the sanitizer's.
+ *
+ *     cc -fsanitize=thread … -o sharded-under && ./sharded-under [threads] [rounds]
+ */
+#include "program.h"
+#include <sys/syscall.h>
+
+/* That a thread has ended, sharded learns from the kernel, by a system call. All that the
+ * thread did has happened before then, which the thread sanitizer has to be told. */
+#ifdef __SANITIZE_THREAD__
+void __tsan_acquire(void *);
+void __tsan_release(void *);
+#else
+#define __tsan_acquire(at) (void)(at)
+#define __tsan_release(at) (void)(at)
+#endif
+static char graveyard;
+#define syscall(...)                                                                               \
+    __extension__({                                                                                \
+        long result_ = (syscall)(__VA_ARGS__);                                                     \
+        __tsan_acquire(&graveyard);                                                                    \
+        result_;                                                                                   \
+    })
+
+/* libc's own declarations are read by now: from here on, these names are sharded's. */
+#define malloc             under_malloc
+#define free               under_free
+#define calloc             under_calloc
+#define realloc            under_realloc
+#define reallocarray       under_reallocarray
+#define free_sized         under_free_sized
+#define free_aligned_sized under_free_aligned_sized
+#define malloc_usable_size under_malloc_usable_size
+#define posix_memalign     under_posix_memalign
+#define aligned_alloc      under_aligned_alloc
+#define memalign           under_memalign
+#define valloc             under_valloc
+#define pvalloc            under_pvalloc
+#define malloc_trim        under_malloc_trim
+#define mallinfo(nothing)  under_mallinfo(nothing) /* the structs keep their names */
+#define mallinfo2(nothing) under_mallinfo2(nothing)
+#define mallopt            under_mallopt
+#define malloc_stats       under_malloc_stats
+#define malloc_info        under_malloc_info
+void *malloc(size_t size);
+void free(void *p);
+void *calloc(size_t count, size_t size);
+void *realloc(void *p, size_t size);
+void *reallocarray(void *p, size_t count, size_t size);
+size_t malloc_usable_size(void *p);
+int posix_memalign(void **out, size_t alignment, size_t size);
+void *aligned_alloc(size_t alignment, size_t size);
+void *memalign(size_t alignment, size_t size);
+void *valloc(size_t size);
+void *pvalloc(size_t size);
+int malloc_trim(size_t pad);
+#undef UNUSED
+
+/* Runs before the sanitizer is ready, and answers what no program asks here. */
+#define ifunc(resolver) unused
+#include "sharded.c"
+#undef ifunc
+static void early(void) { (void)self_early; }
+
+enum { SLOTS = 512, THREADS = 16, LARGEST = 6000 };
+
+static struct {
+    _Alignas(64) _Atomic(unsigned char *) block;
+} slots[SLOTS];
+static long rounds;
+static atomic_bool done;
+
+static size_t size_of(const unsigned char *p) {
+    size_t size;
+    memcpy(&size, p, sizeof size);
+    return size;
+}
+
+static unsigned char *block_make(uint64_t *random) {
+    size_t size = 1 + sizeof size + chance_size(random, chance_below(random, 50) ? LARGEST : 300000);
+    unsigned char *p = chance_below(random, 4) ? malloc(size) : calloc(1, size);
+    check(p, "no memory for %zu bytes", size);
+    memcpy(p, &size, sizeof size);
+    p[size - 1] = (unsigned char)size;
+    return p;
+}
+
+static void block_end(unsigned char *p, uint64_t *random) {
+    if (!p)
+        return;
+    size_t size = size_of(p), more = size + chance_below(random, 100);
+    check(p[size - 1] == (unsigned char)size, "the end of %p changed", (void *)p);
+    check(malloc_usable_size(p) >= size, "%p became smaller", (void *)p);
+    if (chance_below(random, 8) == 0)
+        check((p = realloc(p, more)) && size_of(p) == size, "realloc lost content");
+    free(p);
+}
+
+/* Some blocks go through the slots, some stay with their thread. */
+static void *live(void *arg) {
+    uint64_t random = (uint64_t)(uintptr_t)arg + 1;
+    unsigned char *mine[32] = {NULL};
+    for (long i = 0; i < rounds; i++) {
+        size_t k = chance_below(&random, 32), slot = chance_below(&random, SLOTS);
+        block_end(mine[k], &random);
+        mine[k] = block_make(&random);
+        block_end(atomic_exchange(&slots[slot].block, block_make(&random)), &random);
+    }
+    for (int k = 0; k < 32; k++)
+        block_end(mine[k], &random);
+    __tsan_release(&graveyard);
+    return NULL;
+}
+
+static int visit(const struct libmalloc_chunk *chunk, void *arg) {
+    *(size_t *)arg += chunk->kind == LIBMALLOC_LIVE;
+    return 0;
+}
+
+static void complain(const char *line, void *arg) {
+    (void)arg;
+    check(false, "%s", line);
+}
+
+static void *inspect(void *arg) {
+    size_t seen = 0;
+    struct libmalloc_stats stats = {.size = sizeof stats};
+    while (!atomic_load(&done)) {
+        check(libmalloc_check(complain, NULL) == 0, "the heap is broken");
+        check(libmalloc_walk(visit, &seen) == 0 && libmalloc_stats(&stats) == 0, "no picture");
+        malloc_trim(0);
+        os_nap(1000000);
+    }
+    return arg;
+}
+
+int main(int argc, char **argv) {
+    long threads = argument(argc, argv, 1, 4);
+    rounds = argument(argc, argv, 2, 3000);
+    check(threads <= THREADS, "%d threads at most", THREADS);
+    pthread_t ids[THREADS], inspector = start(inspect, NULL);
+    for (int generation = 0; generation < 3; generation++) { /* the next take heaps over */
+        for (long i = 0; i < threads; i++)
+            ids[i] = start(live, (void *)(i + 100 * generation));
+        for (long i = 0; i < threads; i++)
+            join(ids[i]);
+    }
+    atomic_store(&done, true);
+    join(inspector);
+    uint64_t random = 1;
+    for (int i = 0; i < SLOTS; i++)
+        block_end(slots[i].block, &random);
+    check(libmalloc_check(complain, NULL) == 0, "broken in the end");
+    return 0;
+}
