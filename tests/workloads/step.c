@@ -5,7 +5,9 @@
  * single steps: between two SIGUSR1 the program is stopped after every instruction and asked
  * where it stands. Instructions at addresses of the program's own file are counted apart from
  * all others: `outside` is malloc, free and whatever these call, without the workload's loop and
- * without its PLT.
+ * without its PLT. Of these, `atomics` are the ones that have the cache line to themselves while
+ * they read and write it (x86-64: a LOCK prefix, or XCHG with memory); those are what threads on
+ * other cores feel.
  *
  * Why not valgrind: it is large and often absent, it runs the long preparation fifty times
  * slower (here only the section is slow), and it counts a program that lives in valgrind's
@@ -13,7 +15,7 @@
  * same on every run.
  *
  * -n STEPS sends SIGALRM, "enough", after that many steps in one section. RESULT is a line of
- * JSON: {"sections":[{"inside":n,"outside":n},...]}. The exit status is the program's; 125 is
+ * JSON: {"sections":[{"inside":n,"outside":n,"atomics":n},...]}. The exit status is the program's; 125 is
  * our own failure.
  */
 #define _GNU_SOURCE
@@ -35,15 +37,32 @@
 
 #if defined(__x86_64__)
 #define PC(r) ((r).rip)
+
+/* Prefixes come first, in any order; then perhaps REX; then the opcode. */
+static bool is_atomic(const uint8_t *code) {
+    static const uint8_t prefixes[] = {0x66, 0x67, 0xf2, 0xf3, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65};
+    while (memchr(prefixes, *code, sizeof prefixes))
+        code++;
+    if (*code == 0xf0)
+        return true;
+    if ((*code & 0xf0) == 0x40)
+        code++;
+    return (*code == 0x86 || *code == 0x87) && code[1] >> 6 != 3;
+}
 #elif defined(__aarch64__)
 #define PC(r) ((r).pc)
+
+static bool is_atomic(const uint8_t *code) { /* not counted there yet */
+    (void)code;
+    return false;
+}
 #else
 #error "say here where this machine keeps its program counter"
 #endif
 
 enum { SECTIONS = 64 };
 
-static struct { uint64_t inside, outside; } section[SECTIONS];
+static struct { uint64_t inside, outside, atomics; } section[SECTIONS];
 static int sections;
 static uint64_t program_start, program_end;
 
@@ -84,6 +103,17 @@ static uint64_t pc_read(pid_t pid) {
     return (uint64_t)PC(registers);
 }
 
+/* Eight bytes of code: more prefixes than that no compiler writes before a LOCK. */
+static bool atomic_at(pid_t pid, uint64_t pc) {
+    uint8_t code[sizeof(long) + 8] = {0};
+    errno = 0;
+    long word = ptrace(PTRACE_PEEKTEXT, pid, (void *)pc, NULL);
+    if (errno)
+        return false; /* a page that ends here, or none at all: the program dies of it */
+    memcpy(code, &word, sizeof word);
+    return is_atomic(code);
+}
+
 /* Lets the program go on, one step or until its next signal, delivering `signal`.
    Gives the signal it stopped with, or exits as the program did. */
 static int resume(pid_t pid, bool step, int signal) {
@@ -104,10 +134,12 @@ static int section_step(pid_t pid, uint64_t limit) {
     while (stop == SIGTRAP) {
         uint64_t pc = pc_read(pid);
         if (pc != before) {
-            if (pc >= program_start && pc < program_end)
+            if (pc >= program_start && pc < program_end) {
                 section[sections].inside++;
-            else
+            } else {
                 section[sections].outside++;
+                section[sections].atomics += atomic_at(pid, pc);
+            }
         }
         before = pc;
         stop = resume(pid, true, limit && ++steps == limit ? SIGALRM : 0);
@@ -122,8 +154,8 @@ static void result_write(const char *path) {
         fail(path);
     fprintf(out, "{\"sections\":[");
     for (int i = 0; i < sections; i++)
-        fprintf(out, "%s{\"inside\":%lu,\"outside\":%lu}", i ? "," : "", section[i].inside,
-                section[i].outside);
+        fprintf(out, "%s{\"inside\":%lu,\"outside\":%lu,\"atomics\":%lu}", i ? "," : "",
+                section[i].inside, section[i].outside, section[i].atomics);
     fprintf(out, "]}\n");
     if (fclose(out) != 0)
         fail(path);

@@ -28,6 +28,8 @@ export interface Section {
   cut: boolean;
   /** Instructions outside of the workload itself: malloc, free and what they call. Stepped runs only. */
   instructions?: number;
+  /** Those of them that are atomic (x86-64 only; 0 elsewhere). Stepped runs only. */
+  atomics?: number;
 }
 
 export interface Outcome {
@@ -153,10 +155,14 @@ export async function stepWorkload(
 }
 
 function withSteps(sections: Section[], json: string): Section[] {
-  const counted = JSON.parse(json) as { sections: { inside: number; outside: number }[] };
-  const [empty, ...rest] = counted.sections.map(({ outside }) => outside);
-  return sections.map((section, i) => ({
-    ...section,
-    instructions: (rest[i] ?? 0) - (empty ?? 0),
-  }));
+  const counted = JSON.parse(json) as { sections: { outside: number; atomics: number }[] };
+  const [empty = { outside: 0, atomics: 0 }, ...rest] = counted.sections;
+  return sections.map((section, i) => {
+    const { outside, atomics } = rest[i] ?? empty;
+    return {
+      ...section,
+      instructions: outside - empty.outside,
+      atomics: atomics - empty.atomics,
+    };
+  });
 }
