@@ -24,8 +24,16 @@ function cases(variant: string, it: Declare): void {
   const inspect = (m: MallocLibrary, book: Shadow): void => {
     const walk = m.walk();
     lawful(walk);
-    if (!gap(variant, 'chunks')) book.compare(walk);
+    if (!gap(variant, 'chunks') && !gap(variant, 'othersExact')) book.compare(walk);
+    live(m, book.blocks.length);
     assert.deepEqual(m.check(), []);
+  };
+  /** So many blocks live; a malloc that learns late of what other threads freed may say more. */
+  const live = (m: MallocLibrary, count: number): void => {
+    const { liveBlocks } = m.stats();
+    if (gap(variant, 'chunks')) return;
+    if (gap(variant, 'othersExact')) assert.ok(liveBlocks >= count, `${liveBlocks} of ${count}`);
+    else assert.equal(liveBlocks, count);
   };
   const rounds = gap(variant, 'reuse') ? 5 : ROUNDS;
 
@@ -107,7 +115,7 @@ function cases(variant: string, it: Declare): void {
       [blocks] = await Promise.all([asked.then((list) => list.map(must)), freed]);
       assert.equal(new Set(blocks).size, crowd, 'one address twice');
       assert.deepEqual(m.check(), []);
-      if (!gap(variant, 'chunks')) assert.equal(m.stats().liveBlocks, crowd);
+      live(m, crowd);
     }
   });
 
@@ -134,7 +142,7 @@ function cases(variant: string, it: Declare): void {
       }
       await churn;
       assert.ok(walks > 5, `only ${walks} walks`);
-      if (!gap(variant, 'chunks')) assert.equal(m.stats().liveBlocks, 0);
+      live(m, 0);
     },
     { timeout: 60 },
   );

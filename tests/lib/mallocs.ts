@@ -37,14 +37,18 @@ const gaps: Record<string, Partial<Record<Feature, string>>> = {
   list: {
     lazyCalloc: 'list does not remember which memory is fresh, so calloc clears all of it',
   },
+  sharded: {
+    othersExact: 'sharded knows the pages of running threads by what their owners said last',
+  },
 };
 
 /**
  * `reuse`: freed memory is handed out again or given back. `sizes`: a block is as large as asked.
  * `checks`: a pointer that is no live block ends the program. `chunks`: walk shows single blocks.
- * `lazyCalloc`: calloc does not touch memory that is zero already.
+ * `lazyCalloc`: calloc does not touch memory that is zero already. `othersExact`: walk and stats know
+ * every single block of other threads that run, too.
  */
-export type Feature = 'reuse' | 'sizes' | 'checks' | 'chunks' | 'lazyCalloc';
+export type Feature = 'reuse' | 'sizes' | 'checks' | 'chunks' | 'lazyCalloc' | 'othersExact';
 
 /** Why the variant lacks the feature; undefined when it has it. */
 export function gap(variant: string, feature: Feature): string | undefined {
