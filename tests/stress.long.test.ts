@@ -9,10 +9,10 @@ const timeout = 600;
 
 describe.each(strong)('%s', { timeout: (timeout + 30) * 1000 }, (variant) => {
   test('100,000 threads are born and die, and their blocks outlive them', () =>
-    keeps(variant, 'threads-churn', { args: [100_000, 6, 6000], timeout }));
+    keeps(variant, 'threads-churn', { args: [100_000, 6, 3000], timeout }));
 
   test('100,000 threads, many at once', () =>
-    keeps(variant, 'threads-churn', { args: [100_000, 48, 12_000], timeout }));
+    keeps(variant, 'threads-churn', { args: [100_000, 48, 8000], timeout }));
 
   test('a thread ends while others free its blocks, 20,000 times', () =>
     keeps(variant, 'threads-death', { args: [20_000, 150], timeout }));
@@ -21,7 +21,7 @@ describe.each(strong)('%s', { timeout: (timeout + 30) * 1000 }, (variant) => {
     keeps(variant, 'threads-purge', { args: [6, 20_000, 3000], timeout }));
 
   test('a chain of twelve threads', () =>
-    keeps(variant, 'threads-chain', { args: [12, 1_000_000, 3000, 16_000], timeout }));
+    keeps(variant, 'threads-chain', { args: [12, 1_000_000, 3000, 12_000], timeout }));
 
   test('ten million live blocks', () =>
     keeps(variant, 'many-live', { args: [10_000_000, 80], timeout }));

@@ -9,7 +9,7 @@ const strong = everyVariant.filter((name) => name !== 'list' && gap(name, 'reuse
 
 describe.each(strong)('%s', (variant) => {
   test('5,000 threads are born and die, and their blocks outlive them', () =>
-    keeps(variant, 'threads-churn', { args: [5000, 6, 6000] }));
+    keeps(variant, 'threads-churn', { args: [5000, 6, 2500] }));
 
   test('a thread ends while others free its blocks', () =>
     keeps(variant, 'threads-death', { args: [600, 150] }));
@@ -23,7 +23,7 @@ describe.each(strong)('%s', (variant) => {
   );
 
   test('blocks travel along a chain of threads', () =>
-    keeps(variant, 'threads-chain', { args: [4, 60_000, 2000, 8000] }));
+    keeps(variant, 'threads-chain', { args: [4, 200_000, 2000, 4000] }));
 
   test('a million live blocks', () => keeps(variant, 'many-live', { args: [1_000_000, 80] }));
 
