@@ -155,6 +155,8 @@ describe('a damaged heap', () => {
 
   const sentinel = "'list.c'::heap.arena->sentinel";
   const room = "'paged.c'::heap.arena->classes[4].room";
+  const thread = "'sharded.c'::heap.first";
+  const page = `${thread}.current[28]`;
   const damages: Record<string, [at: string, value: string, sentence: string][]> = {
     list: [
       [`${sentinel}->next->next->next`, `${sentinel}->next`, 'leads back'],
@@ -183,6 +185,35 @@ describe('a damaged heap', () => {
       ["'paged.c'::heap.arena", '0', 'none of this heap'],
       ["'paged.c'::heap.leaves[5]", '16', 'a record is missing'],
     ],
+    sharded: [
+      [`${page}->kind`, '77', 'its kind is 77'],
+      [`${page}->granules`, '0', 'its length is 0 granules'],
+      [`${page}->class`, '200', 'its class is 200'],
+      [`${page}->capacity`, '1', '1 blocks of 832 bytes are not 65536'],
+      [`${page}->extended`, '9999', '9999 blocks were made, of 78'],
+      [`${page}->home`, '8', 'its heap is 0x8, which is none'],
+      [`${page}->owner`, '0', 'taken for full, with 3 free blocks'],
+      [`${page}->owner`, '8', 'its owner is 0x8'],
+      [`${page}->inverse`, '5', 'the inverse 0x5 is none of 832'],
+      [`${page}->limit`, '5', 'the limit is 0x5, for 4 blocks'],
+      [`${page}->free`, '16', 'its list leads to 0x10, where no block begins'],
+      [`${page}->free->check`, '0x41414141', 'was written to after its free'],
+      [`${page}->free->next`, '0', 'was written to after its free'],
+      [`${thread}.pages`, '7', 'counts 7 pages, but has 21'],
+      [`${thread}.current[28]`, '16', 'the current page of class 28, 0x10, is none'],
+      [`${thread}.direct[50]`, '16', 'for 800 bytes it leads to 0x10'],
+      [`${thread}.partial[3]`, '1', 'is none of it'],
+      [`${thread}.inbox`, '16', 'blocks on their way home lead to 0x10'],
+      [`${thread}.collected[3].page`, '16', 'the record of a page at 0x10 is not there'],
+      [`${thread}.next`, "&'sharded.c'::heap.first", 'the list of heaps leads back'],
+      ["'sharded.c'::heap.heaps", '16', 'the heap at 0x10 is not there'],
+      ["'sharded.c'::heap.original.used", '1', 'says that 1 granules are in use'],
+      ["'sharded.c'::heap.original.next", '16', 'the region is not in order'],
+      ["'sharded.c'::heap.original.bins[3]", '1', 'is none of it'],
+      ["'sharded.c'::heap.region", '16', 'the region at 0x10 is not there'],
+      ["'sharded.c'::heap.huges.bucket[3]", '16', 'a huge block at 0x10 is not there'],
+      ["'sharded.c'::table", '0', 'is not there'],
+    ],
     dumb: [
       ["'dumb.c'::heap.end", "'dumb.c'::heap.start - 16", 'ends before that'],
       ["'dumb.c'::heap.block", '7', 'no multiple of 16'],
@@ -207,7 +238,7 @@ describe('a damaged heap', () => {
     expect(status).toBe(3);
   });
 
-  test.each(['list', 'paged'])(
+  test.each(['list', 'paged', 'sharded'])(
     '%s: where a misuse stops the program, its heap is there',
     async (variant) => {
       const { status, stderr } = await batch(variant, [], [program, 'double-free']);
@@ -223,6 +254,62 @@ describe('a damaged heap', () => {
     const script = commands('break main', 'run', 'break sbrk', 'continue', 'heap', 'delete');
     const { stderr } = await batch('list', ['-x', script], [program, 'x']);
     expect(stderr).toMatch(/note: a lock is held by thread \d+: stopped inside a call/);
+  });
+});
+
+describe('the heaps of threads in sharded', () => {
+  const threads = compileProgram('gdb-threads.c');
+  const core = scratch('threads.core');
+  const asked = ['heap', 'heap check', 'heap free', 'heap chunks', 'heap chunk home'];
+  const huge = ['heap chunk huge+5', 'heap chunk kept', 'heap chunk cached'];
+  let seen: CliResult;
+  beforeAll(async () => {
+    const lines = [...asked, ...huge, `generate-core-file ${core}`];
+    seen = await atStop('sharded', lines, [threads]);
+  });
+  const said = (command: string): string => answer(seen.stderr, command);
+  const printed = (word: string): string[] =>
+    [...seen.stdout.matchAll(new RegExp(`^${word} (\\w+)$`, 'gm'))].map(([, at = '']) => at);
+
+  test('tell what another thread freed from what is live and what has come home', () => {
+    const state = new Map(
+      shownChunks(said('heap chunks')).map(({ user, kind }) => [user, kind] as const),
+    );
+    const states = (word: string): (string | undefined)[] => [
+      ...new Set(printed(word).map((at) => state.get(Number(at)))),
+    ];
+    expect(states('live')).toEqual(['live']);
+    expect(states('remote')).toEqual(['remote']);
+    expect(printed('live')).toHaveLength(140);
+    expect(printed('remote')).toHaveLength(200);
+    expect(said('heap check')).toMatch(/^ok: .* 4 heaps: /m);
+    expect(said('heap chunk home')).toMatch(/state +remote: freed by another thread/);
+  });
+
+  test('are listed with their threads', () => {
+    const rows = said('heap').split('\n');
+    const main = rows
+      .find((line) => line.endsWith('the main thread'))
+      ?.trim()
+      .split(/ +/);
+    expect(Number(main?.[5])).toBe(200);
+    expect(rows.filter((line) => /thread \d+ \(LWP \d+\)$/.test(line))).toHaveLength(2);
+    expect(rows.filter((line) => /nobody: LWP \d+ has ended$/.test(line))).toHaveLength(1);
+    expect(said('heap chunk kept')).toMatch(/owner +nobody: LWP/);
+  });
+
+  test('own no huge blocks and no free runs', () => {
+    expect(said('heap chunk huge+5')).toMatch(
+      /5 bytes into the live block[^]*a mapping of its own/,
+    );
+    expect(said('heap chunk cached')).toMatch(/lies in a free run[^]*state +cached/);
+  });
+
+  test('are the same on a core, which has no thread-local memory to look at', async () => {
+    const options = ['gdb', '--core', core, '--batch', '-x', questions(...asked, ...huge)];
+    const { stdout } = await libmalloc(options);
+    for (const command of [...asked, ...huge])
+      expect(answer(stdout, command), command).toBe(said(command));
   });
 });
 

@@ -4,7 +4,8 @@
     library.py    which of our libraries is in this program, and why none is
     memory.py     bulk reads, and the layout of structs from the debug information
     chunks.py     what every heap consists of: chunks, figures, findings
-    dumb.py list.py paged.py    one reader a variant: its structures become chunks
+    dumb.py list.py paged.py sharded.py    one reader a variant: its structures become chunks
+    sharded_pages.py sharded_check.py      sharded's pages as they lie in memory; its invariants
     session.py    what `libmalloc gdb --batch` does from start to end
 
 A reader only reads memory: it never calls into the program, which may be stopped in the middle

@@ -11,7 +11,8 @@ CONTAINERS = (REGION, SPAN)
 
 
 class Chunk(NamedTuple):
-    """As `struct libmalloc_chunk`. `size_class` is 0 where there are no classes."""
+    """As `struct libmalloc_chunk`. `size_class` is 0 where there are no classes, `owner` where
+    there is one heap for all."""
 
     kind: str
     start: int
@@ -19,6 +20,7 @@ class Chunk(NamedTuple):
     user: int = 0
     usable: int = 0
     size_class: int = 0
+    owner: int = 0
 
     @property
     def end(self):
@@ -82,12 +84,16 @@ class Place(NamedTuple):
 class Broken(Exception):
     """An invariant that does not hold: a sentence, and rows that show the bytes in question.
 
-    Raised in the middle of a walk too: what came before it can be trusted, nothing after it.
+    Raised in the middle of a walk too: what came before it can be trusted. `price` says what
+    becomes of the figures.
     """
 
-    def __init__(self, sentence, rows=()):
+    price = 'only what comes before the damage is counted'
+
+    def __init__(self, sentence, rows=(), price=None):
         super().__init__(sentence)
         self.rows = list(rows)
+        self.price = price or self.price
 
 
 class Reader:
@@ -127,6 +133,10 @@ class Reader:
         """Verifies every invariant; a line that says what holds, or raises Broken."""
         raise NotImplementedError
 
+    def owners(self):
+        """Whose heaps there are: (heading, rows), or None where all threads share one."""
+        return None
+
     def notes(self):
         """Lines on the state of the heap that a reader of any figure should know."""
         return []
@@ -139,6 +149,15 @@ FROZEN = ('frozen when the library stopped the program, or by a fork; the heap t
 def count(n, what):
     """`1 span`, `2 spans`, `2 classes`."""
     return f'{n} {what}' + ('' if n == 1 else 'es' if what.endswith('s') else 's')
+
+
+def stretches(spans):
+    """start → end of each run of spans (in address order) without a gap."""
+    found, start, end = {}, None, None
+    for span in spans:
+        start = span.start if span.start != end else start
+        found[start] = end = span.end
+    return found
 
 
 def owner(lock):

@@ -8,8 +8,9 @@ from .dumb import DumbReader
 from .list import ListReader
 from .memory import Memory, Unreadable
 from .paged import PagedReader
+from .sharded import ShardedReader
 
-READERS = {'dumb': DumbReader, 'list': ListReader, 'paged': PagedReader}
+READERS = {'dumb': DumbReader, 'list': ListReader, 'paged': PagedReader, 'sharded': ShardedReader}
 LINES_AT_ONCE = 1000
 
 
@@ -74,9 +75,12 @@ They read memory only: they work on a live program stopped anywhere, and on a co
             ('headers', '', stats.header_bytes),
         ])
         print_shares(stats)
+        owners = heap.owners()
+        if owners:
+            print_rows(*owners)
         print_notes(heap)
         if broken:
-            gdb.write('  only what comes before the damage is counted\n')
+            gdb.write(f'  {broken.price}\n')
             print_broken(broken)
 
 

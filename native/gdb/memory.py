@@ -38,6 +38,10 @@ class Memory:
             return self._direct(address, length)
         return piece[offset:offset + length]
 
+    def once(self, address, length):
+        """As `read`, for what this command will not look at again: nothing is kept."""
+        return self._direct(address, length)
+
     def stretch(self, address, end):
         """As many bytes from `address` on as can be had at once, at most up to `end`."""
         length = min(STRETCH, end - address)
@@ -91,19 +95,25 @@ class Layout:
         return self._unpackers[names]
 
     def _make(self, names):
-        laid = sorted(names, key=self.offset)
+        units = sorted({(self.offset(name), self._fields[name].type.sizeof) for name in names})
         form, at = '<', 0
-        for name in laid:
-            offset, size = self.offset(name), self._fields[name].type.sizeof
+        for offset, size in units:
             form += f'{offset - at}x{CODES[size]}' if offset > at else CODES[size]
             at = offset + size
         unpack = struct.Struct(form).unpack_from
-        if laid == list(names):
+        picks = [self._pick(units, name) for name in names]
+        if picks == [(i, 0, 0) for i in range(len(units))]:
             return unpack
-        order = [laid.index(name) for name in names]
 
-        def reordered(buffer, offset):
+        def picked(buffer, offset):
             values = unpack(buffer, offset)
-            return tuple(values[i] for i in order)
+            return tuple(values[i] if not mask else values[i] >> shift & mask
+                         for i, shift, mask in picks)
 
-        return reordered
+        return picked
+
+    def _pick(self, units, name):
+        """Which unit holds the field and, of a bit-field (within one byte), where in it."""
+        field = self._fields[name]
+        unit = units.index((self.offset(name), field.type.sizeof))
+        return unit, field.bitpos % 8 if field.bitsize else 0, (1 << field.bitsize) - 1

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import gdb
 
 from .chunks import (FREE, FRESH, FROZEN, LIVE, REGION, SPAN, Broken, Chunk, Place, Reader,
-                     Stats, count, owner, owners_note)
+                     Stats, count, owner, owners_note, stretches)
 from .memory import Layout, Unreadable
 
 POINTER = 8
@@ -175,7 +175,7 @@ class PagedReader(Reader):
             spans.extend(self.spans())
         except Broken as error:
             broken = error
-        regions = _regions(spans)
+        regions = stretches(spans)
         for span in spans:
             if span.start in regions:
                 yield Chunk(REGION, span.start, regions[span.start] - span.start)
@@ -357,12 +357,3 @@ class PagedReader(Reader):
         counted = sum(span.used == 0 for span in spans.values())
         if counted != empty:
             raise Broken(f'{name}: counts {empty} empty spans, but has {counted}', [])
-
-
-def _regions(spans):
-    """start → end of each run of spans without a gap."""
-    regions, start, end = {}, None, None
-    for span in spans:
-        start = span.start if span.start != end else start
-        regions[start] = end = span.end
-    return regions

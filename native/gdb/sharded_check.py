@@ -1,0 +1,123 @@
+"""The invariants of sharded: the runs tile their region, lists and counts agree with them."""
+
+from .chunks import Broken, count
+
+RUNNING = 'is neither its own page nor one of larger blocks'
+
+
+def check(reader):
+    """A line that says what holds; raises Broken at the first that does not."""
+    pages, region = reader.pages, reader.region
+    runs, frees = [], {}
+    for run, marks in reader.contents():
+        runs.append(run)
+        if marks is not None:
+            frees[run.at] = (run, marks)
+    small = {at: page for at, (page, _) in frees.items()}
+    for page, marks in frees.values():
+        _check_page(pages, page, marks)
+    _check_runs(pages, region, runs)
+    for heap in pages.heaps.values():
+        _check_heap(pages, heap, small)
+    huges = pages.huges()
+    for before, after in zip(huges, huges[1:]):
+        if before.end > after.start:
+            raise Broken(f'the huge block {after.start:#x} begins inside the one before it, which '
+                         f'ends at {before.end:#x}')
+    return (f'{count(len(runs), "run")} and {count(len(huges), "huge block")}, '
+            f'{count(len(small), "page")} of {count(len(pages.heaps), "heap")}: records, counts, '
+            'free lists and messages are sound')
+
+
+def _check_page(pages, page, marks):
+    rest = page.inverse * page.size % 2 ** 64
+    free = marks.count(1)
+    listed = page.listed and page.owner
+    problem = (
+        f'its owner is {page.owner:#x}, its heap {page.home:#x}'
+        if page.owner not in (0, page.home) else
+        f'the inverse {page.inverse:#x} is none of {page.size}'
+        if not 0 < rest <= page.size else
+        f'the limit is {page.limit:#x}, for {page.extended} blocks it is '
+        f'{(page.extended - 1) * rest:#x}'
+        if page.extended and page.limit != (page.extended - 1) * rest % 2 ** 64 else
+        f'taken for full, with {free} free blocks' if not page.owner and free else
+        f'a budget of {page.budget} and {free} free are not {page.extended} blocks'
+        if listed and page.budget + free != page.extended else None)
+    if problem:
+        raise Broken(f'page {page.start:#x} (blocks of {page.size} bytes): {problem}',
+                     pages.show_page(page))
+
+
+def _check_runs(pages, region, runs):
+    """Free runs are merged, in the bins, and their ends agree; the counts are right."""
+    free = {run.at: run for run in runs if run.kind == pages.PAGE_FREE}
+    for before, after in zip(runs, runs[1:]):
+        if before.at in free and after.at in free:
+            raise Broken(f'runs {before.start:#x} and {after.start:#x} are free, neighbours, and '
+                         'not merged', pages.show_page(before))
+    for run in free.values():
+        last = pages.page(run.at + (run.granules - 1 << pages.RECORD_BITS))
+        if last.kind != pages.PAGE_FREE or last.granules != run.granules:
+            raise Broken(f'free run {run.start:#x}: its last record disagrees about its length',
+                         [*pages.show_page(run), *pages.show_page(last)])
+    binned = set()
+    for number, head in enumerate(pages.bins(region)):
+        for run in _list(pages, f'bin {number}', head, free):
+            if pages.bin(run.granules) != number:
+                raise Broken(f'free run {run.start:#x}: has {run.granules} granules and lies in '
+                             f'bin {number}', pages.show_page(run))
+            binned.add(run.at)
+    for run in free.values():
+        if run.at not in binned:
+            raise Broken(f'free run {run.start:#x}: is missing from the bins',
+                         pages.show_page(run))
+    used = sum(run.granules for run in runs if run.at not in free)
+    dirty = sum(run.granules for run in free.values() if run.dirty)
+    for what, counted, told in (('in use', used, region.used), ('dirty', dirty, region.dirty)):
+        if counted != told:
+            raise Broken(f'the region says that {told} granules are {what}; it is {counted}')
+
+
+def _list(pages, name, head, among):
+    """The pages of a list by number; each is one of `among`, comes once, and is linked both ways."""
+    before, seen = 0, set()
+    while head:
+        at = pages.table + (head << pages.RECORD_BITS)
+        page = among.get(at)
+        why = ('is none of it' if page is None else 'comes twice' if at in seen else
+               f'has {page.prev} as `prev`, not {before}' if page.prev != before else None)
+        if why:
+            raise Broken(f'the list of {name}: the record {at:#x} {why}',
+                         pages.show_page(page) if page else [])
+        seen.add(at)
+        yield page
+        before, head = head, page.next
+
+
+def _check_heap(pages, heap, small):
+    own = {at: page for at, page in small.items() if page.home == heap.at}
+    name = f'heap {heap.at:#x}'
+    if heap.pages != len(own) and not heap.busy:
+        raise Broken(f'{name}: counts {heap.pages} pages, but has {len(own)}')
+    current = pages.numbers(heap, 'current')
+    for index, at in enumerate(current):
+        if at != pages.page_none and (at not in own or own[at].index < index):
+            raise Broken(f'{name}: the current page of class {index}, {at:#x}, is none of its own '
+                         'with blocks so large', pages.show_page(own[at]) if at in own else [])
+    for step, at in enumerate(pages.numbers(heap, 'direct')):
+        index = next(i for i, size in enumerate(pages.sizes) if size >= step * pages.ALIGNMENT)
+        if at != current[index]:
+            raise Broken(f'{name}: for {step * pages.ALIGNMENT} bytes it leads to {at:#x}, but the '
+                         f'current page of class {index} is {current[index]:#x}')
+    listed = set()
+    for index, head in enumerate(pages.numbers(heap, 'partial')):
+        for page in _list(pages, f'class {index} of {name}', head, own):
+            if page.index != index or not page.listed:
+                raise Broken(f'page {page.start:#x}: lies in the list of class {index}, but is of '
+                             f'class {page.index}', pages.show_page(page))
+            listed.add(page.at)
+    for page in own.values():
+        if page.listed and page.owner and page.at not in listed:
+            raise Broken(f'page {page.start:#x}: is missing from the list of class {page.index}',
+                         pages.show_page(page))
