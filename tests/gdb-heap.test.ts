@@ -300,9 +300,9 @@ describe('the heaps of threads in sharded', () => {
 
   test('own no huge blocks and no free runs', () => {
     expect(said('heap chunk huge+5')).toMatch(
-      /5 bytes into the live block[^]*a mapping of its own/,
+      /5 bytes into the live block[\s\S]*a mapping of its own/,
     );
-    expect(said('heap chunk cached')).toMatch(/lies in a free run[^]*state +cached/);
+    expect(said('heap chunk cached')).toMatch(/lies in a free run[\s\S]*state +cached/);
   });
 
   test('are the same on a core, which has no thread-local memory to look at', async () => {
