@@ -13,4 +13,8 @@ of malloc, or be a core. It trusts nothing that it reads: a program has corrupte
 these commands are wanted most. The package is named `libmalloc` in GDB's Python (see gdbinit).
 """
 
-from . import commands as commands
+from . import commands as commands  # first: it makes the prefix `heap`
+from . import changes as changes
+from . import picture as picture
+from . import search as search
+from . import stops as stops

@@ -111,6 +111,15 @@ class Reader:
         """Bytes of records outside of every region."""
         return 0
 
+    def header(self, chunk):
+        """(address, bytes) of what stands in front of a block, or None where nothing does."""
+        return None
+
+    def records(self):
+        """(start, end) of the malloc's records that lie neither in a region nor in the library:
+        what they point to is nobody's yet."""
+        return []
+
     def stats(self):
         """The figures, and the Broken that cut them short, or None."""
         stats, broken = Stats(self.overhead()), None

@@ -1,50 +1,12 @@
-"""The commands: `heap`, `heap chunks`, `heap chunk`, `heap free`, `heap check`."""
+"""The commands that show the heap: `heap`, `heap chunks`, `heap chunk`, `heap free`,
+`heap check`, `heap stats`, `heap help`."""
 
 import gdb
 
-from . import library
-from .chunks import CONTAINERS, REGION, Broken
-from .dumb import DumbReader
-from .list import ListReader
-from .memory import Memory, Unreadable
-from .paged import PagedReader
-from .sharded import ShardedReader
-
-READERS = {'dumb': DumbReader, 'list': ListReader, 'paged': PagedReader, 'sharded': ShardedReader}
-LINES_AT_ONCE = 1000
-
-
-def open_heap():
-    """The library in the selected program or core, and a reader of its heap."""
-    ours = library.current()
-    make = READERS.get(ours.variant)
-    if make is None:
-        raise gdb.GdbError(f'{ours.path} is {ours.version}, which these commands cannot read')
-    return ours, make(ours, Memory())
-
-
-class Command(gdb.Command):
-    """A command whose `run(argv)` prints; whatever is wrong with the heap ends in a sentence."""
-
-    usage = ''
-
-    def __init__(self, name, **options):
-        super().__init__(name, gdb.COMMAND_DATA, gdb.COMPLETE_EXPRESSION, **options)
-        self._name = name
-
-    def invoke(self, argument, from_tty):
-        self.dont_repeat()
-        try:
-            self.run(gdb.string_to_argv(argument))
-        except Broken as broken:
-            print_broken(broken)
-        except (Unreadable, gdb.MemoryError) as error:
-            raise gdb.GdbError(f'{self._name}: {error}') from None
-
-    def arguments(self, argv, most):
-        if len(argv) > most:
-            raise gdb.GdbError(f'usage: {self._name}{self.usage}')
-        return argv
+from .chunks import CONTAINERS, FREE, LIVE, REGION, REMOTE, Broken, count
+from .command import Command, chunks_of, number, open_heap
+from .printing import (LINES_AT_ONCE, print_broken, print_labelled, print_notes, print_rows,
+                       print_shares)
 
 
 class Heap(Command):
@@ -53,10 +15,20 @@ class Heap(Command):
 heap                       the figures (as libmalloc_stats counts them)
 heap chunks [FROM [COUNT]] every chunk in address order
 heap chunk ADDR            the chunk that holds an address, and its neighbours
-heap free                  what is free (of paged: in each size class)
+heap free [CLASS]          what is free: in each size class, or block by block
 heap check                 verifies every invariant, shows the first that is broken
+heap map [ADDR [BYTES]]    a character for each page, or from ADDR on for each 16 bytes
+heap stats                 how many blocks of which size
+heap find VALUE            the live blocks that contain a value
+heap refs ADDR             who points to this block: blocks, globals, stacks, registers
+heap leaks [all]           live blocks that nothing points to
+heap save NAME             remembers what is live now
+heap diff NAME [all]       what was allocated and freed since then
+heap watch ADDR            stops when the block is freed, resized, or its header is written
+heap help                  this list
 
-They read memory only: they work on a live program stopped anywhere, and on a core."""
+They read memory only: they work on a live program stopped anywhere, and (all but `heap watch`)
+on a core."""
 
     def __init__(self):
         super().__init__('heap', prefix=True)
@@ -118,7 +90,7 @@ ADDR is any expression: `heap chunk p`, `heap chunk 0x5555555592a0`, `heap chunk
         super().__init__('heap chunk')
 
     def invoke(self, argument, from_tty):
-        super().invoke(f'"{escape(argument)}"' if argument.strip() else '', from_tty)
+        self.one_expression(argument, from_tty)
 
     def run(self, argv):
         if not argv:
@@ -138,19 +110,42 @@ ADDR is any expression: `heap chunk p`, `heap chunk 0x5555555592a0`, `heap chunk
 
 
 class HeapFree(Command):
-    """What is free: block by block, or for a heap with size classes by class."""
+    """What is free: block by block, or for a heap with size classes by class: heap free [CLASS].
+
+With CLASS, a number of bytes, the free blocks of the class that serves it, one by one."""
+
+    usage = ' [CLASS]'
 
     def __init__(self):
         super().__init__('heap free')
 
     def run(self, argv):
-        self.arguments(argv, 0)
-        _, heap = open_heap()
-        heading, rows, last = heap.free()
-        if heading and rows:
-            print_rows(heading, rows)
-        gdb.write(f'{last}\n')
+        self.arguments(argv, 1)
+        ours, heap = open_heap()
+        if argv:
+            self._one_class(ours, heap, number(argv[0]))
+        else:
+            heading, rows, last = heap.free()
+            if heading and rows:
+                print_rows(heading, rows)
+            gdb.write(f'{last}\n')
         print_notes(heap)
+
+    def _one_class(self, ours, heap, size):
+        blocks, broken = chunks_of(heap, (LIVE, FREE, REMOTE))
+        sizes = sorted({block.size_class for block in blocks if block.size_class >= max(size, 1)})
+        if size < 0 or not sizes:
+            raise broken or gdb.GdbError(
+                f'{ours.variant} has no class with blocks of {size} bytes: `heap free` shows what '
+                'there is')
+        free = [block for block in blocks
+                if block.size_class == sizes[0] and block.kind in (FREE, REMOTE)]
+        if free:
+            print_rows(('block', 'bytes', 'state'),
+                       [(f'{block.user:#x}', block.usable, block.kind) for block in free])
+        gdb.write(f'{count(len(free), "free block")} of {sizes[0]} bytes\n')
+        if broken:
+            raise broken
 
 
 class HeapCheck(Command):
@@ -166,65 +161,53 @@ class HeapCheck(Command):
         gdb.write(f'ok: {heap.check()}\n')
 
 
-# ── arguments ────────────────────────────────────────────────────────────────
+class HeapStats(Command):
+    """How many blocks of which size are live and free, by size class (or power of two)."""
+
+    def __init__(self):
+        super().__init__('heap stats')
+
+    def run(self, argv):
+        self.arguments(argv, 0)
+        _, heap = open_heap()
+        blocks, broken = chunks_of(heap, (LIVE, FREE, REMOTE))
+        if not blocks and not broken:
+            gdb.write('the heap is empty\n')
+        sizes = {}
+        for block in blocks:
+            size = block.size_class or 1 << max(block.usable - 1, 1).bit_length()
+            live, live_bytes, free, free_bytes = sizes.get(size, (0, 0, 0, 0))
+            sizes[size] = ((live + 1, live_bytes + block.usable, free, free_bytes)
+                           if block.kind == LIVE else
+                           (live, live_bytes, free + 1, free_bytes + block.usable))
+        most = max((row[1] for row in sizes.values()), default=0)
+        if sizes:
+            print_rows(('up to', 'live', 'bytes', 'free', 'free bytes', 'of the live bytes'), [
+                (size, *row, bar(row[1], most)) for size, row in sorted(sizes.items())])
+        print_notes(heap)
+        if broken:
+            raise broken
 
 
-def escape(text):
-    return text.strip().replace('\\', '\\\\').replace('"', '\\"')
+class HeapHelp(Command):
+    """What the heap commands are, on one page."""
+
+    def __init__(self):
+        super().__init__('heap help')
+
+    def run(self, argv):
+        self.arguments(argv, 0)
+        gdb.write(f'{Heap.__doc__}\n')
 
 
-def number(text):
-    """The value of an expression: an address, or a count."""
-    try:
-        value = gdb.parse_and_eval(text)
-        if value.type.strip_typedefs().code == gdb.TYPE_CODE_ARRAY:
-            value = value.address
-        result = int(value)
-    except gdb.error as error:
-        raise gdb.GdbError(f'{text} is no address or number: {error}') from None
-    is_address = value.type.strip_typedefs().code == gdb.TYPE_CODE_PTR
-    return result & 2 ** 64 - 1 if is_address else result
+BAR = 24
 
 
-# ── printing: addresses in hex, sizes in decimal ─────────────────────────────
+def bar(value, most):
+    return '#' * -(-BAR * value // most) if value else ''
 
 
-def print_rows(heading, rows):
-    """Columns: text to the left, numbers to the right."""
-    table = [[str(cell) for cell in row] for row in (heading, *rows)]
-    widths = [max(map(len, column)) for column in zip(*table)]
-    right = [all(isinstance(row[i], int) or row[i] == '' for row in rows)
-             for i in range(len(heading))]
-    form = ''.join(f'  %{"" if to_right else "-"}{width}s'
-                   for width, to_right in zip(widths, right))
-    for i in range(0, len(table), LINES_AT_ONCE):
-        lines = [(form % tuple(row)).rstrip() for row in table[i:i + LINES_AT_ONCE]]
-        gdb.write('\n'.join(lines) + '\n')
-
-
-def print_shares(stats):
-    if stats.mapped:
-        gdb.write(f'  {stats.in_use:.1f} % of the mapped bytes are live\n')
-    if stats.unused:
-        gdb.write(f'  fragmentation {stats.fragmentation:.1f} %: of {stats.unused} unused bytes '
-                  f'the largest piece has {stats.largest}\n')
-
-
-def print_labelled(rows):
-    width = max((len(label) for label, _ in rows), default=0)
-    for label, text in rows:
-        gdb.write(f'  {label.ljust(width)}  {text}\n')
-
-
-def print_notes(heap):
-    for note in heap.notes():
-        gdb.write(f'  note: {note}\n')
-
-
-def print_broken(broken):
-    gdb.write(f'broken: {broken}\n')
-    print_labelled(broken.rows)
-
+# ── a line for each chunk ─────────────────────────────────────────────────────
 
 HEADING = '      #  start                      bytes  state   block                     usable'
 CHUNK = '%7d  0x%016x  %12d  %-6s'
@@ -275,5 +258,5 @@ def chunk_line(index, chunk):
     return line + BLOCK % (chunk.user, chunk.usable) if chunk.user else line.rstrip()
 
 
-for command in (Heap, HeapChunks, HeapChunk, HeapFree, HeapCheck):
+for command in (Heap, HeapChunks, HeapChunk, HeapFree, HeapCheck, HeapStats, HeapHelp):
     command()

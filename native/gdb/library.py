@@ -39,12 +39,18 @@ class Library:
                                'these commands?')
         return symbol.value()
 
+    def data(self):
+        """(start, end) of its writable data."""
+        sections = rf'^\s*(0x\w+) - (0x\w+) is \.t?(?:data|bss)\S* in {re.escape(self.path)}$'
+        found = re.findall(sections, gdb.execute('info files', to_string=True), re.M)
+        return [(int(start, 16), int(end, 16)) for start, end in found]
+
 
 def current():
     """The library of the selected program or core; a GdbError of one sentence without one."""
     _require_memory()
     for objfile in gdb.objfiles():
-        symbol = _version_symbol(objfile)
+        symbol = version_symbol(objfile)
         if symbol is not None:
             _require_same_build(objfile)
             return Library(objfile, symbol.value().string())
@@ -65,7 +71,7 @@ def _require_memory():
         raise gdb.GdbError('the program is running: stop it first (Ctrl-C, or `interrupt`)')
 
 
-def _version_symbol(objfile):
+def version_symbol(objfile):
     """What every variant of ours declares, and nobody else."""
     if not objfile.is_valid() or objfile.owner is not None:
         return None

@@ -24,7 +24,7 @@ class ListReader(Reader):
         super().__init__(library, memory)
         arena = Layout(self.heap['arena'].type.target())
         self.layout = arena.target('sentinel')
-        self.header = self.layout.size
+        self.header_size = self.layout.size
         self.fields = ('next', 'prev', 'size', 'free')
         arenas = list(self._arenas(arena, int(self.heap['arena'])))
         if not arenas:
@@ -53,7 +53,7 @@ class ListReader(Reader):
     def headers(self):
         """(address, size, free, next) of each chunk, first to last. Follows a link only after it
         has been found sound, so it ends on every heap; Broken at the first that is not."""
-        sentinel, end, header = self.sentinel, self.end, self.header
+        sentinel, end, header = self.sentinel, self.end, self.header_size
         unpack = self.layout.unpacker(*self.fields)
         buffer, base, limit = b'', 0, -1
         before, at = sentinel, self._link(sentinel, 'next')
@@ -89,12 +89,12 @@ class ListReader(Reader):
         return to
 
     def _holds(self, chunk):
-        return self.start <= chunk <= self.end - self.header and chunk % ALIGNMENT == 0
+        return self.start <= chunk <= self.end - self.header_size and chunk % ALIGNMENT == 0
 
     def _broken(self, at, before, following, prev, size, free):
         """The first thing that is wrong with this header, in a sentence."""
         name = f'chunk {at:#x}: '
-        data_end = at + self.header + size
+        data_end = at + self.header_size + size
         if prev != before:
             what = f'`prev` is {prev:#x}, but the chunk before it is {before:#x}'
         elif following != self.sentinel and not self._holds(following):
@@ -138,7 +138,7 @@ class ListReader(Reader):
         try:
             for at, size, _, _ in self.headers():
                 start = at if at != end else start
-                regions[start] = end = at + self.header + size
+                regions[start] = end = at + self.header_size + size
         except Broken:
             pass  # the walk of whoever asked ends there too
         return regions
@@ -148,7 +148,7 @@ class ListReader(Reader):
         for at, size, free, _ in self.headers():
             if at in regions:
                 yield Chunk(REGION, at, regions[at] - at)
-            yield Chunk(FREE if free else LIVE, at, self.header + size, at + self.header, size)
+            yield Chunk(FREE if free else LIVE, at, self.header_size + size, at + self.header_size, size)
 
     def stats(self):
         """As counted from the walk, in one pass and without an object for each chunk."""
@@ -156,9 +156,9 @@ class ListReader(Reader):
         try:
             for at, size, free, _ in self.headers():
                 stats.regions += at != end
-                end = at + self.header + size
-                stats.mapped += self.header + size
-                stats.header_bytes += self.header
+                end = at + self.header_size + size
+                stats.mapped += self.header_size + size
+                stats.header_bytes += self.header_size
                 if free:
                     stats.free_blocks += 1
                     stats.free_bytes += size
@@ -171,7 +171,14 @@ class ListReader(Reader):
         return stats, broken
 
     def overhead(self):
-        return self.heap.type.sizeof + self.header
+        return self.heap.type.sizeof + self.header_size
+
+    def header(self, chunk):
+        return chunk.start, self.header_size
+
+    def records(self):
+        size = self.heap['arena'].type.target().sizeof
+        return [(arena.address, arena.address + size) for arena in (self.arena, *self.others)]
 
     def place(self, address):
         for other in self.others:
@@ -194,7 +201,7 @@ class ListReader(Reader):
         for at, size, free, following in self.headers():
             if address < at:
                 return self._hole(address, before, at)
-            if address < at + self.header + size:
+            if address < at + self.header_size + size:
                 return self._chunk_place(address, at, size, free, before, following)
             before = at
         return self._hole(address, before, self.sentinel)
@@ -205,7 +212,7 @@ class ListReader(Reader):
         following, bound, at = self.sentinel, self.end, self._link(self.sentinel, 'prev')
         while self._holds(at) and at < bound:
             next_, prev, size, free = self.memory.record(self.layout, at, *self.fields)
-            end = at + self.header + size
+            end = at + self.header_size + size
             if next_ != following or free > 1 or end > bound:
                 break
             if address >= end:
@@ -220,7 +227,7 @@ class ListReader(Reader):
             ('previous', self._describe(before)), ('next', self._describe(following))])
 
     def _chunk_place(self, address, at, size, free, before, following):
-        block, end = at + self.header, at + self.header + size
+        block, end = at + self.header_size, at + self.header_size + size
         state = FREE if free else LIVE
         if address < block:
             where = f'{address - at} bytes into the header of the {state} block {block:#x}'
@@ -244,13 +251,13 @@ class ListReader(Reader):
             size, free = self.memory.record(self.layout, chunk, 'size', 'free')
         except Unreadable as error:
             return f'{chunk:#x}: {error}'
-        return f'{chunk + self.header:#x}  {FREE if free else LIVE}  {size} bytes'
+        return f'{chunk + self.header_size:#x}  {FREE if free else LIVE}  {size} bytes'
 
     def free(self):
         rows, total, largest = [], 0, 0
         for at, size, free, _ in self.headers():
             if free:
-                rows.append((f'{at + self.header:#x}', size))
+                rows.append((f'{at + self.header_size:#x}', size))
                 total, largest = total + size, max(largest, size)
         return (('block', 'bytes'), rows,
                 f'{count(len(rows), "free block")}, {total} bytes; the largest has {largest}')
@@ -261,7 +268,7 @@ class ListReader(Reader):
             if free and before_free and before_end == at:
                 raise Broken(f'chunks {before:#x} and {at:#x} are free, neighbours, and not merged',
                              [*self._show(before), *self._show(at)])
-            chunks, before, before_end, before_free = chunks + 1, at, at + self.header + size, free
+            chunks, before, before_end, before_free = chunks + 1, at, at + self.header_size + size, free
         return (f'{count(chunks, "chunk")}: links, order, sizes and states are sound, and no two '
                 'free neighbours are left unmerged')
 

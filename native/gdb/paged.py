@@ -216,6 +216,18 @@ class PagedReader(Reader):
         used = self._records_used(self.arena)
         return self.heap.type.sizeof + self.arena_layout.size + used
 
+    def records(self):
+        arenas = [(at, at + self.arena_layout.size) for at in (self.arena, *self.others) if at]
+        leaves = [(at, at + self.leaf_length * POINTER) for at in self.leaves if at]
+        spans = []
+        try:
+            for span in self.spans():
+                words = -(-span.capacity // WORD_BITS)
+                spans.append((span.record, span.record + self.span_layout.size + words * POINTER))
+        except Broken:
+            pass  # whoever asked walks as well, and says so
+        return arenas + leaves + spans
+
     def place(self, address):
         entry = self.entry(address)
         if entry == self.gone:

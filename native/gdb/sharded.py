@@ -149,6 +149,14 @@ class ShardedReader(Reader):
     def overhead(self):
         return self.heap.type.sizeof + int(self.heap[VARIABLE['records_used']])
 
+    def records(self):
+        pages = self.pages
+        table = (pages.table, pages.table + pages.mask + (1 << pages.RECORD_BITS))
+        found = [table] if pages.mask else []
+        found += [(at, at + pages.heap_layout.size) for at in pages.heaps]
+        found += [(huge.at, huge.at + pages.huge_layout.size) for huge in pages.huges()]
+        return found
+
     def place(self, address):
         for other in self.others:
             if other.start <= address < other.next:

@@ -1,0 +1,75 @@
+"""`heap save` and `heap diff`: what was allocated and freed between two stops."""
+
+import gdb
+
+from .chunks import LIVE, count
+from .command import Command, chunks_of, open_heap
+from .printing import print_broken, print_many, print_notes
+
+saved = {}  # name → {block: usable bytes}
+
+
+def live():
+    ours, heap = open_heap()
+    chunks, broken = chunks_of(heap, (LIVE,))
+    return ours, heap, {chunk.user: chunk.usable for chunk in chunks}, broken
+
+
+class HeapSave(Command):
+    """Remembers what is live now, under a name: heap save NAME. `heap diff NAME` compares."""
+
+    usage = ' NAME'
+
+    def __init__(self):
+        super().__init__('heap save')
+
+    def run(self, argv):
+        if len(argv) != 1:
+            raise gdb.GdbError('heap save needs a name: `heap save before`')
+        _, heap, blocks, broken = live()
+        saved[argv[0]] = blocks
+        gdb.write(f'{argv[0]}: {count(len(blocks), "live block")}, {sum(blocks.values())} bytes\n')
+        print_notes(heap)
+        if broken:
+            print_broken(broken)
+
+
+class HeapDiff(Command):
+    """What was allocated and freed since `heap save NAME`: heap diff NAME [all].
+
+A block that was freed and handed out again in between, at the same place with the same size, is
+not seen as a change."""
+
+    usage = ' NAME [all]'
+
+    def __init__(self):
+        super().__init__('heap diff')
+
+    def complete(self, text, word):
+        words = [*saved, 'all'] if text.strip().split(' ')[0] in saved else saved
+        return [name for name in words if name.startswith(word)]
+
+    def run(self, argv):
+        if not argv or argv[1:] not in ([], ['all']):
+            raise gdb.GdbError(f'usage: heap diff{self.usage}')
+        if argv[0] not in saved:
+            names = ', '.join(saved) or 'there is none yet'
+            raise gdb.GdbError(f'nothing was saved as {argv[0]} ({names}): `heap save {argv[0]}`')
+        before = saved[argv[0]]
+        _, heap, after, broken = live()
+        new = {at: size for at, size in after.items() if before.get(at) != size}
+        gone = {at: size for at, size in before.items() if after.get(at) != size}
+        rows = [('allocated', f'{at:#x}', size) for at, size in new.items()]
+        rows += [('freed', f'{at:#x}', size) for at, size in gone.items()]
+        if rows:
+            print_many(('', 'block', 'usable'), rows, len(argv) > 1, f'heap diff {argv[0]} all')
+        gdb.write(f'since {argv[0]}: {count(len(new), "block")} allocated ({sum(new.values())} '
+                  f'bytes), {count(len(gone), "block")} freed ({sum(gone.values())} bytes)\n')
+        print_notes(heap)
+        if broken:
+            gdb.write(f'  {broken.price}\n')
+            print_broken(broken)
+
+
+for command in (HeapSave, HeapDiff):
+    command()

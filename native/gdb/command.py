@@ -1,0 +1,81 @@
+"""What every command shares: finding the heap, its arguments, and how it fails: in a sentence."""
+
+import gdb
+
+from . import library
+from .chunks import LIVE, Broken
+from .dumb import DumbReader
+from .list import ListReader
+from .memory import Memory, Unreadable
+from .paged import PagedReader
+from .printing import print_broken
+from .sharded import ShardedReader
+
+READERS = {'dumb': DumbReader, 'list': ListReader, 'paged': PagedReader, 'sharded': ShardedReader}
+
+
+def open_heap():
+    """The library in the selected program or core, and a reader of its heap."""
+    ours = library.current()
+    make = READERS.get(ours.variant)
+    if make is None:
+        raise gdb.GdbError(f'{ours.path} is {ours.version}, which these commands cannot read')
+    return ours, make(ours, Memory())
+
+
+def chunks_of(heap, kinds=(LIVE,)):
+    """The chunks of some kinds, in address order, and the Broken that cut them short, or None."""
+    chunks, broken = [], None
+    try:
+        chunks.extend(chunk for chunk in heap.walk() if chunk.kind in kinds)
+    except Broken as error:
+        broken = error
+    return chunks, broken
+
+
+class Command(gdb.Command):
+    """A command whose `run(argv)` prints; whatever is wrong with the heap ends in a sentence."""
+
+    usage = ''
+
+    def __init__(self, name, **options):
+        # a class given here would silence the method `complete`
+        completes = {} if hasattr(self, 'complete') else {
+            'completer_class': gdb.COMPLETE_EXPRESSION}
+        super().__init__(name, gdb.COMMAND_DATA, **completes, **options)
+        self._name = name
+
+    def invoke(self, argument, from_tty):
+        self.dont_repeat()
+        try:
+            self.run(gdb.string_to_argv(argument))
+        except Broken as broken:
+            print_broken(broken)
+        except (Unreadable, gdb.MemoryError) as error:
+            raise gdb.GdbError(f'{self._name}: {error}') from None
+
+    def arguments(self, argv, most):
+        if len(argv) > most:
+            raise gdb.GdbError(f'usage: {self._name}{self.usage}')
+        return argv
+
+    def one_expression(self, argument, from_tty):
+        """Of a command whose argument is a single expression, blanks and quotes included."""
+        Command.invoke(self, f'"{escape(argument)}"' if argument.strip() else '', from_tty)
+
+
+def escape(text):
+    return text.strip().replace('\\', '\\\\').replace('"', '\\"')
+
+
+def number(text):
+    """The value of an expression: an address, or a count."""
+    try:
+        value = gdb.parse_and_eval(text)
+        if value.type.strip_typedefs().code == gdb.TYPE_CODE_ARRAY:
+            value = value.address
+        result = int(value)
+    except gdb.error as error:
+        raise gdb.GdbError(f'{text} is no address or number: {error}') from None
+    is_address = value.type.strip_typedefs().code == gdb.TYPE_CODE_PTR
+    return result & 2 ** 64 - 1 if is_address else result

@@ -1,0 +1,57 @@
+"""How the commands print: addresses in hex, sizes in decimal, colours on a terminal only."""
+
+import os
+
+import gdb
+
+LINES_AT_ONCE = 1000
+MANY = 20  # rows that a list shows unless it is asked for `all`
+
+
+def print_rows(heading, rows):
+    """Columns: text to the left, numbers to the right."""
+    table = [[str(cell) for cell in row] for row in (heading, *rows)]
+    widths = [max(map(len, column)) for column in zip(*table)]
+    right = [all(isinstance(row[i], int) or row[i] == '' for row in rows)
+             for i in range(len(heading))]
+    form = ''.join(f'  %{"" if to_right else "-"}{width}s'
+                   for width, to_right in zip(widths, right))
+    for i in range(0, len(table), LINES_AT_ONCE):
+        lines = [(form % tuple(row)).rstrip() for row in table[i:i + LINES_AT_ONCE]]
+        gdb.write('\n'.join(lines) + '\n')
+
+
+def print_shares(stats):
+    if stats.mapped:
+        gdb.write(f'  {stats.in_use:.1f} % of the mapped bytes are live\n')
+    if stats.unused:
+        gdb.write(f'  fragmentation {stats.fragmentation:.1f} %: of {stats.unused} unused bytes '
+                  f'the largest piece has {stats.largest}\n')
+
+
+def print_labelled(rows):
+    width = max((len(label) for label, _ in rows), default=0)
+    for label, text in rows:
+        gdb.write(f'  {label.ljust(width)}  {text}\n')
+
+
+def print_notes(heap):
+    for note in heap.notes():
+        gdb.write(f'  note: {note}\n')
+
+
+def print_broken(broken):
+    gdb.write(f'broken: {broken}\n')
+    print_labelled(broken.rows)
+
+
+def print_many(heading, rows, everything, how):
+    """The first rows of a list, and how to see the rest of it."""
+    print_rows(heading, rows if everything else rows[:MANY])
+    if len(rows) > MANY and not everything:
+        gdb.write(f'  … and {len(rows) - MANY} more: `{how}`\n')
+
+
+def colours():
+    """Is colour wanted, and is there somebody to see it?"""
+    return bool(gdb.parameter('style enabled')) and os.isatty(1) and not os.environ.get('NO_COLOR')

@@ -1,0 +1,266 @@
+"""`heap find`, `heap refs`, `heap leaks`: what the live blocks hold, and what leads to them."""
+
+from bisect import bisect_right
+from collections import deque
+
+import gdb
+
+from .chunks import LIVE, REGION, Broken, count
+from .command import Command, number, open_heap
+from .memory import Unreadable
+from .printing import print_broken, print_many, print_notes
+from .roots import Roots, pieces
+
+PREVIEW = 16  # bytes of a block that are shown
+
+
+class Blocks:
+    """The live blocks of a heap, to be found by address; `broken` is what cut them short."""
+
+    def __init__(self, ours, heap):
+        self.ours, self.heap, self.memory = ours, heap, heap.memory
+        self.starts, self.ends, self.regions, self.broken = [], [], [], None
+        try:
+            for chunk in heap.walk():
+                if chunk.kind == LIVE:
+                    self.starts.append(chunk.user)
+                    self.ends.append(chunk.user + chunk.usable)
+                elif chunk.kind == REGION:
+                    self.regions.append((chunk.start, chunk.end))
+        except Broken as error:
+            self.broken = error
+
+    def index(self, address):
+        """Which block the address lies in, or None."""
+        i = bisect_right(self.starts, address) - 1
+        return i if i >= 0 and address < self.ends[i] else None
+
+    def words(self, i):
+        return pieces(self.memory, self.starts[i], self.ends[i])
+
+    def bounds(self):
+        return (self.starts[0], self.ends[-1]) if self.starts else (0, 0)
+
+    def roots(self):
+        return Roots(self.memory, self.regions + self.heap.records() + self.ours.data())
+
+    def preview(self, i):
+        """The first bytes: as text where they are text."""
+        try:
+            data = self.memory.read(self.starts[i], min(PREVIEW, self.ends[i] - self.starts[i]))
+        except Unreadable:
+            return ''
+        text = data.split(b'\0')[0]
+        if len(text) > 3 and all(32 <= byte < 127 for byte in text):
+            return '"' + text.decode() + ('"…' if len(text) == PREVIEW else '"')
+        return ' '.join(data[i:i + 8][::-1].hex() for i in range(0, len(data), 8))
+
+
+def open_blocks():
+    ours, heap = open_heap()
+    return Blocks(ours, heap)
+
+
+def finish(blocks):
+    print_notes(blocks.heap)
+    if blocks.broken:
+        gdb.write(f'  {blocks.broken.price}\n')
+        print_broken(blocks.broken)
+
+
+class HeapFind(Command):
+    """The live blocks that contain a value: heap find VALUE.
+
+VALUE is any expression, searched for as it would lie in memory: `heap find "text"`, `heap find p`,
+`heap find (short)7`, `heap find *node`. Shows each place, and the block that it lies in."""
+
+    usage = ' VALUE'
+
+    def __init__(self):
+        super().__init__('heap find')
+
+    def invoke(self, argument, from_tty):
+        self.one_expression(argument, from_tty)
+
+    def run(self, argv):
+        if not argv:
+            raise gdb.GdbError('heap find needs a value: `heap find p`, `heap find "text"`')
+        needle, blocks = as_bytes(argv[0]), open_blocks()
+        rows = []
+        for i, (start, end) in enumerate(zip(blocks.starts, blocks.ends)):
+            rows += [(f'{at:#x}', f'{at - start} bytes into', f'{start:#x}', end - start)
+                     for at in search(blocks.memory, start, end, needle)]
+        if rows:
+            print_many(('at', '', 'block', 'usable'), rows, True, '')
+        gdb.write(f'{count(len(rows), "place")} with these {count(len(needle), "byte")}: '
+                  f'{needle[:PREVIEW].hex(" ")}{" …" if len(needle) > PREVIEW else ""}\n')
+        finish(blocks)
+
+
+def search(memory, start, end, needle):
+    """The addresses in [start, end) where the bytes stand, one after the other."""
+    while end - start >= len(needle):
+        try:
+            data = memory.stretch(start, end)
+        except Unreadable:
+            return
+        at = data.find(needle)
+        while at >= 0:
+            yield start + at
+            at = data.find(needle, at + 1)
+        if start + len(data) >= end or len(data) < len(needle):
+            return
+        start += len(data) - len(needle) + 1
+
+
+def as_bytes(text):
+    """The value of an expression as it lies in memory."""
+    try:
+        value = gdb.parse_and_eval(text)
+        type_ = value.type.strip_typedefs()
+        if type_.code == gdb.TYPE_CODE_ARRAY and type_.target().sizeof == 1:
+            data = bytes(int(value[i]) & 255 for i in range(type_.range()[1] + 1))
+            data = data.rstrip(b'\0') or data
+        elif type_.code in (gdb.TYPE_CODE_INT, gdb.TYPE_CODE_PTR, gdb.TYPE_CODE_ENUM,
+                            gdb.TYPE_CODE_CHAR, gdb.TYPE_CODE_BOOL):
+            data = (int(value) & (1 << 8 * type_.sizeof) - 1).to_bytes(type_.sizeof, 'little')
+        elif value.address is not None:
+            data = bytes(gdb.selected_inferior().read_memory(int(value.address), type_.sizeof))
+        else:
+            raise gdb.error('only integers, pointers, strings and variables can be searched for')
+    except gdb.error as error:
+        raise gdb.GdbError(f'{text} is no value to search for: {error}') from None
+    if not data:
+        raise gdb.GdbError(f'{text} is empty: there is nothing to search for')
+    return data
+
+
+class HeapRefs(Command):
+    """Who points to a block: heap refs ADDR.
+
+Looks for pointers to the live block that holds ADDR (to ADDR itself where none does) in the live
+blocks, in globals and all other writable memory, on the stacks and in the registers of all
+threads. Anything that looks like a pointer counts as one."""
+
+    usage = ' ADDR'
+
+    def __init__(self):
+        super().__init__('heap refs')
+
+    def invoke(self, argument, from_tty):
+        self.one_expression(argument, from_tty)
+
+    def run(self, argv):
+        if not argv:
+            raise gdb.GdbError('heap refs needs an address: `heap refs p`')
+        address, blocks = number(argv[0]) & 2 ** 64 - 1, open_blocks()
+        i = blocks.index(address)
+        start, end = (address, address + 1) if i is None else (blocks.starts[i], blocks.ends[i])
+        roots = blocks.roots()
+        rows = [(f'register {name}', f'thread {thread}', f'{value:#x}')
+                for value, name, thread in roots.registers if start <= value < end]
+        for base, words in roots.words():
+            rows += [(f'{at:#x}', describe(at, roots), f'{value:#x}')
+                     for at, value in hits(base, words, start, end)]
+        for j, block in enumerate(blocks.starts):
+            for base, words in blocks.words(j):
+                rows += [(f'{at:#x}', f'{at - block} bytes into the live block {block:#x}',
+                          f'{value:#x}') for at, value in hits(base, words, start, end)]
+        what = f'{start:#x}' if i is None else f'the live block {start:#x} ({end - start} bytes)'
+        if rows:
+            print_many(('at', 'which is', 'pointer'), rows, True, '')
+        gdb.write(f'{count(len(rows), "pointer")} to {what}\n')
+        finish(blocks)
+
+
+def hits(base, words, start, end):
+    return [(base + i * 8, value) for i, value in enumerate(words) if start <= value < end]
+
+
+def describe(at, roots):
+    """What lies there: a variable, a stack, or nothing that has a name."""
+    symbol = gdb.execute(f'info symbol {at:#x}', to_string=True).split(' in section ')
+    if len(symbol) == 2:
+        return symbol[0]
+    inside = next((each for each in roots.ranges if each[0] <= at < each[1]), (0, 0))
+    threads = [thread for pointer, thread in roots.stacks if inside[0] <= pointer < inside[1]]
+    return f'on the stack of thread {threads[0]}' if threads else 'other writable memory'
+
+
+class HeapLeaks(Command):
+    """Live blocks that nothing points to: heap leaks [all].
+
+Starts from globals and other writable memory, stacks and registers, and follows every word that
+looks like a pointer into a live block, also into its middle. What it never reaches is lost: the
+program cannot free it any more. `held by` names another lost block that points to it. A stale
+value on a stack may still hide a leak."""
+
+    usage = ' [all]'
+
+    def __init__(self):
+        super().__init__('heap leaks')
+
+    def complete(self, text, word):
+        return [each for each in ('all',) if each.startswith(word)]
+
+    def run(self, argv):
+        self.arguments(argv, 1)
+        if argv and argv != ['all']:
+            raise gdb.GdbError(f'usage: heap leaks{self.usage}')
+        blocks = open_blocks()
+        if blocks.ours.variant == 'dumb':
+            raise gdb.GdbError('dumb remembers no blocks, so nothing can be said about lost ones')
+        lost = unreached(blocks)
+        holders = {}
+        for i in lost:
+            for j in pointed(blocks, i):
+                if j != i:
+                    holders.setdefault(j, blocks.starts[i])
+        rows = [(f'{blocks.starts[i]:#x}', blocks.ends[i] - blocks.starts[i],
+                 f'{holders[i]:#x}' if i in holders else '', blocks.preview(i)) for i in lost]
+        if rows:
+            print_many(('block', 'bytes', 'held by', 'begins with'), rows, bool(argv),
+                       'heap leaks all')
+        total = sum(row[1] for row in rows)
+        gdb.write(f'{count(len(rows), "block")}, {total} bytes, lost: nothing that the program '
+                  'still has leads there\n' if rows else
+                  f'nothing is lost: {count(len(blocks.starts), "live block")}, all within reach\n')
+        finish(blocks)
+
+
+def unreached(blocks):
+    """The numbers of the blocks that no root leads to."""
+    low, high = blocks.bounds()
+    reached, queue = bytearray(len(blocks.starts)), deque()
+
+    def reach(words):
+        for value in words:
+            if low <= value < high:
+                i = blocks.index(value)
+                if i is not None and not reached[i]:
+                    reached[i] = 1
+                    queue.append(i)
+
+    roots = blocks.roots()
+    reach(value for value, _, _ in roots.registers)
+    for _, words in roots.words():
+        reach(words)
+    while queue:
+        for _, words in blocks.words(queue.popleft()):
+            reach(words)
+    return [i for i, seen in enumerate(reached) if not seen]
+
+
+def pointed(blocks, i):
+    """The blocks that block i points to."""
+    low, high = blocks.bounds()
+    for _, words in blocks.words(i):
+        for value in words:
+            if low <= value < high:
+                j = blocks.index(value)
+                if j is not None:
+                    yield j
+
+
+for command in (HeapFind, HeapRefs, HeapLeaks):
+    command()
