@@ -1,12 +1,20 @@
 // libmalloc gdb: a GDB session in which the program runs on any malloc, and the heap can be read.
 
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { Command } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { checkEnvironment } from './lib/env.ts';
 import { Failure } from './lib/errors.ts';
 import { debuggee } from './lib/gdb-program.ts';
-import { gdbArguments, type SessionPlan, sessionText } from './lib/gdb-session.ts';
+import {
+  events,
+  type Follow,
+  follows,
+  gdbArguments,
+  type SessionPlan,
+  sessionText,
+  variantOf,
+} from './lib/gdb-session.ts';
 import { startSession } from './lib/gdb-start.ts';
 import { writeJson } from './lib/json.ts';
 import { resolveMalloc } from './lib/mallocs.ts';
@@ -19,6 +27,11 @@ interface Options {
   batch?: boolean;
   command?: string;
   core?: string;
+  pid?: number;
+  atCall?: number;
+  on?: string[];
+  follow?: Follow;
+  session?: string;
   print?: boolean;
   quiet?: boolean;
   json?: string;
@@ -31,7 +44,7 @@ export function gdbCommand(): Command {
     .summary('a GDB session that understands the heap')
     .description(
       'Starts GDB on CMD with the malloc M preloaded into CMD alone, breakpoints in our code, and the\n' +
-        'commands `heap`, `heap chunks`, `heap chunk ADDR`, `heap free`, `heap check`.',
+        'commands `heap`, `heap chunks`, `heap chunk ADDR`, `heap leaks`, … (`heap help` lists them).',
     )
     .usage('[options] -- CMD…')
     .argument('[cmd...]', 'the program and its arguments')
@@ -42,13 +55,25 @@ export function gdbCommand(): Command {
     )
     .option(
       '--break <spec>',
-      'a breakpoint (repeatable): malloc, FILE:LINE, … [if CONDITION]',
+      'a breakpoint (repeatable): malloc:n>4096, free:ptr==0x…, FILE:LINE [if CONDITION]',
       collect,
       [],
     )
+    .option('--at-call <n>', 'stop at the n-th malloc', positive)
+    .addOption(
+      new Option('--on <event>', `stop where the library detects it: ${events.join(', ')}`)
+        .argParser(event)
+        .default([]),
+    )
+    .addOption(new Option('--follow <process>', 'after a fork, stay with').choices([...follows]))
     .option('--batch', 'run CMD to its end without asking; its exit status is ours')
-    .option('-x, --command <file>', 'GDB commands: at the start, in a batch at the first stop')
+    .option(
+      '-x, --command <file>',
+      'GDB commands (- is standard input): at the start, in a batch at the first stop',
+    )
     .option('--core <file>', 'look at a core instead of running CMD')
+    .option('--pid <n>', 'attach to a running process instead of starting CMD', positive)
+    .option('--session <folder>', 'keep the session there, with its command line and a how-to')
     .option('--print', 'show the session file and the command line, start nothing')
     .option('-q, --quiet', 'no line of proof on standard error after a batch')
     .option('--json <file>', 'write the session and how it ended to a file')
@@ -59,9 +84,23 @@ export function gdbCommand(): Command {
     .action(gdb);
 }
 
+function positive(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1)
+    throw new InvalidArgumentError('a whole number from 1 on is needed');
+  return value;
+}
+
+function event(name: string, before: string[]): string[] {
+  if (!(events as readonly string[]).includes(name))
+    throw new InvalidArgumentError(`there is: ${events.join(', ')}`);
+  return [...before, name];
+}
+
 const details = `
 Without --break an interactive session stops at our first malloc. A bare function of the malloc
 family means ours, as in list.c:malloc; locations in our code wait until the library is loaded.
+After a colon stands a condition: n is the number of bytes asked for, ptr the block given back.
 
 A batch leaves standard output to CMD; what GDB says goes to standard error. At the first stop (a
 breakpoint, a crash; with -x also the end of CMD) it runs the commands of -x, or shows where CMD is
@@ -87,7 +126,8 @@ async function gdb(argv: string[], options: Options): Promise<void> {
     if (options.json !== '-') process.stdout.write(record.session);
     return;
   }
-  const status = await startSession(plan, { quiet: options.quiet === true });
+  const { session } = options;
+  const status = await startSession(plan, { quiet: options.quiet === true, keep: session });
   if (options.json !== undefined) writeJson('gdb', options.json, { ...record, status });
   process.exitCode = status;
 }
@@ -95,23 +135,51 @@ async function gdb(argv: string[], options: Options): Promise<void> {
 /** What to start; everything that can be refused is refused here, with the reason. */
 export function planSession(argv: string[], options: Options): SessionPlan {
   const [command, ...args] = argv;
+  const { batch = false, pid } = options;
   const core = existing(options.core, 'core');
-  const script = existing(options.command, 'file of commands');
-  if (command === undefined && core === undefined && options.batch) {
+  const script = options.command === '-' ? '-' : existing(options.command, 'file of commands');
+  if (pid !== undefined && (core !== undefined || command !== undefined))
+    throw new Failure('--pid looks at a process that runs already', {
+      hint: 'leave out CMD and --core, or --pid',
+    });
+  if (command === undefined && core === undefined && pid === undefined && batch)
     throw new Failure('a batch needs a program', { hint: 'libmalloc gdb --batch -- CMD…' });
-  }
-  const malloc = resolveMalloc(options.malloc, { debug: options.debug ?? false });
+  const inside = pid === undefined ? undefined : mallocOf(pid);
+  const malloc = resolveMalloc(options.malloc ?? inside, { debug: options.debug ?? false });
+  if (options.on?.length && !variantOf(malloc))
+    throw new Failure(`--on waits for what our own library detects; ${malloc.name} is none`, {
+      hint: 'say -m with a variant, or break at a function: --break abort',
+    });
   const file = command === undefined ? undefined : checkTarget(command);
   return {
     malloc,
-    preload: preloadList(malloc, options.batch === true && options.print !== true, process.env),
+    preload: preloadList(malloc, batch && options.print !== true, process.env),
     program: file === undefined ? undefined : debuggee(file, args),
     core,
+    pid,
     breaks: options.break,
+    atCall: options.atCall,
+    on: options.on ?? [],
+    follow: options.follow,
     script,
-    batch: options.batch === true,
+    batch,
     env: process.env,
   };
+}
+
+/** The library of ours that a running process has, if it has one. Throws when there is no such process. */
+function mallocOf(pid: number): string | undefined {
+  let maps: string;
+  try {
+    maps = readFileSync(`/proc/${pid}/maps`, 'utf8');
+  } catch (error) {
+    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    throw new Failure(
+      missing ? `there is no process ${pid}` : `process ${pid} belongs to somebody else`,
+      { hint: missing ? '`pgrep -a NAME` finds it' : 'debug it as its owner, or as root' },
+    );
+  }
+  return /\s(\/.*\/libmalloc-(?!probe|trace)\w+\.so)$/m.exec(maps)?.[1];
 }
 
 function existing(file: string | undefined, what: string): string | undefined {

@@ -2,6 +2,7 @@
 
 import { basename } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
+import { type Core, crashes, findCore } from './lib/core.ts';
 import { checkEnvironment } from './lib/env.ts';
 import { Failure } from './lib/errors.ts';
 import { forwardSignals } from './lib/forward.ts';
@@ -9,6 +10,7 @@ import { writeJson } from './lib/json.ts';
 import { type Malloc, resolveMalloc } from './lib/mallocs.ts';
 import { type Launched, launch } from './lib/preload.ts';
 import { disproof, proofLine } from './lib/report.ts';
+import { shellWord } from './lib/words.ts';
 
 interface Options {
   malloc?: string;
@@ -58,12 +60,16 @@ async function run(argv: string[], options: Options): Promise<void> {
   }
   checkEnvironment();
   const m = resolveMalloc(options.malloc);
+  const started = Date.now();
   const result = await launchHere(m, argv, options.timeout);
   const doubt = disproof(m, result.proofs);
   if (options.json !== undefined) writeJson('run', options.json, record(m, argv, result, doubt));
   if (!options.quiet)
     for (const line of remarks(m, argv, result, doubt))
       process.stderr.write(`libmalloc: ${line}\n`);
+  if (!options.quiet && crashes.includes(result.signal ?? ''))
+    for (const line of nextSteps(options.malloc, argv, findCore(started)))
+      process.stderr.write(`  ${line}\n`);
   if (doubt)
     throw new Failure(doubt, {
       hint: 'does the program bring its own malloc, start with another LD_PRELOAD, or clear its environment?',
@@ -106,6 +112,16 @@ export function remarks(
     lines.push(`${program} was ended by ${result.signal}`);
   if (!doubt) lines.push(proofLine(m, result.proofs));
   return lines;
+}
+
+/** What to do about a crash: the command that debugs it, and its core or the way to one. */
+export function nextSteps(malloc: string | undefined, argv: string[], core: Core): string[] {
+  const under = malloc === undefined ? '' : ` -m ${shellWord(malloc)}`;
+  const found = 'file' in core;
+  return [
+    `debug it: libmalloc gdb${under} -- ${argv.map(shellWord).join(' ')}`,
+    found ? `its core: libmalloc gdb --core ${shellWord(core.file)}` : core.reason,
+  ];
 }
 
 function record(m: Malloc, argv: string[], result: Launched, doubt: string | undefined): object {

@@ -1,12 +1,20 @@
 """GDB commands that understand our heaps: `heap`, `heap chunks`, `heap chunk ADDR`, …
 
-    commands.py   the commands: parse the arguments, print
+    command.py    what all commands share: the heap of the program, arguments, errors
+    printing.py   rows, colours
+    commands.py   heap, heap chunks, heap chunk, heap free, heap check, heap stats, heap help
+    picture.py    heap map
+    search.py     heap find, heap refs, heap leaks
+    roots.py      where else pointers are: writable memory, stacks, registers
+    changes.py    heap save, heap diff
+    stops.py      heap watch, and stops where the library detects something (`--on`)
+    printers.py   pretty printers, so that `print heap` reads like the variant's picture
     library.py    which of our libraries is in this program, and why none is
     memory.py     bulk reads, and the layout of structs from the debug information
     chunks.py     what every heap consists of: chunks, figures, findings
     dumb.py list.py paged.py sharded.py    one reader a variant: its structures become chunks
     sharded_pages.py sharded_check.py      sharded's pages as they lie in memory; its invariants
-    session.py    what `libmalloc gdb --batch` does from start to end
+    session.py    what `libmalloc gdb` does by itself: batches, cores, attaching
 
 A reader only reads memory: it never calls into the program, which may be stopped in the middle
 of malloc, or be a core. It trusts nothing that it reads: a program has corrupted its heap when
@@ -16,5 +24,6 @@ these commands are wanted most. The package is named `libmalloc` in GDB's Python
 from . import commands as commands  # first: it makes the prefix `heap`
 from . import changes as changes
 from . import picture as picture
+from . import printers as printers
 from . import search as search
 from . import stops as stops

@@ -148,7 +148,8 @@ class ListReader(Reader):
         for at, size, free, _ in self.headers():
             if at in regions:
                 yield Chunk(REGION, at, regions[at] - at)
-            yield Chunk(FREE if free else LIVE, at, self.header_size + size, at + self.header_size, size)
+            kind, header = FREE if free else LIVE, self.header_size
+            yield Chunk(kind, at, header + size, at + header, size)
 
     def stats(self):
         """As counted from the walk, in one pass and without an object for each chunk."""
@@ -268,7 +269,8 @@ class ListReader(Reader):
             if free and before_free and before_end == at:
                 raise Broken(f'chunks {before:#x} and {at:#x} are free, neighbours, and not merged',
                              [*self._show(before), *self._show(at)])
-            chunks, before, before_end, before_free = chunks + 1, at, at + self.header_size + size, free
+            chunks, before, before_free = chunks + 1, at, free
+            before_end = at + self.header_size + size
         return (f'{count(chunks, "chunk")}: links, order, sizes and states are sound, and no two '
                 'free neighbours are left unmerged')
 

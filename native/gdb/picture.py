@@ -69,7 +69,7 @@ def draw_pages(heap):
 
 
 def mark(cells, chunk, first):
-    """Adds a chunk to the pages that it touches: its user part as what it is, the rest as header."""
+    """Adds a chunk to the pages that it touches: the user's part as what it is, else header."""
     spread(cells, BITS[chunk.kind], chunk.user or chunk.start, chunk.end, first)
     if chunk.user > chunk.start:
         spread(cells, BITS[HEADER], chunk.start, chunk.user, first)

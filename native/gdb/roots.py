@@ -38,8 +38,12 @@ class Roots:
     def _look_at_registers(self, frame, thread):
         for register in frame.architecture().registers('general'):
             value = frame.read_register(register)
-            if value.type.sizeof == WORD and register.name not in ('rip', 'pc', 'rsp', 'sp'):
+            if value.type.sizeof != WORD or register.name in ('rip', 'pc', 'rsp', 'sp'):
+                continue
+            try:
                 self.registers.append((int(value) & 2 ** 64 - 1, register.name, thread))
+            except gdb.error:
+                continue  # a core does not keep all of them
 
     def words(self):
         """(address, memoryview of 64-bit words) of every piece of memory that holds roots."""

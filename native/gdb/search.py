@@ -7,7 +7,7 @@ import gdb
 
 from .chunks import LIVE, REGION, Broken, count
 from .command import Command, number, open_heap
-from .memory import Unreadable
+from .memory import STRETCH, Unreadable
 from .printing import print_broken, print_many, print_notes
 from .roots import Roots, pieces
 
@@ -20,6 +20,7 @@ class Blocks:
     def __init__(self, ours, heap):
         self.ours, self.heap, self.memory = ours, heap, heap.memory
         self.starts, self.ends, self.regions, self.broken = [], [], [], None
+        self._views = {}  # pieces of STRETCH bytes: a read for each block takes long
         try:
             for chunk in heap.walk():
                 if chunk.kind == LIVE:
@@ -36,7 +37,19 @@ class Blocks:
         return i if i >= 0 and address < self.ends[i] else None
 
     def words(self, i):
-        return pieces(self.memory, self.starts[i], self.ends[i])
+        """(address, memoryview of 64-bit words) of the pieces of a block."""
+        start, end = self.starts[i], self.ends[i]
+        number, offset = divmod(start, STRETCH)
+        if number not in self._views:
+            try:
+                data = self.memory.once(number * STRETCH, STRETCH)
+                self._views[number] = memoryview(data).cast('Q')
+            except Unreadable:
+                self._views[number] = None  # a mapping begins or ends in it
+        view = self._views[number]
+        if view is None or offset + end - start > STRETCH:
+            return pieces(self.memory, start, end)
+        return [(start, view[offset >> 3:(offset + end - start) >> 3])]
 
     def bounds(self):
         return (self.starts[0], self.ends[-1]) if self.starts else (0, 0)

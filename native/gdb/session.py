@@ -71,6 +71,29 @@ def batch_core(script=None):
     gdb.execute(f'quit {0 if ok else FAILED}')
 
 
+def attach(pid):
+    """Attaches to a running process; where the kernel refuses, says what to do about it."""
+    try:
+        gdb.execute(f'attach {pid}')
+    except gdb.error as error:
+        hint = (': ptrace is not permitted: as root, or after `sysctl kernel.yama.ptrace_scope=0`'
+                if 'not permitted' in str(error) else '')
+        raise gdb.GdbError(f'process {pid} cannot be attached to{hint}\n{error}') from None
+
+
+def batch_attached(pid, script=None):
+    """Runs the commands of `script` on a running process, or shows where it is and its heap; lets
+    go of it and quits."""
+    try:
+        attach(pid)
+        ok = _source(script) if script else _show()
+        gdb.execute('detach')
+    except gdb.error as error:
+        _say(str(error))
+        ok = False
+    gdb.execute(f'quit {0 if ok else FAILED}')
+
+
 def open_core(core):
     """Opens a core; finds its program when none was given."""
     gdb.execute(f'core-file {core}')

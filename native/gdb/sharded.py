@@ -13,6 +13,8 @@ from .sharded_check import check
 from .sharded_pages import IN_LIST, ON_ITS_WAY, VARIABLE, Pages
 
 STATES = (LIVE, FREE, REMOTE)  # by mark
+WORDS = {FRESH: 'fresh: never handed out',
+         REMOTE: 'remote: freed by another thread, on its way home'}
 
 
 class ShardedReader(Reader):
@@ -223,8 +225,7 @@ class ShardedReader(Reader):
         block, state = address - into, self._state(marks, number)
         return Place(self._where(address, block, state), [
             ('block', f'{block:#x} .. {block + page.size:#x}  {page.size} bytes'),
-            ('state', {FRESH: 'fresh: never handed out',
-                       REMOTE: 'remote: freed by another thread, on its way home'}.get(state, state)),
+            ('state', WORDS.get(state, state)),
             *rows,
             ('previous', self._describe(page, marks, number - 1)),
             ('next', self._describe(page, marks, number + 1)),
@@ -257,7 +258,8 @@ class ShardedReader(Reader):
         if runs:
             last += (f'\n{count(len(runs), "free run")} between the pages: {cached} bytes keep '
                      f'their memory, {fresh} do not')
-        return ('class', 'block', 'pages', 'live', 'free', 'remote', 'fresh', 'free bytes'), rows, last
+        heading = ('class', 'block', 'pages', 'live', 'free', 'remote', 'fresh', 'free bytes')
+        return heading, rows, last
 
     def _class_row(self, index, pages):
         size = self.pages.sizes[index]

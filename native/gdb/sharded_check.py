@@ -2,8 +2,6 @@
 
 from .chunks import Broken, count
 
-RUNNING = 'is neither its own page nor one of larger blocks'
-
 
 def check(reader):
     """A line that says what holds; raises Broken at the first that does not."""
@@ -80,7 +78,7 @@ def _check_runs(pages, region, runs):
 
 
 def _list(pages, name, head, among):
-    """The pages of a list by number; each is one of `among`, comes once, and is linked both ways."""
+    """The pages of a list; each is one of `among`, comes once, and is linked both ways."""
     before, seen = 0, set()
     while head:
         at = pages.table + (head << pages.RECORD_BITS)

@@ -91,7 +91,7 @@ class Refusal(gdb.Breakpoint):
     still find memory of another kind."""
 
     def __init__(self):
-        super().__init__(source='os.h', function='os_refuse')
+        super().__init__('os_refuse')
 
     def stop(self):
         frame, call = gdb.newest_frame(), None

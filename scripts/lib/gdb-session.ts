@@ -5,6 +5,7 @@ import { Failure } from './errors.ts';
 import type { Debuggee } from './gdb-program.ts';
 import type { Malloc } from './mallocs.ts';
 import { root } from './paths.ts';
+import { shellWord } from './words.ts';
 
 /** What a session is made of. Files are absolute paths. */
 export interface SessionPlan {
@@ -13,8 +14,16 @@ export interface SessionPlan {
   preload: string;
   program: Debuggee | undefined;
   core: string | undefined;
+  /** A running process to attach to. */
+  pid: number | undefined;
   /** Locations as the user gave them. */
   breaks: string[];
+  /** The call of malloc at which to stop: 1 is the first. */
+  atCall: number | undefined;
+  /** What the library is to stop at when it detects it. */
+  on: string[];
+  /** Which process goes on under GDB after a fork. */
+  follow: Follow | undefined;
   /** The user's own commands. */
   script: string | undefined;
   batch: boolean;
@@ -29,6 +38,12 @@ export interface Plumbing {
   /** The descriptor that is the program's standard output; GDB's own is another one. */
   stdout: number;
 }
+
+export const follows = ['parent', 'child', 'both'] as const;
+export type Follow = (typeof follows)[number];
+
+/** What native/gdb/stops.py knows to stop at. */
+export const events = ['double-free', 'corruption', 'oom'] as const;
 
 const family = [
   'malloc',
@@ -52,6 +67,43 @@ export function variantOf(m: Malloc): string | undefined {
   return /^libmalloc-(\w+)\.so$/.exec(basename(m.file ?? ''))?.[1];
 }
 
+/** What `n` and `ptr` in a condition are, by function: in our sources, and as the ABI passes them. */
+const meanings: Record<string, { n?: [ours: string, abi: string]; ptr?: [string, string] }> = {
+  malloc: { n: ['size', 'A'] },
+  calloc: { n: ['count * size', 'A * B'] },
+  realloc: { ptr: ['p', 'A'], n: ['size', 'B'] },
+  reallocarray: { ptr: ['p', 'A'], n: ['count * size', 'B * C'] },
+  free: { ptr: ['p', 'A'] },
+  free_sized: { ptr: ['p', 'A'], n: ['size', 'B'] },
+  free_aligned_sized: { ptr: ['p', 'A'], n: ['size', 'C'] },
+  posix_memalign: { n: ['size', 'C'] },
+  aligned_alloc: { n: ['size', 'B'] },
+  memalign: { n: ['size', 'B'] },
+  valloc: { n: ['size', 'A'] },
+  pvalloc: { n: ['size', 'A'] },
+  malloc_usable_size: { ptr: ['p', 'A'] },
+};
+
+const registers: Partial<Record<NodeJS.Architecture, [a: string, b: string, c: string]>> = {
+  x64: ['$rdi', '$rsi', '$rdx'],
+  arm64: ['$x0', '$x1', '$x2'],
+};
+
+/** `n` and `ptr` in the condition of `malloc:n>4096` become what they are called at that place. */
+function conditionOf(condition: string, name: string, ours: boolean): string {
+  const [a = '', b = '', c = ''] = registers[process.arch] ?? [];
+  const passed: Record<string, string> = { A: a, B: b, C: c };
+  return condition.replaceAll(/(?<![\w$.>])(n|ptr)\b/g, (word) => {
+    const [source, abi] = meanings[name]?.[word as 'n' | 'ptr'] ?? [];
+    if (source === undefined || abi === undefined)
+      throw new Failure(`${name} has no ${word} that a breakpoint could ask for`, {
+        hint: '`n` is a number of bytes, `ptr` a block: malloc:n>4096, free:ptr==0x5555555592a0',
+      });
+    const text = ours ? source : abi.replaceAll(/[ABC]/g, (at) => `(unsigned long)${passed[at]}`);
+    return text.includes('*') ? `(${text})` : text;
+  });
+}
+
 /**
  * The `break` command for a location. A bare `malloc` means ours: GDB would stop in the dynamic
  * linker's as well. A condition must not be looked at before our library is there.
@@ -59,47 +111,82 @@ export function variantOf(m: Malloc): string | undefined {
 export function breakCommand(spec: string, m: Malloc): string {
   if (/[\r\n]/.test(spec) || spec.trim() === '')
     throw new Failure(`--break ${JSON.stringify(spec)} is no location`, {
-      hint: 'give a function (malloc), FILE:LINE or FILE:FUNCTION, with `if CONDITION` if you like',
+      hint: 'give a function (malloc), FILE:LINE or FILE:FUNCTION, with `if CONDITION` if you like, or malloc:n>4096',
     });
-  const [, location = spec, condition] = /^(.*?)\s+if\b\s*(.*)$/.exec(spec.trim()) ?? [];
   const variant = variantOf(m);
+  const asked = /^\s*(\w+):(.*\D.*)$/.exec(spec);
+  const [, name = '', test = ''] = asked ?? [];
+  if (asked && family.includes(name)) {
+    const condition = conditionOf(test.trim(), name, variant !== undefined);
+    return `break ${variant ? `${variant}.c:` : ''}${name} -force-condition if ${condition}`;
+  }
+  const [, location = spec, condition] = /^(.*?)\s+if\b\s*(.*)$/.exec(spec.trim()) ?? [];
   const place = variant && family.includes(location.trim()) ? `${variant}.c:${location}` : location;
   if (condition === undefined) return `break ${place.trim()}`;
   return `break ${place.trim()} -force-condition if ${condition}`;
 }
 
-/** A word as a POSIX shell reads it. */
-export function shellWord(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
-}
-
 /** The session file. GDB gets the program and its arguments on its command line (`gdbArguments`). */
 export function sessionText(plan: SessionPlan, plumbing?: Plumbing): string {
   const lines = [
-    `# A session of \`libmalloc gdb\`. By hand: ${shellLine(plan)}`,
+    `# A session of \`libmalloc gdb\`. By hand: ${shellLine(plan, 'SESSION').replaceAll('\n', ' ')}`,
     `source ${join(root, 'gdbinit')}`,
     `directory ${JSON.stringify(root)}`,
-    ...(plan.core === undefined ? live(plan, plumbing) : postMortem(plan)),
+    ...(plan.core !== undefined
+      ? postMortem(plan)
+      : plan.pid !== undefined
+        ? attached(plan)
+        : live(plan, plumbing)),
   ];
   return `${lines.join('\n')}\n`;
 }
 
-function shellLine(plan: SessionPlan): string {
-  return ['gdb', ...gdbArguments(plan, 'SESSION')].map(shellWord).join(' ').replaceAll('\n', ' ');
+/** The command that starts the session by hand. */
+export function shellLine(plan: SessionPlan, session: string): string {
+  return ['gdb', ...gdbArguments(plan, session)].map(shellWord).join(' ');
 }
 
 function live(plan: SessionPlan, plumbing: Plumbing | undefined): string[] {
   const { batch, malloc: m, script } = plan;
-  const wanted = plan.breaks.length > 0 || batch || !variantOf(m) ? plan.breaks : ['malloc'];
   return [
     'set startup-with-shell on',
     ...wrapper(plan.preload, plumbing),
     ...environment(plan.env),
     ...(plumbing ? [`set environment LIBMALLOC_REPORT ${plumbing.report}`] : []),
     ...(batch ? ['set confirm off', 'set debuginfod enabled off'] : []),
-    ...wanted.map((spec) => breakCommand(spec, m)),
-    batch ? python('batch', script, plan.breaks.length > 0) : banner(m),
+    ...following(plan.follow),
+    ...stops(plan),
+    batch ? python('session', 'batch', script, hasStops(plan)) : banner(m),
   ];
+}
+
+const hasStops = ({ breaks, atCall, on }: SessionPlan): boolean =>
+  breaks.length > 0 || atCall !== undefined || on.length > 0;
+
+/** Where the program is to stop; a person who named no place gets our first malloc. */
+function stops(plan: SessionPlan): string[] {
+  const { atCall, batch, breaks, malloc: m, on, pid } = plan;
+  const quiet = hasStops(plan) || batch || pid !== undefined || !variantOf(m);
+  return [
+    ...(quiet ? breaks : ['malloc']).map((spec) => breakCommand(spec, m)),
+    ...(atCall === undefined
+      ? []
+      : [breakCommand('malloc', m), `ignore $bpnum ${Math.max(atCall - 1, 0)}`]),
+    ...on.map((event) => python('stops', 'on', event)),
+  ];
+}
+
+function following(follow: Follow | undefined): string[] {
+  if (follow === undefined) return [];
+  if (follow === 'both') return ['set detach-on-fork off', 'set schedule-multiple on'];
+  return [`set follow-fork-mode ${follow}`];
+}
+
+function attached(plan: SessionPlan): string[] {
+  const { batch, pid, script } = plan;
+  const settings = ['set debuginfod enabled off', ...(batch ? ['set confirm off'] : [])];
+  if (batch) return [...settings, python('session', 'batch_attached', pid, script)];
+  return [...settings, python('session', 'attach', pid), ...following(plan.follow), ...stops(plan)];
 }
 
 /**
@@ -120,26 +207,29 @@ function environment(env: SessionPlan['env']): string[] {
 }
 
 function postMortem(plan: SessionPlan): string[] {
-  const lines = [python('open_core', plan.core)];
-  if (plan.batch) lines.push(python('batch_core', plan.script));
+  const lines = [python('session', 'open_core', plan.core)];
+  if (plan.batch) lines.push(python('session', 'batch_core', plan.script));
   return lines;
 }
 
-function python(call: string, ...args: (string | boolean | undefined)[]): string {
+function python(module: string, call: string, ...args: unknown[]): string {
   const literals = args.map((each) =>
-    typeof each === 'string'
-      ? JSON.stringify(each)
-      : each
-        ? 'True'
-        : each === false
-          ? 'False'
-          : 'None',
+    each === undefined
+      ? 'None'
+      : typeof each === 'boolean'
+        ? each
+          ? 'True'
+          : 'False'
+        : JSON.stringify(each),
   );
-  return `python import libmalloc.session; libmalloc.session.${call}(${literals.join(', ')})`;
+  return `python import libmalloc.${module}; libmalloc.${module}.${call}(${literals.join(', ')})`;
 }
 
 function banner(m: Malloc): string {
-  return `echo libmalloc: \`run\` starts the program on ${m.name}, \`heap\` shows its heap, \`help heap\` the rest\\n`;
+  const text = variantOf(m)
+    ? `\`run\` starts the program on ${m.name}, \`heap\` shows its heap, \`help heap\` the rest`
+    : `\`run\` starts the program on ${m.name}, which is none of ours: GDB's own commands work, the \`heap\` commands cannot read it`;
+  return `echo libmalloc: ${text}\\n`;
 }
 
 /** GDB's arguments. What the user wrote in ~/.gdbinit counts when a person watches, not in a batch. */
@@ -147,7 +237,7 @@ export function gdbArguments(plan: SessionPlan, session: string): string[] {
   const { batch, program, script } = plan;
   const args = ['-q', ...(batch ? ['-nx', '-batch'] : []), '-x', session];
   if (script !== undefined && !batch) args.push('-x', script);
-  if (program === undefined) return args;
+  if (program === undefined || plan.pid !== undefined) return args;
   return plan.core === undefined
     ? [...args, '--args', program.file, ...program.args]
     : [...args, program.file];

@@ -1,12 +1,12 @@
 // Starts GDB on a session and waits for it.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { execa } from 'execa';
 import { Failure } from './errors.ts';
 import { forwardSignals } from './forward.ts';
-import { gdbArguments, type SessionPlan, sessionText } from './gdb-session.ts';
+import { gdbArguments, type SessionPlan, sessionText, shellLine } from './gdb-session.ts';
 import { which } from './programs.ts';
 import { disproof, proofLine, readReports } from './report.ts';
 
@@ -21,13 +21,16 @@ const FAILED = 125;
  */
 export async function startSession(
   plan: SessionPlan,
-  options: { quiet: boolean },
+  options: { quiet: boolean; keep?: string | undefined },
 ): Promise<number> {
   const gdb = which('gdb');
   if (gdb === undefined) throw new Failure('gdb is not installed', { hint: 'apt-get install gdb' });
   const folder = mkdtempSync(join(tmpdir(), 'libmalloc-gdb-'));
   try {
-    const proven = plan.batch && plan.core === undefined;
+    const kept = options.keep === undefined ? undefined : resolve(options.keep);
+    if (plan.script === '-') readCommands(plan, kept ?? folder);
+    if (kept !== undefined) keepSession(plan, kept);
+    const proven = plan.batch && plan.core === undefined && plan.pid === undefined;
     const report = join(folder, 'report');
     const session = join(folder, 'session.gdb');
     writeFileSync(
@@ -41,6 +44,39 @@ export async function startSession(
     rmSync(folder, { recursive: true, force: true });
   }
 }
+
+/** Commands on our standard input become a file; for the program nothing is left there. */
+function readCommands(plan: SessionPlan, folder: string): void {
+  plan.script = join(folder, 'commands.gdb');
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(plan.script, readFileSync(0));
+}
+
+/** What is needed to start the same session again without us: the session, a command, a how-to. */
+function keepSession(plan: SessionPlan, folder: string): void {
+  const session = join(folder, 'session.gdb');
+  try {
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(session, sessionText(plan));
+    const start = `#!/bin/sh\nexec env -u LD_PRELOAD SHELL=/bin/sh ${shellLine(plan, session)}\n`;
+    writeFileSync(join(folder, 'start'), start, { mode: 0o755 });
+    writeFileSync(join(folder, 'HOWTO'), howTo(folder));
+  } catch (cause) {
+    throw new Failure(`the session cannot be kept in ${folder}: ${(cause as Error).message}`, {
+      hint: 'give a folder that can be written to',
+      cause,
+    });
+  }
+}
+
+const howTo = (folder: string): string => `A session of libmalloc gdb.
+
+  ${join(folder, 'start')}          starts it again
+  ${join(folder, 'session.gdb')}    what GDB loads: change breakpoints and settings there
+
+In GDB: \`run\` starts the program, \`heap\` shows its heap, \`heap help\` lists the rest,
+\`heap check\` says whether it is sound, \`heap leaks\` what is lost, \`quit\` ends.
+`;
 
 async function debug(gdb: string, args: string[], proven: boolean): Promise<number> {
   let pid: number | undefined;

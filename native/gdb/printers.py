@@ -1,0 +1,224 @@
+"""Pretty printers: `print heap` and its parts read as the pictures at the head of each variant.
+
+They apply to types of our own libraries only: a program may have a `struct chunk` of its own.
+`set print pretty on` (gdbinit) puts each part on a line; `print/r heap` shows the raw fields. In
+pictures of blocks, `#` is live, `-` free, `.` fresh.
+"""
+
+import gdb
+
+from . import library
+
+WORD_BITS = 64
+MOST = 64  # blocks that a picture of a span or a page shows
+RING = 32  # chunks of list that are shown
+SMALL_PAGE = 1  # of enum page_kind
+
+
+class Printed:
+    """A line (or None), and what stands under it: (name, value) pairs."""
+
+    def __init__(self, line, parts=None):
+        self._line = line
+        if parts is not None:
+            self.children = lambda: iter(parts)
+
+    def to_string(self):
+        return self._line
+
+
+def parts(value, *but):
+    """The fields, but for some; a pointer to bytes is an address here, and no string."""
+    return [(field.name, plain(value[field.name]))
+            for field in value.type.strip_typedefs().fields() if field.name not in but]
+
+
+def plain(value):
+    type_ = value.type.strip_typedefs()
+    if type_.code == gdb.TYPE_CODE_INT and type_.sizeof == 1:
+        return int(value)
+    if type_.code == gdb.TYPE_CODE_PTR and type_.target().sizeof == 1:
+        return value.cast(gdb.lookup_type('void').pointer())
+    return value
+
+
+def static(value, name):
+    """A static variable of the library that the value's type comes from."""
+    return value.type.strip_typedefs().objfile.lookup_static_symbol(name).value()
+
+
+def picture(states, capacity):
+    """Blocks in address order, as at the head of the variants: |##--#....|"""
+    return f'|{"".join(states)}{"…" if capacity > MOST else ""}|'
+
+
+def filled(array, empty=0):
+    """The elements of an array of pointers or numbers that say something, by index."""
+    low, high = array.type.strip_typedefs().range()
+    return [(f'[{i}]', array[i]) for i in range(low, high + 1) if int(array[i]) not in (0, empty)]
+
+
+def lock(value):
+    mutex = value['mutex']['__data']
+    state = f'held by thread {int(mutex["__owner"])}' if int(mutex['__lock']) else 'free'
+    return Printed(state + (', lost in a fork' if value['lost'] else ''))
+
+
+def plainly(value):
+    return Printed(None, parts(value))
+
+
+# ── list ─────────────────────────────────────────────────────────────────────
+
+
+def chunk(value):
+    return Printed(chunk_words(value), [('prev', value['prev']), ('next', value['next'])])
+
+
+def chunk_words(value):
+    state = {0: 'live', 1: 'free'}.get(int(value['free']), f'free = {int(value["free"]):#x}')
+    return f'{state} {int(value["size"])}'
+
+
+def list_arena(value):
+    """The first chunks in their order, as far as they lie in the arena."""
+    start, end = int(value['start']), int(value['end'])
+    at, words = value['sentinel']['next'], []
+    while start <= int(at) < end and len(words) <= RING:
+        words.append(chunk_words(at.dereference()) if len(words) < RING else '…')
+        at = at['next']
+    return Printed(None, [*parts(value), ('chunks', ' → '.join(words) or 'none')])
+
+
+# ── paged ────────────────────────────────────────────────────────────────────
+
+
+def span(value):
+    capacity, used, fresh = (int(value[name]) for name in ('capacity', 'used', 'fresh'))
+    bits = value['bits']
+    states = ('.' if i >= fresh else '-' if int(bits[i // WORD_BITS]) >> i % WORD_BITS & 1 else '#'
+              for i in range(min(capacity, MOST)))
+    return Printed(f'{capacity} blocks of {int(value["size"])} bytes at {int(value["start"]):#x}, '
+                   f'{used} live  {picture(states, capacity)}',
+                   [('next', value['next']), ('prev', value['prev'])])
+
+
+def paged_heap(value):
+    arena = value['arena']
+    return Printed(None, [('arena', arena.dereference() if arena else arena),
+                          *(('leaves' + i, leaf) for i, leaf in filled(value['leaves']))])
+
+
+def paged_arena(value):
+    low, high = value['classes'].type.range()
+    used = [(f'classes[{i}]', value['classes'][i]) for i in range(low, high + 1)
+            if int(value['classes'][i]['room']) or int(value['classes'][i]['retired'])]
+    return Printed(None, [*parts(value, 'classes'), *used])
+
+
+def paged_class(value):
+    """The first span with room is shown, not where it lies."""
+    room = value['room']
+    return Printed(None, [*parts(value, 'arena', 'room'),
+                          ('room', room.dereference() if room else room)])
+
+
+# ── sharded ──────────────────────────────────────────────────────────────────
+
+KINDS = ('inside a larger block, or not ours', 'page', 'part of a page', 'large block', 'free run',
+         'inside a free run')
+
+
+def page(value):
+    kind, granules = int(value['kind']), int(value['granules'])
+    name = KINDS[kind] if kind < len(KINDS) else f'kind {kind}'
+    number = int(value.address) - int(static(value, 'table')) >> int(static(value, 'RECORD_BITS'))
+    start = int(static(value, 'window')) + (number << int(static(value, 'GRANULE_BITS')))
+    line = f'{name} at {start:#x}, {granules} granules'
+    if kind == SMALL_PAGE and int(value['inverse']):
+        size = round(2 ** 64 / int(value['inverse']))
+        line = (f'{int(value["capacity"])} blocks of {size} bytes at {start:#x}  '
+                f'{picture(page_states(value, start, size), int(value["capacity"]))}')
+    return Printed(line, parts(value, 'kind', 'granules', 'inverse', 'limit'))
+
+
+def page_states(value, start, size):
+    made, capacity = int(value['extended']), int(value['capacity'])
+    states = ['#' if i < made else '.' for i in range(min(capacity, MOST))]
+    at, end, seen = value['free'], int(static(value, 'list_end').address), 0
+    while int(at) != end and seen < made and start <= int(at) < start + made * size:
+        number = (int(at) - start) // size
+        if number < len(states):
+            states[number] = '-'
+        at, seen = at['next'], seen + 1
+    return states
+
+
+def region(value):
+    places = ('start', 'next', 'committed', 'end')
+    line = ', '.join(f'{name} {int(value[name]):#x}' for name in places)
+    bins = [('bins' + index, each) for index, each in filled(value['bins'])]
+    return Printed(line, [*parts(value, 'bins', *places), *bins])
+
+
+def threads_heap(value):
+    nothing = int(static(value, 'page_none').address)
+    arrays = ('direct', 'current', 'partial', 'collected', 'out')
+    current = {}
+    for index, at in filled(value['current'], nothing):
+        current.setdefault(int(at), (f'current{index}', at.dereference()))
+    used = [(f'{name}[{i}]', value[name][i]) for name, key in (('collected', 'page'), ('out', 'to'))
+            for i in range(value[name].type.range()[1] + 1) if int(value[name][i][key])]
+    lists = [('partial' + index, each) for index, each in filled(value['partial'])]
+    return Printed(None, [*parts(value, *arrays), *current.values(), *lists, *used])
+
+
+def huges(value):
+    return Printed(None, [('spare', value['spare']),
+                        *(('bucket' + i, each) for i, each in filled(value['bucket']))])
+
+
+# By variant, then by the name of the struct; '' is the variable `heap`, whose struct has none.
+PRINTERS = {
+    'dumb': {'lock': lock, '': plainly},
+    'list': {'lock': lock, 'chunk': chunk, 'arena': list_arena},
+    'paged': {'lock': lock, 'span': span, 'class': paged_class, 'arena': paged_arena,
+              '': paged_heap},
+    'sharded': {'lock': lock, 'page': page, 'region': region, 'heap': threads_heap,
+                'huges': huges},
+}
+
+
+class Lookup:
+    """Finds the printer for a value; registered with the library's own symbols."""
+
+    def __init__(self, objfile, version):
+        self.name = 'libmalloc'
+        self.enabled = True
+        self._objfile = objfile
+        variant = version.rpartition('(')[2].rstrip(')')
+        self._printers = PRINTERS.get(variant, {})
+        heap = objfile.lookup_static_symbol('heap')
+        self._heap = heap.type if heap else None
+
+    def __call__(self, value):
+        type_ = value.type.strip_typedefs().unqualified()
+        if type_.code != gdb.TYPE_CODE_STRUCT or type_.objfile != self._objfile:
+            return None
+        if type_.tag is None and type_ != self._heap:
+            return None
+        make = self._printers.get(type_.tag or '')
+        try:
+            return make and make(value)
+        except gdb.error:
+            return None  # damaged: the raw fields show how
+
+
+def register(event):
+    objfile = event.new_objfile
+    symbol = library.version_symbol(objfile)
+    if symbol is not None and not any(isinstance(each, Lookup) for each in objfile.pretty_printers):
+        objfile.pretty_printers.append(Lookup(objfile, symbol.value().string()))
+
+
+gdb.events.new_objfile.connect(register)
