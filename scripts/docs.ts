@@ -1,6 +1,7 @@
 // `make docs`: measures, then regenerates every generated picture and every generated part of a
 // document. `--draw` measures nothing and draws from docs/*.json; `--bench FILE` takes what
-// `libmalloc bench --json FILE` found for the bench's part, and measures nothing either.
+// `libmalloc bench --json FILE` found for the bench's part, and measures nothing either; `--hunt`
+// repeats the sessions of docs/debugging.md only.
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -12,6 +13,7 @@ import { benchBlocks, benchPictures } from './lib/bench/document.ts';
 import { selectMallocs } from './lib/bench/select.ts';
 import { blockNames, fillBlocks, readableJson } from './lib/docs.ts';
 import { describeFailure, Failure } from './lib/errors.ts';
+import { type Hunts, huntAll, huntBlock } from './lib/hunt.ts';
 import { type Ladder, ladderBlocks, ladderPictures } from './lib/ladder.ts';
 import { root } from './lib/paths.ts';
 
@@ -20,16 +22,19 @@ export interface Measured {
   ladder: Ladder;
   /** What docs/bench.json holds. */
   bench: BenchResult;
+  /** The sessions of docs/debugging.md, as docs/debugging.json holds them. */
+  hunts: Hunts;
 }
 
 const files = {
   ladder: join(root, 'docs', 'ladder.json'),
   bench: join(root, 'docs', 'bench.json'),
+  hunts: join(root, 'docs', 'debugging.json'),
 };
 
 /** A generated block by name, or undefined. */
-function block(name: string, { ladder, bench }: Measured): string | undefined {
-  return ladderBlocks[name]?.(ladder) ?? benchBlocks[name]?.(bench);
+function block(name: string, { ladder, bench, hunts }: Measured): string | undefined {
+  return ladderBlocks[name]?.(ladder) ?? benchBlocks[name]?.(bench) ?? huntBlock(name, hunts);
 }
 
 /** A document with its generated blocks up to date. Throws Failure for an unknown block. */
@@ -37,7 +42,8 @@ export function generate(text: string, data: Measured): string {
   return fillBlocks(text, (name) => {
     const text = block(name, data);
     if (text === undefined) {
-      const known = [...Object.keys(ladderBlocks), ...Object.keys(benchBlocks)];
+      const hunts = Object.keys(data.hunts).map((variant) => `hunt-${variant}`);
+      const known = [...Object.keys(ladderBlocks), ...Object.keys(benchBlocks), ...hunts];
       throw new Failure(`unknown generated block: ${name}`, { hint: `known: ${known.join(', ')}` });
     }
     return text;
@@ -74,17 +80,24 @@ const measureBench = () => measure(planBench([]), selectMallocs([], { hard: true
 /** What was measured before, as `make docs` left it in docs/. */
 export function readMeasured(): Measured {
   const read = (file: string) => JSON.parse(readFileSync(file, 'utf8'));
-  return { ladder: read(files.ladder), bench: read(files.bench) };
+  return { ladder: read(files.ladder), bench: read(files.bench), hunts: read(files.hunts) };
 }
 
 /** Measures what is not given, and keeps it. */
-async function measureAll(options: { draw?: boolean; bench?: string }): Promise<Measured> {
+async function measureAll(options: {
+  draw?: boolean;
+  bench?: string;
+  hunt?: boolean;
+}): Promise<Measured> {
+  const nothing = options.draw || options.bench !== undefined;
+  if (options.hunt || !nothing)
+    writeFileSync(files.hunts, `${JSON.stringify(await huntAll(), null, 1)}\n`);
   if (options.bench !== undefined) {
     const { schema, ...found } = JSON.parse(readFileSync(options.bench, 'utf8'));
     if (schema !== 'libmalloc/bench/1')
       throw new Failure(`${options.bench} is not what libmalloc bench --json writes`);
     writeFileSync(files.bench, readableJson(found));
-  } else if (!options.draw) {
+  } else if (!options.draw && !options.hunt) {
     writeFileSync(files.ladder, `${JSON.stringify(await measureLadder(), null, 1)}\n`);
     writeFileSync(files.bench, readableJson(await measureBench()));
   }
@@ -93,7 +106,7 @@ async function measureAll(options: { draw?: boolean; bench?: string }): Promise<
 
 async function docs(): Promise<void> {
   const { values } = parseArgs({
-    options: { draw: { type: 'boolean' }, bench: { type: 'string' } },
+    options: { draw: { type: 'boolean' }, bench: { type: 'string' }, hunt: { type: 'boolean' } },
   });
   const data = await measureAll(values);
   for (const [file, svg] of Object.entries(await pictures(data)))

@@ -48,12 +48,30 @@ describe('the session file', () => {
     expect(breakCommand('malloc', file)).toBe('break list.c:malloc');
   });
 
+  test('what stands after a colon is a condition on bytes and blocks, in our words or the ABI’s', () => {
+    const [ours, glibc] = [resolveMalloc('list'), resolveMalloc('glibc')];
+    expect(breakCommand('malloc:n>4096', ours)).toBe(
+      'break list.c:malloc -force-condition if size>4096',
+    );
+    expect(breakCommand('calloc:n==8', ours)).toBe(
+      'break list.c:calloc -force-condition if (count * size)==8',
+    );
+    expect(breakCommand('free:ptr==0x10 && tag.n', ours)).toBe(
+      'break list.c:free -force-condition if p==0x10 && tag.n',
+    );
+    expect(breakCommand('realloc:n>1', glibc)).toBe(
+      `break __libc_realloc -force-condition if (unsigned long)${process.arch === 'x64' ? '$rsi' : '$x1'}>1`,
+    );
+    expect(() => breakCommand('free:n>1', ours)).toThrow('free has no n');
+    expect(breakCommand('list.c:33', ours)).toBe('break list.c:33');
+  });
+
   test('other locations stay as they are', () => {
     const ours = resolveMalloc(variant);
     expect(breakCommand('main', ours)).toBe('break main');
     expect(breakCommand('notify if x', ours)).toBe('break notify -force-condition if x');
     expect(breakCommand('list.c:chunk_merge', ours)).toBe('break list.c:chunk_merge');
-    expect(breakCommand('malloc', resolveMalloc('glibc'))).toBe('break malloc');
+    expect(breakCommand('malloc', resolveMalloc('glibc'))).toBe('break __libc_malloc');
   });
 
   test('quotes as a shell reads', () => {
@@ -152,6 +170,11 @@ describe('a refusal', () => {
     const script = refused(['true'], { command: '/nowhere' });
     expect(script.message).toBe('there is no file of commands /nowhere');
     expect(refused(['no-such-program'])).toMatchObject({ code: 127 });
+    expect(refused([], { pid: 2 ** 22 + 1 }).message).toBe(`there is no process ${2 ** 22 + 1}`);
+    expect(refused(['true'], { pid: 1 }).message).toBe(
+      '--pid looks at a process that runs already',
+    );
+    expect(refused(['true'], { malloc: 'glibc', on: ['oom'] }).message).toContain('glibc is none');
     const newline = (): string => breakCommand('a\nb', resolveMalloc('glibc'));
     expect(newline).toThrow('--break "a\\nb" is no location');
   });
@@ -163,6 +186,9 @@ describe('a refusal', () => {
     const { status, stderr } = await libmalloc(['gdb', '--', program]);
     expect(stderr).toMatch(/statically linked, so nothing can be preloaded/);
     expect(status).toBe(125);
+    const pie = compileProgram(file, { flags: ['-static-pie'] });
+    expect(refused([pie]).message).toContain('statically linked (static-PIE)');
+    expect(planSession([compileProgram(file, { flags: ['-no-pie'] })], { break: [] })).toBeTruthy();
   });
 
   test('without gdb names the package', async () => {

@@ -58,15 +58,13 @@ class Blocks:
         return Roots(self.memory, self.regions + self.heap.records() + self.ours.data())
 
     def preview(self, i):
-        """The first bytes: as text where they are text."""
+        """The first bytes as words, and as text."""
         try:
             data = self.memory.read(self.starts[i], min(PREVIEW, self.ends[i] - self.starts[i]))
         except Unreadable:
             return ''
-        text = data.split(b'\0')[0]
-        if len(text) > 3 and all(32 <= byte < 127 for byte in text):
-            return '"' + text.decode() + ('"…' if len(text) == PREVIEW else '"')
-        return ' '.join(data[i:i + 8][::-1].hex() for i in range(0, len(data), 8))
+        words = ' '.join(data[i:i + 8][::-1].hex() for i in range(0, len(data), 8))
+        return words + '  ' + ''.join(chr(byte) if 32 <= byte < 127 else '.' for byte in data)
 
 
 def open_blocks():

@@ -37,6 +37,11 @@ SMALL_CLASSES = 8
 MESSAGES_MOST = 1 << 24
 
 
+def seal(following, home):
+    """What stands beside the link of a free block (struct block in sharded/page.h)."""
+    return following + home & 2 ** 64 - 1
+
+
 class Record:
     """A struct in the program's memory: its address, and its fields under our words."""
 
@@ -213,10 +218,10 @@ class Pages:
                 return self._damage(page, f'its list leads to {at:#x}, where no block begins')
             if marks[number]:
                 return self._damage(page, f'the block {at:#x} comes twice in its list')
-            check, following = words[offset >> 3], words[(offset >> 3) + 1]
-            if check ^ following != page.home:
-                return self._overwritten(page, at)
             marks[number] = IN_LIST
+            check, following = words[offset >> 3], words[(offset >> 3) + 1]
+            if check != seal(following, page.home):
+                return self._overwritten(page, at, number, marks)
             at = following
         return None
 
@@ -225,11 +230,16 @@ class Pages:
                       rows or self.show_page(page),
                       'of the page that is damaged, what lies behind in its list counts as live')
 
-    def _overwritten(self, page, block):
+    def _overwritten(self, page, block, number, marks):
+        """With the block in front of it, as that may have run over its end."""
         check, following = self.memory.record(self.block_layout, block, *BLOCK.values())
-        return self._damage(page, f'the free block {block:#x} was written to after its free', [
-            (f'{block:#x}', f'{check:#018x}  check: should be {following ^ page.home:#x}'),
-            (f'{block + 8:#x}', f'{following:#018x}  next')])
+        rows = [(f'{block:#x}', f'{check:#018x}  check: should be '
+                                f'{seal(following, page.home):#018x}'),
+                (f'{block + 8:#x}', f'{following:#018x}  next')]
+        if number:
+            state = 'free' if marks[number - 1] else 'live, unless it comes behind in the list'
+            rows.append(('the one before', f'{block - page.size:#x}  {state}'))
+        return self._damage(page, f'the free block {block:#x} was written to after its free', rows)
 
     # ── blocks on their way home ─────────────────────────────────────────────
 
@@ -268,7 +278,7 @@ class Pages:
             if page is None or page.kind != self.PAGE_SMALL or page.home != to:
                 raise self._lost(message, f'which is no block of the heap {to:#x}')
             check, word = self._block(page, message)
-            if check ^ word != to:
+            if check != seal(word, to):
                 raise self._lost(message, 'which was written to after its free')
             place = word >> self.NEXT_BITS & (1 << self.PLACE_BITS) - 1
             blocks = word >> self.NEXT_BITS + self.PLACE_BITS
@@ -280,7 +290,7 @@ class Pages:
         """`count` linked blocks of a page, of which `last` (if given) has another word as link."""
         for i in range(count):
             check, following = self._block(page, at)
-            if check ^ following != page.home:
+            if check != seal(following, page.home):
                 raise self._lost(at, 'which was written to after its free')
             yield page, at
             if i == count - 1 and last not in (None, at):

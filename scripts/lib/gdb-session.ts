@@ -67,6 +67,15 @@ export function variantOf(m: Malloc): string | undefined {
   return /^libmalloc-(\w+)\.so$/.exec(basename(m.file ?? ''))?.[1];
 }
 
+/** glibc's own names: the dynamic linker has a malloc as well, for before glibc is there. */
+const glibcs: Record<string, string> = {
+  malloc: '__libc_malloc',
+  calloc: '__libc_calloc',
+  realloc: '__libc_realloc',
+  free: '__libc_free',
+  memalign: '__libc_memalign',
+};
+
 /** What `n` and `ptr` in a condition are, by function: in our sources, and as the ABI passes them. */
 const meanings: Record<string, { n?: [ours: string, abi: string]; ptr?: [string, string] }> = {
   malloc: { n: ['size', 'A'] },
@@ -114,14 +123,16 @@ export function breakCommand(spec: string, m: Malloc): string {
       hint: 'give a function (malloc), FILE:LINE or FILE:FUNCTION, with `if CONDITION` if you like, or malloc:n>4096',
     });
   const variant = variantOf(m);
+  const placed = (name: string): string =>
+    variant ? `${variant}.c:${name}` : m.kind === 'glibc' ? (glibcs[name] ?? name) : name;
   const asked = /^\s*(\w+):(.*\D.*)$/.exec(spec);
   const [, name = '', test = ''] = asked ?? [];
   if (asked && family.includes(name)) {
     const condition = conditionOf(test.trim(), name, variant !== undefined);
-    return `break ${variant ? `${variant}.c:` : ''}${name} -force-condition if ${condition}`;
+    return `break ${placed(name)} -force-condition if ${condition}`;
   }
   const [, location = spec, condition] = /^(.*?)\s+if\b\s*(.*)$/.exec(spec.trim()) ?? [];
-  const place = variant && family.includes(location.trim()) ? `${variant}.c:${location}` : location;
+  const place = family.includes(location.trim()) ? placed(location.trim()) : location;
   if (condition === undefined) return `break ${place.trim()}`;
   return `break ${place.trim()} -force-condition if ${condition}`;
 }

@@ -5,7 +5,7 @@
 
 struct note {
     struct note *next;
-    char text[40];
+    char text[56];
 };
 
 static struct note *volatile tea, *volatile wine, *volatile cake;
@@ -22,8 +22,7 @@ static struct note *note_make(const char *text, struct note *next) {
 
 static void notes_make(void) {
     tea = note_make("tea", NULL);
-    struct note *volatile milk = note_make("milk", note_make("eggs", NULL));
-    milk = NULL; /* bug 1: nobody knows any more where milk and eggs are */
+    note_make("milk", note_make("eggs", NULL)); /* bug 1: nobody keeps where they are */
     wine = note_make("wine", NULL);
     cake = note_make("cake", NULL);
 }
@@ -40,7 +39,7 @@ int main(void) {
     stack_clear();
     checkpoint();
     free(cake);
-    strcpy(wine->text, "a bottle of red wine, and one of white wine"); /* bug 2: 44 bytes */
+    strcpy(wine->text, "a bottle of red wine, a bottle of white wine, and a corkscrew"); /* bug 2 */
     checkpoint();
     free(tea);
     free(tea); /* bug 3 */
