@@ -18,6 +18,10 @@ import { variantFile } from './lib/variants.ts';
 const variant = defaultVariant();
 const program = compileProgram('gdb-heap.c');
 
+const [first, second] = (process.arch === 'x64' ? ['$rdi', '$rsi'] : ['$x0', '$x1']).map(
+  (register) => `(unsigned long)${register}`,
+);
+
 describe('the session file', () => {
   test('is shown with its command line, and works by hand', async () => {
     const args = ['gdb', '-m', variant, '--print', '--break', 'free', '--', program, 'two words'];
@@ -42,7 +46,7 @@ describe('the session file', () => {
     const ours = resolveMalloc(variant);
     expect(breakCommand('malloc', ours)).toBe(`break ${variant}.c:malloc`);
     expect(breakCommand(' free  if p == 0', ours)).toBe(
-      `break ${variant}.c:free -force-condition if p == 0`,
+      `break ${variant}.c:free -force-condition if ${first} == 0`,
     );
     const file = { name: 'copy', kind: 'file' as const, file: '/x/libmalloc-list.so' };
     expect(breakCommand('malloc', file)).toBe('break list.c:malloc');
@@ -51,16 +55,16 @@ describe('the session file', () => {
   test('what stands after a colon is a condition on bytes and blocks, in our words or the ABI’s', () => {
     const [ours, glibc] = [resolveMalloc('list'), resolveMalloc('glibc')];
     expect(breakCommand('malloc:n>4096', ours)).toBe(
-      'break list.c:malloc -force-condition if size>4096',
+      `break list.c:malloc -force-condition if ${first}>4096`,
     );
     expect(breakCommand('calloc:n==8', ours)).toBe(
-      'break list.c:calloc -force-condition if (count * size)==8',
+      `break list.c:calloc -force-condition if (${first} * ${second})==8`,
     );
     expect(breakCommand('free:ptr==0x10 && tag.n', ours)).toBe(
-      'break list.c:free -force-condition if p==0x10 && tag.n',
+      `break list.c:free -force-condition if ${first}==0x10 && tag.n`,
     );
     expect(breakCommand('realloc:n>1', glibc)).toBe(
-      `break __libc_realloc -force-condition if (unsigned long)${process.arch === 'x64' ? '$rsi' : '$x1'}>1`,
+      `break __libc_realloc -force-condition if ${second}>1`,
     );
     expect(() => breakCommand('free:n>1', ours)).toThrow('free has no n');
     expect(breakCommand('list.c:33', ours)).toBe('break list.c:33');

@@ -131,7 +131,7 @@ def as_bytes(text):
         type_ = value.type.strip_typedefs()
         if type_.code == gdb.TYPE_CODE_ARRAY and type_.target().sizeof == 1:
             data = bytes(int(value[i]) & 255 for i in range(type_.range()[1] + 1))
-            data = data.rstrip(b'\0') or data
+            data = data.rstrip(b'\0')
         elif type_.code in (gdb.TYPE_CODE_INT, gdb.TYPE_CODE_PTR, gdb.TYPE_CODE_ENUM,
                             gdb.TYPE_CODE_CHAR, gdb.TYPE_CODE_BOOL):
             data = (int(value) & (1 << 8 * type_.sizeof) - 1).to_bytes(type_.sizeof, 'little')

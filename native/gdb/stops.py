@@ -94,26 +94,21 @@ class Refusal(gdb.Breakpoint):
         super().__init__('os_refuse')
 
     def stop(self):
-        frame, call = gdb.newest_frame(), None
-        while frame is not None and frame.function() is not None:
-            if frame.function().symtab.filename.endswith('abi.h'):
-                call = frame
-            frame = frame.older()
-        gdb.write(f'libmalloc detects: {spell(call) if call else "a request"}: out of memory '
-                  '(ENOMEM)\n')
+        gdb.write(f'libmalloc detects: no memory for {asked_for()}: ENOMEM\n')
         return True
 
 
-def spell(frame):
-    """A call with its arguments: malloc(size=7)."""
-    arguments = [symbol for symbol in frame.block() if symbol.is_argument] if frame else []
-    texts = []
-    for symbol in arguments:
+def asked_for():
+    """How much the program asked for, and of whom: as the outermost of our frames tells."""
+    frame, path, told = gdb.newest_frame(), None, 'a request'
+    path = gdb.current_progspace().solib_name(frame.pc())
+    while frame is not None and gdb.current_progspace().solib_name(frame.pc()) == path:
         try:
-            texts.append(f'{symbol.name}={symbol.value(frame).format_string(symbols=False)}')
-        except gdb.error:
-            texts.append(f'{symbol.name}=?')
-    return f'{frame.function().name}({", ".join(texts)})'
+            told = f'{int(frame.read_var("size"))} bytes ({frame.name()})'
+        except (gdb.error, ValueError):
+            pass  # optimized out here, or not a thing of this frame
+        frame = frame.older()
+    return told
 
 
 # ── one block ────────────────────────────────────────────────────────────────
@@ -159,7 +154,10 @@ class HeapWatch(Command):
     """Follows one live block: heap watch ADDR.
 
 Stops when it is freed or reallocated, and where the malloc keeps a header in front of each block
-(list) when anybody else writes to that. `info breakpoints` lists what it set, `delete` ends it."""
+(list) when anybody else writes to that. `info breakpoints` lists what it set, `delete` ends it.
+
+Writes are seen by the processor's debug registers. Some virtual machines have none that work, and
+say nothing: `set can-use-hw-watchpoints 0` before makes GDB look after every instruction."""
 
     usage = ' ADDR'
 
@@ -189,7 +187,7 @@ Stops when it is freed or reallocated, and where the malloc keeps a header in fr
         if header:
             HeaderWritten(*header, chunk.user, ours.path)
         gdb.write(f'follows the live block {chunk.user:#x} ({chunk.usable} bytes): its free, its '
-                  'reallocation' + (', writes to its header\n' if header else
+                  'reallocation' + (', and writes to its header\n' if header else
                                     f'; {ours.variant} has no header beside it\n'))
 
 

@@ -45,21 +45,22 @@ export type Follow = (typeof follows)[number];
 /** What native/gdb/stops.py knows to stop at. */
 export const events = ['double-free', 'corruption', 'oom'] as const;
 
-const family = [
-  'malloc',
-  'calloc',
-  'realloc',
-  'reallocarray',
-  'free',
-  'free_sized',
-  'free_aligned_sized',
-  'posix_memalign',
-  'aligned_alloc',
-  'memalign',
-  'valloc',
-  'pvalloc',
-  'malloc_usable_size',
-];
+/** The malloc family, and the parameters as our sources call them. */
+const parameters: Record<string, string[]> = {
+  malloc: ['size'],
+  calloc: ['count', 'size'],
+  realloc: ['p', 'size'],
+  reallocarray: ['p', 'count', 'size'],
+  free: ['p'],
+  free_sized: ['p', 'size'],
+  free_aligned_sized: ['p', 'alignment', 'size'],
+  posix_memalign: ['out', 'alignment', 'size'],
+  aligned_alloc: ['alignment', 'size'],
+  memalign: ['alignment', 'size'],
+  valloc: ['size'],
+  pvalloc: ['size'],
+  malloc_usable_size: ['p'],
+};
 
 /** The variant's name when `m` is one of ours, also when it was given as a file. */
 export function variantOf(m: Malloc): string | undefined {
@@ -76,41 +77,35 @@ const glibcs: Record<string, string> = {
   memalign: '__libc_memalign',
 };
 
-/** What `n` and `ptr` in a condition are, by function: in our sources, and as the ABI passes them. */
-const meanings: Record<string, { n?: [ours: string, abi: string]; ptr?: [string, string] }> = {
-  malloc: { n: ['size', 'A'] },
-  calloc: { n: ['count * size', 'A * B'] },
-  realloc: { ptr: ['p', 'A'], n: ['size', 'B'] },
-  reallocarray: { ptr: ['p', 'A'], n: ['count * size', 'B * C'] },
-  free: { ptr: ['p', 'A'] },
-  free_sized: { ptr: ['p', 'A'], n: ['size', 'B'] },
-  free_aligned_sized: { ptr: ['p', 'A'], n: ['size', 'C'] },
-  posix_memalign: { n: ['size', 'C'] },
-  aligned_alloc: { n: ['size', 'B'] },
-  memalign: { n: ['size', 'B'] },
-  valloc: { n: ['size', 'A'] },
-  pvalloc: { n: ['size', 'A'] },
-  malloc_usable_size: { ptr: ['p', 'A'] },
-};
-
-const registers: Partial<Record<NodeJS.Architecture, [a: string, b: string, c: string]>> = {
+/** Where the first arguments of a call are when it begins. */
+const registers: Partial<Record<NodeJS.Architecture, string[]>> = {
   x64: ['$rdi', '$rsi', '$rdx'],
   arm64: ['$x0', '$x1', '$x2'],
 };
 
-/** `n` and `ptr` in the condition of `malloc:n>4096` become what they are called at that place. */
-function conditionOf(condition: string, name: string, ours: boolean): string {
-  const [a = '', b = '', c = ''] = registers[process.arch] ?? [];
-  const passed: Record<string, string> = { A: a, B: b, C: c };
-  return condition.replaceAll(/(?<![\w$.>])(n|ptr)\b/g, (word) => {
-    const [source, abi] = meanings[name]?.[word as 'n' | 'ptr'] ?? [];
-    if (source === undefined || abi === undefined)
-      throw new Failure(`${name} has no ${word} that a breakpoint could ask for`, {
-        hint: '`n` is a number of bytes, `ptr` a block: malloc:n>4096, free:ptr==0x5555555592a0',
-      });
-    const text = ours ? source : abi.replaceAll(/[ABC]/g, (at) => `(unsigned long)${passed[at]}`);
-    return text.includes('*') ? `(${text})` : text;
+/**
+ * A condition on a function of the family, in terms that hold at its first instruction: `n` (bytes),
+ * `ptr` (a block) and the parameters become registers. That works without debug information, and
+ * where the compiler has inlined the rest of the function, GDB cannot tell whose `size` is meant.
+ */
+function conditionOf(condition: string, name: string): string {
+  const names = parameters[name] ?? [];
+  const words: Record<string, string> = {
+    n: names.includes('count') ? '(count * size)' : 'size',
+    ptr: 'p',
+  };
+  const plain = condition.replaceAll(/(?<![\w$.>])(n|ptr)\b/g, (word) => {
+    const meant = words[word] ?? word;
+    if (names.includes(meant) || meant.startsWith('(')) return meant;
+    throw new Failure(`${name} has no ${word} that a breakpoint could ask for`, {
+      hint: '`n` is a number of bytes, `ptr` a block: malloc:n>4096, free:ptr==0x5555555592a0',
+    });
   });
+  const passed = registers[process.arch];
+  if (!passed) return plain;
+  return plain.replaceAll(/(?<![\w$.>])[a-z]+\b/g, (word) =>
+    names.includes(word) ? `(unsigned long)${passed[names.indexOf(word)]}` : word,
+  );
 }
 
 /**
@@ -125,16 +120,16 @@ export function breakCommand(spec: string, m: Malloc): string {
   const variant = variantOf(m);
   const placed = (name: string): string =>
     variant ? `${variant}.c:${name}` : m.kind === 'glibc' ? (glibcs[name] ?? name) : name;
-  const asked = /^\s*(\w+):(.*\D.*)$/.exec(spec);
-  const [, name = '', test = ''] = asked ?? [];
-  if (asked && family.includes(name)) {
-    const condition = conditionOf(test.trim(), name, variant !== undefined);
-    return `break ${placed(name)} -force-condition if ${condition}`;
-  }
-  const [, location = spec, condition] = /^(.*?)\s+if\b\s*(.*)$/.exec(spec.trim()) ?? [];
-  const place = family.includes(location.trim()) ? placed(location.trim()) : location;
-  if (condition === undefined) return `break ${place.trim()}`;
-  return `break ${place.trim()} -force-condition if ${condition}`;
+  const asked = /^\s*(\w+):(.*\D.*)$/.exec(spec) ?? /^(.*?)\s+if\b\s*(.*)$/.exec(spec.trim());
+  const [, location = spec, condition] =
+    asked && (asked[1] ?? '') in parameters
+      ? asked
+      : (/^(.*?)\s+if\b\s*(.*)$/.exec(spec.trim()) ?? []);
+  const name = location.trim();
+  const ours = name in parameters;
+  const place = ours ? placed(name) : name;
+  if (condition === undefined) return `break ${place}`;
+  return `break ${place} -force-condition if ${ours ? conditionOf(condition, name) : condition}`;
 }
 
 /** The session file. GDB gets the program and its arguments on its command line (`gdbArguments`). */
