@@ -1,14 +1,16 @@
 // `libmalloc gdb`: the session file, the session in a terminal, and what is refused.
 
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { planSession } from '../scripts/gdb.ts';
+import { findCore } from '../scripts/lib/core.ts';
 import { Failure } from '../scripts/lib/errors.ts';
 import { debuggee, scriptLine } from '../scripts/lib/gdb-program.ts';
 import { breakCommand } from '../scripts/lib/gdb-session.ts';
 import { defaultVariant, resolveMalloc } from '../scripts/lib/mallocs.ts';
 import { shellWord } from '../scripts/lib/words.ts';
+import { nextSteps } from '../scripts/run.ts';
 import { cli, libmalloc, play } from './lib/cli.ts';
 import { compileProgram } from './lib/compile.ts';
 import { commands, row, scratch } from './lib/gdb.ts';
@@ -153,6 +155,38 @@ describe('an interactive session', () => {
     expect(stdout).toContain('Breakpoint 1, malloc');
     expect(row(stdout, 'live')).toEqual([1, 32]);
     expect(status).toBe(0);
+  });
+});
+
+describe('after a crash', () => {
+  const rule = { pattern: 'core', usesPid: true, limit: 'unlimited' };
+
+  test('the core is found where the kernel leaves it, or the reason is told', () => {
+    const folder = scratch('cores');
+    mkdirSync(folder);
+    writeFileSync(join(folder, 'core.77'), '');
+    const file = join(folder, 'core.77');
+    expect(findCore(0, folder, rule)).toEqual({ file });
+    expect(findCore(0, folder, { ...rule, pattern: `${folder}/c%e.%p`, usesPid: false })).toEqual({
+      file,
+    });
+    const reasonOf = (core: object) => ('reason' in core ? core.reason : core);
+    expect(reasonOf(findCore(Date.now() + 1e6, folder, rule))).toMatch(/^no core appeared at /);
+    expect(reasonOf(findCore(0, folder, { ...rule, limit: '0' }))).toMatch(/ulimit -c unlimited/);
+    expect(reasonOf(findCore(0, folder, { ...rule, pattern: '|/x/catch %p' }))).toMatch(
+      /to catch /,
+    );
+  });
+
+  test('run names the commands that debug it', () => {
+    expect(nextSteps('list', ['./a b', 'c'], { file: '/x/core' })).toEqual([
+      "debug it: libmalloc gdb -m list -- './a b' c",
+      'its core: libmalloc gdb --core /x/core',
+    ]);
+    expect(nextSteps(undefined, ['a'], { reason: 'why' })).toEqual([
+      'debug it: libmalloc gdb -- a',
+      'why',
+    ]);
   });
 });
 

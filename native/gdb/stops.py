@@ -48,7 +48,7 @@ class Detection(gdb.Breakpoint):
         sentence = last_words()
         if bool(FREED_TWICE.search(sentence)) != (self._event == 'double-free'):
             return False
-        gdb.write(f'libmalloc detects: {sentence}\n')
+        gdb.write(f'detected by libmalloc: {sentence}\n')
         return True
 
 
@@ -94,7 +94,7 @@ class Refusal(gdb.Breakpoint):
         super().__init__('os_refuse')
 
     def stop(self):
-        gdb.write(f'libmalloc detects: no memory for {asked_for()}: ENOMEM\n')
+        gdb.write(f'detected by libmalloc: no memory for {asked_for()}: ENOMEM\n')
         return True
 
 
