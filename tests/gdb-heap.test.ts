@@ -203,6 +203,8 @@ describe('a damaged heap', () => {
       [`${thread}.current[28]`, '16', 'the current page of class 28, 0x10, is none'],
       [`${thread}.direct[50]`, '16', 'for 800 bytes it leads to 0x10'],
       [`${thread}.partial[3]`, '1', 'is none of it'],
+      [`${thread}.kept[2]`, '1', 'which it is not'],
+      [`${thread}.kept_granules`, '3', 'says that it keeps 3 granules, but keeps 0'],
       [`${thread}.inbox`, '16', 'blocks on their way home lead to 0x10'],
       [`${thread}.collected[3].page`, '16', 'the record of a page at 0x10 is not there'],
       [`${thread}.next`, "&'sharded.c'::heap.first", 'the list of heaps leads back'],
@@ -339,7 +341,7 @@ describe('one clear sentence', () => {
     ['heap chunks 999999', /^there is no chunk from 999999 on$/],
     ['heap chunks -1', /^FROM and COUNT are not negative$/],
     ['heap chunks 1 2 3', /^usage: heap chunks \[FROM \[COUNT\]\]$/],
-    ['heap free all', /^usage: heap free$/],
+    ['heap free 1 2', /^usage: heap free \[CLASS\]$/],
     ['heap nonsense', /^there is no `heap nonsense`/],
   ];
   test.each(everyVariant)('on %s, for everything that cannot be answered', async (name) => {

@@ -1,6 +1,7 @@
 """The program's memory, read in bulk, and the layout of the structs in it."""
 
 import struct
+from typing import NamedTuple
 
 import gdb
 
@@ -68,13 +69,28 @@ class Memory:
             raise Unreadable(address) from None
 
 
+class Field(NamedTuple):
+    type: gdb.Type
+    bitpos: int
+    bitsize: int
+
+
+def _flat(type_, base):
+    """(name, Field) of a struct; members without a name are as if their own stood here."""
+    for field in type_.fields():
+        if field.name:
+            yield field.name, Field(field.type, base + field.bitpos, field.bitsize)
+        else:
+            yield from _flat(field.type.strip_typedefs(), base + field.bitpos)
+
+
 class Layout:
     """Where the fields of a struct lie, as the library's debug information says."""
 
     def __init__(self, type_):
         self.type = type_.strip_typedefs().unqualified()
         self.size = self.type.sizeof
-        self._fields = {field.name: field for field in self.type.fields()}
+        self._fields = dict(_flat(self.type, 0))
         self._unpackers = {}
 
     def offset(self, name):

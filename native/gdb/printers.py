@@ -125,8 +125,8 @@ def paged_class(value):
 
 # ── sharded ──────────────────────────────────────────────────────────────────
 
-KINDS = ('inside a larger block, or not ours', 'page', 'part of a page', 'large block', 'free run',
-         'inside a free run')
+KINDS = ('inside a larger block, or not ours', 'page', 'part of a page', 'large block',
+         'kept by a thread', 'free run', 'inside a free run')
 
 
 def page(value):
@@ -136,7 +136,7 @@ def page(value):
     start = int(static(value, 'window')) + (number << int(static(value, 'GRANULE_BITS')))
     line = f'{name} at {start:#x}, {granules} granules'
     if kind == SMALL_PAGE and int(value['inverse']):
-        size = round(2 ** 64 / int(value['inverse']))
+        size = round(2 ** 32 / int(value['inverse']))
         line = (f'{int(value["capacity"])} blocks of {size} bytes at {start:#x}  '
                 f'{picture(page_states(value, start, size), int(value["capacity"]))}')
     return Printed(line, parts(value, 'kind', 'granules', 'inverse', 'limit'))
@@ -163,13 +163,14 @@ def region(value):
 
 def threads_heap(value):
     nothing = int(static(value, 'page_none').address)
-    arrays = ('direct', 'current', 'partial', 'collected', 'out')
+    arrays = ('direct', 'current', 'partial', 'fresh', 'kept', 'collected', 'out')
     current = {}
     for index, at in filled(value['current'], nothing):
         current.setdefault(int(at), (f'current{index}', at.dereference()))
     used = [(f'{name}[{i}]', value[name][i]) for name, key in (('collected', 'page'), ('out', 'to'))
             for i in range(value[name].type.range()[1] + 1) if int(value[name][i][key])]
-    lists = [('partial' + index, each) for index, each in filled(value['partial'])]
+    lists = [(name + index, each) for name in ('partial', 'fresh', 'kept')
+             for index, each in filled(value[name])]
     return Printed(None, [*parts(value, *arrays), *current.values(), *lists, *used])
 
 

@@ -68,6 +68,9 @@ class ShardedReader(Reader):
             raise broken
 
     def _chunks(self, run, marks):
+        if run.kind == self.pages.PAGE_KEPT:
+            yield Chunk(CACHED, run.start, run.length)
+            return
         if run.kind == self.pages.PAGE_FREE:
             yield Chunk(CACHED if run.dirty else FRESH, run.start, run.length)
             return
@@ -199,6 +202,10 @@ class ShardedReader(Reader):
             return Place(f'{address:#x} lies in a free run', [
                 ('run', f'{run.start:#x} .. {run.end:#x}  {run.length} bytes'),
                 ('state', kept), record])
+        if run.kind == pages.PAGE_KEPT:
+            return Place(f'{address:#x} lies in a free run', [
+                ('run', f'{run.start:#x} .. {run.end:#x}  {run.length} bytes'),
+                ('state', 'cached: freed, and kept by a thread for its next large block'), record])
         if run.kind == pages.PAGE_LARGE:
             return Place(self._where(address, run.start, LIVE), [
                 ('block', f'{run.start:#x} .. {run.end:#x}  {run.length} bytes'),
@@ -248,11 +255,11 @@ class ShardedReader(Reader):
         for run, marks in self.contents():
             if marks is not None:
                 classes.setdefault(run.index, []).append((run, marks))
-            elif run.kind == self.pages.PAGE_FREE:
+            elif run.kind != self.pages.PAGE_LARGE:
                 runs.append(run)
         rows = [self._class_row(*each) for each in sorted(classes.items())]
-        cached = sum(run.length for run in runs if run.dirty)
-        fresh = sum(run.length for run in runs if not run.dirty)
+        cached = sum(run.length for run in runs if self._has_memory(run))
+        fresh = sum(run.length for run in runs if not self._has_memory(run))
         last = (f'{count(stats.free_blocks, "free block")}, {stats.free_bytes} bytes '
                 '(fresh: blocks never handed out; remote: on their way home)')
         if runs:
@@ -260,6 +267,9 @@ class ShardedReader(Reader):
                      f'their memory, {fresh} do not')
         heading = ('class', 'block', 'pages', 'live', 'free', 'remote', 'fresh', 'free bytes')
         return heading, rows, last
+
+    def _has_memory(self, run):
+        return run.dirty or run.kind == self.pages.PAGE_KEPT
 
     def _class_row(self, index, pages):
         size = self.pages.sizes[index]

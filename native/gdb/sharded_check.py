@@ -17,6 +17,7 @@ def check(reader):
     _check_runs(pages, region, runs)
     for heap in pages.heaps.values():
         _check_heap(pages, heap, small)
+    _check_kept(pages, {run.at: run for run in runs if run.kind == pages.PAGE_KEPT})
     huges = pages.huges()
     for before, after in zip(huges, huges[1:]):
         if before.end > after.start:
@@ -28,7 +29,8 @@ def check(reader):
 
 
 def _check_page(pages, page, marks):
-    rest = page.inverse * page.size % 2 ** 64
+    rest = page.inverse * page.size % 2 ** 32
+    first = min(page.extended, (pages.granule - 1) // page.size + 1)
     free = marks.count(1)
     listed = page.listed and page.owner
     problem = (
@@ -36,9 +38,8 @@ def _check_page(pages, page, marks):
         if page.owner not in (0, page.home) else
         f'the inverse {page.inverse:#x} is none of {page.size}'
         if not 0 < rest <= page.size else
-        f'the limit is {page.limit:#x}, for {page.extended} blocks it is '
-        f'{(page.extended - 1) * rest:#x}'
-        if page.extended and page.limit != (page.extended - 1) * rest % 2 ** 64 else
+        f'the limit is {page.limit:#x}, for {page.extended} blocks it is {(first - 1) * rest:#x}'
+        if first and page.limit != (first - 1) * rest else
         f'taken for full, with {free} free blocks' if not page.owner and free else
         f'a budget of {page.budget} and {free} free are not {page.extended} blocks'
         if listed and page.budget + free != page.extended else None)
@@ -91,6 +92,25 @@ def _list(pages, name, head, among):
         seen.add(at)
         yield page
         before, head = head, page.next
+
+
+def _check_kept(pages, kept):
+    """A run that a thread keeps is of the length that it is kept for, and kept by one."""
+    seen = set()
+    for heap in pages.heaps.values():
+        granules = 0
+        for length, number in enumerate(pages.numbers(heap, 'kept'), 1):
+            at = pages.table + (number << pages.RECORD_BITS)
+            run = kept.get(at)
+            if number and (run is None or at in seen or run.granules != length):
+                raise Broken(f'heap {heap.at:#x}: keeps {at:#x} as a run of {length} granules, '
+                             'which it is not', pages.show_page(run) if run else [])
+            if number:
+                seen.add(at)
+                granules += length
+        if granules != heap.kept_granules and not heap.busy:
+            raise Broken(f'heap {heap.at:#x}: says that it keeps {heap.kept_granules} granules, '
+                         f'but keeps {granules}')
 
 
 def _check_heap(pages, heap, small):

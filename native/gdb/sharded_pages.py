@@ -19,27 +19,36 @@ REGION = {'start': 'start', 'next': 'next', 'committed': 'committed', 'end': 'en
           'used': 'used', 'dirty': 'dirty'}
 PAGE = {'home': 'home', 'owner': 'owner', 'free': 'free', 'inverse': 'inverse', 'limit': 'limit',
         'budget': 'budget', 'granules': 'granules', 'next': 'next', 'prev': 'prev',
-        'kind': 'kind', 'index': 'class', 'dirty': 'dirty', 'listed': 'listed',
+        'key': 'key', 'kind': 'kind', 'index': 'class', 'dirty': 'dirty', 'listed': 'listed',
         'capacity': 'capacity', 'extended': 'extended'}
 BLOCK = {'check': 'check', 'next': 'next'}
 HEAP = {'process': 'process', 'thread': 'thread', 'busy': 'busy', 'pages': 'pages',
-        'next': 'next', 'inbox': 'inbox'}
-ARRAYS = {'direct': 'direct', 'current': 'current', 'partial': 'partial',
+        'kept_granules': 'kept_granules', 'next': 'next', 'inbox': 'inbox'}
+ARRAYS = {'direct': 'direct', 'current': 'current', 'partial': 'partial', 'kept': 'kept',
           'collected': 'collected', 'outgoing': 'out'}  # in a heap
 COLLECTED = {'page': 'page', 'head': 'head', 'count': 'count'}
 OUTGOING = {'to': 'to', 'first': 'first'}
 HUGE = {'next': 'next', 'start': 'start', 'length': 'length'}
 CONSTANTS = ('GRANULE_BITS', 'RECORD_BITS', 'ALIGNMENT', 'STEPS', 'CLASSES', 'EXACT', 'BINS',
-             'NEXT_BITS', 'PLACE_BITS', 'PAGE_SMALL', 'PAGE_REST', 'PAGE_LARGE', 'PAGE_FREE')
+             'NEXT_BITS', 'PLACE_BITS', 'MARK', 'PAGE_SMALL', 'PAGE_REST', 'PAGE_LARGE',
+             'PAGE_KEPT', 'PAGE_FREE')
 
 IN_LIST, ON_ITS_WAY = 1, 2  # marks of blocks that are free; 0 is live
 SMALL_CLASSES = 8
 MESSAGES_MOST = 1 << 24
+ALL = 2 ** 64 - 1
 
 
-def seal(following, home):
-    """What stands beside the link of a free block (struct block in sharded/page.h)."""
-    return following + home & 2 ** 64 - 1
+def seal(following, key):
+    """What stands beside the link of a free block (block_link in sharded/page.h)."""
+    return following + key & ALL
+
+
+def mix(x):
+    """As mix() in sharded/page.h."""
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9 & ALL
+    x = (x ^ x >> 27) * 0x94d049bb133111eb & ALL
+    return x ^ x >> 31
 
 
 class Record:
@@ -57,6 +66,7 @@ class Pages:
         for name in CONSTANTS:
             setattr(self, name, int(library.symbol(name)))
         self.granule = 1 << self.GRANULE_BITS
+        self.starts = (self.PAGE_SMALL, self.PAGE_LARGE, self.PAGE_KEPT, self.PAGE_FREE)
         self.table = int(library.symbol('table'))
         self.mask = int(library.symbol('table_mask'))
         self.window = int(library.symbol('window'))
@@ -138,7 +148,7 @@ class Pages:
 
     def problem(self, run, region):
         """Why it can be no run, or None."""
-        if run.kind not in (self.PAGE_SMALL, self.PAGE_LARGE, self.PAGE_FREE):
+        if run.kind not in self.starts:
             return f'its kind is {run.kind}, but one must begin here'
         if not 0 < run.length <= region.next - run.start:
             return f'its length is {run.granules} granules; the region ends at {region.next:#x}'
@@ -172,22 +182,21 @@ class Pages:
         bounds = next((each for each in self.bounds if each[0] <= address < each[1]), None)
         if bounds is None:
             return None
-        starts = (self.PAGE_SMALL, self.PAGE_LARGE, self.PAGE_FREE)
         at = self.record_of(address)
         page = self.page(at)
         if page.kind == self.PAGE_REST:
             page = self.page(self.table + (page.next << self.RECORD_BITS))
         elif page.kind == self.PAGE_FREE and self._is_last(page, bounds[1]):
             page = self.page(at - (page.granules - 1 << self.RECORD_BITS))
-        while page.kind not in starts and page.start > bounds[0]:
+        while page.kind not in self.starts and page.start > bounds[0]:
             page = self.page(page.at - (1 << self.RECORD_BITS))
-        return page if page.kind in starts and page.start <= address < page.end else None
+        return page if page.kind in self.starts and page.start <= address < page.end else None
 
     def _is_last(self, page, end):
         """Both ends of a free run say how long it is; behind the last one a run in use begins."""
         behind = page.start + self.granule
         return behind >= end or self.page(self.record_of(behind)).kind in (
-            self.PAGE_SMALL, self.PAGE_LARGE)
+            self.PAGE_SMALL, self.PAGE_LARGE, self.PAGE_KEPT)
 
     # ── which blocks of a page are free ──────────────────────────────────────
 
@@ -220,7 +229,7 @@ class Pages:
                 return self._damage(page, f'the block {at:#x} comes twice in its list')
             marks[number] = IN_LIST
             check, following = words[offset >> 3], words[(offset >> 3) + 1]
-            if check != seal(following, page.home):
+            if check != seal(following, page.key):
                 return self._overwritten(page, at, number, marks)
             at = following
         return None
@@ -234,7 +243,7 @@ class Pages:
         """With the block in front of it, as that may have run over its end."""
         check, following = self.memory.record(self.block_layout, block, *BLOCK.values())
         rows = [(f'{block:#x}', f'{check:#018x}  check: should be '
-                                f'{seal(following, page.home):#018x}'),
+                                f'{seal(following, page.key):#018x}'),
                 (f'{block + 8:#x}', f'{following:#018x}  next')]
         if number:
             state = 'free' if marks[number - 1] else 'live, unless it comes behind in the list'
@@ -278,7 +287,7 @@ class Pages:
             if page is None or page.kind != self.PAGE_SMALL or page.home != to:
                 raise self._lost(message, f'which is no block of the heap {to:#x}')
             check, word = self._block(page, message)
-            if check != seal(word, to):
+            if check != self.MARK << 48 | mix(word ^ page.key) >> 16:
                 raise self._lost(message, 'which was written to after its free')
             place = word >> self.NEXT_BITS & (1 << self.PLACE_BITS) - 1
             blocks = word >> self.NEXT_BITS + self.PLACE_BITS
@@ -287,14 +296,15 @@ class Pages:
             seen += blocks
 
     def _chain(self, page, at, count, last):
-        """`count` linked blocks of a page, of which `last` (if given) has another word as link."""
+        """`count` linked blocks of a page; `last`, if given, ends them, and carries a message."""
         for i in range(count):
             check, following = self._block(page, at)
-            if check != seal(following, page.home):
+            ends = i == count - 1 and last is not None
+            if ends and at != last:
+                raise self._lost(at, f'but the message of {count} blocks ends at {last:#x}')
+            if not ends and check != seal(following, page.key):
                 raise self._lost(at, 'which was written to after its free')
             yield page, at
-            if i == count - 1 and last not in (None, at):
-                raise self._lost(at, f'but the message of {count} blocks ends at {last:#x}')
             at = following
 
     def _block(self, page, at):
