@@ -177,7 +177,7 @@ function stops(plan: SessionPlan): string[] {
     ...(quiet ? breaks : ['malloc']).map((spec) => breakCommand(spec, m)),
     ...(atCall === undefined
       ? []
-      : [breakCommand('malloc', m), `ignore $bpnum ${Math.max(atCall - 1, 0)}`]),
+      : [`t${breakCommand('malloc', m)}`, `ignore $bpnum ${atCall - 1}`]),
     ...on.map((event) => python('stops', 'on', event)),
   ];
 }
