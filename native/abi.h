@@ -20,6 +20,19 @@
 EXPORT void free_sized(void *p, size_t size);
 EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size);
 
+/* Is this what was asked for when the block was allocated (`alignment` 0: not said)? A
+ * heap knows only how much it holds: more than that is a mistake. */
+static void heap_expect(void *p, size_t alignment, size_t size, const char *call) {
+    (void)alignment;
+    size_t usable = heap_usable(p, call);
+    must(size <= usable, call, "%p is a block of %zu bytes, not %zu", p, usable, size);
+}
+
+/* Debug builds: from here on the verbs of the contract are the guard's. */
+#ifdef GUARD
+#include "guard.h"
+#endif
+
 static inline bool is_power_of_two(size_t n) { return n && !(n & (n - 1)); }
 
 /* ── malloc, free, realloc ─────────────────────────────────────────────────── */
@@ -55,21 +68,20 @@ EXPORT void *reallocarray(void *p, size_t count, size_t size) {
     return reallocate(p, bytes, "reallocarray");
 }
 
-/* C23: the caller says what it asked for. More than the block holds is a mistake. */
-static void free_with_size(void *p, size_t size, const char *call) {
+/* C23: the caller says what it asked for, and it had better be true. */
+static void free_with_size(void *p, size_t alignment, size_t size, const char *call) {
     if (!p)
         return;
-    size_t usable = heap_usable(p, call);
-    must(size <= usable, call, "%p is a block of %zu bytes, not %zu", p, usable, size);
+    heap_expect(p, alignment, size, call);
     heap_free(p, call);
 }
 
-EXPORT void free_sized(void *p, size_t size) { free_with_size(p, size, "free_sized"); }
+EXPORT void free_sized(void *p, size_t size) { free_with_size(p, 0, size, "free_sized"); }
 
 EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size) {
     must(!p || (is_power_of_two(alignment) && !((uintptr_t)p & (alignment - 1))),
          "free_aligned_sized", "%p is not aligned to %zu bytes", p, alignment);
-    free_with_size(p, size, "free_aligned_sized");
+    free_with_size(p, alignment, size, "free_aligned_sized");
 }
 
 EXPORT size_t malloc_usable_size(void *p) { return p ? heap_usable(p, "malloc_usable_size") : 0; }

@@ -10,22 +10,26 @@
 
 #include "heap.h"
 
-/* Prints one line, `libmalloc: free(): double free of 0x7f10 (32 bytes)`, and
- * aborts. Only write(2) touches the outside; snprintf works on the stack alone.
- * The heap is frozen first: we may hold its lock, and a SIGABRT handler that
- * allocates (crash reporters do) must not wait for it. */
-__attribute__((cold, noreturn, noinline, format(printf, 2, 3))) static void
-die(const char *call, const char *format, ...) {
+/* Prints one line, `libmalloc: free(): double free of 0x7f10 (32 bytes)`. Only
+ * write(2) touches the outside; snprintf works on the stack alone. */
+static void say(const char *call, const char *format, va_list args) {
     char line[256];
     int used = snprintf(line, sizeof line, "libmalloc: %s(): ", call);
-    va_list args;
-    va_start(args, format);
     used += vsnprintf(line + used, sizeof line - (size_t)used - 1, format, args);
-    va_end(args);
     size_t length = (size_t)used < sizeof line - 1 ? (size_t)used : sizeof line - 2;
     line[length++] = '\n';
     if (write(STDERR_FILENO, line, length) < 0) { /* nobody listens; abort says it too */
     }
+}
+
+/* Says it and aborts. The heap is frozen first: we may hold its lock, and a SIGABRT
+ * handler that allocates (crash reporters do) must not wait for it. */
+__attribute__((cold, noreturn, noinline, format(printf, 2, 3))) static void
+die(const char *call, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    say(call, format, args);
+    va_end(args);
     heap_freeze();
     abort();
 }

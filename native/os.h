@@ -7,8 +7,11 @@
  */
 #pragma once
 
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -135,6 +138,26 @@ UNUSED static bool os_thread_ended(pid_t process, pid_t thread) {
     bool ended = syscall(SYS_tgkill, process, thread, 0) != 0 && errno == ESRCH;
     errno = saved;
     return ended;
+}
+
+/* A whole file, to be read only; NULL where it cannot be had. */
+UNUSED static const char *os_map_file(const char *path, size_t *size) {
+    struct stat status;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    bool known = fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0;
+    *size = known ? (size_t)status.st_size : 0;
+    void *p = known ? mmap(NULL, *size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
+    close(fd);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+/* Copies memory that may not be there at all; the bytes copied. */
+UNUSED static size_t os_peek(void *to, const void *from, size_t size) {
+    struct iovec here = {to, size}, there = {(void *)(uintptr_t)from, size};
+    ssize_t copied = process_vm_readv(getpid(), &here, 1, &there, 1, 0);
+    return copied < 0 ? 0 : (size_t)copied;
 }
 
 /* Lets time pass; may wake early. Not nanosleep(3), which is a cancellation point:

@@ -25,12 +25,37 @@ function brokenReport(value: string): string | undefined {
   }
 }
 
+/** The keys of LIBMALLOC_DEBUG and the largest value of each (native/guard.h). */
+const debugKeys: Readonly<Record<string, bigint>> = {
+  quarantine: (1n << 63n) - 1n,
+  fill: 1n,
+  stack: 8n,
+  leaks: 1n,
+};
+
+function brokenDebug(value: string): string | undefined {
+  for (const option of value.split(',')) {
+    const [, key = option, number] = /^([^=]*)=(\d+)$/.exec(option) ?? [];
+    const most = Object.hasOwn(debugKeys, key) ? debugKeys[key] : undefined;
+    if (most === undefined || number === undefined || BigInt(number) > most)
+      return (
+        `not '${option}': give quarantine=BYTES, fill=0 or 1, stack=0 to 8, leaks=0 or 1, with ` +
+        'commas between: LIBMALLOC_DEBUG=leaks=1,stack=4'
+      );
+  }
+  return undefined;
+}
+
 /** Every LIBMALLOC_* variable there is. The libraries ignore what is wrong; we do not. */
 export const variables: Readonly<Record<string, Variable>> = {
   LIBMALLOC_BLOCK: { meaning: 'dumb: bytes of every block', broken: brokenBlock },
   LIBMALLOC_OVERRUN: {
     meaning: 'dumb: 1 hands out a block even when it is too small',
     broken: (value) => (/^[01]$/.test(value) ? undefined : 'give 0 or 1'),
+  },
+  LIBMALLOC_DEBUG: {
+    meaning: 'debug builds: what the guard does (KEY=VALUE,…)',
+    broken: brokenDebug,
   },
   LIBMALLOC_REPORT: {
     meaning: 'each process leaves a record in PREFIX.PID',

@@ -1,0 +1,16 @@
+/* Frees a block twice; so much is freed in between that any quarantine has an end. */
+#include "crime.h"
+
+int main(void) {
+    void *volatile block = malloc(100);
+    free(block);
+    for (int i = 0; i < 100; i++) {
+        void *others[100];
+        for (int j = 0; j < 100; j++)
+            others[j] = malloc(100000);
+        for (int j = 0; j < 100; j++)
+            free(others[j]);
+    }
+    free(block);
+    return 0;
+}

@@ -1,0 +1,11 @@
+/* Frees an array that malloc has never seen. */
+#include "crime.h"
+
+static char array[64] __attribute__((aligned(16)));
+
+int main(void) {
+    char *volatile block = array;
+    free(malloc(64));
+    free(block);
+    return 0;
+}

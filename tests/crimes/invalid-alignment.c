@@ -1,0 +1,9 @@
+/* Says an alignment that is none when it frees. */
+#include "crime.h"
+
+int main(void) {
+    char *volatile block = aligned_alloc(64, 128);
+    if (free_aligned_sized)
+        free_aligned_sized(block, 48, 128);
+    return 0;
+}

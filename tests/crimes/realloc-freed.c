@@ -1,0 +1,9 @@
+/* Wants a freed block to grow. */
+#include "crime.h"
+
+int main(void) {
+    char *volatile block = malloc(100);
+    free(block);
+    block = realloc(block, 200);
+    return 0;
+}
