@@ -5,6 +5,7 @@ import gdb
 from . import library
 from .chunks import LIVE, Broken
 from .dumb import DumbReader
+from .guard import guarded
 from .list import ListReader
 from .memory import Memory, Unreadable
 from .paged import PagedReader
@@ -20,7 +21,7 @@ def open_heap():
     make = READERS.get(ours.variant)
     if make is None:
         raise gdb.GdbError(f'{ours.path} is {ours.version}, which these commands cannot read')
-    return ours, make(ours, Memory())
+    return ours, guarded(ours, make(ours, Memory()))
 
 
 def chunks_of(heap, kinds=(LIVE,)):

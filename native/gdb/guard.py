@@ -1,0 +1,208 @@
+"""What the guard of a debug build (native/guard.h) knows: what the program asked for, and by whom.
+
+It wraps the reader of a variant: blocks appear with the program's bounds, those in quarantine as
+free. Its records are found as guard/record.h finds them, by reading memory only.
+"""
+
+import gdb
+
+from .chunks import FREE, LIVE, Broken, Place, Stats, count
+from .memory import Layout
+
+ALIGNMENT, PAGE = 16, 4096
+LEAF_SLOTS, MAP_LEAVES, SLAB = 1 << 16, 1 << 14, 1024
+GONE = 2 ** 32 - 1
+STATES = {1: LIVE, 2: FREE, 3: LIVE}  # the last one: a thread is at work on it
+FREED_FILL, FILL_MOST, CANARY_MOST = 0xdf, 1 << 20, 64
+
+
+def guarded(library, reader):
+    """The reader itself, or one that shows what the program has, where there is a guard."""
+    try:
+        guard = library.symbol('guard')
+    except gdb.GdbError:
+        return reader
+    return GuardedReader(reader, library, guard)
+
+
+class GuardedReader:
+    """A Reader; what it does not know better is the variant's own answer."""
+
+    def __init__(self, reader, library, guard):
+        self._reader = reader
+        self._guard = guard
+        self._slots = library.symbol('quarantine_slots').type.sizeof
+        self._record = Layout(library.symbol('record_find').type.target().target())
+        self._tables = {}
+
+    def __getattr__(self, name):
+        return getattr(self._reader, name)
+
+    # ── records ──────────────────────────────────────────────────────────────
+
+    def _word(self, address, size=8):
+        return int.from_bytes(self._reader.memory.read(address, size), 'little')
+
+    def _table(self, name, index):
+        """An entry of guard.maps or guard.slabs: an address, or 0."""
+        if (name, index) not in self._tables:
+            start = int(self._guard[name].address)
+            self._tables[name, index] = self._word(start + 8 * index)
+        return self._tables[name, index]
+
+    def _leaf(self, leaf):
+        table = self._table('maps', leaf // MAP_LEAVES)
+        return self._word(table + 8 * (leaf % MAP_LEAVES)) if table else 0
+
+    def _begins(self, address):
+        """The record of the block that begins just here, or None."""
+        leaf, slot = divmod(address // ALIGNMENT, LEAF_SLOTS)
+        at = self._leaf(leaf)
+        number = self._word(at + 4 * slot, 4) if at else 0
+        if not number or number == GONE:
+            return None
+        at = self._table('slabs', number // SLAB) + number % SLAB * self._record.size
+        fields = ('state', 'user', 'size', 'room', 'front', 'rear', 'filled')
+        record = Record(at, *self._reader.memory.record(self._record, at, *fields))
+        return record if record.user == address and record.state in STATES else None
+
+    def _of_base(self, base):
+        """The record of a block that the variant knows by this address, or None."""
+        front = 0
+        while front <= PAGE:
+            record = self._begins(base + front)
+            if record and record.base == base:
+                return record
+            front = front * 2 or ALIGNMENT
+        return None
+
+    def _around(self, address):
+        """The record of the block that holds this address, canaries included, or None."""
+        for above in range(address, address + CANARY_MOST + 1):
+            record = None if above % ALIGNMENT else self._begins(above)
+            if record and record.base <= address:
+                return record
+        record = self._below(address)
+        return record if record and address < record.end + record.rear else None
+
+    def _below(self, address):
+        leaf, slot = divmod(address // ALIGNMENT, LEAF_SLOTS)
+        while leaf >= 0:
+            if not self._table('maps', leaf // MAP_LEAVES):
+                leaf -= leaf % MAP_LEAVES
+            at = self._leaf(leaf)
+            slots = memoryview(self._reader.memory.read(at, 4 * (slot + 1)) if at else b'').cast('I')
+            for i in range(len(slots) - 1, -1, -1):
+                record = slots[i] and self._begins((leaf * LEAF_SLOTS + i) * ALIGNMENT)
+                if record:
+                    return record
+            leaf, slot = leaf - 1, LEAF_SLOTS - 1
+        return None
+
+    # ── what the commands ask ────────────────────────────────────────────────
+
+    def _shown(self, chunk):
+        """(chunk as the program has it, its record or None)."""
+        record = self._of_base(chunk.user) if chunk.user else None
+        if record is None or record.room != chunk.usable:  # dumb's is all blocks in one
+            return chunk, None
+        return chunk._replace(kind=STATES[record.state], user=record.user,
+                              usable=record.size), record
+
+    def walk(self):
+        for chunk in self._reader.walk():
+            yield self._shown(chunk)[0]
+
+    def stats(self):
+        stats, broken = Stats(self.overhead()), None
+        try:
+            for chunk in self.walk():
+                stats.add(chunk)
+        except Broken as error:
+            broken = error
+        return stats, broken
+
+    def overhead(self):
+        return (self._reader.overhead() + self._guard.type.sizeof + self._slots +
+                int(self._guard['mapped']))
+
+    def place(self, address):
+        place = self._reader.place(address)
+        record = self._around(address)
+        if place is None or record is None:
+            return place
+        state = STATES[record.state]
+        if address == record.user:
+            where = f'the start of a {state} block'
+        elif address < record.user:
+            where = f'{record.user - address} bytes before the {state} block {record.user:#x}'
+        elif address < record.end:
+            where = f'{address - record.user} bytes into the {state} block {record.user:#x}'
+        else:
+            where = f'{address - record.end} bytes behind the {state} block {record.user:#x}'
+        rows = [('block', f'{record.user:#x} .. {record.end:#x}  {record.size} bytes'),
+                ('state', f'{state}, in quarantine' if state == FREE else state)]
+        for label in ('allocated', 'freed') if state == FREE else ('allocated',):
+            rows += self._callers(record, label)
+        known = {label for label, _ in rows}
+        return Place(f'{address:#x} is {where}',
+                     rows + [row for row in place.rows if row[0] not in known])
+
+    def _callers(self, record, label):
+        frames = self._reader.memory.read(record.at + self._record.offset(label),
+                                          self._record.field(label).sizeof)
+        rows = []
+        for frame in memoryview(frames).cast('Q'):
+            if not frame:
+                break
+            line = gdb.execute(f'info symbol {frame:#x}', to_string=True).strip()
+            rows.append((label if not rows else '', line.partition(' in section')[0]))
+        return rows
+
+    def _quarantine(self):
+        held = [record for _, record in map(self._shown, self._reader.walk())
+                if record and STATES[record.state] == FREE]
+        return len(held), sum(record.size for record in held)
+
+    def free(self):
+        heading, rows, last = self._reader.free()
+        blocks, size = self._quarantine()
+        return heading, rows, f'{last}\n{count(blocks, "block")}, {size} bytes in quarantine'
+
+    def check(self):
+        sound, checked = self._reader.check(), 0
+        for _, record in map(self._shown, self._reader.walk()):
+            if record:
+                self._check(record)
+                checked += 1
+        return f'{sound}\nok: the canaries of {count(checked, "block")}'
+
+    def _check(self, record):
+        """As record_broken in guard.h."""
+        front = min(record.front, CANARY_MOST)
+        name = f'{record.user:#x} ({record.size} bytes)'
+        for start, size, where in ((record.end, record.rear, 'behind'),
+                                   (record.user - front, front, 'in front of')):
+            want = bytes(0x80 | at * 37 & 0x3f for at in range(start, start + size))
+            have = self._reader.memory.read(start, size) if size else b''
+            if have != want:
+                raise Broken(f'{name}: its canary is damaged, {where} it',
+                             [('is', have.hex(' ')), ('was', want.hex(' ')),
+                              *self._callers(record, 'allocated')])
+        filled = min(record.size, FILL_MOST) if record.filled and record.state == 2 else 0
+        if filled and self._reader.memory.read(record.user, filled) != bytes([FREED_FILL]) * filled:
+            raise Broken(f'{name}: written to after it was freed',
+                         self._callers(record, 'allocated') + self._callers(record, 'freed'))
+
+    def notes(self):
+        return [*self._reader.notes(), 'a debug build: blocks are shown as the program asked for '
+                'them, and those in quarantine as free']
+
+
+class Record:
+    """One `struct record`, at `at`."""
+
+    def __init__(self, at, state, user, size, room, front, rear, filled):
+        self.at, self.state, self.user, self.size, self.room = at, state, user, size, room
+        self.front, self.rear, self.filled = front, rear, filled
+        self.base, self.end = user - front, user + size
