@@ -150,6 +150,8 @@ describe('checkEnvironment', () => {
     { LIBMALLOC_BLOCK: '1024', LIBMALLOC_OVERRUN: '1' },
     { LIBMALLOC_BLOCK: '1', LIBMALLOC_OVERRUN: '0' },
     { LIBMALLOC_REPORT: join(tmpdir(), 'report') },
+    { LIBMALLOC_DEBUG: 'leaks=1' },
+    { LIBMALLOC_DEBUG: 'stack=0,quarantine=1048576,fill=0,leaks=0' },
   ];
   test.each(accepted)('accepts %o', (env) => {
     expect(() => checkEnvironment(env)).not.toThrow();
@@ -166,6 +168,11 @@ describe('checkEnvironment', () => {
     { LIBMALLOC_BLOCK: '9223372036854775808' },
     { LIBMALLOC_OVERRUN: 'yes' },
     { LIBMALLOC_OVERRUN: '' },
+    { LIBMALLOC_DEBUG: '' },
+    { LIBMALLOC_DEBUG: 'leaks' },
+    { LIBMALLOC_DEBUG: 'constructor=1' },
+    { LIBMALLOC_DEBUG: 'stack=9' },
+    { LIBMALLOC_DEBUG: 'quarantine=9223372036854775808' },
     { LIBMALLOC_REPORT: '' },
     { LIBMALLOC_REPORT: '/no/such/folder/report' },
     { LIBMALLOC_REPORT: `${tmpdir()}/` },

@@ -1,0 +1,49 @@
+/* No crime at all, but much that looks like one: blocks that hold copies of freed memory,
+ * of canaries and of each other, sizes around every boundary, and the last byte written. */
+#include <pthread.h>
+
+#include "crime.h"
+
+enum { BLOCKS = 300, THREADS = 4 };
+
+static size_t size_of(unsigned i) { return i % 7 == 0 ? i * 197u : i; }
+
+/* Bytes that look like the guard's: a program's data may look like anything. */
+static void imitate(char *block, size_t size, int fill) {
+    memset(block, fill, size);
+    for (size_t i = 0; i + 16 <= size; i += 48)
+        for (size_t j = 0; j < 16; j++)
+            block[i + j] = (char)(0x80 | ((uintptr_t)(block + i + j) * 37 & 0x3f));
+}
+
+static void *live(void *arg) {
+    char *blocks[BLOCKS] = {0};
+    for (unsigned round = 0; round < 5; round++)
+        for (unsigned i = 0; i < BLOCKS; i++) {
+            size_t size = size_of(i);
+            free(blocks[i]);
+            blocks[i] = i % 5 ? malloc(size) : i % 2 ? calloc(1, size) : memalign(64, size);
+            if (!blocks[i])
+                return arg;
+            imitate(blocks[i], size, i % 2 ? 0xdf : 0xc5);
+            if (malloc_usable_size(blocks[i]) < size)
+                return arg;
+            if (i % 3 == 0)
+                blocks[i] = realloc(blocks[i], size + round + 1);
+        }
+    for (unsigned i = 0; i < BLOCKS; i++)
+        free(blocks[i]);
+    return NULL;
+}
+
+int main(void) {
+    pthread_t threads[THREADS];
+    int failed = 0;
+    for (int i = 0; i < THREADS; i++)
+        failed |= pthread_create(&threads[i], NULL, live, &threads[i]) != 0;
+    for (int i = 0; i < THREADS; i++) {
+        void *result;
+        failed |= pthread_join(threads[i], &result) != 0 || result;
+    }
+    return failed;
+}
