@@ -6,6 +6,9 @@ import { describe, expect, test } from 'vitest';
 import { root } from '../scripts/lib/paths.ts';
 import { libmalloc } from './lib/cli.ts';
 import { compileProgram } from './lib/compile.ts';
+import { answer, batch, questions, row, shownChunks, told } from './lib/gdb.ts';
+import { gap } from './lib/mallocs.ts';
+import { need, skip } from './lib/need.ts';
 import { everyVariant, variantFile } from './lib/variants.ts';
 
 /** What each crime is called, on every variant. `P` stands for an address. */
@@ -141,6 +144,49 @@ describe.each(everyVariant)('the debug build of %s', (variant) => {
       expect({ stdout, stderr, exitCode }).toEqual({ stdout: '', stderr: '', exitCode: 0 });
     },
   );
+});
+
+/** The heap commands may not know a variant yet; gdb-heap.test.ts is where that counts. */
+function unlessUnknown(said: string): void {
+  if (said.includes('which these commands cannot read')) skip(said);
+}
+
+describe.each(everyVariant)('GDB and the debug build of %s', (variant) => {
+  const lines = ['heap chunks', 'heap', 'heap check', 'heap chunk block+5', 'heap chunk freed'];
+  const ask = (program: string[]) =>
+    batch(variant, ['--debug', '--break', 'stop_here', '-x', questions(...lines)], program);
+
+  test('see the same chunks as the malloc itself, with the bounds of the program', async () => {
+    if (gap(variant, 'chunks')) skip(gap(variant, 'chunks') as string);
+    need('gdb');
+    const { stdout, stderr } = await ask([compileProgram('gdb-heap.c')]);
+    unlessUnknown(answer(stderr, 'heap'));
+    const { chunks, figures, blocks } = told(stdout);
+    expect(shownChunks(answer(stderr, 'heap chunks'))).toEqual(chunks);
+    for (const [word, numbers] of Object.entries(figures))
+      expect(row(answer(stderr, 'heap'), word), word).toEqual(numbers);
+    const [block = 0, freed = 0] = blocks;
+    expect(chunks.find(({ user }) => user === block)).toMatchObject({ kind: 'live', usable: 1570 });
+    expect(chunks.find(({ user }) => user === freed)).toMatchObject({ kind: 'free', usable: 1520 });
+    const inside = answer(stderr, 'heap chunk block+5');
+    expect(inside).toContain(`is 5 bytes into the live block 0x${block.toString(16)}`);
+    expect(inside).toMatch(/allocated +main \+ \d+/);
+    expect(answer(stderr, 'heap chunk freed')).toMatch(/state +free, in quarantine\n.*allocated/);
+    expect(answer(stderr, 'heap chunk freed')).toMatch(/freed +main \+ \d+/);
+    expect(answer(stderr, 'heap check')).toMatch(/^ok: the canaries of \d+ blocks$/m);
+  });
+
+  test('find a canary that was written over', async () => {
+    if (gap(variant, 'chunks')) skip(gap(variant, 'chunks') as string);
+    need('gdb');
+    const script = questions('set var block[1570] = 0', 'heap check');
+    const options = ['--debug', '--break', 'stop_here', '-x', script];
+    const { stderr } = await batch(variant, options, [compileProgram('gdb-heap.c')]);
+    unlessUnknown(answer(stderr, 'heap check'));
+    expect(answer(stderr, 'heap check')).toMatch(
+      /^broken: 0x\w+ \(1570 bytes\): its canary is damaged, behind it$/m,
+    );
+  });
 });
 
 describe('under libmalloc run', () => {
