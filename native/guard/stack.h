@@ -41,19 +41,23 @@ static bool is_ours(const void *address) {
     return (char *)address >= __ehdr_start && (char *)address < etext;
 }
 
-/* The return addresses above us, our own left out, NULL behind the last. */
+/* The return addresses above us, our own left out, NULL behind the last. What a caller
+ * has in its frame register may be any number: nothing is read that is not stack. */
 static __attribute__((noinline)) void stack_walk(void *frames[STACK_MOST]) {
-    void *const *frame = __builtin_frame_address(0);
-    const char *end = stack_end((const char *)frame);
+    uintptr_t at = (uintptr_t)__builtin_frame_address(0);
+    uintptr_t end = (uintptr_t)stack_end((const char *)at);
     unsigned n = 0;
-    while (n < guard.stack && end && (uintptr_t)frame % sizeof *frame == 0 &&
-           (const char *)(frame + 2) <= end && frame[1]) {
+    while (n < guard.stack && at < end && end - at >= 2 * sizeof(void *) &&
+           at % sizeof(void *) == 0) {
+        void *const *frame = (void *const *)at;
+        if (!frame[1])
+            break;
         if (!is_ours(frame[1]))
             frames[n++] = frame[1];
-        void *const *next = (void *const *)frame[0];
-        if (next <= frame || (const char *)next - (const char *)frame > FRAME_MOST)
+        uintptr_t next = (uintptr_t)frame[0];
+        if (next <= at || next - at > FRAME_MOST)
             break;
-        frame = next;
+        at = next;
     }
     if (n < STACK_MOST)
         frames[n] = NULL;

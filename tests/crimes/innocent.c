@@ -36,11 +36,26 @@ static void *live(void *arg) {
     return NULL;
 }
 
+/* The register that frames are chained by belongs to code that chains none. */
+void *malloc_with_rbp(size_t size, uintptr_t rbp);
+__asm__(".text\n.globl malloc_with_rbp\nmalloc_with_rbp:\n"
+        "    push %rbp\n    mov %rsi, %rbp\n    call malloc@PLT\n    pop %rbp\n    ret\n");
+
+static void without_frames(void) {
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    uintptr_t values[] = {0,        1,         8,         16,          4096,      -8ul,
+                          -16ul,    here,      here - 64, here + 4096, here + 12, 1ul << 47,
+                          ~0ul / 2, 1ul << 63, here + (64 << 20)};
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
+        free(malloc_with_rbp(100, values[i]));
+}
+
 int main(void) {
+    without_frames();
     pthread_t threads[THREADS];
     int failed = 0;
     for (int i = 0; i < THREADS; i++)
-        failed |= pthread_create(&threads[i], NULL, live, &threads[i]) != 0;
+        failed |= pthread_create(&threads[i], NULL, live, threads) != 0;
     for (int i = 0; i < THREADS; i++) {
         void *result;
         failed |= pthread_join(threads[i], &result) != 0 || result;
