@@ -4,7 +4,7 @@
 int main(void) {
     void *volatile block = malloc(100);
     free(block);
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 5; i++) {
         void *others[100];
         for (int j = 0; j < 100; j++)
             others[j] = malloc(100000);
