@@ -2,7 +2,7 @@
 #include "crime.h"
 
 int main(void) {
-    void *volatile block = malloc(100);
+    void *volatile block = malloc(100), *volatile fence = malloc(100);
     free(block);
     for (int i = 0; i < 5; i++) {
         void *others[100];
@@ -12,5 +12,6 @@ int main(void) {
             free(others[j]);
     }
     free(block);
+    free(fence);
     return 0;
 }
