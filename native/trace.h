@@ -1,0 +1,187 @@
+/* trace.h: what `libmalloc record` writes down. The one definition of the format:
+ * trace.c writes it, and scripts/lib/trace/format.ts takes every number from the enums
+ * and static_asserts of this very file.
+ *
+ * One file holds all processes of a recording. It grows by segments of 64 KiB, each handed
+ * out by an atomic counter in the first, and each belonging to one stream (usually:
+ * one thread) of one process, which maps it shared and writes into it without asking
+ * anybody. What was stored in such a mapping is the kernel's: _exit, exec and kill -9
+ * lose nothing. A segment says all that is needed to read it without the others, so
+ * a damaged one costs what it holds and no more.
+ *
+ *     0        64 KiB        128 KiB       192 KiB       256 KiB
+ *     ┌─────────┬─────────────┬─────────────┬─────────────┬─────────────┬──
+ *     │ header  │ PROCESS     │ EVENTS      │ EVENTS      │ SNAPSHOT    │ …
+ *     │         │ 1: python   │ 1, stream 0 │ 1, stream 1 │ 1, number 0 │
+ *     └─────────┴─────────────┴─────────────┴─────────────┴─────────────┴──
+ *     an EVENTS segment: struct trace_segment, then records until the first whose op is 0
+ *     ┌────────────────┬────────┬────────┬────────┬───────────────────┐
+ *     │ 64-byte header │ record │ record │ record │ 0 0 0 …           │
+ *     └────────────────┴────────┴────────┴────────┴───────────────────┘
+ *     a record: 16 bytes
+ *     63       54 53   48 47                                              0
+ *     ┌──────────┬───────┬────────────────────────────────────────────────┐
+ *     │ site     │ op    │ address                                        │ what
+ *     ├──────────┴───────┴────────┬───────────────────────────────────────┤
+ *     │ ticks since the base      │ size                                  │ much
+ *     └───────────────────────────┴───────────────────────────────────────┘
+ *     63                        32 31                                     0
+ *
+ * Order. Within a stream, records stand in the order of the calls. Across streams, time
+ * decides: a release is stamped before the malloc at work gets the block back, an
+ * allocation after it has handed the block out. So a recorded life lies within the real
+ * one, and no block is seen handed out again before it is seen released. The stamp is the
+ * processor's own counter where that is the same on all processors (x86: invariant
+ * TSC, read so that earlier loads have been served), else the system's monotonic clock.
+ *
+ * Little-endian, no padding. Readers refuse a greater version, and skip notes (ops from
+ * TRACE_BASE on) and kinds of segments that they do not know.
+ */
+#pragma once
+
+#define _GNU_SOURCE
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { TRACE_VERSION = 1, TRACE_SEGMENT = 65536, TRACE_PATH = 1024, TRACE_COMMAND = 4096 };
+
+/* The first segment. Complete before the file has its name. */
+struct trace_header {
+    char magic[8]; /* "LMTRACE" */
+    uint32_t version;
+    uint32_t segment;                  /* TRACE_SEGMENT */
+    _Atomic(uint64_t) segments;        /* handed out so far, this one included */
+    _Atomic(uint64_t) lost;            /* records for which there was no room on the disc */
+    _Atomic(uint32_t) processes;       /* numbered from 1 */
+    uint32_t options;                  /* TRACE_SITES | TRACE_SNAPSHOTS */
+    uint64_t rate;                     /* ticks per second */
+    uint64_t origin;                   /* the counter at time 0 */
+    uint64_t realtime;                 /* nanoseconds since 1970 at time 0 */
+};
+static_assert(offsetof(struct trace_header, version) == 8, "a fixed format");
+static_assert(offsetof(struct trace_header, segment) == 12, "a fixed format");
+static_assert(offsetof(struct trace_header, segments) == 16, "a fixed format");
+static_assert(offsetof(struct trace_header, lost) == 24, "a fixed format");
+static_assert(offsetof(struct trace_header, processes) == 32, "a fixed format");
+static_assert(offsetof(struct trace_header, options) == 36, "a fixed format");
+static_assert(offsetof(struct trace_header, rate) == 40, "a fixed format");
+static_assert(offsetof(struct trace_header, origin) == 48, "a fixed format");
+static_assert(offsetof(struct trace_header, realtime) == 56, "a fixed format");
+static_assert(sizeof(struct trace_header) == 64, "a fixed format");
+
+enum trace_option { TRACE_SITES = 1, TRACE_SNAPSHOTS = 2 };
+
+enum trace_kind {
+    TRACE_EVENTS = 1,  /* records */
+    TRACE_PROCESS = 2, /* struct trace_process */
+    TRACE_MAPS = 3,    /* text: /proc/self/maps as the process began, or a new library called */
+    TRACE_HEAP = 4,    /* struct trace_chunk, a part of one walk over the heap */
+};
+
+/* Before the content of every segment. A sealed segment is finished, and summed up;
+ * one that is not was in use when the process ended. */
+struct trace_segment {
+    uint32_t magic; /* TRACE_MAGIC */
+    uint32_t kind;
+    uint32_t process; /* its number in this file */
+    uint32_t stream;  /* EVENTS: numbered from 0 in each process; HEAP: the snapshot's number */
+    uint32_t order;   /* which segment of this stream, map or snapshot it is, from 0 */
+    uint32_t thread;  /* EVENTS: gettid() of the thread that begins here */
+    uint64_t base;    /* ticks since the origin, on which the records count */
+    uint32_t used;    /* bytes of content: where sealed, and in all kinds but EVENTS */
+    uint32_t sealed;  /* 1: `sum` is right */
+    uint32_t sum;     /* trace_sum() of it all, with 0 in this place */
+    uint32_t reserved[5];
+};
+enum { TRACE_MAGIC = 0x47534d4c }; /* "LMSG" */
+static_assert(offsetof(struct trace_segment, kind) == 4, "a fixed format");
+static_assert(offsetof(struct trace_segment, process) == 8, "a fixed format");
+static_assert(offsetof(struct trace_segment, stream) == 12, "a fixed format");
+static_assert(offsetof(struct trace_segment, order) == 16, "a fixed format");
+static_assert(offsetof(struct trace_segment, thread) == 20, "a fixed format");
+static_assert(offsetof(struct trace_segment, base) == 24, "a fixed format");
+static_assert(offsetof(struct trace_segment, used) == 32, "a fixed format");
+static_assert(offsetof(struct trace_segment, sealed) == 36, "a fixed format");
+static_assert(offsetof(struct trace_segment, sum) == 40, "a fixed format");
+static_assert(sizeof(struct trace_segment) == 64, "a fixed format");
+
+/* An allocation's address is the block's, 0 when the call failed. realloc leaves two
+ * records: RELEASE with the old block before it, REALLOC with the new one after it. The
+ * old block lives on when REALLOC says address 0 with a size above 0. */
+enum trace_op {
+    TRACE_MALLOC = 1,
+    TRACE_CALLOC = 2,
+    TRACE_REALLOC = 3,
+    TRACE_REALLOCARRAY = 4,
+    TRACE_POSIX_MEMALIGN = 5,
+    TRACE_ALIGNED_ALLOC = 6,
+    TRACE_MEMALIGN = 7,
+    TRACE_VALLOC = 8,
+    TRACE_PVALLOC = 9,
+    TRACE_FREE = 16,
+    TRACE_FREE_SIZED = 17,
+    TRACE_FREE_ALIGNED_SIZED = 18,
+    TRACE_RELEASE = 19,
+
+    /* Notes. `much` is one 64-bit number, and the time is that of the record before. */
+    TRACE_BASE = 32,      /* much: the new base */
+    TRACE_WIDE = 33,      /* about the next call: address: its alignment; much: its size in full */
+    TRACE_FAR = 34,       /* about the next call: much: its address, all 64 bits of it */
+    TRACE_SITE = 35,      /* address: where calls with this `site` return to, until the segment's end */
+    TRACE_THREAD = 36,    /* much: gettid() of the thread that goes on with this stream */
+    TRACE_FOOTPRINT = 37, /* much: bytes of resident anonymous memory of the process */
+    TRACE_SNAPSHOT = 38,  /* much: a walk's number, complete in HEAP segments; address: its chunks */
+};
+enum { TRACE_ADDRESS_BITS = 48, TRACE_OP_BITS = 6, TRACE_SITE_BITS = 10 };
+
+struct trace_record {
+    uint64_t what, much;
+};
+static_assert(sizeof(struct trace_record) == 16, "16 bytes an event");
+
+/* One chunk of libmalloc_walk (libmalloc.h), in address order.
+ *
+ *     63      56 55   48 47                                              0
+ *     ┌─────────┬───────┬────────────────────────────────────────────────┐
+ *     │ 0       │ kind  │ start                                          │ place
+ *     ├─────────┴───────┴────────────────────────────────────────────────┤
+ *     │ bytes from start to end                                          │ extent
+ *     ├─────────────────────────────────┬────────────────────────────────┤
+ *     │ user - start                    │ block size of the class        │ inside
+ *     ├─────────────────┬───────────────┴────────────────────────────────┤
+ *     │ owner, or 0     │ usable bytes                                   │ usable
+ *     └─────────────────┴────────────────────────────────────────────────┘
+ * Owners are numbered in the order in which the recorder met them. */
+struct trace_chunk {
+    uint64_t place, extent, inside, usable;
+};
+static_assert(sizeof(struct trace_chunk) == 32, "a fixed format");
+
+struct trace_process {
+    uint32_t pid;
+    uint32_t parent_pid;
+    uint32_t parent;    /* number of the process that it was forked from; 0: begun by exec */
+    uint32_t page_size; /* bytes */
+    char executable[TRACE_PATH];
+    char provider[4][TRACE_PATH]; /* the files whose malloc, calloc, realloc, free are at work */
+    char command[TRACE_COMMAND];  /* arguments, each ended by a zero byte, as far as they fit */
+};
+static_assert(offsetof(struct trace_process, parent_pid) == 4, "a fixed format");
+static_assert(offsetof(struct trace_process, parent) == 8, "a fixed format");
+static_assert(offsetof(struct trace_process, page_size) == 12, "a fixed format");
+static_assert(offsetof(struct trace_process, executable) == 16, "a fixed format");
+static_assert(offsetof(struct trace_process, provider) == 1040, "a fixed format");
+static_assert(offsetof(struct trace_process, command) == 5136, "a fixed format");
+static_assert(sizeof(struct trace_process) == 9232, "a fixed format");
+
+/* Over `bytes` (a multiple of 16) from a segment's first on. Each step maps different
+ * words to different sums, so no change of a single word goes unnoticed. Four lanes,
+ * because one would wait for its own multiplications: about 8 µs a segment. */
+static inline uint32_t trace_sum(const uint32_t *words, size_t bytes) {
+    uint32_t lane[4] = {1, 2, 3, 4};
+    for (size_t i = 0; i < bytes / 4; i += 4)
+        for (size_t j = 0; j < 4; j++)
+            lane[j] = (lane[j] ^ words[i + j]) * 0x9e3779b1u;
+    return ((lane[0] * 31 + lane[1]) * 31 + lane[2]) * 31 + lane[3];
+}

@@ -1,0 +1,108 @@
+// The numbers of the trace format, taken from its one definition: native/trace.h.
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { root } from '../paths.ts';
+
+const header = readFileSync(join(root, 'native', 'trace.h'), 'utf8');
+
+/** An enumerator of trace.h, such as TRACE_VERSION. */
+function constant(name: string): number {
+  const value = new RegExp(`\\bTRACE_${name} = (0x[0-9a-f]+|\\d+)`).exec(header)?.[1];
+  if (value === undefined) throw new Error(`native/trace.h defines no TRACE_${name}`);
+  return Number(value);
+}
+
+/** Where a field stands in its struct, as a static_assert of trace.h pins it. */
+export function offset(struct: string, field: string): number {
+  const pinned = new RegExp(`offsetof\\(struct trace_${struct}, ${field}\\) == (\\d+)`);
+  const value = pinned.exec(header)?.[1];
+  if (value === undefined) throw new Error(`native/trace.h pins no ${field} in trace_${struct}`);
+  return Number(value);
+}
+
+/** Bytes of a struct. */
+export function bytesOf(struct: string): number {
+  const value = new RegExp(`sizeof\\(struct trace_${struct}\\) == (\\d+)`).exec(header)?.[1];
+  if (value === undefined) throw new Error(`native/trace.h pins no size of trace_${struct}`);
+  return Number(value);
+}
+
+export const VERSION: number = constant('VERSION');
+export const SEGMENT_BYTES: number = constant('SEGMENT');
+export const SEGMENT_MAGIC: number = constant('MAGIC');
+export const PATH_BYTES: number = constant('PATH');
+export const COMMAND_BYTES: number = constant('COMMAND');
+export const RECORD_BYTES: number = bytesOf('record');
+export const HEAD_BYTES: number = bytesOf('segment');
+
+export const kinds: Readonly<Record<'events' | 'process' | 'maps' | 'heap', number>> = {
+  events: constant('EVENTS'),
+  process: constant('PROCESS'),
+  maps: constant('MAPS'),
+  heap: constant('HEAP'),
+};
+
+export const options: Readonly<Record<'sites' | 'snapshots', number>> = {
+  sites: constant('SITES'),
+  snapshots: constant('SNAPSHOTS'),
+};
+
+const allocations = [
+  'malloc',
+  'calloc',
+  'realloc',
+  'reallocarray',
+  'posix_memalign',
+  'aligned_alloc',
+  'memalign',
+  'valloc',
+  'pvalloc',
+] as const;
+const releases = ['free', 'free_sized', 'free_aligned_sized', 'release'] as const;
+const notes = ['base', 'wide', 'far', 'site', 'thread', 'footprint', 'snapshot'] as const;
+
+export type Allocation = (typeof allocations)[number];
+export type Release = (typeof releases)[number];
+export type Note = (typeof notes)[number];
+export type OpName = Allocation | Release | Note;
+
+const opNames: readonly OpName[] = [...allocations, ...releases, ...notes];
+const numbered = opNames.map((name) => [name, constant(name.toUpperCase())] as const);
+
+/** The number of each op: `Op.malloc`. */
+export const Op = Object.fromEntries(numbered) as Readonly<Record<OpName, number>>;
+
+const namesByNumber: (OpName | undefined)[] = [];
+for (const [name, value] of numbered) namesByNumber[value] = name;
+
+/** `malloc` for Op.malloc; undefined for a number that is no op. */
+export function opName(op: number): OpName | undefined {
+  return namesByNumber[op];
+}
+
+/** The function that hands out a block: Op.malloc to Op.pvalloc. */
+export function isAllocation(op: number): boolean {
+  return op >= Op.malloc && op <= Op.pvalloc;
+}
+
+/** Op.free and its kin, and Op.release: a realloc begins with the block. */
+export function isRelease(op: number): boolean {
+  return op >= Op.free && op <= Op.release;
+}
+
+/** Ops from here on are notes; those that are unknown are skipped. */
+export const FIRST_NOTE: number = Op.base;
+
+/** trace_sum() of trace.h: of the first `bytes` of a segment. */
+export function sumOf(words: Uint32Array, bytes: number): number {
+  const prime = 0x9e3779b1;
+  let [a, b, c, d] = [1, 2, 3, 4];
+  for (let i = 0; i < bytes / 4; i += 4) {
+    a = Math.imul(a ^ (words[i] as number), prime);
+    b = Math.imul(b ^ (words[i + 1] as number), prime);
+    c = Math.imul(c ^ (words[i + 2] as number), prime);
+    d = Math.imul(d ^ (words[i + 3] as number), prime);
+  }
+  return (Math.imul(Math.imul(Math.imul(a, 31) + b, 31) + c, 31) + d) >>> 0;
+}
