@@ -4,10 +4,11 @@
  *
  * One file holds all processes of a recording. It grows by segments of 64 KiB, each handed
  * out by an atomic counter in the first, and each belonging to one stream (usually:
- * one thread) of one process, which maps it shared and writes into it without asking
- * anybody. What was stored in such a mapping is the kernel's: _exit, exec and kill -9
- * lose nothing. A segment says all that is needed to read it without the others, so
- * a damaged one costs what it holds and no more.
+ * one thread) of one process. A stream writes into a segment that it maps shared: what
+ * was stored there is the kernel's, and _exit, exec and kill -9 lose nothing. When it
+ * is full, a copy goes to a segment of its own, and it is used again. A segment says all
+ * that is needed to read it without the others, so a damaged one costs what it holds
+ * and no more.
  *
  *     0        64 KiB        128 KiB       192 KiB       256 KiB
  *     ┌─────────┬─────────────┬─────────────┬─────────────┬─────────────┬──
@@ -77,10 +78,12 @@ enum trace_kind {
     TRACE_PROCESS = 2, /* struct trace_process */
     TRACE_MAPS = 3,    /* text: /proc/self/maps as the process began, or a new library called */
     TRACE_HEAP = 4,    /* struct trace_chunk, a part of one walk over the heap */
+    TRACE_IDLE = 5,    /* nothing: a stream's segment while it is being emptied */
 };
 
 /* Before the content of every segment. A sealed segment is finished, and summed up;
- * one that is not was in use when the process ended. */
+ * one that is not was in use when the process ended. Of two with the same stream and
+ * order, the sealed one counts: the process was killed before it had emptied the other. */
 struct trace_segment {
     uint32_t magic; /* TRACE_MAGIC */
     uint32_t kind;

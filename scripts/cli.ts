@@ -7,9 +7,10 @@ import { doctorCommand } from './doctor.ts';
 import { gdbCommand } from './gdb.ts';
 import { describeFailure, Failure } from './lib/errors.ts';
 import { root } from './lib/paths.ts';
+import { recordCommand } from './record.ts';
 import { runCommand } from './run.ts';
 
-const verbs = [runCommand(), gdbCommand(), benchCommand(), doctorCommand()];
+const verbs = [runCommand(), gdbCommand(), recordCommand(), benchCommand(), doctorCommand()];
 
 /** A command line that makes no sense is our failure, never the status of a program that was run. */
 function leave(error: CommanderError): never {

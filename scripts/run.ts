@@ -1,14 +1,13 @@
 // libmalloc run: a program under any malloc, and the proof that it was really in use.
 
-import { basename } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { type Core, crashes, findCore } from './lib/core.ts';
 import { checkEnvironment } from './lib/env.ts';
 import { Failure } from './lib/errors.ts';
-import { forwardSignals } from './lib/forward.ts';
+import { howItEnded, launchInForeground } from './lib/foreground.ts';
 import { writeJson } from './lib/json.ts';
 import { type Malloc, resolveMalloc } from './lib/mallocs.ts';
-import { type Launched, launch } from './lib/preload.ts';
+import type { Launched } from './lib/preload.ts';
 import { disproof, proofLine } from './lib/report.ts';
 import { shellWord } from './lib/words.ts';
 
@@ -61,7 +60,7 @@ async function run(argv: string[], options: Options): Promise<void> {
   checkEnvironment();
   const m = resolveMalloc(options.malloc);
   const started = Date.now();
-  const result = await launchHere(m, argv, options.timeout);
+  const result = await launchInForeground(m, argv, { report: true, timeout: options.timeout });
   const doubt = disproof(m, result.proofs);
   if (options.json !== undefined) writeJson('run', options.json, record(m, argv, result, doubt));
   if (!options.quiet)
@@ -77,26 +76,6 @@ async function run(argv: string[], options: Options): Promise<void> {
   process.exitCode = result.status;
 }
 
-async function launchHere(
-  m: Malloc,
-  argv: string[],
-  timeout: number | undefined,
-): Promise<Launched> {
-  let child: number | undefined;
-  const release = forwardSignals(() => child);
-  try {
-    const started = (pid: number): void => {
-      child = pid;
-    };
-    return await launch(m, argv, { stdio: 'inherit', report: true, timeout, started });
-  } finally {
-    release();
-  }
-}
-
-/** Not worth a word: the reader pressed Ctrl-C, or closed the pipe. */
-const silentEnds: (NodeJS.Signals | undefined)[] = ['SIGINT', 'SIGPIPE', undefined];
-
 /** What is said on standard error afterwards: how it ended when that is unusual, and the proof. */
 export function remarks(
   m: Malloc,
@@ -104,12 +83,7 @@ export function remarks(
   result: Launched,
   doubt: string | undefined,
 ): string[] {
-  const program = basename(argv[0] ?? '');
-  const lines = [];
-  if (result.timedOut)
-    lines.push(`${program} was ended after ${result.seconds.toFixed(1)} s: its time was up`);
-  else if (!silentEnds.includes(result.signal))
-    lines.push(`${program} was ended by ${result.signal}`);
+  const lines = howItEnded(argv, result);
   if (!doubt) lines.push(proofLine(m, result.proofs));
   return lines;
 }

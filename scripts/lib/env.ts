@@ -46,6 +46,14 @@ function brokenDebug(value: string): string | undefined {
   return undefined;
 }
 
+function brokenTrace(value: string): string | undefined {
+  if (!/^(sites,|snapshots(=\d+)?,)*\//.test(value))
+    return 'give [sites,][snapshots[=CALLS],]/PATH, from the root';
+  const path = value.slice(value.indexOf('/'));
+  if (Buffer.byteLength(path) >= 1024) return 'the path is too long';
+  return brokenReport(path);
+}
+
 /** Every LIBMALLOC_* variable there is. The libraries ignore what is wrong; we do not. */
 export const variables: Readonly<Record<string, Variable>> = {
   LIBMALLOC_BLOCK: { meaning: 'dumb: bytes of every block', broken: brokenBlock },
@@ -60,6 +68,10 @@ export const variables: Readonly<Record<string, Variable>> = {
   LIBMALLOC_REPORT: {
     meaning: 'each process leaves a record in PREFIX.PID',
     broken: brokenReport,
+  },
+  LIBMALLOC_TRACE: {
+    meaning: 'trace library: record all calls in this file',
+    broken: brokenTrace,
   },
 };
 

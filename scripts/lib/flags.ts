@@ -22,6 +22,12 @@ export function compiler(env: NodeJS.ProcessEnv = process.env): string[] {
   return words.length > 0 ? words : ['cc'];
 }
 
+/** Arguments that turn one C file into a program; warnings are errors. */
+export function programArguments(kind: Kind, source: string, output: string): string[] {
+  const { common, warnings, ...by } = flags();
+  return [...common, ...by[kind], ...warnings, '-Werror', '-o', output, source];
+}
+
 /** Arguments that turn one C file into one of our shared libraries; warnings are errors. */
 export function libraryArguments(kind: Kind, source: string, output: string): string[] {
   const { common, warnings, link, ...by } = flags();

@@ -2,11 +2,11 @@
 
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { compiler, libraryArguments } from './flags.ts';
+import { compiler, libraryArguments, programArguments } from './flags.ts';
 import { variants } from './mallocs.ts';
 import { type Kind, nativeDir, root } from './paths.ts';
 
-/** One C file that becomes one shared library. */
+/** One C file that becomes one shared library, or one program. */
 export interface Step {
   /** `list`, `probe`… */
   name: string;
@@ -20,22 +20,27 @@ export interface Step {
 }
 
 /** Libraries beside the variants; each is its own C file in native/. */
-const helpers = ['probe'];
+const helpers = ['probe', 'trace'];
 
-/** The steps of a build: every variant, then every helper whose source is there. */
+/** Programs. */
+const programs = ['replay'];
+
+/** The steps of a build: every variant, then every helper and program whose source is there. */
 export function planNative(kind: Kind): Step[] {
-  const names = [...variants(), ...helpers];
-  return names.map((name) => planStep(kind, name)).filter(({ source }) => existsSync(source));
+  const libraries = [...variants(), ...helpers].map((name) => planStep(kind, name, true));
+  const others = programs.map((name) => planStep(kind, name, false));
+  return [...libraries, ...others].filter(({ source }) => existsSync(source));
 }
 
-function planStep(kind: Kind, name: string): Step {
+function planStep(kind: Kind, name: string, library: boolean): Step {
   const source = join(root, 'native', `${name}.c`);
-  const output = join(nativeDir(kind), `libmalloc-${name}.so`);
+  const output = join(nativeDir(kind), `libmalloc-${name}${library ? '.so' : ''}`);
+  const line = library ? libraryArguments : programArguments;
   const depfile = join(nativeDir(kind), '.deps', `${name}.d`);
   const command = (file: string): string[] => [
     ...compiler(),
     ...['-MMD', '-MF', depfile],
-    ...libraryArguments(kind, source, file),
+    ...line(kind, source, file),
   ];
   return { name, source, output, depfile, command };
 }

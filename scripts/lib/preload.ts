@@ -30,6 +30,8 @@ export interface LaunchOptions {
   stdio?: 'inherit' | 'pipe';
   /** Preload the probe as well and return what it found. */
   report?: boolean;
+  /** Record its calls: the value of LIBMALLOC_TRACE. The trace library then stands before `m`. */
+  trace?: string | undefined;
   limits?: {
     /** Bytes of address space (ulimit -v). */
     addressSpace?: number;
@@ -55,16 +57,14 @@ export interface Launched extends Ended {
 export function preloadValue(m: Malloc, extra: string[] = []): string {
   if (m.file !== undefined) checkLibrary(m.file);
   const files = m.file === undefined ? extra : [m.file, ...extra];
-  const broken = files.find((file) => /[\s:]/.test(file));
-  if (broken !== undefined) {
-    throw new Failure(
-      `cannot preload '${broken}': LD_PRELOAD splits its value at blanks and colons`,
-      {
-        hint: 'copy or link the library to a path without them',
-      },
-    );
-  }
-  return files.join(':');
+  return files.map(preloadable).join(':');
+}
+
+function preloadable(file: string): string {
+  if (!/[\s:]/.test(file)) return file;
+  throw new Failure(`cannot preload '${file}': LD_PRELOAD splits its value at blanks and colons`, {
+    hint: 'copy or link the library to a path without them',
+  });
 }
 
 function checkLibrary(file: string): void {
@@ -118,7 +118,9 @@ export async function launch(
   try {
     const prefix = folder && join(folder, 'report');
     const environment: Env = { ...outer, ...(prefix && { LIBMALLOC_REPORT: prefix }) };
-    const preload = preloadList(m, options.report === true, outer);
+    if (options.trace !== undefined) environment.LIBMALLOC_TRACE = options.trace;
+    const front = options.trace === undefined ? [] : [helper('trace')];
+    const preload = preloadList(m, options.report === true, outer, front);
     const plan = options.limits
       ? limited(file, args, preload, options.limits)
       : { file, args, preload };
@@ -138,18 +140,28 @@ export async function launch(
   }
 }
 
-/** As preloadValue, with the probe behind `m` where a report is wanted, and the user's own LD_PRELOAD last. */
-export function preloadList(m: Malloc, report: boolean, outer: Env): string {
+/**
+ * As preloadValue, with `front` before `m`, the probe behind it where a report is wanted, and the
+ * user's own LD_PRELOAD last.
+ */
+export function preloadList(m: Malloc, report: boolean, outer: Env, front: string[] = []): string {
   const theirs = (outer.LD_PRELOAD ?? '').split(/[ :]+/).filter((file) => file !== '');
-  return preloadValue(m, [...(report ? [probe()] : []), ...theirs]);
+  const behind = preloadValue(m, [...(report ? [probe()] : []), ...theirs]);
+  return [...front, ...(behind === '' ? [] : [behind])].join(':');
 }
 
 /** The absolute path of the probe library. */
 export function probe(): string {
-  const file = findNative('libmalloc-probe.so');
+  return helper('probe');
+}
+
+function helper(name: string): string {
+  const file = findNative(`libmalloc-${name}.so`);
   if (!file)
-    throw new Failure('the probe (libmalloc-probe.so) has not been built', { hint: 'run make' });
-  return file;
+    throw new Failure(`the ${name} library (libmalloc-${name}.so) has not been built`, {
+      hint: 'run make',
+    });
+  return preloadable(file);
 }
 
 /**

@@ -8,6 +8,7 @@
  *
  * Memory is bounded: a segment of 64 KiB for each thread that was alive at a time.
  */
+import type { Proof } from '../report.ts';
 import { Cursor } from './cursor.ts';
 import {
   bytesOf,
@@ -189,7 +190,9 @@ export class Trace {
 
   /** Puts the segments of a stream in order; returns how many records they hold. */
   #checkStream(process: number, stream: number, segments: SegmentHead[]): number {
-    segments.sort((a, b) => a.order - b.order);
+    segments.sort((a, b) => a.order - b.order || Number(b.sealed) - Number(a.sealed));
+    for (let i = segments.length - 1; i > 0; i--)
+      if (segments[i]?.order === segments[i - 1]?.order) segments.splice(i, 1);
     const missing = segments.filter(({ order }, i) => order !== (segments[i - 1]?.order ?? -1) + 1);
     for (const { order } of missing)
       this.#file.damage.add(
@@ -321,6 +324,18 @@ function comesBefore(a: Cursor, b: Cursor): boolean {
   if (a.ticks !== b.ticks) return a.ticks < b.ticks;
   if (a.loaded !== b.loaded) return !a.loaded;
   return !a.later && b.later;
+}
+
+/** Who provided malloc in each process: what the probe finds where there is no trace. */
+export function proofsOf(trace: Trace): Proof[] {
+  return trace.processes.map(({ pid, executable, providers: [malloc, calloc, realloc, free] }) => ({
+    pid,
+    executable,
+    malloc: malloc ?? '',
+    calloc: calloc ?? '',
+    realloc: realloc ?? '',
+    free: free ?? '',
+  }));
 }
 
 function unknownProcess(number: number): TraceProcess {

@@ -1,0 +1,199 @@
+/* file.h: the trace file, segment by segment, from any number of processes.
+ *
+ * System calls go through syscall(2): open, close and fallocate of libc are
+ * cancellation points, and malloc is none. No descriptor stays open.
+ */
+#pragma once
+
+#include "../trace.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static struct {
+    char path[TRACE_PATH];
+    struct trace_header *header; /* shared by all processes */
+    uint64_t origin;
+    uint32_t process; /* our number in it */
+} file;
+
+static void file_close(int fd) { syscall(SYS_close, fd); }
+
+/* Beyond the standard streams, which a program may have closed. -1 when it cannot be. */
+static int file_open(const char *path, int flags) {
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0600);
+    if (fd < 0 || fd > STDERR_FILENO)
+        return fd;
+    int moved = (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    file_close(fd);
+    return moved;
+}
+
+/* Under a name of its own until it is complete; then whoever links first has it. */
+static void file_create(void) {
+    char draft[TRACE_PATH + 32];
+    snprintf(draft, sizeof draft, "%s.%ld", file.path, (long)syscall(SYS_getpid));
+    int fd = file_open(draft, O_RDWR | O_CREAT | O_EXCL);
+    if (fd < 0)
+        return;
+    struct trace_header header = {
+        .magic = "LMTRACE",
+        .version = TRACE_VERSION,
+        .segment = TRACE_SEGMENT,
+        .segments = 1,
+        .options = 0,
+        .rate = clock_rate(),
+        .origin = clock_ticks(),
+        .realtime = clock_system(CLOCK_REALTIME),
+    };
+    bool written = syscall(SYS_pwrite64, fd, &header, sizeof header, 0l) == sizeof header &&
+                   syscall(SYS_ftruncate, fd, (long)TRACE_SEGMENT) == 0;
+    file_close(fd);
+    if (written)
+        syscall(SYS_linkat, AT_FDCWD, draft, AT_FDCWD, file.path, 0);
+    syscall(SYS_unlinkat, AT_FDCWD, draft, 0);
+}
+
+static bool file_is_ours(const struct trace_header *header) {
+    return memcmp(header->magic, "LMTRACE", 8) == 0 && header->version == TRACE_VERSION &&
+           header->segment == TRACE_SEGMENT;
+}
+
+/* The file's first segment; false when there is none to be had. */
+static bool file_begin(void) {
+    int fd = file_open(file.path, O_RDWR);
+    if (fd < 0) {
+        file_create();
+        fd = file_open(file.path, O_RDWR);
+    }
+    if (fd < 0)
+        return false;
+    struct trace_header *header = MAP_FAILED;
+    if (syscall(SYS_lseek, fd, 0l, SEEK_END) >= (long)sizeof *header)
+        header = mmap(NULL, sizeof *header, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    file_close(fd);
+    if (header == MAP_FAILED)
+        return false;
+    if (!file_is_ours(header)) {
+        munmap(header, sizeof *header);
+        return false;
+    }
+    file.header = header;
+    file.origin = header->origin;
+    return true;
+}
+
+static inline uint64_t file_now(void) { return clock_ticks() - file.origin; }
+
+/* A file beyond its limit would end the program by SIGXFSZ. */
+static bool file_may_grow(uint64_t end) {
+    struct rlimit limit;
+    return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur >= end;
+}
+
+static uint64_t segment_place(void) {
+    return atomic_fetch_add(&file.header->segments, 1) * TRACE_SEGMENT;
+}
+
+static void segment_head(struct trace_segment *segment, uint32_t kind, uint32_t stream,
+                         uint32_t order) {
+    segment->magic = TRACE_MAGIC;
+    segment->process = file.process;
+    segment->stream = stream;
+    segment->order = order;
+    segment->base = file_now();
+    segment->kind = kind;
+}
+
+static inline char *segment_content(struct trace_segment *segment) { return (char *)(segment + 1); }
+
+enum { SEGMENT_ROOM = TRACE_SEGMENT - sizeof(struct trace_segment) };
+
+/* Writes a finished segment with `used` bytes of content to a place of its own in the
+ * file; false when there is no room for it. */
+static bool segment_store(struct trace_segment *segment, size_t used) {
+    segment->used = (uint32_t)used;
+    segment->sealed = 1;
+    segment->sum = 0;
+    size_t whole = sizeof *segment + ((used + 15) & ~(size_t)15);
+    segment->sum = trace_sum((const uint32_t *)(const void *)segment, whole);
+    uint64_t at = segment_place();
+    int fd = file_may_grow(at + TRACE_SEGMENT) ? file_open(file.path, O_RDWR) : -1;
+    if (fd < 0)
+        return false;
+    long done = syscall(SYS_pwrite64, fd, segment, (long)TRACE_SEGMENT, (long)at);
+    file_close(fd);
+    return done == TRACE_SEGMENT;
+}
+
+/* Memory for a segment that will be stored when it is finished. */
+static struct trace_segment *segment_draft(uint32_t kind, uint32_t stream, uint32_t order) {
+    void *p = mmap(NULL, TRACE_SEGMENT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    segment_head(p, kind, stream, order);
+    return p;
+}
+
+static bool segment_finish(struct trace_segment *draft, size_t used) {
+    bool stored = segment_store(draft, used);
+    munmap(draft, TRACE_SEGMENT);
+    return stored;
+}
+
+/* A segment of the file itself, which a stream uses again and again: what is stored in
+ * it survives us, and its pages are paid for once (a fault for each 256 records would
+ * cost more than the records). Room on the disc is made now: a store that found none
+ * later would end the program by SIGBUS. NULL without room, descriptors or memory. */
+static struct trace_segment *segment_live(void) {
+    static const char zeros[4096];
+    uint64_t at = segment_place();
+    int fd = file_may_grow(at + TRACE_SEGMENT) ? file_open(file.path, O_RDWR) : -1;
+    if (fd < 0)
+        return NULL;
+    bool room = true;
+    for (uint64_t end = at + TRACE_SEGMENT; room && at < end; at += sizeof zeros)
+        room = syscall(SYS_pwrite64, fd, zeros, sizeof zeros, (long)at) == sizeof zeros;
+    void *p = MAP_FAILED;
+    if (room)
+        p = mmap(NULL, TRACE_SEGMENT, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                 (long)(at - TRACE_SEGMENT));
+    file_close(fd);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+/* Up to `room` bytes of a file; how many there were. */
+static size_t file_read(const char *path, char *to, size_t room) {
+    int fd = file_open(path, O_RDONLY);
+    if (fd < 0)
+        return 0;
+    size_t got = 0;
+    for (long n; got < room && (n = syscall(SYS_read, fd, to + got, room - got)) > 0;)
+        got += (size_t)n;
+    file_close(fd);
+    return got;
+}
+
+/* Work that no signal handler may interrupt, and that leaves errno alone. */
+struct calm {
+    uint64_t signals;
+    int error;
+};
+
+static struct calm calm_begin(void) {
+    struct calm calm = {.error = errno};
+    uint64_t all = ~0ull;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &calm.signals, sizeof all);
+    return calm;
+}
+
+static void calm_end(struct calm calm) {
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &calm.signals, NULL, sizeof calm.signals);
+    errno = calm.error;
+}

@@ -1,0 +1,18 @@
+// Figures as people read them.
+
+/** 1234567 as `1,234,567`. */
+export function count(n: number): string {
+  return Math.round(n).toLocaleString('en-US');
+}
+
+/** Bytes in the largest unit that leaves three digits or fewer before the point: `19.2 MB` is 10⁶. */
+export function megabytes(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let n = bytes;
+  let unit = 0;
+  while (Math.abs(n) >= 999.5 && unit < units.length - 1) {
+    n /= 1000;
+    unit++;
+  }
+  return `${unit === 0 || n >= 100 ? Math.round(n) : n.toPrecision(3)} ${units[unit]}`;
+}
