@@ -8,9 +8,17 @@ import { gdbCommand } from './gdb.ts';
 import { describeFailure, Failure } from './lib/errors.ts';
 import { root } from './lib/paths.ts';
 import { recordCommand } from './record.ts';
+import { replayCommand } from './replay.ts';
 import { runCommand } from './run.ts';
 
-const verbs = [runCommand(), gdbCommand(), recordCommand(), benchCommand(), doctorCommand()];
+const verbs = [
+  runCommand(),
+  gdbCommand(),
+  recordCommand(),
+  replayCommand(),
+  benchCommand(),
+  doctorCommand(),
+];
 
 /** A command line that makes no sense is our failure, never the status of a program that was run. */
 function leave(error: CommanderError): never {

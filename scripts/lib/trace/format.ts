@@ -1,31 +1,18 @@
 // The numbers of the trace format, taken from its one definition: native/trace.h.
 
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { root } from '../paths.ts';
+import { CHeader } from './header.ts';
 
-const header = readFileSync(join(root, 'native', 'trace.h'), 'utf8');
+const header = new CHeader('trace.h');
+const constant = (name: string): number => header.constant(`TRACE_${name}`);
 
-/** An enumerator of trace.h, such as TRACE_VERSION. */
-function constant(name: string): number {
-  const value = new RegExp(`\\bTRACE_${name} = (0x[0-9a-f]+|\\d+)`).exec(header)?.[1];
-  if (value === undefined) throw new Error(`native/trace.h defines no TRACE_${name}`);
-  return Number(value);
-}
-
-/** Where a field stands in its struct, as a static_assert of trace.h pins it. */
+/** Where a field stands in `struct trace_…`. */
 export function offset(struct: string, field: string): number {
-  const pinned = new RegExp(`offsetof\\(struct trace_${struct}, ${field}\\) == (\\d+)`);
-  const value = pinned.exec(header)?.[1];
-  if (value === undefined) throw new Error(`native/trace.h pins no ${field} in trace_${struct}`);
-  return Number(value);
+  return header.offset(`trace_${struct}`, field);
 }
 
-/** Bytes of a struct. */
+/** Bytes of a `struct trace_…`. */
 export function bytesOf(struct: string): number {
-  const value = new RegExp(`sizeof\\(struct trace_${struct}\\) == (\\d+)`).exec(header)?.[1];
-  if (value === undefined) throw new Error(`native/trace.h pins no size of trace_${struct}`);
-  return Number(value);
+  return header.size(`trace_${struct}`);
 }
 
 export const VERSION: number = constant('VERSION');
