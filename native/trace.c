@@ -19,7 +19,7 @@
 #include "trace/next.h"
 #include "trace/clock.h"
 #include "trace/stream.h"
-#include "trace/look.h"
+#include "trace/count.h"
 
 #define SITE ((uintptr_t)__builtin_return_address(0))
 
@@ -29,7 +29,7 @@ EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size);
 
 /* ── start ─────────────────────────────────────────────────────────────────── */
 
-/* `sites,snapshots=1000,/path`: words, then a path from the root. */
+/* `sites,snapshots=1000,/path` or `count,/path`: words, then a path from the root. */
 static bool options_read(const char *text) {
     for (; *text && *text != '/'; text += strcspn(text, ",") + 1) {
         size_t length = strcspn(text, ",");
@@ -37,6 +37,8 @@ static bool options_read(const char *text) {
             return false;
         if (strncmp(text, "sites,", 6) == 0)
             trace.options |= TRACE_SITES;
+        else if (strncmp(text, "count,", 6) == 0)
+            trace.counting = true;
         else if (strncmp(text, "snapshots", 9) == 0 && (text[9] == ',' || text[9] == '='))
             trace.options |= TRACE_SNAPSHOTS;
         else
@@ -63,7 +65,9 @@ static COLD void trace_begin(void) {
         trace.millisecond = file.header->rate / 1000;
         atomic_fetch_or((_Atomic(uint32_t) *)&file.header->options, trace.options);
         process_begin();
-        trace.on = true;
+        trace.on = !trace.counting;
+    } else {
+        trace.counting = false;
     }
     calm_end(calm);
 }
@@ -83,6 +87,47 @@ static COLD bool ready(void) {
 }
 
 static inline bool is_ready(void) { return likely(begun) || ready(); }
+
+static size_t product(size_t count, size_t size) {
+    size_t bytes;
+    return __builtin_mul_overflow(count, size, &bytes) ? SIZE_MAX : bytes;
+}
+
+/* ── counting ──────────────────────────────────────────────────────────────── */
+
+/* A call of the program's, unless the malloc calls itself. */
+static struct writer *counter(uintptr_t site) {
+    return next_calls((const void *)site) ? NULL : count_begin();
+}
+
+static COLD void counted(void *p, uint64_t op, size_t size, uintptr_t site) {
+    struct writer *w = counter(site);
+    if (w)
+        count_got(w, op, p, size);
+}
+
+static COLD void counted_release(void *p, uint64_t op, uintptr_t site) {
+    struct writer *w = counter(site);
+    if (!w)
+        return;
+    w->counts->calls[op]++;
+    count_gives(p);
+}
+
+static COLD void *counted_resize(void *p, uint64_t op, size_t count, size_t size, uintptr_t site) {
+    struct writer *w = counter(site);
+    size_t usable = w ? count_usable(p) : 0;
+    if (w)
+        count_gives(p);
+    working = w;
+    void *q = op == TRACE_REALLOC ? next.realloc(p, size) : next.reallocarray(p, count, size);
+    working = false;
+    if (w)
+        count_got(w, op, q, product(count, size));
+    if (w && p && !q && count && size)
+        count_keeps(usable);
+    return q;
+}
 
 /* ── the pair of verbs ─────────────────────────────────────────────────────── */
 
@@ -108,24 +153,30 @@ static inline void note(struct call c) {
 static inline void *got(void *p, uint64_t op, size_t size, size_t alignment, uintptr_t site) {
     if (trace.on && !next_calls((const void *)site))
         note((struct call){op, (uintptr_t)p, size, alignment, file_now(), site});
+    if (unlikely(trace.counting)) {
+        working = false;
+        counted(p, op, size, site);
+    }
     return p;
 }
 
-static inline void gives(const void *p, uint64_t op, uintptr_t site) {
+static inline void gives(void *p, uint64_t op, uintptr_t site) {
     if (trace.on && !next_calls((const void *)site))
         note((struct call){op, (uintptr_t)p, 0, 0, file_now(), site});
+    if (unlikely(trace.counting))
+        counted_release(p, op, site);
 }
 
-static size_t product(size_t count, size_t size) {
-    size_t bytes;
-    return __builtin_mul_overflow(count, size, &bytes) ? SIZE_MAX : bytes;
-}
+/* Around the malloc's own work, for whoever counts its system calls. */
+#define WORK (working = trace.counting)
+#define REST (working = false)
 
 /* ── the family ────────────────────────────────────────────────────────────── */
 
 EXPORT void *malloc(size_t size) {
     if (unlikely(!is_ready()))
         return early_allocate(size);
+    WORK;
     return got(next.malloc(size), TRACE_MALLOC, size, 0, SITE);
 }
 
@@ -133,13 +184,16 @@ EXPORT void free(void *p) {
     if (unlikely(early_owns(p)) || unlikely(!is_ready()))
         return;
     gives(p, TRACE_FREE, SITE);
+    WORK;
     next.free(p);
+    REST;
 }
 
 /* The early blocks are zero: none is used twice. */
 EXPORT void *calloc(size_t count, size_t size) {
     if (unlikely(!is_ready()))
         return early_allocate(product(count, size));
+    WORK;
     return got(next.calloc(count, size), TRACE_CALLOC, product(count, size), 0, SITE);
 }
 
@@ -153,6 +207,8 @@ static void *early_resize(void *p, size_t size) {
 EXPORT void *realloc(void *p, size_t size) {
     if (unlikely(early_owns(p)) || unlikely(!is_ready()))
         return early_resize(p, size);
+    if (unlikely(trace.counting))
+        return counted_resize(p, TRACE_REALLOC, 1, size, SITE);
     gives(p, TRACE_RELEASE, SITE);
     return got(next.realloc(p, size), TRACE_REALLOC, size, 0, SITE);
 }
@@ -160,6 +216,8 @@ EXPORT void *realloc(void *p, size_t size) {
 EXPORT void *reallocarray(void *p, size_t count, size_t size) {
     if (unlikely(early_owns(p)) || unlikely(!is_ready()))
         return early_resize(p, product(count, size));
+    if (unlikely(trace.counting))
+        return counted_resize(p, TRACE_REALLOCARRAY, count, size, SITE);
     gives(p, TRACE_RELEASE, SITE);
     return got(next.reallocarray(p, count, size), TRACE_REALLOCARRAY, product(count, size), 0, SITE);
 }
@@ -169,25 +227,24 @@ EXPORT void free_sized(void *p, size_t size) {
     if (unlikely(early_owns(p)) || unlikely(!is_ready()))
         return;
     gives(p, TRACE_FREE_SIZED, SITE);
-    if (next.free_sized)
-        next.free_sized(p, size);
-    else
-        next.free(p);
+    WORK;
+    next.free_sized ? next.free_sized(p, size) : next.free(p);
+    REST;
 }
 
 EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size) {
     if (unlikely(early_owns(p)) || unlikely(!is_ready()))
         return;
     gives(p, TRACE_FREE_ALIGNED_SIZED, SITE);
-    if (next.free_aligned_sized)
-        next.free_aligned_sized(p, alignment, size);
-    else
-        next.free(p);
+    WORK;
+    next.free_aligned_sized ? next.free_aligned_sized(p, alignment, size) : next.free(p);
+    REST;
 }
 
 EXPORT int posix_memalign(void **out, size_t alignment, size_t size) {
     if (unlikely(!is_ready()))
         return ENOMEM;
+    WORK;
     int error = next.posix_memalign(out, alignment, size);
     got(error ? NULL : *out, TRACE_POSIX_MEMALIGN, size, alignment, SITE);
     return error;
@@ -196,24 +253,28 @@ EXPORT int posix_memalign(void **out, size_t alignment, size_t size) {
 EXPORT void *aligned_alloc(size_t alignment, size_t size) {
     if (unlikely(!is_ready()))
         return NULL;
+    WORK;
     return got(next.aligned_alloc(alignment, size), TRACE_ALIGNED_ALLOC, size, alignment, SITE);
 }
 
 EXPORT void *memalign(size_t alignment, size_t size) {
     if (unlikely(!is_ready()))
         return NULL;
+    WORK;
     return got(next.memalign(alignment, size), TRACE_MEMALIGN, size, alignment, SITE);
 }
 
 EXPORT void *valloc(size_t size) {
     if (unlikely(!is_ready()))
         return NULL;
+    WORK;
     return got(next.valloc(size), TRACE_VALLOC, size, 0, SITE);
 }
 
 EXPORT void *pvalloc(size_t size) {
     if (unlikely(!is_ready()))
         return NULL;
+    WORK;
     return got(next.pvalloc(size), TRACE_PVALLOC, size, 0, SITE);
 }
 
@@ -224,6 +285,8 @@ __attribute__((constructor)) static void trace_start(void) { is_ready(); }
 /* The last picture, where a process ends by exit. Calls after it are recorded still. */
 __attribute__((destructor)) static void trace_end(void) {
     struct writer *w = trace.on ? writer_here() : NULL;
+    if (trace.counting && count_begin())
+        count_resident(file_now());
     if (!w || w->depth)
         return;
     w->depth++;

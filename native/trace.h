@@ -79,6 +79,7 @@ enum trace_kind {
     TRACE_MAPS = 3,    /* text: /proc/self/maps as the process began, or a new library called */
     TRACE_HEAP = 4,    /* struct trace_chunk, a part of one walk over the heap */
     TRACE_IDLE = 5,    /* nothing: a stream's segment while it is being emptied */
+    TRACE_COUNTS = 6,  /* struct trace_counts of a thread, instead of its events */
 };
 
 /* Before the content of every segment. A sealed segment is finished, and summed up;
@@ -177,6 +178,46 @@ static_assert(offsetof(struct trace_process, executable) == 16, "a fixed format"
 static_assert(offsetof(struct trace_process, provider) == 1040, "a fixed format");
 static_assert(offsetof(struct trace_process, command) == 5136, "a fixed format");
 static_assert(sizeof(struct trace_process) == 9232, "a fixed format");
+
+/* Calls counted instead of recorded, by each thread for itself; what is marked (1) is the
+ * whole process's, and stands in the segment of stream 0. */
+enum { TRACE_CALLS = 32, TRACE_CLASSES = 280 };
+enum trace_kernel {
+    TRACE_MMAP,
+    TRACE_MUNMAP,
+    TRACE_MREMAP,
+    TRACE_MADVISE,
+    TRACE_MPROTECT,
+    TRACE_BRK,
+    TRACE_KERNEL_CALLS = 8
+};
+
+struct trace_class {
+    uint64_t limit;             /* the largest size in it */
+    uint64_t blocks;            /* handed out */
+    uint64_t requested, usable; /* bytes in them; usable: 0 where the malloc does not say */
+};
+static_assert(sizeof(struct trace_class) == 32, "a fixed format");
+
+struct trace_counts {
+    uint64_t calls[TRACE_CALLS];         /* by enum trace_op; realloc counts as REALLOC alone */
+    uint64_t failed[TRACE_CALLS];        /* those that returned NULL for a size above 0 */
+    uint64_t kernel[TRACE_KERNEL_CALLS]; /* system calls by the malloc, where it lets us see them */
+    _Atomic(uint64_t) live, peak;        /* (1) usable bytes of live blocks */
+    _Atomic(uint64_t) blocks, most;      /* (1) live blocks */
+    _Atomic(uint64_t) resident;          /* (1) bytes: VmHWM of the process, every 10 ms */
+    uint64_t visible;                    /* (1) bit 0: usable sizes are known; bit 1: system calls */
+    struct trace_class classes[TRACE_CLASSES];
+};
+static_assert(offsetof(struct trace_counts, failed) == 256, "a fixed format");
+static_assert(offsetof(struct trace_counts, kernel) == 512, "a fixed format");
+static_assert(offsetof(struct trace_counts, live) == 576, "a fixed format");
+static_assert(offsetof(struct trace_counts, peak) == 584, "a fixed format");
+static_assert(offsetof(struct trace_counts, blocks) == 592, "a fixed format");
+static_assert(offsetof(struct trace_counts, most) == 600, "a fixed format");
+static_assert(offsetof(struct trace_counts, resident) == 608, "a fixed format");
+static_assert(offsetof(struct trace_counts, visible) == 616, "a fixed format");
+static_assert(offsetof(struct trace_counts, classes) == 624, "a fixed format");
 
 /* Over `bytes` (a multiple of 16) from a segment's first on. Each step maps different
  * words to different sums, so no change of a single word goes unnoticed. Four lanes,

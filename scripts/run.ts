@@ -9,12 +9,14 @@ import { writeJson } from './lib/json.ts';
 import { type Malloc, resolveMalloc } from './lib/mallocs.ts';
 import type { Launched } from './lib/preload.ts';
 import { disproof, proofLine } from './lib/report.ts';
+import { launchCounted } from './lib/trace/counted.ts';
 import { shellWord } from './lib/words.ts';
 
 interface Options {
   malloc?: string;
   timeout?: number;
   quiet?: boolean;
+  stats?: boolean;
   json?: string;
 }
 
@@ -29,6 +31,7 @@ export function runCommand(): Command {
     .usage('[options] -- CMD…')
     .argument('<cmd...>', 'the program and its arguments')
     .option('-m, --malloc <M>', 'NAME, FILE.so or NAME=FILE.so (default: the last variant)')
+    .option('--stats', 'count what CMD asks of M: calls, sizes, peaks, waste, system calls')
     .option('--timeout <seconds>', 'end CMD and all that it started after so long', parseSeconds)
     .option('-q, --quiet', 'no line of proof on standard error')
     .option('--json <file>', 'write what happened to a file')
@@ -60,15 +63,20 @@ async function run(argv: string[], options: Options): Promise<void> {
   checkEnvironment();
   const m = resolveMalloc(options.malloc);
   const started = Date.now();
-  const result = await launchInForeground(m, argv, { report: true, timeout: options.timeout });
+  const { timeout } = options;
+  const { result, counted } = options.stats
+    ? await launchCounted(m, argv, timeout)
+    : { result: await launchInForeground(m, argv, { report: true, timeout }), counted: undefined };
   const doubt = disproof(m, result.proofs);
-  if (options.json !== undefined) writeJson('run', options.json, record(m, argv, result, doubt));
+  if (options.json !== undefined)
+    writeJson('run', options.json, { ...record(m, argv, result, doubt), ...counted?.json });
   if (!options.quiet)
     for (const line of remarks(m, argv, result, doubt))
       process.stderr.write(`libmalloc: ${line}\n`);
   if (!options.quiet && crashes.includes(result.signal ?? ''))
     for (const line of nextSteps(options.malloc, argv, findCore(started)))
       process.stderr.write(`  ${line}\n`);
+  for (const line of counted?.lines ?? []) process.stderr.write(`${line}\n`);
   if (doubt)
     throw new Failure(doubt, {
       hint: 'does the program bring its own malloc, start with another LD_PRELOAD, or clear its environment?',

@@ -7,7 +7,7 @@
 
 static void look_note(struct writer *w, struct stream *s, uint64_t op, uint64_t address,
                       uint64_t much) {
-    if (stream_room(s, w->thread))
+    if (stream_room(s, w->thread, file_now()))
         record_write(s, address, op, 0, much);
 }
 

@@ -144,6 +144,8 @@ static COLD void next_find(void) {
     next_bind(&next.malloc_usable_size, "malloc_usable_size");
     next_bind(&next.walk, "libmalloc_walk");
     next_bind(&next.malloc, "malloc");
+    if (next_is_libc("malloc_usable_size") != next_is_libc("malloc"))
+        next.malloc_usable_size = NULL; /* libc's knows nothing of another's blocks */
     next_measure();
     next_name();
     if (next_is_libc("reallocarray")) /* it calls realloc like any other */

@@ -35,10 +35,11 @@ struct writer {
     unsigned depth;
     uint64_t calls, walk_at; /* calls so far, and at which to walk over the heap */
     struct stream stream[NESTED];
+    struct trace_counts *counts; /* instead of streams, where calls are only counted */
 };
 
 static struct {
-    bool on;
+    bool on, counting;
     uint32_t options;
     uint64_t walk_every; /* calls between two walks; 0: as the trace grows */
     _Atomic(uint32_t) *alive;
@@ -46,6 +47,9 @@ static struct {
     _Atomic(uint64_t) footprint_due; /* ticks */
     uint64_t millisecond;            /* ticks */
     pthread_mutex_t lock;
+    struct trace_counts *shared;    /* that of stream 0 */
+    uint64_t live, blocks;          /* counted so far, where we are a forked child */
+    atomic_flag looking;
     struct writer *writers, *spare; /* spare: never used, in the last page that was mapped */
     size_t spares;
 } trace = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -127,11 +131,16 @@ static void process_describe(uint32_t parent) {
  * while writing, nobody needs their segments here. */
 static void writers_forget(void) {
     bool busy = here && here->depth > 0;
+    if (trace.shared) {
+        trace.live = atomic_load(&trace.shared->live);
+        trace.blocks = atomic_load(&trace.shared->blocks);
+    }
     for (struct writer *w = trace.writers; w && !busy; w = w->next)
         for (int i = 0; i < NESTED; i++)
             if (w->stream[i].segment)
                 munmap(w->stream[i].segment, TRACE_SEGMENT);
     trace.writers = NULL;
+    trace.shared = NULL;
     trace.spares = 0;
     here = NULL;
 }
@@ -144,6 +153,7 @@ static void process_begin(void) {
     walk.segment = NULL; /* the parent's, if it was walking */
     walk.number = 0;
     atomic_flag_clear(&walk.busy);
+    atomic_flag_clear(&trace.looking);
     file.process = atomic_fetch_add(&file.header->processes, 1) + 1;
     atomic_store(&trace.streams, 0);
     atomic_store(&trace.footprint_due, 0);
@@ -173,6 +183,22 @@ static struct writer *writer_inherit(pid_t self, pid_t process) {
     return NULL;
 }
 
+static void counts_begin(struct writer *w) {
+    struct trace_segment *segment = segment_live();
+    w->stream[0].segment = segment;
+    if (!segment)
+        return;
+    segment_head(segment, TRACE_COUNTS, w->stream[0].number, 0);
+    segment->used = sizeof *w->counts;
+    w->counts = (void *)segment_content(segment);
+    if (!trace.shared) {
+        trace.shared = w->counts;
+        atomic_store(&trace.shared->live, trace.live);
+        atomic_store(&trace.shared->blocks, trace.blocks);
+        trace.shared->visible = (next.malloc_usable_size ? 1 : 0) | (next.size ? 2 : 0);
+    }
+}
+
 static struct writer *writer_new(void) {
     enum { SLAB = 16384 };
     if (trace.spares == 0) {
@@ -187,6 +213,8 @@ static struct writer *writer_new(void) {
     for (int i = 0; i < NESTED; i++)
         w->stream[i].number = atomic_fetch_add(&trace.streams, 1);
     w->next = trace.writers;
+    if (trace.counting)
+        counts_begin(w);
     return trace.writers = w;
 }
 
@@ -233,8 +261,9 @@ static inline void record_write(struct stream *s, uint64_t address, uint64_t op,
     s->at++;
 }
 
-static void stream_begin(struct stream *s, pid_t thread) {
+static void stream_begin(struct stream *s, pid_t thread, uint64_t stamp) {
     segment_head(s->segment, TRACE_EVENTS, s->number, s->order++);
+    s->segment->base = stamp;
     s->segment->thread = (uint32_t)thread;
     s->thread = thread;
     s->base = s->segment->base;
@@ -263,7 +292,7 @@ static uint64_t *sites_new(void) {
 }
 
 /* Room for SPARE records; false when they are lost. */
-static COLD bool stream_refill(struct stream *s, pid_t thread) {
+static COLD bool stream_refill(struct stream *s, pid_t thread, uint64_t stamp) {
     if (s->patience > 0) {
         s->patience--;
         return false;
@@ -276,15 +305,16 @@ static COLD bool stream_refill(struct stream *s, pid_t thread) {
     if (trace.options & TRACE_SITES && !s->sites)
         s->sites = sites_new();
     if (s->segment)
-        stream_begin(s, thread);
+        stream_begin(s, thread, stamp);
     else
         s->patience = RETRY;
     calm_end(calm);
     return s->segment;
 }
 
-static inline bool stream_room(struct stream *s, pid_t thread) {
-    return likely(s->end - s->at >= SPARE) || stream_refill(s, thread);
+/* `stamp`: of the event that wants it. */
+static inline bool stream_room(struct stream *s, pid_t thread, uint64_t stamp) {
+    return likely(s->end - s->at >= SPARE) || stream_refill(s, thread, stamp);
 }
 
 /* Writes maps again when a library has been loaded since. */
@@ -325,7 +355,7 @@ struct call {
 /* Whatever does not fit into one record: a full segment, the first record of a thread,
  * more than a second since the base, 4 GiB, an alignment, a call site. */
 static COLD void record_long(struct stream *s, pid_t thread, const struct call *c) {
-    if (!stream_room(s, thread)) {
+    if (!stream_room(s, thread, c->stamp)) {
         lose(1);
         return;
     }

@@ -47,8 +47,8 @@ function brokenDebug(value: string): string | undefined {
 }
 
 function brokenTrace(value: string): string | undefined {
-  if (!/^(sites,|snapshots(=\d+)?,)*\//.test(value))
-    return 'give [sites,][snapshots[=CALLS],]/PATH, from the root';
+  if (!/^((sites,|snapshots(=\d+)?,)*|count,)\//.test(value))
+    return 'give [sites,][snapshots[=CALLS],]/PATH or count,/PATH, from the root';
   const path = value.slice(value.indexOf('/'));
   if (Buffer.byteLength(path) >= 1024) return 'the path is too long';
   return brokenReport(path);

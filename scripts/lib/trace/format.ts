@@ -23,11 +23,12 @@ export const COMMAND_BYTES: number = constant('COMMAND');
 export const RECORD_BYTES: number = bytesOf('record');
 export const HEAD_BYTES: number = bytesOf('segment');
 
-export const kinds: Readonly<Record<'events' | 'process' | 'maps' | 'heap', number>> = {
+export const kinds: Readonly<Record<'events' | 'process' | 'maps' | 'heap' | 'counts', number>> = {
   events: constant('EVENTS'),
   process: constant('PROCESS'),
   maps: constant('MAPS'),
   heap: constant('HEAP'),
+  counts: constant('COUNTS'),
 };
 
 export const options: Readonly<Record<'sites' | 'snapshots', number>> = {

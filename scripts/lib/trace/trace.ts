@@ -21,7 +21,7 @@ import {
   RECORD_BYTES,
   SEGMENT_BYTES,
 } from './format.ts';
-import { SegmentFile, type SegmentHead } from './segments.ts';
+import { type Content, SegmentFile, type SegmentHead } from './segments.ts';
 
 export { isAllocation, isRelease, Op, type OpName, opName } from './format.ts';
 export * from './ledger.ts';
@@ -249,16 +249,24 @@ export class Trace {
     return known >= 0 ? known : this.threads.push(tid) - 1;
   }
 
+  /** The segments of one kind of a process, in the order of the file; broken ones are left out. */
+  *contents(
+    process: TraceProcess,
+    kind: keyof typeof kinds,
+  ): Generator<{ head: SegmentHead; content: Content }, void> {
+    for (const head of this.#file.heads) {
+      if (head.kind !== kinds[kind] || head.process !== process.number) continue;
+      const content = this.#file.content(head);
+      if (content) yield { head, content };
+    }
+  }
+
   /** The chunks of a snapshot, in address order, as far as they could be read. */
   *chunks(process: TraceProcess, snapshot: number): Generator<TraceChunk, void> {
-    const parts = this.#file.heads
-      .filter((head) => head.kind === kinds.heap && head.process === process.number)
-      .filter((head) => head.stream === snapshot)
-      .sort((a, b) => a.order - b.order);
     const size = bytesOf('chunk');
-    for (const part of parts) {
-      const content = this.#file.content(part);
-      if (!content) continue;
+    // A walk writes its segments one after the other, so the order of the file is theirs.
+    for (const { head, content } of this.contents(process, 'heap')) {
+      if (head.stream !== snapshot) continue;
       for (let at = 0; at + size <= content.length; at += size) {
         const chunk = readChunk(content.bytes, at);
         if (chunk) yield chunk;
@@ -268,15 +276,9 @@ export class Trace {
 
   /** /proc/PID/maps of the process, as of its beginning and of later moments: the last is the fullest. */
   maps(process: TraceProcess): string[] {
-    const texts: string[] = [];
-    for (const head of this.#file.heads) {
-      if (head.kind !== kinds.maps || head.process !== process.number) continue;
-      const content = this.#file.content(head);
-      const text = content?.bytes.toString('utf8', 0, content.length) ?? '';
-      if (head.order === 0 || texts.length === 0) texts.push(text);
-      else texts[texts.length - 1] += text;
-    }
-    return texts;
+    return [...this.contents(process, 'maps')].map(({ content }) =>
+      content.bytes.toString('utf8', 0, content.length),
+    );
   }
 }
 
