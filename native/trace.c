@@ -131,6 +131,8 @@ static COLD void *counted_resize(void *p, uint64_t op, size_t count, size_t size
 
 /* ── the pair of verbs ─────────────────────────────────────────────────────── */
 
+/* Stamped in here: a signal handler that comes before is earlier, one that comes later is in
+ * another stream, so the times of a stream never run backwards. */
 static inline void note(struct call c) {
     struct writer *w = writer_here();
     unsigned depth = w ? w->depth : NESTED;
@@ -141,10 +143,12 @@ static inline void note(struct call c) {
     w->depth = depth + 1;
     atomic_signal_fence(memory_order_seq_cst);
     struct stream *s = &w->stream[depth];
+    c.stamp = file_now();
     record_call(w, s, c);
     if (unlikely(c.stamp >= atomic_load_explicit(&trace.footprint_due, memory_order_relaxed)))
         footprint(w, s, c.stamp);
-    if (unlikely(++w->calls >= w->walk_at && depth == 0))
+    /* What is on record as released is still there: only after an allocation do both agree. */
+    if (unlikely(++w->calls >= w->walk_at && depth == 0 && c.op < TRACE_FREE))
         walk_now(w, s);
     atomic_signal_fence(memory_order_seq_cst);
     w->depth = depth;
@@ -152,7 +156,7 @@ static inline void note(struct call c) {
 
 static inline void *got(void *p, uint64_t op, size_t size, size_t alignment, uintptr_t site) {
     if (trace.on && !next_calls((const void *)site))
-        note((struct call){op, (uintptr_t)p, size, alignment, file_now(), site});
+        note((struct call){op, (uintptr_t)p, size, alignment, 0, site});
     if (unlikely(trace.counting)) {
         working = false;
         counted(p, op, size, site);
@@ -162,7 +166,7 @@ static inline void *got(void *p, uint64_t op, size_t size, size_t alignment, uin
 
 static inline void gives(void *p, uint64_t op, uintptr_t site) {
     if (trace.on && !next_calls((const void *)site))
-        note((struct call){op, (uintptr_t)p, 0, 0, file_now(), site});
+        note((struct call){op, (uintptr_t)p, 0, 0, 0, site});
     if (unlikely(trace.counting))
         counted_release(p, op, site);
 }
