@@ -1,0 +1,159 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { defaultVariant, resolveMalloc } from '../scripts/lib/mallocs.ts';
+import { launch } from '../scripts/lib/preload.ts';
+import { type Counts, countsOf, together } from '../scripts/lib/trace/counts.ts';
+import { openTrace } from '../scripts/lib/trace/trace.ts';
+import { libmalloc } from './lib/cli.ts';
+import { compileProgram } from './lib/compile.ts';
+import { need } from './lib/need.ts';
+import { countedCalls, ownCounts } from './lib/trace.ts';
+
+let folder = '';
+let traced = '';
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
+  traced = compileProgram('traced.c');
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Counts a command as `run --stats` does: of each process, and what it says itself. */
+async function counted(m: string, ...command: string[]) {
+  const file = join(folder, `counts-${Math.random()}`);
+  const { stdout, status } = await launch(resolveMalloc(m), command, { trace: `count,${file}` });
+  const trace = openTrace(file);
+  const all = trace.processes.map((process) => ({ process, counts: countsOf(trace, process) }));
+  const { damage, lost } = trace;
+  trace.close();
+  return { status, all, damage, lost, own: ownCounts(stdout.toString()) };
+}
+
+const mallocs = [defaultVariant(), 'paged', 'glibc', 'jemalloc'];
+
+describe.each(mallocs)('counted on %s', (m) => {
+  test('are the calls that the program made, and their bytes', async () => {
+    if (m === 'jemalloc') need(m);
+    const { all, own, damage, lost } = await counted(m, traced, 'plain', '5000');
+    expect({ damage, lost }).toEqual({ damage: [], lost: 0 });
+    const counts = all[0]?.counts as Counts;
+    const [said = {}] = own.values();
+    for (const name of [...countedCalls, 'free'])
+      expect(counts.calls[name] ?? 0, name).toBe(said[name]);
+    const sum = (key: 'blocks' | 'requested' | 'usable') =>
+      counts.classes.reduce((total, each) => total + (each[key] ?? 0), 0);
+    expect(sum('requested')).toBe(said.bytes);
+    expect(sum('usable')).toBeGreaterThanOrEqual(sum('requested'));
+    expect(sum('blocks')).toBe(countedCalls.reduce((n, name) => n + Number(said[name]), 0));
+    for (const { limit, blocks, requested } of counts.classes)
+      expect(requested, String(limit)).toBeLessThanOrEqual(limit * blocks);
+    // One block at a time is alive; a realloc has both for a moment, and counts one.
+    expect(counts.peakBlocks).toBe(1);
+    expect(counts.peakLive).toBeGreaterThanOrEqual(700);
+    expect(counts.peakResident).toBeGreaterThan(500_000);
+  });
+});
+
+test('threads and their frees add up', async () => {
+  const { all, own } = await counted(defaultVariant(), traced, 'threads', '4', '20000');
+  const counts = all[0]?.counts as Counts;
+  const [said = {}] = own.values();
+  expect(counts.calls.malloc).toBe(said.malloc);
+  expect(counts.peakBlocks).toBeGreaterThanOrEqual(64);
+  expect(counts.peakBlocks).toBeLessThan(64 + 4 * 3);
+});
+
+test('a forked child goes on from its parent’s live blocks; kill loses nothing', async () => {
+  const { all, own } = await counted(defaultVariant(), traced, 'fork');
+  expect(all).toHaveLength(3);
+  for (const { process, counts } of all)
+    expect(counts?.calls.malloc, String(process.pid)).toBe(own.get(process.pid)?.malloc);
+  for (const { counts } of all) expect(counts?.peakBlocks).toBeLessThan(10);
+  const killed = await counted(defaultVariant(), traced, 'kill', '3000');
+  expect(killed.status).toBe(137);
+  expect(killed.all[0]?.counts?.calls.malloc).toBe(3000);
+});
+
+test('processes together: sums, and the highest of the peaks', () => {
+  const one = (n: number): Counts => ({
+    calls: { malloc: n },
+    failed: 1,
+    peakLive: n * 10,
+    peakBlocks: n,
+    peakResident: n,
+    kernel: { mmap: n },
+    classes: [{ limit: 16, blocks: n, requested: n, usable: 2 * n }],
+  });
+  expect(together([one(1), { ...one(5), kernel: undefined }])).toMatchObject({
+    calls: { malloc: 6 },
+    failed: 2,
+    peakLive: 50,
+    peakBlocks: 5,
+    kernel: { mmap: 1 },
+    classes: [{ limit: 16, blocks: 6, requested: 6, usable: 12 }],
+  });
+});
+
+describe('system calls', () => {
+  // 100 blocks so large that each malloc maps them: the kernel’s view is strace’s.
+  test('are those that strace sees the malloc make', async () => {
+    const strace = need('strace');
+    const source = join(folder, 'large.c');
+    writeFileSync(
+      source,
+      `#include <stdlib.h>\nint main(void) { for (int i = 0; i < 100; i++) {
+         char *p = malloc(300000000); p[0] = 1; free(p); } return 0; }`,
+    );
+    const program = compileProgram(source);
+    const { all } = await counted('paged', program);
+    const library = resolveMalloc('paged').file;
+    const seen = await execa(strace, ['-f', '-c', '-E', `LD_PRELOAD=${library}`, program]);
+    const line = (name: string): number =>
+      Number(new RegExp(`(\\d+)\\s+(?:\\d+\\s+)?${name}$`, 'm').exec(seen.stderr)?.[1] ?? 0);
+    const kernel = all[0]?.counts?.kernel ?? {};
+    expect(kernel.mmap).toBeGreaterThanOrEqual(100);
+    // The program's start maps its libraries: that is not the malloc's doing.
+    expect(line('mmap') - Number(kernel.mmap)).toBeLessThan(40);
+    expect(line('mmap')).toBeGreaterThan(Number(kernel.mmap));
+    expect(Math.abs(line('munmap') - Number(kernel.munmap))).toBeLessThan(5);
+  });
+
+  test('of glibc, which nobody can see, are not made up', async () => {
+    const { all } = await counted('glibc', traced, 'plain', '10');
+    expect(all[0]?.counts?.kernel).toBeUndefined();
+  });
+});
+
+describe('run --stats', () => {
+  test('says it after the program, on standard error, and in the JSON', async () => {
+    const json = join(folder, 'stats.json');
+    const { status, stdout, stderr } = await libmalloc([
+      'run',
+      '--stats',
+      '-m',
+      'paged',
+      '--json',
+      json,
+      '--',
+      traced,
+      'exit',
+      '200',
+    ]);
+    expect(status).toBe(3);
+    expect(stdout).toMatch(/^malloc=200 .*\d$/);
+    expect(stderr).toMatch(
+      /^libmalloc: paged in 1 process \(traced\S*\): \S+libmalloc-paged.so\ncalls: malloc 200, /,
+    );
+    expect(stderr).toMatch(/^peak: live [\d.]+ k?B in 1 blocks; resident: [\d.]+ MB$/m);
+    expect(stderr).toMatch(/^system calls: mmap \d+/m);
+    const found = JSON.parse(readFileSync(json, 'utf8'));
+    expect(found).toMatchObject({
+      schema: 'libmalloc/run/1',
+      proven: true,
+      stats: { calls: { malloc: 200, calloc: 200 }, failed: 0 },
+    });
+    expect(found.statsByProcess).toHaveLength(1);
+  });
+});
