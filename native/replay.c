@@ -47,18 +47,24 @@ enum plan_kind {
     PLAN_SPAWN = 6, /* slot: the number of the thread that begins */
 };
 
-/*     63       56 55     48 47                                            0
- *     ┌──────────┬─────────┬──────────────────────────────────────────────┐
- *     │ old slot                       │ slot                             │ slots
+/* `turn` counts the blocks that the slot has held before; `old` and `old_turn` say where
+ * a realloc finds its block.
+ *
+ *     63                             32 31                                0
+ *     ┌────────────────────────────────┬──────────────────────────────────┐
+ *     │ turn                           │ slot                             │
+ *     ├────────────────────────────────┼──────────────────────────────────┤
+ *     │ old_turn                       │ old                              │
  *     ├──────────┬─────────┬───────────┴──────────────────────────────────┤
  *     │ log2 of  │ kind    │ size                                         │ what
  *     │ alignment│         │                                              │
- *     └──────────┴─────────┴──────────────────────────────────────────────┘ */
+ *     └──────────┴─────────┴──────────────────────────────────────────────┘
+ *     63       56 55     48 47                                            0 */
 struct plan_step {
-    uint32_t slot, old;
+    uint32_t slot, turn, old, old_turn;
     uint64_t what;
 };
-static_assert(sizeof(struct plan_step) == 16, "a fixed format");
+static_assert(sizeof(struct plan_step) == 24, "a fixed format");
 
 /* The file: this, then pieces of up to PLAN_PIECE steps of one thread each, then a table of
  * pieces, those of thread 0 first, then for each thread how many pieces are its own. */
@@ -79,20 +85,28 @@ struct plan_piece {
 };
 static_assert(sizeof(struct plan_piece) == 16, "a fixed format");
 
+struct slot {
+    _Atomic(uint32_t) state;
+    void *block;
+    size_t size;
+};
+
 static struct {
     int fd;
     const struct plan_header *plan;
     const struct plan_piece *pieces;
     const uint32_t *shares; /* pieces of each thread */
     uint64_t *firsts;       /* the first piece of each thread */
-    _Atomic(uintptr_t) *slots;
-    size_t *sizes; /* of the blocks in them */
+    struct slot *slots;
     size_t page;
     atomic_uint running; /* threads that have begun and not ended */
 } play;
 
 static _Noreturn void fail(const char *what) {
-    dprintf(STDERR_FILENO, "libmalloc-replay: %s\n", what);
+    const char *parts[] = {"libmalloc-replay: ", what, "\n"};
+    for (int i = 0; i < 3; i++)
+        if (write(STDERR_FILENO, parts[i], strlen(parts[i])) < 0)
+            break;
     _exit(1);
 }
 
@@ -106,9 +120,6 @@ static void *map(size_t size) {
 
 /* ── blocks ────────────────────────────────────────────────────────────────── */
 
-/* In a full slot whose block is NULL: malloc(0) may return that. No malloc returns 1. */
-enum { NOTHING = 1 };
-
 /* Others must get on: at first they may be on another processor, later they need ours. */
 static __attribute__((cold, noinline)) void wait_a_little(unsigned round) {
     if (round < 64)
@@ -119,22 +130,31 @@ static __attribute__((cold, noinline)) void wait_a_little(unsigned round) {
         nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
 }
 
-static void *slot_take(uint32_t slot, size_t *size) {
-    uintptr_t block;
+/* A slot's state is twice its turn, and one more while it is full: a thread that is far
+ * ahead of the others must not take what the slot held before. */
+static void slot_wait(uint32_t slot, uint32_t state) {
     for (unsigned round = 0;
-         !(block = atomic_load_explicit(&play.slots[slot], memory_order_acquire)); round++)
+         atomic_load_explicit(&play.slots[slot].state, memory_order_acquire) != state; round++)
         wait_a_little(round);
-    *size = play.sizes[slot];
-    atomic_store_explicit(&play.slots[slot], 0, memory_order_release);
-    return block == NOTHING ? NULL : (void *)block;
 }
 
-static void slot_give(uint32_t slot, void *block, size_t size) {
-    for (unsigned round = 0; atomic_load_explicit(&play.slots[slot], memory_order_acquire); round++)
-        wait_a_little(round);
-    play.sizes[slot] = size;
-    uintptr_t value = block ? (uintptr_t)block : NOTHING;
-    atomic_store_explicit(&play.slots[slot], value, memory_order_release);
+static void slot_set(uint32_t slot, uint32_t state) {
+    atomic_store_explicit(&play.slots[slot].state, state, memory_order_release);
+}
+
+static void *slot_take(uint32_t slot, uint32_t turn, size_t *size) {
+    slot_wait(slot, 2 * turn + 1);
+    void *block = play.slots[slot].block;
+    *size = play.slots[slot].size;
+    slot_set(slot, 2 * turn + 2);
+    return block;
+}
+
+static void slot_give(uint32_t slot, uint32_t turn, void *block, size_t size) {
+    slot_wait(slot, 2 * turn);
+    play.slots[slot].block = block;
+    play.slots[slot].size = size;
+    slot_set(slot, 2 * turn + 1);
 }
 
 /* Writes to every page from `from` on, and the number of the slot where there is room. */
@@ -169,7 +189,7 @@ static void *block_made(void *p, size_t size, size_t alignment) {
 
 static void thread_begin(uint32_t thread);
 
-static void step_make(uint32_t slot, unsigned kind, size_t size, size_t alignment) {
+static void step_make(const struct plan_step *step, unsigned kind, size_t size, size_t alignment) {
     void *p = NULL;
     if (kind == PLAN_MALLOC)
         p = block_made(malloc(size), size, 1);
@@ -181,24 +201,24 @@ static void step_make(uint32_t slot, unsigned kind, size_t size, size_t alignmen
         block_made(NULL, 1, 1);
     if (kind == PLAN_CALLOC && size > 0 && (*(char *)p || ((char *)p)[size - 1]))
         fail("a block of calloc is not zero");
-    block_use(p, 0, size, slot);
-    slot_give(slot, p, size);
+    block_use(p, 0, size, step->slot);
+    slot_give(step->slot, step->turn, p, size);
 }
 
-static void step_resize(uint32_t slot, uint32_t old, size_t size) {
+static void step_resize(const struct plan_step *step, size_t size) {
     size_t before;
-    void *p = slot_take(old, &before);
+    void *p = slot_take(step->old, step->old_turn, &before);
     p = block_made(realloc(p, size), size, 1);
-    block_check(p, before < size ? before : size, old);
-    block_use(p, before < size ? before : size, size, slot);
-    slot_give(slot, p, size);
+    block_check(p, before < size ? before : size, step->old);
+    block_use(p, before < size ? before : size, size, step->slot);
+    slot_give(step->slot, step->turn, p, size);
 }
 
-static void step_free(uint32_t slot) {
+static void step_free(const struct plan_step *step) {
     size_t size;
-    void *p = slot == PLAN_NONE ? NULL : slot_take(slot, &size);
+    void *p = step->slot == PLAN_NONE ? NULL : slot_take(step->slot, step->turn, &size);
     if (p)
-        block_check(p, size, slot);
+        block_check(p, size, step->slot);
     free(p);
 }
 
@@ -206,11 +226,11 @@ static void step_play(const struct plan_step *step) {
     size_t size = step->what & 0xffffffffffff;
     unsigned kind = step->what >> 48 & 0xff;
     if (kind <= PLAN_ALIGNED)
-        step_make(step->slot, kind, size, (size_t)1 << (step->what >> 56 & 63));
+        step_make(step, kind, size, (size_t)1 << (step->what >> 56 & 63));
     else if (kind == PLAN_REALLOC)
-        step_resize(step->slot, step->old, size);
+        step_resize(step, size);
     else if (kind == PLAN_FREE)
-        step_free(step->slot);
+        step_free(step);
     else if (kind == PLAN_SPAWN)
         thread_begin(step->slot);
     else
@@ -267,7 +287,9 @@ static size_t status_line(const char *status, const char *name) {
     return line ? strtoul(line + strlen(name), NULL, 10) * 1024 : 0;
 }
 
-static double seconds(long whole, long part, double unit) { return (double)whole + (double)part / unit; }
+static double seconds(long whole, long part, double unit) {
+    return (double)whole + (double)part / unit;
+}
 
 static struct measure measure(void) {
     struct timespec now;
@@ -312,7 +334,6 @@ static void plan_open(const char *name) {
     for (uint32_t i = 1; i < threads; i++)
         play.firsts[i] = play.firsts[i - 1] + play.shares[i - 1];
     play.slots = map(play.plan->slots * sizeof *play.slots);
-    play.sizes = map(play.plan->slots * sizeof *play.sizes);
     play.page = (size_t)sysconf(_SC_PAGESIZE);
 }
 
@@ -327,10 +348,12 @@ int main(int count, char **arguments) {
     for (unsigned round = 0; atomic_load(&play.running) > 0; round++)
         wait_a_little(round);
     struct measure after = measure();
-    dprintf(STDOUT_FILENO,
-            "{\"wall\":%.9f,\"cpu\":%.6f,\"minorFaults\":%ld,\"majorFaults\":%ld,"
-            "\"before\":%zu,\"after\":%zu,\"peak\":%zu}\n",
-            after.wall - before.wall, after.cpu - before.cpu, after.minor - before.minor,
-            after.major - before.major, before.resident, after.resident, after.peak);
-    _exit(0);
+    char line[512]; /* dprintf allocates */
+    int length =
+        snprintf(line, sizeof line,
+                 "{\"wall\":%.9f,\"cpu\":%.6f,\"minorFaults\":%ld,\"majorFaults\":%ld,"
+                 "\"before\":%zu,\"after\":%zu,\"peak\":%zu}\n",
+                 after.wall - before.wall, after.cpu - before.cpu, after.minor - before.minor,
+                 after.major - before.major, before.resident, after.resident, after.peak);
+    _exit(write(STDOUT_FILENO, line, (size_t)length) == length ? 0 : 1);
 }

@@ -86,7 +86,9 @@ static COLD bool ready(void) {
     return true;
 }
 
-static inline bool is_ready(void) { return likely(begun) || ready(); }
+static inline bool is_ready(void) {
+    return likely(begun) || ready();
+}
 
 static size_t product(size_t count, size_t size) {
     size_t bytes;
@@ -223,7 +225,8 @@ EXPORT void *reallocarray(void *p, size_t count, size_t size) {
     if (unlikely(trace.counting))
         return counted_resize(p, TRACE_REALLOCARRAY, count, size, SITE);
     gives(p, TRACE_RELEASE, SITE);
-    return got(next.reallocarray(p, count, size), TRACE_REALLOCARRAY, product(count, size), 0, SITE);
+    return got(next.reallocarray(p, count, size), TRACE_REALLOCARRAY, product(count, size), 0,
+               SITE);
 }
 
 /* glibc 2.36 has none; then any free will do. */
@@ -284,7 +287,9 @@ EXPORT void *pvalloc(size_t size) {
 
 /* ── start and end ─────────────────────────────────────────────────────────── */
 
-__attribute__((constructor)) static void trace_start(void) { is_ready(); }
+__attribute__((constructor)) static void trace_start(void) {
+    is_ready();
+}
 
 /* The last picture, where a process ends by exit. Calls after it are recorded still. */
 __attribute__((destructor)) static void trace_end(void) {

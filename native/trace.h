@@ -51,14 +51,14 @@ enum { TRACE_VERSION = 1, TRACE_SEGMENT = 65536, TRACE_PATH = 1024, TRACE_COMMAN
 struct trace_header {
     char magic[8]; /* "LMTRACE" */
     uint32_t version;
-    uint32_t segment;                  /* TRACE_SEGMENT */
-    _Atomic(uint64_t) segments;        /* handed out so far, this one included */
-    _Atomic(uint64_t) lost;            /* records for which there was no room on the disc */
-    _Atomic(uint32_t) processes;       /* numbered from 1 */
-    uint32_t options;                  /* TRACE_SITES | TRACE_SNAPSHOTS */
-    uint64_t rate;                     /* ticks per second */
-    uint64_t origin;                   /* the counter at time 0 */
-    uint64_t realtime;                 /* nanoseconds since 1970 at time 0 */
+    uint32_t segment;            /* TRACE_SEGMENT */
+    _Atomic(uint64_t) segments;  /* handed out so far, this one included */
+    _Atomic(uint64_t) lost;      /* records for which there was no room on the disc */
+    _Atomic(uint32_t) processes; /* numbered from 1 */
+    uint32_t options;            /* TRACE_SITES | TRACE_SNAPSHOTS */
+    uint64_t rate;               /* ticks per second */
+    uint64_t origin;             /* the counter at time 0 */
+    uint64_t realtime;           /* nanoseconds since 1970 at time 0 */
 };
 static_assert(offsetof(struct trace_header, version) == 8, "a fixed format");
 static_assert(offsetof(struct trace_header, segment) == 12, "a fixed format");
@@ -129,13 +129,13 @@ enum trace_op {
     TRACE_RELEASE = 19,
 
     /* Notes. `much` is one 64-bit number, and the time is that of the record before. */
-    TRACE_BASE = 32,      /* much: the new base */
-    TRACE_WIDE = 33,      /* about the next call: address: its alignment; much: its size in full */
-    TRACE_FAR = 34,       /* about the next call: much: its address, all 64 bits of it */
-    TRACE_SITE = 35,      /* address: where calls with this `site` return to, until the segment's end */
+    TRACE_BASE = 32, /* much: the new base */
+    TRACE_WIDE = 33, /* about the next call: address: its alignment; much: its size in full */
+    TRACE_FAR = 34,  /* about the next call: much: its address, all 64 bits of it */
+    TRACE_SITE = 35, /* address: where calls with this `site` return to, until the segment's end */
     TRACE_THREAD = 36,    /* much: gettid() of the thread that goes on with this stream */
     TRACE_FOOTPRINT = 37, /* much: bytes of resident anonymous memory of the process */
-    TRACE_SNAPSHOT = 38,  /* much: a walk's number, complete in HEAP segments; address: its chunks */
+    TRACE_SNAPSHOT = 38, /* much: a walk's number, complete in HEAP segments; address: its chunks */
 };
 enum { TRACE_ADDRESS_BITS = 48, TRACE_OP_BITS = 6, TRACE_SITE_BITS = 10 };
 
@@ -206,7 +206,7 @@ struct trace_counts {
     _Atomic(uint64_t) live, peak;        /* (1) usable bytes of live blocks */
     _Atomic(uint64_t) blocks, most;      /* (1) live blocks */
     _Atomic(uint64_t) resident;          /* (1) bytes: VmHWM of the process, every 10 ms */
-    uint64_t visible;                    /* (1) bit 0: usable sizes are known; bit 1: system calls */
+    uint64_t visible; /* (1) bit 0: usable sizes are known; bit 1: system calls */
     struct trace_class classes[TRACE_CLASSES];
 };
 static_assert(offsetof(struct trace_counts, failed) == 256, "a fixed format");

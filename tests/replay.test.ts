@@ -211,7 +211,7 @@ describe('the verb', () => {
     ]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     expect(stdout).toMatch(
-      /^verb: traced\S*: 1,990 calls of one thread; at most 670 B in 1 blocks alive\n/,
+      /^verb: traced\S*: 1,990 calls of one thread; at most 300 B in 1 blocks alive\n/,
     );
     expect(stdout).toMatch(/^paged +[\d.]+ (µs|ms) +\d+ %/m);
     const found = JSON.parse(readFileSync(json, 'utf8'));

@@ -31,11 +31,11 @@ async function counted(m: string, ...command: string[]) {
   return { status, all, damage, lost, own: ownCounts(stdout.toString()) };
 }
 
-const mallocs = [defaultVariant(), 'paged', 'glibc', 'jemalloc'];
+const mallocs = [defaultVariant(), 'paged', 'glibc', 'mimalloc'];
 
 describe.each(mallocs)('counted on %s', (m) => {
   test('are the calls that the program made, and their bytes', async () => {
-    if (m === 'jemalloc') need(m);
+    if (m === 'mimalloc') need(m);
     const { all, own, damage, lost } = await counted(m, traced, 'plain', '5000');
     expect({ damage, lost }).toEqual({ damage: [], lost: 0 });
     const counts = all[0]?.counts as Counts;

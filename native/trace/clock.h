@@ -36,7 +36,9 @@ static inline uint64_t clock_counter(void) {
 }
 #else
 static void clock_choose(void) {}
-static inline uint64_t clock_counter(void) { return 0; }
+static inline uint64_t clock_counter(void) {
+    return 0;
+}
 #endif
 
 static inline uint64_t clock_ticks(void) {

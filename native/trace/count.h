@@ -38,7 +38,8 @@ static inline size_t count_usable(void *p) {
 
 static void count_raise(_Atomic(uint64_t) *most, uint64_t value) {
     uint64_t before = atomic_load_explicit(most, memory_order_relaxed);
-    while (before < value && value <= INT64_MAX && !atomic_compare_exchange_weak(most, &before, value)) {
+    while (before < value && value <= INT64_MAX &&
+           !atomic_compare_exchange_weak(most, &before, value)) {
     }
 }
 

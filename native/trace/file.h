@@ -23,7 +23,9 @@ static struct {
     uint32_t process; /* our number in it */
 } file;
 
-static void file_close(int fd) { syscall(SYS_close, fd); }
+static void file_close(int fd) {
+    syscall(SYS_close, fd);
+}
 
 /* Beyond the standard streams, which a program may have closed. -1 when it cannot be. */
 static int file_open(const char *path, int flags) {
@@ -89,7 +91,9 @@ static bool file_begin(void) {
     return true;
 }
 
-static inline uint64_t file_now(void) { return clock_ticks() - file.origin; }
+static inline uint64_t file_now(void) {
+    return clock_ticks() - file.origin;
+}
 
 /* A file beyond its limit would end the program by SIGXFSZ. */
 static bool file_may_grow(uint64_t end) {
@@ -111,7 +115,9 @@ static void segment_head(struct trace_segment *segment, uint32_t kind, uint32_t 
     segment->kind = kind;
 }
 
-static inline char *segment_content(struct trace_segment *segment) { return (char *)(segment + 1); }
+static inline char *segment_content(struct trace_segment *segment) {
+    return (char *)(segment + 1);
+}
 
 enum { SEGMENT_ROOM = TRACE_SEGMENT - sizeof(struct trace_segment) };
 

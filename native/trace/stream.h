@@ -47,8 +47,8 @@ static struct {
     _Atomic(uint64_t) footprint_due; /* ticks */
     uint64_t millisecond;            /* ticks */
     pthread_mutex_t lock;
-    struct trace_counts *shared;    /* that of stream 0 */
-    uint64_t live, blocks;          /* counted so far, where we are a forked child */
+    struct trace_counts *shared; /* that of stream 0 */
+    uint64_t live, blocks;       /* counted so far, where we are a forked child */
     atomic_flag looking;
     struct writer *writers, *spare; /* spare: never used, in the last page that was mapped */
     size_t spares;
@@ -68,7 +68,9 @@ static struct {
     uint64_t owners[4096]; /* in the order in which we met them */
 } walk;
 
-static void lose(uint64_t records) { atomic_fetch_add(&file.header->lost, records); }
+static void lose(uint64_t records) {
+    atomic_fetch_add(&file.header->lost, records);
+}
 
 /* ── processes ─────────────────────────────────────────────────────────────── */
 
@@ -169,7 +171,8 @@ static void process_begin(void) {
 static struct writer *writer_inherit(pid_t self, pid_t process) {
     for (int i = 0; i < CANDIDATES && trace.writers; i++) {
         struct writer *w = trace.writers;
-        if (w->thread == self || (syscall(SYS_tgkill, process, w->thread, 0) != 0 && errno == ESRCH))
+        if (w->thread == self ||
+            (syscall(SYS_tgkill, process, w->thread, 0) != 0 && errno == ESRCH))
             return w;
         struct writer **end = &trace.writers;
         while (*end)

@@ -50,6 +50,8 @@ class PlanWriter {
   readonly #threads: Pending[] = [];
   /** Bytes in each slot. */
   readonly #sizes: number[] = [];
+  /** Blocks that each slot has held, the present one included. */
+  readonly #turns: number[] = [];
   #live = 0;
   #blocks = 0;
   #end = header.size('plan_header');
@@ -65,14 +67,14 @@ class PlanWriter {
     this.#count(step);
     const slot = step.kind === 'nothing' ? NONE : step.slot;
     const log2 = step.alignment > 1 ? Math.ceil(Math.log2(step.alignment)) : 0;
-    this.#put(step.thread, slot, step.old, step.size, kinds[step.kind], Math.min(log2, 47));
+    this.#put(step.thread, slot, kinds[step.kind], step.size, Math.min(log2, 47), step.old);
   }
 
   /** Begun by whichever thread did something last: it is one that runs. */
   #begin(thread: number): void {
     this.#threads[thread] = { bytes: Buffer.alloc(FIRST_PIECE * STEP_BYTES), used: 0, pieces: [] };
     this.figures.threads++;
-    if (thread > 0) this.#put(this.#last, thread, 0, 0, SPAWN, 0);
+    if (thread > 0) this.#put(this.#last, thread, SPAWN);
   }
 
   #count(step: Step): void {
@@ -86,6 +88,7 @@ class PlanWriter {
     figures.walked += this.#blocks;
     if (step.kind === 'realloc') this.#remove(step.old);
     this.#sizes[step.slot] = step.size;
+    this.#turns[step.slot] = (this.#turns[step.slot] ?? 0) + 1;
     this.#live += step.size;
     this.#blocks++;
     if (this.#live > figures.peakLive) figures.peakLive = this.#live;
@@ -97,14 +100,21 @@ class PlanWriter {
     this.#blocks--;
   }
 
-  #put(thread: number, slot: number, old: number, size: number, kind: number, log2: number): void {
+  /** Which of the blocks of a slot is in it. */
+  #turnOf(slot: number): number {
+    return Math.max((this.#turns[slot] ?? 0) - 1, 0);
+  }
+
+  #put(thread: number, slot: number, kind: number, size = 0, log2 = 0, old = -1): void {
     const pending = this.#threads[thread] as Pending;
     const { bytes, used } = pending;
     bytes.writeUInt32LE(slot, used);
-    bytes.writeUInt32LE(Math.max(old, 0), used + 4);
-    bytes.writeUIntLE(size, used + 8, 6);
-    bytes[used + 14] = kind;
-    bytes[used + 15] = log2;
+    bytes.writeUInt32LE(kind === SPAWN ? 0 : this.#turnOf(slot), used + 4);
+    bytes.writeUInt32LE(Math.max(old, 0), used + 8);
+    bytes.writeUInt32LE(old < 0 ? 0 : this.#turnOf(old), used + 12);
+    bytes.writeUIntLE(size, used + 16, 6);
+    bytes[used + 22] = kind;
+    bytes[used + 23] = log2;
     pending.used += STEP_BYTES;
     if (pending.used === bytes.length) this.#flush(pending);
   }
