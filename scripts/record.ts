@@ -10,12 +10,14 @@ import { writeJson } from './lib/json.ts';
 import { type Malloc, resolveMalloc } from './lib/mallocs.ts';
 import type { Launched } from './lib/preload.ts';
 import { disproof, programNames } from './lib/report.ts';
+import { describeCost, measureCost } from './lib/trace/cost.ts';
 import { count, megabytes } from './lib/trace/figures.ts';
 import { openTrace, proofsOf, type Trace } from './lib/trace/trace.ts';
 
 interface Options {
   malloc?: string;
-  output: string;
+  output?: string;
+  cost?: boolean;
   sites?: boolean;
   snapshots?: number | true;
   quiet?: boolean;
@@ -32,8 +34,8 @@ export function recordCommand(): Command {
         'than 0.1 µs a call. What has been called is in T even when a process is killed.',
     )
     .usage('[options] -o T -- CMD…')
-    .argument('<cmd...>', 'the program and its arguments')
-    .requiredOption('-o, --output <T>', 'the trace; a trace that is there already is replaced')
+    .argument('[cmd...]', 'the program and its arguments')
+    .option('-o, --output <T>', 'the trace; a trace that is there already is replaced')
     .option('-m, --malloc <M>', 'NAME, FILE.so or NAME=FILE.so (default: the last variant)')
     .option('--sites', 'where each call returns to, as well')
     .option(
@@ -42,6 +44,7 @@ export function recordCommand(): Command {
         'each time the trace has grown by a quarter',
       parseCalls,
     )
+    .option('--cost', 'record nothing: measure what recording costs a call of M')
     .option('-q, --quiet', 'no line on standard error')
     .option('--json <file>', 'write what happened to a file')
     .passThroughOptions()
@@ -58,13 +61,19 @@ function parseCalls(text: string): number {
 }
 
 async function record(argv: string[], options: Options): Promise<void> {
+  if (options.cost) return showCost(options);
+  const { output } = options;
+  if (output === undefined || argv.length === 0)
+    throw new Failure(output === undefined ? 'no file for the trace' : 'no program to record', {
+      hint: 'libmalloc record -o FILE -- CMD…',
+    });
   if (options.json === '-')
     throw new Failure('--json - is not for record: standard output belongs to the program', {
       hint: 'give a file: --json record.json',
     });
   checkEnvironment();
   const m = resolveMalloc(options.malloc);
-  const file = resolve(options.output);
+  const file = resolve(output);
   const trace = traceVariable(file, options);
   clear(file);
   const result = await launchInForeground(m, argv, { trace });
@@ -79,8 +88,15 @@ async function record(argv: string[], options: Options): Promise<void> {
     writeJson('record', options.json, summary(m, argv, result, recorded, doubt));
   if (!options.quiet) for (const line of remarks(m, recorded)) say(line);
   recorded.close();
-  if (doubt) throw new Failure(doubt, { hint: `the trace is in ${options.output} all the same` });
+  if (doubt) throw new Failure(doubt, { hint: `the trace is in ${output} all the same` });
   process.exitCode = result.status;
+}
+
+async function showCost(options: Options): Promise<void> {
+  checkEnvironment();
+  const cost = await measureCost(resolveMalloc(options.malloc));
+  if (options.json !== '-') process.stdout.write(describeCost(cost));
+  if (options.json !== undefined) writeJson('record', options.json, { cost });
 }
 
 function say(line: string): void {

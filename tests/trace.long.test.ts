@@ -1,0 +1,88 @@
+// Ten million calls of a real program: recorded, held against its own count, played on five mallocs.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { resolveMalloc } from '../scripts/lib/mallocs.ts';
+import { launch } from '../scripts/lib/preload.ts';
+import { type PlanFigures, writePlan } from '../scripts/lib/replay/plan.ts';
+import { play } from '../scripts/lib/replay/play.ts';
+import { openSource } from '../scripts/lib/replay/source.ts';
+import { countsOf } from '../scripts/lib/trace/counts.ts';
+import { openTrace } from '../scripts/lib/trace/trace.ts';
+import { need } from './lib/need.ts';
+import { readTrace } from './lib/trace.ts';
+
+const script = `
+def tree(n):
+    return None if n == 0 else [tree(n - 1), tree(n - 1)]
+total = 0
+for k in range(40):
+    t = tree(14)
+    total += len({str(i): [i] * (i % 20) for i in range(20000)})
+print(total)
+`;
+const mallocs = ['paged', 'sharded', 'glibc', 'jemalloc', 'mimalloc'];
+const env = { ...process.env, PYTHONMALLOC: 'malloc', PYTHONHASHSEED: '0' };
+let folder = '';
+let command: string[] = [];
+let figures: PlanFigures;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
+  writeFileSync(join(folder, 'trees.py'), script);
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe('python, twelve million calls', () => {
+  const trace = (): string => join(folder, 'trace');
+
+  test('are all in the trace: counting them by themselves gives the same', {
+    timeout: 600_000,
+  }, async () => {
+    command = [need('python3'), join(folder, 'trees.py')];
+    const m = resolveMalloc('paged');
+    const run = await launch(m, command, { trace: trace(), env });
+    expect({ status: run.status, out: run.stdout.toString() }).toEqual({
+      status: 0,
+      out: '800000\n',
+    });
+    await launch(m, command, { trace: `count,${join(folder, 'counts')}`, env });
+    const counted = openTrace(join(folder, 'counts'));
+    const [process] = counted.processes;
+    const counts = process && countsOf(counted, process);
+    counted.close();
+    const { processes, damage } = readTrace(trace());
+    const [sum] = processes;
+    expect(damage).toEqual([]);
+    expect(sum?.ledger.overlaps).toBe(0);
+    expect(sum?.ledger.strays).toBe(0);
+    expect(sum?.ledger.allocations).toBeGreaterThan(5e6);
+    // What python does with addresses (sorting, hashing by id) may differ by a few calls.
+    for (const name of ['malloc', 'calloc', 'realloc', 'free'])
+      expect(Math.abs((sum?.events[name] ?? 0) - (counts?.calls[name] ?? 0)), name).toBeLessThan(
+        200,
+      );
+  });
+
+  test('become a plan within bounded memory', { timeout: 600_000 }, () => {
+    const source = openSource(trace(), undefined);
+    const before = process.memoryUsage().rss;
+    figures = writePlan(join(folder, 'plan'), source.steps());
+    source.close();
+    expect(figures.calls).toBeGreaterThan(10e6);
+    expect(process.memoryUsage().rss - before).toBeLessThan(400e6);
+  });
+
+  test('are played on all of them', { timeout: 900_000 }, async () => {
+    for (const name of ['jemalloc', 'mimalloc']) need(name);
+    const all = mallocs.map((name) => resolveMalloc(name));
+    const played = await play(join(folder, 'plan'), figures, all, { runs: 1, timeout: 200 });
+    for (const each of played) {
+      expect(each.failure, each.malloc).toBeUndefined();
+      expect(each.fragmentation, each.malloc).toBeGreaterThan(0.5);
+      expect(each.fragmentation, each.malloc).toBeLessThan(4);
+    }
+  });
+});
