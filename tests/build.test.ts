@@ -14,9 +14,10 @@ import { which } from '../scripts/lib/programs.ts';
 import { Checkout } from './lib/checkout.ts';
 
 const last = variants().at(-1) ?? '';
-const libraries = [...variants(), 'probe', 'trace'].map(
-  (name) => `build/release/libmalloc-${name}.so`,
-);
+const libraries = [
+  ...[...variants(), 'probe', 'trace'].map((name) => `build/release/libmalloc-${name}.so`),
+  'build/release/libmalloc-replay',
+];
 const library = (name: string): string => `build/release/libmalloc-${name}.so`;
 
 describe('make', () => {
