@@ -134,7 +134,7 @@ help:
 # another compiler.
 
 .PHONY: FORCE
-libraries = $(patsubst %,build/$(1)/libmalloc-%.so,$(VARIANTS) probe trace) build/$(1)/libmalloc-replay
+libraries = $(patsubst %,build/$(1)/libmalloc-%.so,$(VARIANTS) probe trace layout) build/$(1)/libmalloc-replay
 lacking   = $(if $(filter-out $(wildcard $(2)),$(2)),FORCE)
 changed   = $(if $(filter-out $(CC),$(file <$(1))),FORCE)
 sources  := $(wildcard native/*.c native/*.h native/*/*.h) native/flags.json $(builder)

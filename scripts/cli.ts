@@ -5,6 +5,7 @@ import { Command, type CommanderError } from 'commander';
 import { benchCommand } from './bench.ts';
 import { doctorCommand } from './doctor.ts';
 import { gdbCommand } from './gdb.ts';
+import { layoutCommand } from './layout.ts';
 import { describeFailure, Failure } from './lib/errors.ts';
 import { root } from './lib/paths.ts';
 import { recordCommand } from './record.ts';
@@ -17,6 +18,7 @@ const verbs = [
   recordCommand(),
   replayCommand(),
   benchCommand(),
+  layoutCommand(),
   doctorCommand(),
 ];
 

@@ -19,6 +19,19 @@ export interface Elf {
   dynamic: boolean;
   /** True when the file is marked as a position-independent *executable* (DF_1_PIE). */
   pie: boolean;
+  /** What the kernel or the dynamic linker maps of it, in address order. */
+  segments: Segment[];
+}
+
+/** A stretch of an ELF file that is loaded into memory (PT_LOAD). Sizes in bytes. */
+export interface Segment {
+  /** Relative to where the file is loaded, unless the file insists on its addresses. */
+  address: number;
+  inFile: number;
+  /** What is beyond `inFile` is zero at the start: the bss. */
+  inMemory: number;
+  writable: boolean;
+  executable: boolean;
 }
 
 const machines: Record<number, string> = {
@@ -34,6 +47,9 @@ const machines: Record<number, string> = {
   258: 'loongarch',
 };
 
+const PT_LOAD = 1;
+const PF_X = 1;
+const PF_W = 2;
 const PT_DYNAMIC = 2;
 const PT_INTERP = 3;
 const DT_FLAGS_1 = 0x6ffffffbn;
@@ -108,6 +124,7 @@ function parse(read: ReadAt): Elf | undefined {
     interpreter: undefined,
     dynamic: false,
     pie: false,
+    segments: [],
   };
 
   const tableAt = Number(header.word(wide ? 32 : 28));
@@ -119,6 +136,7 @@ function parse(read: ReadAt): Elf | undefined {
     const kind = table.int(at);
     const offset = Number(table.word(at + (wide ? 8 : 4)));
     const length = Number(table.word(at + (wide ? 32 : 16)));
+    if (kind === PT_LOAD) elf.segments.push(segment(table, at));
     if (kind === PT_INTERP)
       elf.interpreter = read(offset, Math.min(length, 4096)).toString().replace(/\0.*$/s, '');
     if (kind === PT_DYNAMIC) {
@@ -127,6 +145,18 @@ function parse(read: ReadAt): Elf | undefined {
     }
   }
   return elf;
+}
+
+/** A program header, whose fields stand in another order in each of the two widths. */
+function segment(table: Fields, at: number): Segment {
+  const [address, inFile, inMemory, flags] = table.wide ? [16, 32, 40, 4] : [8, 16, 20, 24];
+  return {
+    address: Number(table.word(at + address)),
+    inFile: Number(table.word(at + inFile)),
+    inMemory: Number(table.word(at + inMemory)),
+    writable: (table.int(at + flags) & PF_W) !== 0,
+    executable: (table.int(at + flags) & PF_X) !== 0,
+  };
 }
 
 function isPie(dynamic: Fields): boolean {

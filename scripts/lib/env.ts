@@ -73,6 +73,10 @@ export const variables: Readonly<Record<string, Variable>> = {
     meaning: 'trace library: record all calls in this file',
     broken: brokenTrace,
   },
+  LIBMALLOC_LAYOUT: {
+    meaning: 'set by `layout`: a process with this parent stops at its end',
+    broken: (value) => (/^\d+$/.test(value) ? undefined : 'unset it: `layout` sets it itself'),
+  },
 };
 
 /** What is wrong with one variable of an environment, and how to mend it; undefined when nothing. */

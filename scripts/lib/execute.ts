@@ -13,7 +13,8 @@ export interface ExecuteOptions {
   /** What the program sees as its own name; the file's path by default. */
   argv0?: string | undefined;
   input?: string | Uint8Array | undefined;
-  stdio?: 'inherit' | 'pipe' | undefined;
+  /** 'beside': as 'inherit', with its standard output on our standard error. */
+  stdio?: 'inherit' | 'beside' | 'pipe' | undefined;
   /** Seconds. */
   timeout?: number | undefined;
   /** A string that only this child's environment holds: finds those of its family that have left it. */
@@ -44,7 +45,7 @@ export async function execute(
   args: string[],
   options: ExecuteOptions,
 ): Promise<Ended> {
-  const owned = options.stdio !== 'inherit';
+  const owned = options.stdio === undefined || options.stdio === 'pipe';
   const start = performance.now();
   const child = execa(file, args, childOptions(options, owned));
   const { pid } = child;
@@ -96,7 +97,7 @@ function childOptions(options: ExecuteOptions, owned: boolean) {
       ? input === undefined
         ? { stdin: 'ignore' as const }
         : { input }
-      : { stdio: 'inherit' as const }),
+      : { stdio: options.stdio === 'beside' ? ([0, 2, 2] as const) : ('inherit' as const) }),
   } satisfies Options;
 }
 

@@ -20,7 +20,7 @@ export interface Step {
 }
 
 /** Libraries beside the variants; each is its own C file in native/. */
-const helpers = ['probe', 'trace'];
+const helpers = ['probe', 'trace', 'layout'];
 
 /** Programs. */
 const programs = ['replay'];

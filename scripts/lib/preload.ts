@@ -26,8 +26,11 @@ export interface LaunchOptions {
   cwd?: string;
   /** Standard input when stdio is 'pipe'; nothing by default. */
   input?: string | Uint8Array;
-  /** 'inherit' leaves the terminal to the program; 'pipe' (default) collects its output. */
-  stdio?: 'inherit' | 'pipe';
+  /**
+   * 'inherit' leaves the terminal to the program, 'beside' all but standard output, which becomes
+   * our standard error; 'pipe' (default) collects its output.
+   */
+  stdio?: 'inherit' | 'beside' | 'pipe';
   /** Preload the probe as well and return what it found. */
   report?: boolean;
   /** Record its calls: the value of LIBMALLOC_TRACE. The trace library then stands before `m`. */

@@ -49,7 +49,8 @@ export async function library() {
 export const grouped = (n: number) => n.toLocaleString('en', { maximumFractionDigits: 2 });
 
 const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-const escaped = (text: string) => text.replace(/[&<>"]/g, (letter) => entities[letter] ?? letter);
+export const escaped = (text: string) =>
+  text.replace(/[&<>"]/g, (letter) => entities[letter] ?? letter);
 
 /** As much of an element as is needed here; the whole DOM stays out of our types. */
 export interface Figure {

@@ -1,0 +1,30 @@
+"""What `libmalloc layout` asks of a live process: where its malloc's regions lie, as JSON."""
+
+import json
+
+import gdb
+
+from .chunks import REGION, SPAN, Broken, Stats
+from .commands import open_heap
+
+
+def regions():
+    """One line: the variant, its regions with their figures, and what is broken, or None."""
+    ours, heap = open_heap()
+    found, stats, broken = [], None, None
+    try:
+        for chunk in heap.walk():
+            if chunk.kind == REGION:
+                stats = Stats()
+                found.append({'start': chunk.start, 'end': chunk.end, 'spans': 0, 'stats': stats})
+            elif chunk.kind == SPAN:
+                found[-1]['spans'] += 1
+            else:
+                stats.add(chunk)
+    except Broken as error:
+        broken = str(error)
+    for each in found:
+        counted = each.pop('stats')
+        each.update(live=counted.live_bytes, blocks=counted.live_blocks, free=counted.free_bytes,
+                    fresh=counted.fresh_bytes, headers=counted.header_bytes)
+    gdb.write(json.dumps({'variant': ours.variant, 'regions': found, 'broken': broken}) + '\n')
