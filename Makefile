@@ -24,7 +24,7 @@ debug     := build/debug/.built
 js        := build/js/.built
 tsx       := node_modules/.bin/tsx
 libmalloc := node build/js/cli.js
-scripts   := $(shell find scripts -name '*.ts')
+scripts   := $(shell find scripts -name '*.ts' -o -path 'scripts/viewer/*')
 builder   := scripts/build.ts $(addprefix scripts/lib/,native.ts flags.ts mallocs.ts paths.ts)
 
 ## make                       build the libraries and the command, link ./libmalloc.so to the last rung
@@ -153,7 +153,7 @@ $(debug): $(sources) $(call lacking,,$(call libraries,debug)) $(call changed,$(d
 	@$(tsx) scripts/build.ts debug
 	@echo '$(CC)' >$@
 
-$(js): $(scripts) tsconfig.json $(call lacking,,build/js/cli.js) $(modules)
+$(js): $(scripts) tsconfig.json $(call lacking,,build/js/cli.js build/js/viewer.html) $(modules)
 	$(need-node)
 	$(call need,bash,bash)
 	@$(tsx) scripts/build.ts js

@@ -7,6 +7,7 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   writeFileSync,
@@ -99,7 +100,23 @@ async function buildScripts(): Promise<void> {
   const folder = join(root, 'build', 'js');
   sweep(folder);
   chmodSync(join(folder, 'cli.js'), 0o755);
+  await buildViewer(folder);
   console.log(`  tsc  scripts/ → build/js/  ${(output.duration / 1000).toFixed(1)} s`);
+}
+
+/** The page that `view` fills with data, as one file: its markup with style and script put in. */
+async function buildViewer(folder: string): Promise<void> {
+  const viewer = join(root, 'scripts', 'viewer');
+  const checked = await quietly`node_modules/.bin/tsc -p ${join(viewer, 'tsconfig.json')}`;
+  if (checked.exitCode !== 0) throw broken('scripts/viewer/ does not compile', checked);
+  const options = ['--bundle', '--format=iife', '--target=es2022', '--log-level=warning'];
+  const bundle = await quietly`node_modules/.bin/esbuild ${join(viewer, 'main.ts')} ${options}`;
+  if (bundle.exitCode !== 0) throw broken('scripts/viewer/ cannot be bundled', bundle);
+  const read = (name: string) => readFileSync(join(viewer, name), 'utf8');
+  const page = read('page.html')
+    .replace('/* STYLE */', () => read('page.css'))
+    .replace('/* SCRIPT */', () => bundle.stdout.replaceAll('</script', '<\\/script'));
+  writeFileSync(join(folder, 'viewer.html'), page);
 }
 
 const parts: Record<string, () => Promise<void>> = {

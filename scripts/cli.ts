@@ -11,12 +11,14 @@ import { root } from './lib/paths.ts';
 import { recordCommand } from './record.ts';
 import { replayCommand } from './replay.ts';
 import { runCommand } from './run.ts';
+import { viewCommand } from './view.ts';
 
 const verbs = [
   runCommand(),
   gdbCommand(),
   recordCommand(),
   replayCommand(),
+  viewCommand(),
   benchCommand(),
   layoutCommand(),
   doctorCommand(),

@@ -8,7 +8,7 @@ import { type Area, cut } from '../scripts/lib/layout/areas.ts';
 import { lookAt } from '../scripts/lib/layout/look.ts';
 import { type Mapping, parseMaps } from '../scripts/lib/layout/maps.ts';
 import type { HeapRegion } from '../scripts/lib/layout/regions.ts';
-import { bytes } from '../scripts/lib/layout/units.ts';
+import { bytes } from '../scripts/lib/units.ts';
 import { libmalloc } from './lib/cli.ts';
 import { compileProgram } from './lib/compile.ts';
 import { scratch } from './lib/gdb.ts';

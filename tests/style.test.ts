@@ -33,6 +33,9 @@ function lines(source: string): number {
 describe('TypeScript', () => {
   test('has no type error, tests included', () => clean('tsc', ['-p', 'tests/tsconfig.json']));
 
+  test('has no type error in the page of `view`', () =>
+    clean('tsc', ['-p', 'scripts/viewer/tsconfig.json']));
+
   test('is formatted and linted', () => clean('biome', ['ci', '--colors=off']));
 
   test('has no file of scripts/ over 400 lines', () => {

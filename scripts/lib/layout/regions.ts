@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import { execa } from 'execa';
 import { root } from '../paths.ts';
 import { which } from '../programs.ts';
-import { bytes } from './units.ts';
+import { bytes } from '../units.ts';
 
 /** A contiguous stretch of memory that a malloc got from the system; sizes in bytes. */
 export interface HeapRegion {

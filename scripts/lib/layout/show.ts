@@ -3,9 +3,9 @@
 
 import { basename } from 'node:path';
 import { color } from '../table.ts';
+import { bytes } from '../units.ts';
 import type { Area, AreaKind } from './areas.ts';
 import type { Layout } from './look.ts';
-import { bytes } from './units.ts';
 
 const BAR = 8;
 /**

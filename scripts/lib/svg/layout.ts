@@ -4,7 +4,7 @@
 import type { Area, AreaKind } from '../layout/areas.ts';
 import type { Layout } from '../layout/look.ts';
 import { hex, isHole, noteOf } from '../layout/show.ts';
-import { bytes } from '../layout/units.ts';
+import { bytes } from '../units.ts';
 import { escaped, ink, pale, style } from './canvas.ts';
 
 const COLUMN = { left: 140, width: 260 };

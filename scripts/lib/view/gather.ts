@@ -1,0 +1,208 @@
+// From a trace to what is shown of it, in one pass and bounded memory.
+
+import { basename } from 'node:path';
+import { Failure } from '../errors.ts';
+import {
+  Ledger,
+  Op,
+  type Trace,
+  type TraceBlock,
+  type TraceEvent,
+  type TraceProcess,
+} from '../trace/trace.ts';
+import { chunkKinds, type HeapColumns, type HeapData, type HeapFacts, NEVER } from './data.ts';
+import { Histogram } from './histogram.ts';
+import { Keeper } from './keeper.ts';
+import { Sites } from './sites.ts';
+import { Touched } from './touched.ts';
+
+export interface GatherOptions {
+  /** The number of a process in the trace; the busiest by default. */
+  process?: number | undefined;
+  /** Called now and then with the share that is done. */
+  progress?: ((share: number) => void) | undefined;
+  keeper?: Keeper;
+}
+
+/** So many chunks of all walks together are kept. */
+const MOST_CHUNKS = 400_000;
+
+/** Throws a Failure when the trace has no such process, or no event at all. */
+export function gather(trace: Trace, options: GatherOptions = {}): HeapData {
+  const process = choose(trace, options.process);
+  const gatherer = new Gatherer(options.keeper ?? new Keeper());
+  const step = Math.max(1, Math.floor(process.records / 200));
+  let seen = 0;
+  for (const event of trace.events(process)) {
+    gatherer.take(event);
+    if (++seen % step === 0) options.progress?.(Math.min(1, seen / process.records));
+  }
+  if (gatherer.position === 0)
+    throw new Failure(`${trace.file} has no call of malloc or free in it`, {
+      hint: trace.damage[0] ?? 'was the program static, or over before it began?',
+    });
+  return gatherer.finish(trace, process);
+}
+
+function choose(trace: Trace, number: number | undefined): TraceProcess {
+  const found =
+    number === undefined ? trace.busiest : trace.processes.find((each) => each.number === number);
+  if (found !== undefined) return found;
+  const known = trace.processes.map(
+    ({ number, executable }) => `${number} (${basename(executable)})`,
+  );
+  throw new Failure(
+    number === undefined ? `${trace.file} holds no process` : `${trace.file}: no process ${number}`,
+    {
+      hint:
+        known.length > 0
+          ? `there are: ${known.join(', ')}`
+          : (trace.damage[0] ?? 'record it again'),
+    },
+  );
+}
+
+/** Takes events in the order of the trace; footprints and walks are no events of the heap. */
+class Gatherer {
+  /** Calls seen so far. */
+  position = 0;
+  readonly #ledger = new Ledger();
+  readonly #keeper: Keeper;
+  readonly #touched = new Touched();
+  readonly #sites = new Sites();
+  readonly #sizes = new Histogram();
+  readonly #lifetimes = new Histogram();
+  /** Where a block was born, in positions. */
+  readonly #births = new Map<number, { block: TraceBlock; at: number }>();
+  readonly #walks: { number: number; at: number }[] = [];
+  #resident = 0;
+  #time = 0;
+  #start = 0;
+  #peak = { bytes: 0, at: 0 };
+
+  constructor(keeper: Keeper) {
+    this.#keeper = keeper;
+  }
+
+  take(event: TraceEvent): void {
+    if (this.position === 0) this.#start = event.time;
+    this.#time = event.time - this.#start;
+    if (this.position === 0) this.#keeper.stop(0, this.#state());
+    if (event.op === Op.footprint) this.#resident = event.size;
+    else if (event.op === Op.snapshot) this.#walks.push({ number: event.size, at: this.position });
+    else this.#call(event);
+  }
+
+  #state() {
+    const { liveBytes, live } = this.#ledger;
+    return { time: this.#time, bytes: liveBytes, blocks: live.size, resident: this.#resident };
+  }
+
+  #call(event: TraceEvent): void {
+    const { born, died } = this.#ledger.apply(event);
+    if (died) this.#bury(died, event.time);
+    if (born) {
+      this.#births.set(born.address, { block: born, at: this.position });
+      this.#touched.add(born.address, born.size, this.position);
+      // A block that comes back because realloc failed is counted once.
+      if (born.born === event.time) this.#sizes.add(born.size, born.size);
+    }
+    this.position++;
+    if (this.#ledger.liveBytes > this.#peak.bytes)
+      this.#peak = { bytes: this.#ledger.liveBytes, at: this.position };
+    this.#keeper.stop(this.position, this.#state());
+  }
+
+  #bury(block: TraceBlock, time: number): void {
+    this.#lifetimes.add(Math.max(0, time - block.born), block.size);
+    this.#keep(block, this.position);
+  }
+
+  #keep(block: TraceBlock, death: number): void {
+    const birth = this.#births.get(block.address)?.at ?? 0;
+    this.#births.delete(block.address);
+    const { address, size, thread, site } = block;
+    this.#keeper.block(address, size, birth, death, thread, this.#sites.number(site));
+  }
+
+  finish(trace: Trace, process: TraceProcess): HeapData {
+    this.#keeper.end(this.position, this.#state());
+    for (const block of this.#ledger.live.values()) this.#keep(block, NEVER);
+    const undrawn = this.#keeper.settle();
+    const { walks, chunks } = readWalks(trace, process, this.#walks);
+    const { stops, blocks, every } = this.#keeper;
+    const columns = { stops, blocks, pages: this.#touched.runs(every), chunks };
+    return { facts: { ...this.#facts(trace, process), every, undrawn, walks }, columns };
+  }
+
+  #facts(trace: Trace, process: TraceProcess): Omit<HeapFacts, 'every' | 'undrawn' | 'walks'> {
+    const ledger = this.#ledger;
+    return {
+      malloc: mallocName(process.providers[0] ?? ''),
+      command: process.command.join(' ') || basename(process.executable),
+      pid: process.pid,
+      file: basename(trace.file),
+      events: this.position,
+      allocations: ledger.allocations,
+      releases: ledger.releases,
+      failures: ledger.failures,
+      strays: ledger.strays,
+      overlaps: ledger.overlaps,
+      totalBytes: ledger.totalBytes,
+      peakBytes: ledger.peakBytes,
+      peakBlocks: ledger.peakBlocks,
+      peakAt: this.#peak.at,
+      nanoseconds: Math.round(this.#time),
+      threads: [...trace.threads],
+      sites: this.#sites.names(trace.maps(process)),
+      damage: trace.damage,
+      sizes: this.#sizes.bins(),
+      lifetimes: this.#lifetimes.bins(),
+    };
+  }
+}
+
+/** `list` for …/libmalloc-list.so, `glibc` for libc.so.6, else the file's own name. */
+export function mallocName(provider: string): string {
+  const file = basename(provider);
+  if (/^libc[.-]/.test(file)) return 'glibc';
+  if (file === '' || file === '?') return 'unknown malloc';
+  return /^lib(?:malloc-)?(\w+?)(?:_minimal)?\.so/.exec(file)?.[1] ?? file;
+}
+
+/** The walks, every other one left out until they are not too many. */
+function readWalks(
+  trace: Trace,
+  process: TraceProcess,
+  found: readonly { number: number; at: number }[],
+): { walks: HeapFacts['walks']; chunks: HeapColumns['chunks'] } {
+  const chunks: HeapColumns['chunks'] = {
+    start: [],
+    extent: [],
+    kind: [],
+    sizeClass: [],
+    owner: [],
+  };
+  const walks: HeapFacts['walks'] = [];
+  let chosen = [...found];
+  const count = (number: number): number => {
+    let n = 0;
+    for (const _ of trace.chunks(process, number)) n++;
+    return n;
+  };
+  const counts = new Map(chosen.map(({ number }) => [number, count(number)]));
+  const total = () => chosen.reduce((sum, { number }) => sum + (counts.get(number) ?? 0), 0);
+  while (chosen.length > 1 && total() > MOST_CHUNKS)
+    chosen = chosen.filter((_, i) => (chosen.length - 1 - i) % 2 === 0);
+  for (const { number, at } of chosen) {
+    for (const { start, extent, kind, sizeClass, owner } of trace.chunks(process, number)) {
+      chunks.start.push(start);
+      chunks.extent.push(extent);
+      chunks.kind.push(chunkKinds.indexOf(kind));
+      chunks.sizeClass.push(sizeClass);
+      chunks.owner.push(owner);
+    }
+    walks.push({ at, chunks: counts.get(number) ?? 0 });
+  }
+  return { walks, chunks };
+}

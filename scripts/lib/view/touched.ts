@@ -1,0 +1,48 @@
+// Which addresses were ever part of a block, and since when.
+
+const PAGE = 4096;
+/** Blocks above this are noted as one piece: a sparse table of gigabytes has millions of pages. */
+const LARGE = 2 ** 20;
+const LARGE_KEPT = 100_000;
+
+/** Memory: a number for each page that small blocks ever used. */
+export class Touched {
+  readonly #first = new Map<number, number>();
+  readonly #large = new Map<number, { length: number; first: number }>();
+
+  add(address: number, size: number, position: number): void {
+    if (size > LARGE) {
+      const known = this.#large.get(address);
+      if (known !== undefined) known.length = Math.max(known.length, size);
+      else if (this.#large.size < LARGE_KEPT)
+        this.#large.set(address, { length: size, first: position });
+      return;
+    }
+    const last = Math.floor((address + Math.max(size, 1) - 1) / PAGE);
+    for (let page = Math.floor(address / PAGE); page <= last; page++)
+      if (!this.#first.has(page)) this.#first.set(page, position);
+  }
+
+  /** Runs in address order; pages side by side that were first used at about one time are one. */
+  runs(grain: number): { start: number[]; length: number[]; first: number[] } {
+    const small = [...this.#first].map(([page, first]) => ({
+      start: page * PAGE,
+      length: PAGE,
+      first: Math.floor(first / grain) * grain,
+    }));
+    const large = [...this.#large].map(([start, { length, first }]) => ({ start, length, first }));
+    const runs = { start: [] as number[], length: [] as number[], first: [] as number[] };
+    for (const { start, length, first } of [...small, ...large].sort((a, b) => a.start - b.start)) {
+      const last = runs.start.length - 1;
+      const end = (runs.start[last] ?? 0) + (runs.length[last] ?? 0);
+      if (last >= 0 && end === start && runs.first[last] === first)
+        runs.length[last] = (runs.length[last] ?? 0) + length;
+      else {
+        runs.start.push(start);
+        runs.length.push(length);
+        runs.first.push(first);
+      }
+    }
+    return runs;
+  }
+}
