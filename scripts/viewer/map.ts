@@ -43,7 +43,10 @@ export class HeapMap {
 
   /** Pixels of a row: finer the more there is to see. */
   get #height(): number {
-    return this.#row <= 1024 ? 26 : this.#row <= 32_768 ? 14 : 8;
+    const least = this.#row <= 1024 ? 26 : this.#row <= 32_768 ? 14 : 8;
+    const needed = Math.max(1, Math.ceil(this.#model.extent / this.#row));
+    // A small heap fills the map all the same.
+    return Math.max(least, Math.min(26, Math.floor(this.canvas.clientHeight / needed)));
   }
 
   get #rows(): number {
@@ -165,7 +168,11 @@ export class HeapMap {
     for (let y = 0; left > 0 && y < this.#rows; y += every) {
       const place = this.#from + y * this.#row;
       if (place < this.#model.extent)
-        context.fillText(hex(this.#model.addressAt(place)), 4, y * height + height / 2);
+        context.fillText(
+          hex(this.#model.addressAt(place)),
+          4,
+          Math.max(7, y * height + height / 2),
+        );
     }
     context.fillStyle = css(palette.ink);
     for (const { at } of this.#model.parts) {

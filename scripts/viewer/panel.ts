@@ -167,7 +167,9 @@ export class Panel {
   draw(palette: Palette): void {
     this.#timeline.draw(this.#stop, palette);
     this.map.draw({ position: this.position, by: this.#by, walk: this.#walk }, palette);
-    this.#window.textContent = this.map.describe();
+    const walk = this.#walk ? this.model.walkAt(this.position) : undefined;
+    const asOf = walk ? `; the malloc’s own view, as of call ${count(walk.at)}` : '';
+    this.#window.textContent = this.map.describe() + asOf;
   }
 
   #describe(): void {

@@ -139,7 +139,7 @@ class Gatherer {
     const ledger = this.#ledger;
     return {
       malloc: mallocName(process.providers[0] ?? ''),
-      command: process.command.join(' ') || basename(process.executable),
+      command: commandOf(process),
       pid: process.pid,
       file: basename(trace.file),
       events: this.position,
@@ -160,6 +160,11 @@ class Gatherer {
       lifetimes: this.#lifetimes.bins(),
     };
   }
+}
+
+function commandOf({ command, executable }: TraceProcess): string {
+  const [program = '', ...args] = command;
+  return [basename(program || executable), ...args].join(' ');
 }
 
 /** `list` for …/libmalloc-list.so, `glibc` for libc.so.6, else the file's own name. */
