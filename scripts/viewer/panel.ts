@@ -65,7 +65,7 @@ export class Panel {
   }
 
   #remarks(): HTMLElement[] {
-    const { damage, undrawn, every, strays, overlaps } = this.model.facts;
+    const { damage, blurred, density, every, strays, overlaps } = this.model.facts;
     const lines = [...damage];
     if (strays > 0) lines.push(`${count(strays)} releases of what was no live block`);
     if (overlaps > 0) lines.push(`${count(overlaps)} blocks handed out while they were live`);
@@ -75,7 +75,10 @@ export class Panel {
       notes.push(
         `Thinned out: the state after every ${count(every)} calls is shown, exactly; blocks that lived only in between are not.`,
       );
-    if (undrawn > 0) notes.push(`${count(undrawn)} of the smallest blocks are not drawn.`);
+    if (blurred > 0)
+      notes.push(
+        `${count(blurred)} small blocks are shown together, as live bytes in each ${bytes(density.cell)}, at ${density.frames.length} moments.`,
+      );
     return [...marked, ...notes.map((line) => element('p', { class: 'note' }, line))];
   }
 

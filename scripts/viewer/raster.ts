@@ -32,9 +32,10 @@ export function rasterBlocks(
     const share = Math.min(1, (used[cell] as number) / grain);
     if (share > 0) color = mix(color, palette.freed, 0.25 + 0.75 * share);
     const i = block[cell] as number;
-    if (i >= 0) {
-      const full = Math.min(1, (live[cell] as number) / grain);
-      color = mix(color, colorOf(model, i, position, by, palette), 0.3 + 0.7 * full);
+    const full = Math.min(1, (live[cell] as number) / grain);
+    if (full > 0) {
+      const paint = i >= 0 ? colorOf(model, i, position, by, palette) : palette.live;
+      color = mix(color, paint, 0.3 + 0.7 * full);
     }
     put(pixels, cell, from + cell * grain < model.extent ? color : palette.paper);
   }

@@ -29,8 +29,10 @@ export interface HeapFacts {
   nanoseconds: number;
   /** Positions that can be shown are multiples of this, and the end. */
   every: number;
-  /** Blocks that lived at a position that can be shown but are too many to be drawn: the smallest. */
-  undrawn: number;
+  /** How many small blocks were too many to be drawn each: they are a density. */
+  blurred: number;
+  /** Bytes of a cell of the density, and the positions that it is known for. */
+  density: { cell: number; frames: number[] };
   threads: number[];
   /** Where calls came from, by index; the first is unknown. */
   sites: string[];
@@ -58,6 +60,8 @@ export interface HeapColumns {
   };
   /** Runs of bytes that were ever part of a block, at the grain of a page, in address order. */
   pages: { start: number[]; length: number[]; first: number[] };
+  /** Cells with live bytes of blurred blocks; `bytes` has a value for each frame of each cell. */
+  density: { start: number[]; bytes: number[] };
   /** The chunks of all walks, one walk after the other. */
   chunks: {
     start: number[];
@@ -91,6 +95,7 @@ const layout = {
   stops: ['time', 'bytes', 'blocks', 'resident'],
   blocks: ['address', 'size', 'birth', 'death', 'thread', 'site'],
   pages: ['start', 'length', 'first'],
+  density: ['start', 'bytes'],
   chunks: ['start', 'extent', 'kind', 'sizeClass', 'owner'],
 } as const;
 

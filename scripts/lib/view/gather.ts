@@ -30,7 +30,7 @@ const MOST_CHUNKS = 400_000;
 /** Throws a Failure when the trace has no such process, or no event at all. */
 export function gather(trace: Trace, options: GatherOptions = {}): HeapData {
   const process = choose(trace, options.process);
-  const gatherer = new Gatherer(options.keeper ?? new Keeper());
+  const gatherer = new Gatherer(options.keeper ?? new Keeper(process.records));
   const step = Math.max(1, Math.floor(process.records / 200));
   let seen = 0;
   for (const event of trace.events(process)) {
@@ -128,14 +128,30 @@ class Gatherer {
   finish(trace: Trace, process: TraceProcess): HeapData {
     this.#keeper.end(this.position, this.#state());
     for (const block of this.#ledger.live.values()) this.#keep(block, NEVER);
-    const undrawn = this.#keeper.settle();
+    this.#keeper.settle();
     const { walks, chunks } = readWalks(trace, process, this.#walks);
-    const { stops, blocks, every } = this.#keeper;
-    const columns = { stops, blocks, pages: this.#touched.runs(every), chunks };
-    return { facts: { ...this.#facts(trace, process), every, undrawn, walks }, columns };
+    const { stops, blocks, every, blurred, density } = this.#keeper;
+    const facts = {
+      ...this.#facts(trace, process),
+      every,
+      blurred,
+      density: { cell: density?.cell ?? 0, frames: [...(density?.frames ?? [])] },
+      walks,
+    };
+    const columns = {
+      stops,
+      blocks,
+      pages: this.#touched.runs(every),
+      density: density?.columns() ?? { start: [], bytes: [] },
+      chunks,
+    };
+    return { facts, columns };
   }
 
-  #facts(trace: Trace, process: TraceProcess): Omit<HeapFacts, 'every' | 'undrawn' | 'walks'> {
+  #facts(
+    trace: Trace,
+    process: TraceProcess,
+  ): Omit<HeapFacts, 'every' | 'blurred' | 'density' | 'walks'> {
     const ledger = this.#ledger;
     return {
       malloc: mallocName(process.providers[0] ?? ''),

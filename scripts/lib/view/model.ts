@@ -47,7 +47,6 @@ export class HeapModel {
   readonly parts: Part[];
   /** Bytes of map. */
   readonly extent: number;
-  /** Bytes between parts, in the map. */
   readonly stops: HeapData['columns']['stops'];
   readonly #address: Float64Array;
   /** As places in the map. */
@@ -60,6 +59,7 @@ export class HeapModel {
   /** The largest end of a block up to this one. */
   readonly #reach: Float64Array;
   readonly #pages: { place: Float64Array; length: Float64Array; first: Float64Array };
+  readonly #density: { place: Float64Array; bytes: readonly number[] };
   readonly #walks: { at: number; chunks: WalkChunk[] }[];
 
   constructor({ facts, columns }: HeapData) {
@@ -86,6 +86,10 @@ export class HeapModel {
       place: Float64Array.from(pages.start, (start) => this.placeOf(start)),
       length: Float64Array.from(pages.length),
       first: Float64Array.from(pages.first),
+    };
+    this.#density = {
+      place: Float64Array.from(columns.density.start, (start) => this.placeOf(start)),
+      bytes: columns.density.bytes,
     };
     this.#walks = splitWalks(facts, columns.chunks);
   }
@@ -194,6 +198,7 @@ export class HeapModel {
       if ((first[i] as number) < position)
         spread(paint.used, start - from, start - from + (length[i] as number), grain);
     }
+    this.#paintDensity(paint.live, position, from, grain);
     for (let i = this.#firstReaching(from); i < this.blocks; i++) {
       const start = this.#place[i] as number;
       if (start >= end) break;
@@ -222,6 +227,26 @@ export class HeapModel {
     return paint;
   }
 
+  /** Blurred blocks, as they were at the frame that is nearest. */
+  #paintDensity(live: Float32Array, position: number, from: number, grain: number): void {
+    const { cell, frames } = this.facts.density;
+    const { place, bytes } = this.#density;
+    if (place.length === 0) return;
+    const step = frames[0] ?? 1;
+    const frame = Math.min(frames.length, Math.max(1, Math.round(position / step))) - 1;
+    const end = from + grain * live.length;
+    const first = Math.max(
+      0,
+      lastUpTo(place, from, (each) => each),
+    );
+    for (let i = first; i < place.length && (place[i] as number) < end; i++) {
+      const full = (bytes[i * frames.length + frame] ?? 0) / cell;
+      if (full === 0) continue;
+      const start = (place[i] as number) - from;
+      spread(live, start, start + cell, grain, full);
+    }
+  }
+
   /** The walk that was taken last before a position, and after how many events. */
   walkAt(position: number): { at: number; chunks: WalkChunk[] } | undefined {
     return this.#walks.findLast(({ at }) => at <= position);
@@ -233,12 +258,12 @@ export class HeapModel {
 }
 
 /** Adds the bytes of [start, end) to the cells that they fall into. */
-function spread(cells: Float32Array, start: number, end: number, grain: number): void {
+function spread(cells: Float32Array, start: number, end: number, grain: number, weight = 1): void {
   const first = Math.max(0, Math.floor(start / grain));
   const last = Math.min(cells.length - 1, Math.ceil(end / grain) - 1);
   for (let cell = first; cell <= last; cell++) {
     const bytes = Math.min(end, (cell + 1) * grain) - Math.max(start, cell * grain);
-    cells[cell] = (cells[cell] as number) + bytes;
+    cells[cell] = (cells[cell] as number) + bytes * weight;
   }
 }
 

@@ -1,0 +1,215 @@
+// The page of `view` in a real browser: the numbers shown are the trace's, and it moves through time.
+
+import { writeFileSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
+import type { Browser, Page } from 'playwright-core';
+import { chromium } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { findProgram, programs } from '../scripts/lib/programs.ts';
+import { openTrace } from '../scripts/lib/trace/trace.ts';
+import { type HeapData, NEVER } from '../scripts/lib/view/data.ts';
+import { gather } from '../scripts/lib/view/gather.ts';
+import { pageOf } from '../scripts/lib/view/page.ts';
+import { scratch } from './lib/gdb.ts';
+import { need } from './lib/need.ts';
+import { bytesIn, liveAfter, randomCalls, writeTrace } from './lib/trace.ts';
+
+const calls = randomCalls(4000);
+const others = randomCalls(3000, 5);
+const file = scratch('page.html');
+let browser: Browser | undefined;
+let heap: HeapData;
+
+beforeAll(async () => {
+  const heaps = [calls, others].map((each, i) => {
+    const trace = openTrace(writeTrace(scratch(`${i}.trace`), each, `libmalloc-m${i}.so`));
+    const data = gather(trace);
+    trace.close();
+    return data;
+  });
+  heap = heaps[0] as HeapData;
+  writeFileSync(file, pageOf(heaps));
+  const program = programs().chromium;
+  const executablePath = program && findProgram('chromium', program);
+  if (executablePath === undefined) return;
+  const args = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking'];
+  browser = await chromium.launch({ executablePath, args, timeout: 90_000 });
+});
+afterAll(() => browser?.close());
+
+/** Opens the page, does `work`, and fails if it complained or asked for anything. */
+async function inPage(
+  work: (page: Page) => Promise<void>,
+  options: Parameters<Browser['newPage']>[0] = {},
+): Promise<void> {
+  need('chromium');
+  const page = await (browser as Browser).newPage(options);
+  const complaints: string[] = [];
+  page.on('console', (message) => complaints.push(message.text()));
+  page.on('pageerror', (error) => complaints.push(String(error.stack)));
+  page.on('request', (request) => {
+    if (!request.url().startsWith('file:') && !request.url().startsWith('blob:'))
+      complaints.push(`asks for ${request.url()}`);
+  });
+  try {
+    await page.goto(pathToFileURL(file).href);
+    await page.waitForSelector('html[data-ready]', { timeout: 60_000 });
+    await work(page);
+  } finally {
+    await page.close();
+  }
+  expect(complaints).toEqual([]);
+}
+
+const value = async (page: Page, name: string, panel = 0): Promise<number> => {
+  const cell = page.locator(`.panel >> nth=${panel} >> [data-name=${name}]`);
+  return Number(await cell.getAttribute('data-value'));
+};
+
+/** Moves the slider as a person does, by an input event. */
+const scrubTo = (page: Page, step: number): Promise<void> =>
+  page.locator('#scrub').evaluate((slider, to) => {
+    (slider as HTMLInputElement).value = String(to);
+    slider.dispatchEvent(new Event('input'));
+  }, step);
+
+/** The pixels of a map, as a number that changes with them. */
+const picture = (page: Page): Promise<string> =>
+  page.locator('.map >> nth=0').evaluate(async (canvas) => {
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    return (canvas as HTMLCanvasElement).toDataURL();
+  });
+
+describe('the page', () => {
+  test('opens at the fullest moment, with the numbers of the trace', () =>
+    inPage(async (page) => {
+      const { peakAt, peakBytes, events } = heap.facts;
+      expect(await value(page, 'event')).toBe(peakAt);
+      expect(await value(page, 'bytes')).toBe(peakBytes);
+      expect(await value(page, 'peak')).toBe(peakBytes);
+      expect(await value(page, 'events')).toBe(events);
+      expect(await page.title()).toBe('Heap map: m0 and m1');
+    }));
+
+  test('shows at every place of the slider what was live then, in both heaps', () =>
+    inPage(async (page) => {
+      const last = Number(await page.getAttribute('#scrub', 'max'));
+      expect(last).toBe(heap.facts.events);
+      const pictures = new Set<string>();
+      for (const step of [0, 1, 777, 2000, last]) {
+        await scrubTo(page, step);
+        const live = liveAfter(calls, step);
+        expect(await value(page, 'event')).toBe(step);
+        expect(await value(page, 'bytes')).toBe(bytesIn(live));
+        expect(await value(page, 'blocks')).toBe(live.size);
+        const other = await value(page, 'event', 1);
+        expect(await value(page, 'bytes', 1)).toBe(bytesIn(liveAfter(others, other)));
+        pictures.add(await picture(page));
+      }
+      expect(pictures.size).toBeGreaterThanOrEqual(4);
+    }));
+
+  test('plays, and stops where it is paused', () =>
+    inPage(async (page) => {
+      await scrubTo(page, 0);
+      await page.selectOption('#speed', '5');
+      await page.click('#play');
+      await page.waitForFunction(
+        () => Number(document.querySelector<HTMLInputElement>('#scrub')?.value) > 50,
+      );
+      await page.click('#play');
+      const at = await value(page, 'event');
+      expect(at).toBeGreaterThan(50);
+      expect(await value(page, 'bytes')).toBe(bytesIn(liveAfter(calls, at)));
+      await page.waitForTimeout(100);
+      expect(await value(page, 'event')).toBe(at);
+    }));
+
+  test('is walked by keys from block to block, down to single bytes', () =>
+    inPage(async (page) => {
+      const live = [...liveAfter(calls, heap.facts.peakAt)].sort(([a], [b]) => a - b);
+      await page.focus('.map >> nth=0');
+      for (const [address, size] of live.slice(0, 3)) {
+        await page.keyboard.press('ArrowRight');
+        const said = await page.textContent('.detail >> nth=0');
+        expect(said).toContain(`0x${address.toString(16)}: live ${size} byte`);
+        expect(said).toContain('thread 77');
+      }
+      const whole = await picture(page);
+      for (let i = 0; i < 20; i++) await page.keyboard.press('+');
+      expect(await page.textContent('.window >> nth=0')).toContain('64 bytes a row');
+      expect(await picture(page)).not.toBe(whole);
+      await page.keyboard.press('Home');
+      expect(await page.textContent('.window >> nth=0')).toContain('the whole heap');
+    }));
+
+  test('says what lies under the pointer', () =>
+    inPage(async (page) => {
+      await page.locator('.map >> nth=0').hover({ position: { x: 160, y: 6 } });
+      const said = (await page.textContent('.detail >> nth=0')) ?? '';
+      const [, address = '', state] = /^(0x[0-9a-f]+): (live|free|no block)/.exec(said) ?? [];
+      const live = liveAfter(calls, heap.facts.peakAt);
+      expect(state).toBe(live.has(Number(address)) ? 'live' : state);
+      expect(state).toMatch(/live|free/);
+    }));
+
+  test('has histograms that add up to all blocks', () =>
+    inPage(async (page) => {
+      const sums = await page
+        .locator('.panel >> nth=0 >> table')
+        .evaluateAll((tables) =>
+          tables.map((table) =>
+            [...table.querySelectorAll<HTMLElement>('[data-value]')].reduce(
+              (sum, cell) => sum + Number(cell.dataset.value),
+              0,
+            ),
+          ),
+        );
+      const ended = heap.columns.blocks.death.filter((death) => death !== NEVER).length;
+      expect(sums).toEqual([heap.facts.allocations, ended]);
+    }));
+});
+
+describe.each([
+  ['light', { colorScheme: 'light' as const }],
+  ['dark', { colorScheme: 'dark' as const }],
+])('in %s', (scheme, options) => {
+  test('its text stands out from the paper', () =>
+    inPage(async (page) => {
+      const contrast = await page.evaluate(() => {
+        const luminance = (color: string): number => {
+          const [r = 0, g = 0, b = 0] = (color.match(/\d+/g) ?? []).slice(0, 3).map((text) => {
+            const c = Number(text) / 255;
+            return c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+          });
+          return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        };
+        const of = (what: string): number[] => {
+          const { color } = getComputedStyle(document.querySelector(what) as Element);
+          const { backgroundColor } = getComputedStyle(document.body);
+          return [luminance(color), luminance(backgroundColor)].sort((a, b) => b - a);
+        };
+        return ['h1', 'dt', '.detail'].map((what) => {
+          const [high = 0, low = 0] = of(what);
+          return (high + 0.05) / (low + 0.05);
+        });
+      });
+      for (const each of contrast) expect(each, scheme).toBeGreaterThan(4.5);
+    }, options));
+});
+
+test('on a phone nothing is wider than the screen, and every control has a name', () =>
+  inPage(
+    async (page) => {
+      const width = await page.evaluate(() => document.documentElement.scrollWidth);
+      expect(width).toBeLessThanOrEqual(390);
+      const nameless = await page.locator('button, input, select, canvas').evaluateAll((all) =>
+        all
+          .filter((each) => !(each.getAttribute('aria-label') || each.textContent?.trim()))
+          .filter((each) => !each.closest('label'))
+          .map((each) => each.outerHTML),
+      );
+      expect(nameless).toEqual([]);
+    },
+    { viewport: { width: 390, height: 844 } },
+  ));
