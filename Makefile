@@ -75,11 +75,12 @@ bench: $(release) $(js)
 	@$(libmalloc) bench $(ARGS)
 
 ## make docs                  measure, then regenerate every generated document and picture
-##                            (DRAW=1: only draw; BENCH=FILE: from `libmalloc bench --json FILE`)
+##                            (DRAW=1: only draw; BENCH=FILE: from `libmalloc bench --json FILE`;
+##                            HEAPS=1: record and draw the heap maps alone)
 .PHONY: docs
 docs: $(release) $(js)
 	$(need-node)
-	@node build/js/docs.js $(if $(BENCH),--bench '$(BENCH)') $(if $(DRAW),--draw)
+	@node build/js/docs.js $(if $(BENCH),--bench '$(BENCH)') $(if $(DRAW),--draw) $(if $(HEAPS),--heaps)
 
 ## make deps                  install the Debian packages that tests and demonstrations use (as root;
 ##                            otherwise show the command)

@@ -1,7 +1,7 @@
 // `make docs`: measures, then regenerates every generated picture and every generated part of a
 // document. `--draw` measures nothing and draws from docs/*.json; `--bench FILE` takes what
 // `libmalloc bench --json FILE` found for the bench's part, and measures nothing either; `--hunt`
-// repeats the sessions of docs/debugging.md only.
+// repeats the sessions of docs/debugging.md only, and `--heaps` records and draws the heap maps.
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -16,6 +16,7 @@ import { describeFailure, Failure } from './lib/errors.ts';
 import { type Hunts, huntAll, huntBlock } from './lib/hunt.ts';
 import { type Ladder, ladderBlocks, ladderPictures } from './lib/ladder.ts';
 import { root } from './lib/paths.ts';
+import { heapPictures } from './lib/view/document.ts';
 
 /** All that documents and pictures are generated from. */
 export interface Measured {
@@ -83,6 +84,12 @@ export function readMeasured(): Measured {
   return { ladder: read(files.ladder), bench: read(files.bench), hunts: read(files.hunts) };
 }
 
+/** The heap maps: drawn from recordings, which are too large to be kept. */
+async function drawHeaps(): Promise<void> {
+  for (const [file, svg] of Object.entries(await heapPictures()))
+    writeFileSync(join(root, 'docs', file), svg);
+}
+
 /** Measures what is not given, and keeps it. */
 async function measureAll(options: {
   draw?: boolean;
@@ -100,14 +107,21 @@ async function measureAll(options: {
   } else if (!options.draw && !options.hunt) {
     writeFileSync(files.ladder, `${JSON.stringify(await measureLadder(), null, 1)}\n`);
     writeFileSync(files.bench, readableJson(await measureBench()));
+    await drawHeaps();
   }
   return readMeasured();
 }
 
 async function docs(): Promise<void> {
   const { values } = parseArgs({
-    options: { draw: { type: 'boolean' }, bench: { type: 'string' }, hunt: { type: 'boolean' } },
+    options: {
+      draw: { type: 'boolean' },
+      bench: { type: 'string' },
+      hunt: { type: 'boolean' },
+      heaps: { type: 'boolean' },
+    },
   });
+  if (values.heaps) return drawHeaps();
   const data = await measureAll(values);
   for (const [file, svg] of Object.entries(await pictures(data)))
     writeFileSync(join(root, 'docs', file), svg);

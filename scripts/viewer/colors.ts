@@ -30,7 +30,7 @@ export const bySize = (size: number): Rgb =>
 /** A legend: colours and what they mean. */
 export function legendOf(by: ColorBy, walk: boolean, palette: Palette): [Rgb, string][] {
   const freed: [Rgb, string][] = [
-    [palette.freed, walk ? 'free' : 'was used, is free'],
+    [palette.freed, walk ? 'free' : 'was used, no live block'],
     [palette.never, 'never used'],
   ];
   const more: [Rgb, string][] = walk

@@ -13,6 +13,7 @@ import {
 import { chunkKinds, type HeapColumns, type HeapData, type HeapFacts, NEVER } from './data.ts';
 import { Histogram } from './histogram.ts';
 import { Keeper } from './keeper.ts';
+import { lastUpTo } from './model.ts';
 import { Sites } from './sites.ts';
 import { Touched } from './touched.ts';
 
@@ -72,8 +73,10 @@ class Gatherer {
   readonly #sites = new Sites();
   readonly #sizes = new Histogram();
   readonly #lifetimes = new Histogram();
-  /** Where a block was born, in positions. */
-  readonly #births = new Map<number, { block: TraceBlock; at: number }>();
+  /** The indices of what is no call, in ascending order: they part indices from positions. */
+  readonly #notes: number[] = [];
+  /** Blocks that came back because realloc failed, and since when: they were born before. */
+  readonly #revived = new Map<TraceBlock, number>();
   readonly #walks: { number: number; at: number }[] = [];
   #resident = 0;
   #time = 0;
@@ -90,7 +93,8 @@ class Gatherer {
     if (this.position === 0) this.#keeper.stop(0, this.#state());
     if (event.op === Op.footprint) this.#resident = event.size;
     else if (event.op === Op.snapshot) this.#walks.push({ number: event.size, at: this.position });
-    else this.#call(event);
+    else return this.#call(event);
+    this.#notes.push(event.index);
   }
 
   #state() {
@@ -102,10 +106,9 @@ class Gatherer {
     const { born, died } = this.#ledger.apply(event);
     if (died) this.#bury(died, event.time);
     if (born) {
-      this.#births.set(born.address, { block: born, at: this.position });
       this.#touched.add(born.address, born.size, this.position);
-      // A block that comes back because realloc failed is counted once.
-      if (born.born === event.time) this.#sizes.add(born.size, born.size);
+      if (born.index === event.index) this.#sizes.add(born.size, born.size);
+      else this.#revived.set(born, this.position);
     }
     this.position++;
     if (this.#ledger.liveBytes > this.#peak.bytes)
@@ -119,9 +122,10 @@ class Gatherer {
   }
 
   #keep(block: TraceBlock, death: number): void {
-    const birth = this.#births.get(block.address)?.at ?? 0;
-    this.#births.delete(block.address);
-    const { address, size, thread, site } = block;
+    const { address, size, thread, site, index } = block;
+    const notes = lastUpTo(this.#notes, index, (note) => note) + 1;
+    const birth = (this.#revived.size > 0 && this.#revived.get(block)) || index - notes;
+    this.#revived.delete(block);
     this.#keeper.block(address, size, birth, death, thread, this.#sites.number(site));
   }
 

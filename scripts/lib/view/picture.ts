@@ -23,7 +23,7 @@ export function heapPicture(heaps: readonly HeapData[]): string {
     y += 46 + LINE.height + rows * MAP.row + 22;
     return picture;
   });
-  const legend = `One cell is ${bytes(grain)}. Blue: live (fuller is stronger); orange: was used, is free; grey: never used.`;
+  const legend = `One cell is ${bytes(grain)}. Blue: live (fuller is stronger); orange: pages that were used, without a live block; grey: never used.`;
   const title = models.map(({ facts }) => facts.malloc).join(', ');
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${y + 22}" viewBox="0 0 ${WIDTH} ${y + 22}" font-family="${escaped(style.fontFamily)}" font-size="12" fill="${ink}">`,
