@@ -12,7 +12,7 @@ import { gather } from '../scripts/lib/view/gather.ts';
 import { pageOf } from '../scripts/lib/view/page.ts';
 import { scratch } from './lib/gdb.ts';
 import { need } from './lib/need.ts';
-import { bytesIn, liveAfter, randomCalls, writeTrace } from './lib/trace.ts';
+import { bytesIn, liveAfter, randomCalls, writeTrace } from './lib/handmade.ts';
 
 const calls = randomCalls(4000);
 const others = randomCalls(3000, 5);
