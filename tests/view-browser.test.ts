@@ -11,8 +11,8 @@ import { type HeapData, NEVER } from '../scripts/lib/view/data.ts';
 import { gather } from '../scripts/lib/view/gather.ts';
 import { pageOf } from '../scripts/lib/view/page.ts';
 import { scratch } from './lib/gdb.ts';
-import { need } from './lib/need.ts';
 import { bytesIn, liveAfter, randomCalls, writeTrace } from './lib/handmade.ts';
+import { need } from './lib/need.ts';
 
 const calls = randomCalls(4000);
 const others = randomCalls(3000, 5);
