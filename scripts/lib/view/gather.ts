@@ -3,6 +3,8 @@
 import { basename } from 'node:path';
 import { Failure } from '../errors.ts';
 import {
+  isAllocation,
+  isRelease,
   Ledger,
   Op,
   type Trace,
@@ -91,9 +93,12 @@ class Gatherer {
     if (this.position === 0) this.#start = event.time;
     this.#time = event.time - this.#start;
     if (this.position === 0) this.#keeper.stop(0, this.#state());
+    if (isAllocation(event.op) || isRelease(event.op)) {
+      this.#call(event);
+      return;
+    }
     if (event.op === Op.footprint) this.#resident = event.size;
-    else if (event.op === Op.snapshot) this.#walks.push({ number: event.size, at: this.position });
-    else return this.#call(event);
+    if (event.op === Op.snapshot) this.#walks.push({ number: event.size, at: this.position });
     this.#notes.push(event.index);
   }
 
