@@ -15,7 +15,9 @@ import { Checkout } from './lib/checkout.ts';
 
 const last = variants().at(-1) ?? '';
 const libraries = [
-  ...[...variants(), 'probe', 'trace', 'layout'].map((name) => `build/release/libmalloc-${name}.so`),
+  ...[...variants(), 'probe', 'trace', 'layout'].map(
+    (name) => `build/release/libmalloc-${name}.so`,
+  ),
   'build/release/libmalloc-replay',
 ];
 const library = (name: string): string => `build/release/libmalloc-${name}.so`;
