@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, type CommanderError } from 'commander';
 import { benchCommand } from './bench.ts';
+import { checkCommand } from './check.ts';
 import { doctorCommand } from './doctor.ts';
 import { gdbCommand } from './gdb.ts';
 import { layoutCommand } from './layout.ts';
@@ -20,6 +21,7 @@ const verbs = [
   replayCommand(),
   viewCommand(),
   benchCommand(),
+  checkCommand(),
   layoutCommand(),
   doctorCommand(),
 ];

@@ -1,4 +1,4 @@
-/** Pointers that are no live block, and memory that ends: how a program finds out. */
+/** Pointers that are no live block: how a program finds out. */
 import assert from 'node:assert/strict';
 import { execa } from 'execa';
 import { describe, test } from 'vitest';
@@ -82,13 +82,4 @@ describe.each(variants())('%s', (variant) => {
       for (const size of sizes) assert.match(await diesOf(variant, call, 'freed', size), said);
     });
   }
-
-  test('when memory ends, NULL with ENOMEM in every call, and the heap still works', async () => {
-    const args = gap(variant, 'reuse') ? ['noreuse'] : [];
-    const program = compileProgram('exhaust.c');
-    const { stdout, stderr, exitCode, signal } = await preloaded(variant, program, args);
-    assert.equal(signal, undefined, `died of ${signal}: ${stderr}`);
-    assert.equal(exitCode, 0, stderr);
-    assert.match(stdout, /^\d+ blocks, and the heap still works$/);
-  });
 });

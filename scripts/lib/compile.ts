@@ -1,10 +1,31 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
+import { homedir } from 'node:os';
 import { basename, extname, join } from 'node:path';
 import { execaSync } from 'execa';
 import { Failure } from './errors.ts';
 import { compiler } from './flags.ts';
 import { prerequisites } from './native.ts';
+import { root } from './paths.ts';
+
+/** build/NAME; the user's cache where an installed package cannot be written. */
+export function buildFolder(name: string): string {
+  try {
+    accessSync(root, constants.W_OK);
+    return join(root, 'build', name);
+  } catch {
+    return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'libmalloc', name);
+  }
+}
 
 function fresh(program: string): boolean {
   const depfile = `${program}.d`;

@@ -1,9 +1,12 @@
-/** What the tests know about mallocs in general, and about the gaps of ours in particular. */
+/** What the tests know about mallocs in general. */
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import koffi from 'koffi';
 import type { Chunk, MallocLibrary, Pointer } from '../../scripts/ffi.ts';
+import { gap } from '../../scripts/lib/check/features.ts';
+
+export { gap } from '../../scripts/lib/check/features.ts';
 
 export const { ENOMEM, EINVAL } = constants.errno;
 export const PTRDIFF_MAX = (1n << 63n) - 1n;
@@ -24,36 +27,6 @@ export const impossible = [
   SIZE_MAX - 15n,
   SIZE_MAX,
 ];
-
-/** What a variant does not do by design, and why; everything else is asked of every variant. */
-const gaps: Record<string, Partial<Record<Feature, string>>> = {
-  dumb: {
-    reuse: 'dumb never looks back: what is freed stays gone',
-    sizes: 'dumb knows no sizes: every block is LIBMALLOC_BLOCK bytes, larger requests are refused',
-    checks: 'dumb remembers no blocks, so it cannot tell a pointer that is none',
-    chunks: 'dumb remembers no blocks: its walk is one stretch of memory',
-    lazyCalloc: 'dumb clears every block: somebody else may have used the break before',
-  },
-  list: {
-    lazyCalloc: 'list does not remember which memory is fresh, so calloc clears all of it',
-  },
-  sharded: {
-    othersExact: 'sharded knows the pages of running threads by what their owners said last',
-  },
-};
-
-/**
- * `reuse`: freed memory is handed out again or given back. `sizes`: a block is as large as asked.
- * `checks`: a pointer that is no live block ends the program. `chunks`: walk shows single blocks.
- * `lazyCalloc`: calloc does not touch memory that is zero already. `othersExact`: walk and stats know
- * every single block of other threads that run, too.
- */
-export type Feature = 'reuse' | 'sizes' | 'checks' | 'chunks' | 'lazyCalloc' | 'othersExact';
-
-/** Why the variant lacks the feature; undefined when it has it. */
-export function gap(variant: string, feature: Feature): string | undefined {
-  return gaps[variant]?.[feature];
-}
 
 /** The largest block that every test may ask this variant for, in bytes. */
 export function largest(variant: string): number {

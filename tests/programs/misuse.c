@@ -1,11 +1,11 @@
-/* misuse CALL KIND SIZE: gives a pointer that is no live block to one call of the
- * malloc in use, having printed the pointer, and says so if it survives. */
-#define _GNU_SOURCE
-#include <malloc.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+/* What a program must not do, one misuse at a time, and how it finds out. Prints the
+ * pointer, then `survived` when the call came back (`refused` when it said no, `absent`
+ * when nobody provides it), then, after it has worked on with the heap, `fine` or
+ * `corrupted: …`. What it lives through without `fine` ended it later.
+ *
+ *     misuse CALL KIND SIZE
+ */
+#include "program.h"
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -14,74 +14,109 @@ void free_aligned_sized(void *p, size_t alignment, size_t size);
 #pragma weak free_sized
 #pragma weak free_aligned_sized
 
-enum { NEIGHBOURS = 8 };
+enum { NEIGHBOURS = 8, VICTIM = NEIGHBOURS / 2, OTHERS = 64 };
 static char statically[64] __attribute__((aligned(16)));
+static char *all[NEIGHBOURS]; /* NULL once they are gone */
+static size_t size;           /* of each of them, without slack */
+
+/* ── which pointer ─────────────────────────────────────────────────────────── */
 
 static char *mapping(void) {
     int flags = MAP_PRIVATE | MAP_ANONYMOUS;
     return mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, flags, -1, 0);
 }
 
-static void *no_block(const char *kind, size_t size) {
-    char *all[NEIGHBOURS];
-    for (int i = 0; i < NEIGHBOURS; i++)
-        memset(all[i] = malloc(size), 0x41, size);
-    char *p = all[NEIGHBOURS / 2];
-    if (!strcmp(kind, "low"))
-        return (void *)16;
-    if (!strcmp(kind, "unmapped"))
-        return (void *)0x123456789000;
-    if (!strcmp(kind, "beyond user space"))
-        return (void *)0xffff800000001000;
-    if (!strcmp(kind, "on the stack"))
-        return __builtin_frame_address(0);
-    if (!strcmp(kind, "static"))
-        return statically;
-    if (!strcmp(kind, "in somebody's mapping"))
-        return mapping() + 65536;
-    if (!strcmp(kind, "interior"))
-        return p + 16;
-    if (!strcmp(kind, "in the middle"))
-        return p + (size / 2 & ~(size_t)15);
-    if (!strcmp(kind, "misaligned"))
-        return p + 1;
-    if (!strcmp(kind, "8 bytes in"))
-        return p + 8;
-    if (!strcmp(kind, "before the block"))
-        return p - 16;
-    if (!strcmp(kind, "behind the highest block")) {
-        for (int i = 0; i < NEIGHBOURS; i++)
-            p = all[i] > p ? all[i] : p;
-        return p + malloc_usable_size(p);
-    }
-    if (!strcmp(kind, "freed")) {
-        free(p);
-        return p;
-    }
-    if (!strcmp(kind, "freed with its neighbours")) {
-        for (int i = 0; i < NEIGHBOURS; i++)
-            free(all[i]);
-        return p;
-    }
-    if (!strcmp(kind, "shrunk away")) {
-        p = all[0];
-        return realloc(p, 1) == p ? p + size - 16 : p;
-    }
-    fprintf(stderr, "misuse: unknown kind %s\n", kind);
-    exit(2);
+static char *gone(int i) {
+    char *p = all[i];
+    free(p);
+    all[i] = NULL;
+    return p;
 }
 
-int main(int argc, char **argv) {
-    if (argc != 4)
-        return 2;
-    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-    const char *call = argv[1];
-    size_t size = strtoul(argv[3], NULL, 10);
-    static char out[BUFSIZ];
-    setvbuf(stdout, out, _IOFBF, sizeof out);
-    void *volatile p = no_block(argv[2], size);
-    printf("%p\n", p);
-    fflush(stdout);
+/* Blocks of other sizes come and go: what was freed is not the last any more. */
+static void others_since(void) {
+    void *others[OTHERS];
+    for (size_t i = 0; i < OTHERS; i++)
+        others[i] = malloc(2 * size + 200 + i * 16);
+    for (size_t i = 0; i < OTHERS; i++)
+        free(others[i]);
+}
+
+static char *behind_the_highest(void) {
+    char *p = all[0];
+    for (int i = 0; i < NEIGHBOURS; i++)
+        p = all[i] > p ? all[i] : p;
+    return p + malloc_usable_size(p);
+}
+
+static char *shrunk_away(void) {
+    char *p = all[0], *now = realloc(p, 1);
+    all[0] = NULL;
+    return now == p ? p + size - 16 : p;
+}
+
+static void *freed(const char *kind) {
+    char *p = gone(VICTIM);
+    if (!strcmp(kind, "freed, others since")) {
+        gone(VICTIM + 1);
+        gone(VICTIM + 2);
+        others_since();
+    }
+    for (int i = 0; !strcmp(kind, "freed with its neighbours") && i < NEIGHBOURS; i++)
+        if (all[i])
+            gone(i);
+    return p;
+}
+
+static void *pointer(const char *kind) {
+    char *p = all[VICTIM];
+    const struct {
+        const char *kind;
+        void *p;
+    } simple[] = {
+        {"live", p},
+        {"low", (void *)16},
+        {"unmapped", (void *)0x123456789000},
+        {"beyond user space", (void *)0xffff800000001000},
+        {"on the stack", __builtin_frame_address(0)},
+        {"static", statically},
+        {"interior", p + 16},
+        {"in the middle", p + (size / 2 & ~(size_t)15)},
+        {"misaligned", p + 1},
+        {"8 bytes in", p + 8},
+        {"before the block", p - 16},
+    };
+    for (size_t i = 0; i < sizeof simple / sizeof *simple; i++)
+        if (!strcmp(kind, simple[i].kind))
+            return simple[i].p;
+    if (!strcmp(kind, "in somebody's mapping"))
+        return mapping() + 65536;
+    if (!strcmp(kind, "behind the highest block"))
+        return behind_the_highest();
+    if (!strcmp(kind, "shrunk away"))
+        return shrunk_away();
+    check(!strncmp(kind, "freed", 5), "unknown kind: %s", kind);
+    return freed(kind);
+}
+
+/* ── what is done with it ──────────────────────────────────────────────────── */
+
+static const char *refused_if(bool refused) { return refused ? "refused" : "survived"; }
+
+static unsigned char sum;
+
+static const char *touch(const char *call, char *p, const char *kind) {
+    if (!strcmp(call, "overflow")) /* KIND is the number of bytes */
+        memset(p + size, 0x42, strtoul(kind, NULL, 10));
+    for (size_t i = 0; i < size && !strcmp(call, "write"); i++)
+        p[i] = 0x42;
+    for (size_t i = 0; i < size && !strcmp(call, "read"); i++)
+        sum += (unsigned char)p[i];
+    return "survived";
+}
+
+static const char *commit(const char *call, void *volatile p, const char *kind) {
+    size_t alignment = strtoul(kind, NULL, 10);
     if (!strcmp(call, "free"))
         free(p);
     else if (!strcmp(call, "realloc"))
@@ -89,13 +124,93 @@ int main(int argc, char **argv) {
     else if (!strcmp(call, "reallocarray"))
         p = reallocarray(p, 2, size);
     else if (!strcmp(call, "malloc_usable_size"))
-        size = malloc_usable_size(p);
+        sum = (unsigned char)malloc_usable_size(p);
+    else if (!strcmp(call, "free_sized") && !free_sized)
+        return "absent";
     else if (!strcmp(call, "free_sized"))
-        free_sized(p, 1);
+        free_sized(p, strcmp(kind, "live") ? 1 : 2 * size + 1);
+    else if (!strcmp(call, "free_aligned_sized") && !free_aligned_sized)
+        return "absent";
     else if (!strcmp(call, "free_aligned_sized"))
         free_aligned_sized(p, 1, 1);
+    else if (!strcmp(call, "aligned_alloc"))
+        return refused_if(!aligned_alloc(alignment, size));
+    else if (!strcmp(call, "posix_memalign"))
+        return refused_if(posix_memalign((void **)&p, alignment, size) == EINVAL);
     else
-        return 2;
-    puts("survived");
+        return touch(call, p, kind);
+    if (!strncmp(kind, "live", 4))
+        all[VICTIM] = NULL;
+    return "survived";
+}
+
+/* ── afterwards ────────────────────────────────────────────────────────────── */
+
+static void say(const char *line) {
+    printf("%s\n", line);
+    fflush(stdout);
+}
+
+static void sound(bool holds, const char *what) {
+    if (holds)
+        return;
+    say(what);
+    _exit(3);
+}
+
+static bool holds_only(const char *p, size_t n, int value) {
+    return n == 0 || (p[0] == value && memcmp(p, p + 1, n - 1) == 0);
+}
+
+static void neighbours_unchanged(void) {
+    for (int i = 0; i < NEIGHBOURS; i++)
+        sound(!all[i] || holds_only(all[i], size, 0x41), "corrupted: the block beside it changed");
+}
+
+/* A program that goes on: blocks of this size and of others, full of different bytes. */
+static void work(void) {
+    static char *blocks[4 * OTHERS];
+    for (size_t i = 0; i < 4 * OTHERS; i++) {
+        size_t n = i % 4 ? size : size / 2 + i;
+        sound((blocks[i] = malloc(n)) != NULL, "corrupted: malloc fails");
+        memset(blocks[i], (int)(i & 63), n);
+    }
+    for (size_t i = 0; i < 4 * OTHERS; i++)
+        sound(holds_only(blocks[i], i % 4 ? size : size / 2 + i, (int)(i & 63)),
+              "corrupted: one piece of memory was handed out twice");
+    neighbours_unchanged();
+    for (size_t i = 0; i < 4 * OTHERS; i++)
+        free(blocks[i]);
+}
+
+static void go_on(void) {
+    neighbours_unchanged();
+    work();
+    for (int i = 0; i < NEIGHBOURS; i++)
+        free(all[i]);
+    memset(all, 0, sizeof all);
+    work();
+    say("fine");
+}
+
+int main(int argc, char **argv) {
+    static char out[BUFSIZ];
+    check(argc == 4, "misuse CALL KIND SIZE");
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    setvbuf(stdout, out, _IOFBF, sizeof out);
+    die_after(20);
+    void *first = malloc(strtoul(argv[3], NULL, 10));
+    size = malloc_usable_size(first);
+    free(first);
+    for (int i = 0; i < NEIGHBOURS; i++)
+        memset(all[i] = malloc(size), 0x41, size);
+    bool without = strchr("0123456789", *argv[2]) && strcmp(argv[2], "8 bytes in");
+    void *p = pointer(without ? "live" : argv[2]);
+    printf("%p\n", p);
+    fflush(stdout);
+    const char *how = commit(argv[1], p, argv[2]);
+    say(how);
+    if (strcmp(how, "absent"))
+        go_on();
     return 0;
 }

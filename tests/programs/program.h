@@ -7,6 +7,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -47,13 +48,20 @@ broken(const char *file, int line, const char *format, ...) {
 /* check(p != NULL, "malloc(%zu) failed", size) */
 #define check(condition, ...) ((condition) ? (void)0 : broken(__FILE__, __LINE__, __VA_ARGS__))
 
-/* The test names the malloc that it meant to preload: one that was not would keep
- * every promise and prove nothing. */
-extern const char *libmalloc_version(void) __attribute__((weak));
+/* The file that defines a function, for whoever asks the dynamic linker. */
+UNUSED static const char *provider(const char *name) {
+    Dl_info found;
+    void *address = dlsym(RTLD_DEFAULT, name);
+    return address && dladdr(address, &found) ? found.dli_fname : "nobody";
+}
+
+/* The test names the file that it meant to preload: a malloc that is not in use would
+ * keep every promise and prove nothing. */
 __attribute__((constructor)) static void malloc_under_test(void) {
     const char *wanted = getenv("MALLOC_UNDER_TEST");
     if (wanted && *wanted)
-        check(libmalloc_version && strstr(libmalloc_version(), wanted), "%s is not preloaded", wanted);
+        check(!strcmp(provider("malloc"), wanted), "malloc comes from %s, not from %s",
+              provider("malloc"), wanted);
 }
 
 /* The n-th number of the command line, or what it is by default. */
@@ -90,10 +98,18 @@ UNUSED static void check_zero(const void *p, size_t size) {
         check(((const unsigned char *)p)[i] == 0, "byte %zu of %zu at %p is not zero", i, size, p);
 }
 
+/* C asks for the alignment of any object that fits: 16 bytes from 16 bytes on. */
+UNUSED static void check_aligned(const void *p, size_t size) {
+    size_t alignment = 16;
+    while (alignment > 1 && alignment > size)
+        alignment /= 2;
+    check((uintptr_t)p % alignment == 0, "%p (%zu bytes) is not aligned to %zu", p, size, alignment);
+}
+
 UNUSED static void *must_malloc(size_t size) {
     void *p = malloc(size);
     check(p, "malloc(%zu) failed", size);
-    check((uintptr_t)p % 16 == 0, "malloc(%zu) is not aligned: %p", size, p);
+    check_aligned(p, size);
     return p;
 }
 

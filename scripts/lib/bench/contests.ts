@@ -1,10 +1,10 @@
 // Workloads, real programs, or one command: every malloc on every one of them.
 
 import type { Malloc } from '../mallocs.ts';
+import { progress } from '../progress.ts';
 import type { Choice } from './catalog.ts';
 import { type ContestPlan, type ContestResult, compete, referee } from './compete.ts';
 import { type Absent, type Contest, prepare, prepareCommand } from './contest.ts';
-import { progress } from './progress.ts';
 
 export interface Contests {
   plan: ContestPlan;

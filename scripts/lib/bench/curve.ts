@@ -1,8 +1,8 @@
 // `bench curve`: what one call costs while 10² … 10⁶ blocks live.
 
 import type { Malloc } from '../mallocs.ts';
+import { progress } from '../progress.ts';
 import { bearable } from './bearable.ts';
-import { progress } from './progress.ts';
 import { rotated, type Summary, summarize } from './stats.ts';
 import { type Outcome, type Section, stepWorkload, timeWorkload } from './workload.ts';
 

@@ -1,8 +1,8 @@
 // `bench pairs`: what one small malloc+free pair costs in steady state.
 
 import type { Malloc } from '../mallocs.ts';
+import { progress } from '../progress.ts';
 import { bearable } from './bearable.ts';
-import { progress } from './progress.ts';
 import { geomean, rotated, type Summary, summarize } from './stats.ts';
 import { type Outcome, stepWorkload, timeWorkload } from './workload.ts';
 

@@ -3,8 +3,8 @@
 import { execute } from '../execute.ts';
 import type { Malloc } from '../mallocs.ts';
 import { preloadValue } from '../preload.ts';
+import { progress } from '../progress.ts';
 import { measureRun } from './measured.ts';
-import { progress } from './progress.ts';
 import { rotated, type Summary, summarize } from './stats.ts';
 import { workloadProgram } from './workload.ts';
 

@@ -1,20 +1,11 @@
 // Runs one workload (a C program of tests/workloads) under one malloc: timed, or step by step.
 
-import {
-  accessSync,
-  constants,
-  existsSync,
-  mkdtempSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-} from 'node:fs';
-import { homedir, tmpdir } from 'node:os';
+import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { compileInto } from '../compile.ts';
+import { buildFolder, compileInto } from '../compile.ts';
 import { Failure } from '../errors.ts';
 import type { Malloc } from '../mallocs.ts';
-import { root } from '../paths.ts';
 import { launch, preloadValue } from '../preload.ts';
 import { workloadsFolder } from './catalog.ts';
 
@@ -46,15 +37,7 @@ const glibc: Malloc = { name: 'glibc', kind: 'glibc', file: undefined };
 // Nothing may be optimised away, and nothing but the malloc may be slow.
 const compileFlags = ['-O2', '-g', '-Wall', '-Wextra', '-fno-builtin', '-pthread'];
 
-/** build/bench; the user's cache where an installed package cannot be written. */
-export function programFolder(): string {
-  try {
-    accessSync(root, constants.W_OK);
-    return join(root, 'build', 'bench');
-  } catch {
-    return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'libmalloc', 'bench');
-  }
-}
+export const programFolder = (): string => buildFolder('bench');
 
 /**
  * What a source file of tests/workloads (`tight.c`, `containers.cc`) is compiled into; a program,

@@ -1,0 +1,125 @@
+// libmalloc check: is this library a correct malloc?
+
+import { Command } from 'commander';
+import { type Finding, isFatal, type Subject } from './lib/check/case.ts';
+import { choose, usual } from './lib/check/catalog.ts';
+import { conduct } from './lib/check/conduct.ts';
+import { isSlow } from './lib/check/features.ts';
+import { junit, writeJunit } from './lib/check/junit.ts';
+import { describe } from './lib/check/show.ts';
+import { checkEnvironment } from './lib/env.ts';
+import { Failure } from './lib/errors.ts';
+import { writeJson } from './lib/json.ts';
+import { type Malloc, resolveMalloc } from './lib/mallocs.ts';
+import { launch } from './lib/preload.ts';
+import { progress } from './lib/progress.ts';
+
+interface Options {
+  malloc: string[];
+  debug?: boolean;
+  group: string[];
+  quick?: boolean;
+  reduced?: boolean;
+  json?: string;
+  junit?: string;
+}
+
+const collect = (value: string, before: string[]): string[] => [...before, value];
+
+/** The verb `check`. */
+export function checkCommand(): Command {
+  return new Command('check')
+    .summary('is this library a correct malloc?')
+    .description(
+      'Puts a malloc under all that real programs do, each case in a process of its own, and says\n' +
+        'what it got wrong, with a program that shows it.',
+    )
+    .usage('[options] [FILE.so]')
+    .argument('[file]', 'a malloc, as -m takes it')
+    .option('-m, --malloc <M>', 'NAME, FILE.so or NAME=FILE.so; repeatable', collect, [])
+    .option('--debug', 'the build of `make debug`')
+    .option('--group <G>', `repeatable: ${usual.join(', ')}; GROUP/CASE is one case`, collect, [])
+    .option('--quick', 'the most telling cases only')
+    .option('--reduced', 'smaller sizes, for a malloc whose calls walk all blocks')
+    .option('--json <file>', 'every finding, as JSON (- is standard output)')
+    .option('--junit <file>', 'every finding, as JUnit has it')
+    .addHelpText('after', details)
+    .action(check);
+}
+
+const details = `
+Exit status: 0 if no malloc failed a case that it must pass, 1 if one did, 125 if libmalloc failed.
+What a malloc only should do is shown and fails nothing; what becomes of misuse is noted.`;
+
+/** What is to be tested, and by what. Throws Failure for whatever cannot be. */
+export function planCheck(file: string | undefined, options: Options) {
+  const specs = [...(file === undefined ? [] : [file]), ...options.malloc];
+  const mallocs = (specs.length > 0 ? specs : [undefined]).map((spec) =>
+    resolveMalloc(spec, { debug: options.debug ?? false }),
+  );
+  const all = choose(options.group.length > 0 ? options.group : usual);
+  const cases = options.quick ? all.filter(({ quick }) => quick) : all;
+  if (cases.length === 0)
+    throw new Failure('no case of these groups is a quick one', { hint: 'leave --quick away' });
+  const subject = (malloc: Malloc): Subject => ({
+    malloc,
+    slow: options.reduced === true || (malloc.kind === 'variant' && isSlow(malloc.name)),
+  });
+  return { subjects: mallocs.map(subject), cases };
+}
+
+/** A library that not even `true` runs on is not worth a hundred cases. */
+async function assertAlive({ malloc }: Subject): Promise<void> {
+  const { status, signal, timedOut } = await launch(malloc, ['/bin/true'], { timeout: 20 });
+  if (status === 0) return;
+  const how = timedOut ? 'does not end' : signal ? `is ended by ${signal}` : `ends with ${status}`;
+  throw new Failure(`not even \`true\` runs on ${malloc.name}: it ${how}`, {
+    hint: `libmalloc gdb -m ${malloc.file ?? malloc.name} -- /bin/true`,
+    code: 1,
+  });
+}
+
+async function check(file: string | undefined, options: Options): Promise<void> {
+  checkEnvironment();
+  const { subjects, cases } = planCheck(file, options);
+  const results = [];
+  for (const subject of subjects) {
+    await assertAlive(subject);
+    const findings = await conduct(subject, cases, report(subject));
+    progress('');
+    results.push({ malloc: subject.malloc, findings });
+    if (options.json !== '-') process.stdout.write(describe(subject, findings));
+  }
+  if (options.json !== undefined)
+    writeJson('check', options.json, { mallocs: results.map(record) });
+  if (options.junit !== undefined) {
+    const suites = results.map(({ malloc, findings }) => ({ malloc: malloc.name, findings }));
+    writeJunit(options.junit, junit(suites));
+  }
+  if (results.some(({ findings }) => findings.some(isFatal))) process.exitCode = 1;
+}
+
+const report =
+  ({ malloc }: Subject) =>
+  (done: number, all: number, now: string, failed: number) =>
+    progress(`${malloc.name}: ${done} of ${all}, ${failed} failed: ${now}`);
+
+interface Result {
+  malloc: Malloc;
+  findings: Finding[];
+}
+
+function record({ malloc, findings }: Result): object {
+  return {
+    name: malloc.name,
+    file: malloc.file ?? null,
+    passed: !findings.some(isFatal),
+    cases: findings.map(({ case: { group, name, promise }, level, verdict }) => ({
+      group,
+      name,
+      promise,
+      level,
+      ...verdict,
+    })),
+  };
+}

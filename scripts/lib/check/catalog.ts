@@ -1,0 +1,52 @@
+// All cases there are, and those that a reader asks for.
+
+import { Failure } from '../errors.ts';
+import { type Case, type Group, groups, type ProgramCase } from './case.ts';
+import { exhaustion } from './exhaustion.ts';
+import { programCase } from './judge.ts';
+import { misuse } from './misuse.ts';
+import { processes } from './process.ts';
+import { semantics } from './semantics.ts';
+import { structure } from './structure.ts';
+import { threads } from './threads.ts';
+
+/** Of the groups that are C programs with one promise each. */
+export const tables: Partial<Record<Group, ProgramCase[]>> = {
+  semantics,
+  structure,
+  threads,
+  process: processes,
+  exhaustion,
+};
+
+/** What is run when nobody says what: everything but what takes long. */
+export const usual: Group[] = [
+  'semantics',
+  'structure',
+  'threads',
+  'process',
+  'exhaustion',
+  'misuse',
+];
+
+/** The cases of one group, in their order. */
+export function casesOf(group: Group): Case[] {
+  if (group === 'misuse') return misuse();
+  return (tables[group] ?? []).map((each) => programCase(group, each));
+}
+
+/**
+ * The cases of the groups that were named; `GROUP/NAME` is one case, or all whose names begin so.
+ * Throws Failure for a name that means nothing.
+ */
+export function choose(names: readonly string[]): Case[] {
+  return names.flatMap((given) => {
+    const [group = '', name] = given.split('/', 2);
+    const all = (groups as readonly string[]).includes(group) ? casesOf(group as Group) : [];
+    const found = all.filter((each) => name === undefined || each.name.startsWith(name));
+    if (found.length > 0) return found;
+    throw new Failure(`no such group of cases: ${given === '' ? '(empty)' : given}`, {
+      hint: `known: ${groups.join(', ')}; one case is GROUP/NAME`,
+    });
+  });
+}

@@ -1,0 +1,122 @@
+// What each function of the family does (tests/programs/semantics-*.c).
+
+import type { ProgramCase } from './case.ts';
+
+/** The largest size that fits a malloc whose blocks are all of one size. */
+const fits = 60_000;
+
+export const semantics: ProgramCase[] = [
+  {
+    name: 'family',
+    promise: 'whoever replaces malloc replaces all that programs call beside it',
+    program: 'semantics-family',
+    quick: true,
+  },
+  {
+    name: 'family-obsolete',
+    promise: 'whoever replaces malloc replaces valloc and pvalloc, too',
+    level: 'should',
+    promised: true,
+    program: 'semantics-family',
+    args: ['valloc', 'pvalloc'],
+  },
+  {
+    name: 'quiet',
+    promise: 'malloc prints nothing and leaves the exit status alone',
+    program: 'semantics-quiet',
+    status: 7,
+    stderr: /^$/,
+    frugal: { env: { LIBMALLOC_BLOCK: '131072' } },
+    quick: true,
+  },
+  {
+    name: 'alignment',
+    promise: 'every block is aligned for any object that fits into it',
+    program: 'semantics-alignment',
+    args: [4 << 20],
+    strict: { args: [4 << 20, 1] },
+    frugal: { args: [40_000, 1] },
+    quick: true,
+  },
+  {
+    name: 'aligned',
+    promise: 'aligned blocks are aligned, up to 64 MiB, and wrong alignments are refused',
+    program: 'semantics-aligned',
+    args: [64 << 20],
+    frugal: { args: [4096] },
+    quick: true,
+  },
+  {
+    name: 'refusals',
+    promise: 'sizes from PTRDIFF_MAX on and products that overflow are NULL with ENOMEM',
+    program: 'semantics-refusals',
+    args: ['basic'],
+    quick: true,
+  },
+  {
+    name: 'refusals-array',
+    promise: 'reallocarray refuses products that overflow with ENOMEM',
+    level: 'should',
+    promised: true,
+    program: 'semantics-refusals',
+    args: ['array'],
+  },
+  {
+    name: 'refusals-aligned',
+    promise: 'aligned blocks of impossible sizes are NULL with ENOMEM',
+    level: 'should',
+    promised: true,
+    program: 'semantics-refusals',
+    args: ['aligned'],
+  },
+  {
+    name: 'zero',
+    promise: 'nothing is a size as well, and free(NULL) does nothing',
+    program: 'semantics-zero',
+    quick: true,
+  },
+  {
+    name: 'zero-glibc',
+    promise: 'malloc(0) is a block of its own and realloc(p, 0) frees, as in glibc',
+    level: 'should',
+    promised: true,
+    program: 'semantics-zero',
+    args: [1],
+    needs: ['reuse'],
+  },
+  {
+    name: 'errno',
+    promise: 'free leaves errno alone',
+    program: 'semantics-errno',
+    args: [3_000_000],
+    frugal: { args: [fits] },
+    quick: true,
+  },
+  {
+    name: 'usable',
+    promise: 'all bytes that malloc_usable_size counts can be written, and are nobody else’s',
+    program: 'semantics-usable',
+    args: [3_000_000],
+    slow: { args: [300_000] },
+    frugal: { args: [fits], env: { LIBMALLOC_BLOCK: '65536' } },
+    quick: true,
+  },
+  {
+    name: 'calloc',
+    promise: 'calloc gives zeroes, also where memory was used before',
+    program: 'semantics-calloc',
+    args: [500_000],
+    slow: { args: [100_000] },
+    frugal: { args: [4000], env: { LIBMALLOC_BLOCK: '8192' } },
+    quick: true,
+  },
+  {
+    name: 'realloc',
+    promise: 'realloc keeps what was there, from every size to every other',
+    program: 'semantics-realloc',
+    args: [1_000_000],
+    slow: { args: [200_000] },
+    frugal: { args: [fits] },
+    quick: true,
+  },
+];

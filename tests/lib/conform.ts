@@ -1,0 +1,27 @@
+import { describe, expect, test } from 'vitest';
+import type { Case, Group } from '../../scripts/lib/check/case.ts';
+import { casesOf } from '../../scripts/lib/check/catalog.ts';
+import { isSlow } from '../../scripts/lib/check/features.ts';
+import { resolveMalloc } from '../../scripts/lib/mallocs.ts';
+import { skip } from './need.ts';
+import { everyVariant } from './variants.ts';
+
+/** One case of `libmalloc check` under a variant, as a test: it passes, or is skipped with the reason. */
+export async function conforms(variant: string, each: Case): Promise<void> {
+  const subject = { malloc: resolveMalloc(variant), slow: isSlow(variant) };
+  const { state, because, failure } = await each.run(subject, 1);
+  if (state === 'skipped') {
+    const required = process.env.REQUIRE === '1' && / is missing: /.test(because ?? '');
+    expect(required, because).toBe(false);
+    skip(because ?? '');
+  }
+  expect(state, [because, failure?.reproduce, failure?.printed].join('\n')).not.toBe('failed');
+}
+
+/** A test for each case of a group and each variant; `wanted` leaves some out. */
+export function conformance(group: Group, wanted: (each: Case) => boolean = () => true): void {
+  describe.each(everyVariant)('%s', (variant) => {
+    for (const each of casesOf(group).filter(wanted))
+      test(`${each.name}: ${each.promise}`, () => conforms(variant, each));
+  });
+}
