@@ -1,6 +1,6 @@
 // libmalloc check: is this library a correct malloc?
 
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { type Finding, isFatal, type Subject } from './lib/check/case.ts';
 import { choose, usual } from './lib/check/catalog.ts';
 import { conduct } from './lib/check/conduct.ts';
@@ -20,8 +20,16 @@ interface Options {
   group: string[];
   quick?: boolean;
   reduced?: boolean;
+  seed?: number;
+  seconds?: number;
   json?: string;
   junit?: string;
+}
+
+function whole(text: string): number {
+  const n = Number(text);
+  if (!Number.isSafeInteger(n) || n < 0) throw new InvalidArgumentError('give a whole number.');
+  return n;
 }
 
 const collect = (value: string, before: string[]): string[] => [...before, value];
@@ -41,6 +49,8 @@ export function checkCommand(): Command {
     .option('--group <G>', `repeatable: ${usual.join(', ')}; GROUP/CASE is one case`, collect, [])
     .option('--quick', 'the most telling cases only')
     .option('--reduced', 'smaller sizes, for a malloc whose calls walk all blocks')
+    .option('--seed <n>', 'what the random cases begin with', whole)
+    .option('--seconds <n>', 'how long each random case goes on (3)', whole)
     .option('--json <file>', 'every finding, as JSON (- is standard output)')
     .option('--junit <file>', 'every finding, as JUnit has it')
     .addHelpText('after', details)
@@ -57,7 +67,11 @@ export function planCheck(file: string | undefined, options: Options) {
   const mallocs = (specs.length > 0 ? specs : [undefined]).map((spec) =>
     resolveMalloc(spec, { debug: options.debug ?? false }),
   );
-  const all = choose(options.group.length > 0 ? options.group : usual);
+  const chance = {
+    seed: options.seed ?? Date.now() % 1_000_000_000,
+    seconds: options.seconds ?? 3,
+  };
+  const all = choose(options.group.length > 0 ? options.group : usual, chance);
   const cases = options.quick ? all.filter(({ quick }) => quick) : all;
   if (cases.length === 0)
     throw new Failure('no case of these groups is a quick one', { hint: 'leave --quick away' });

@@ -57,9 +57,13 @@ static void refused(void) {
 
 int main(int argc, char **argv) {
     size_t most = (size_t)argument(argc, argv, 1, 64 << 20);
-    for (size_t alignment = sizeof(void *); alignment <= most; alignment *= 2)
+    for (size_t alignment = sizeof(void *); alignment <= most; alignment *= 2) {
         for (size_t size = 1; size <= 40000; size = size * 5 + 3)
             one(alignment, size);
+        for (size_t times = 1; times <= 4 && alignment <= 16384; times++)
+            for (int again = 0; again < 20; again++)
+                one(alignment, times * alignment);
+    }
     whole_pages();
     refused();
     return 0;

@@ -6,6 +6,7 @@ import { exhaustion } from './exhaustion.ts';
 import { programCase } from './judge.ts';
 import { misuse } from './misuse.ts';
 import { processes } from './process.ts';
+import { type RandomOptions, random } from './random.ts';
 import { semantics } from './semantics.ts';
 import { structure } from './structure.ts';
 import { threads } from './threads.ts';
@@ -27,11 +28,13 @@ export const usual: Group[] = [
   'process',
   'exhaustion',
   'misuse',
+  'random',
 ];
 
 /** The cases of one group, in their order. */
-export function casesOf(group: Group): Case[] {
+export function casesOf(group: Group, chance: RandomOptions = { seed: 1, seconds: 0 }): Case[] {
   if (group === 'misuse') return misuse();
+  if (group === 'random') return random(chance);
   return (tables[group] ?? []).map((each) => programCase(group, each));
 }
 
@@ -39,10 +42,12 @@ export function casesOf(group: Group): Case[] {
  * The cases of the groups that were named; `GROUP/NAME` is one case, or all whose names begin so.
  * Throws Failure for a name that means nothing.
  */
-export function choose(names: readonly string[]): Case[] {
+export function choose(names: readonly string[], chance?: RandomOptions): Case[] {
   return names.flatMap((given) => {
     const [group = '', name] = given.split('/', 2);
-    const all = (groups as readonly string[]).includes(group) ? casesOf(group as Group) : [];
+    const all = (groups as readonly string[]).includes(group)
+      ? casesOf(group as Group, chance)
+      : [];
     const found = all.filter((each) => name === undefined || each.name.startsWith(name));
     if (found.length > 0) return found;
     throw new Failure(`no such group of cases: ${given === '' ? '(empty)' : given}`, {
