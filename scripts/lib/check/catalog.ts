@@ -6,6 +6,7 @@ import { exhaustion } from './exhaustion.ts';
 import { programCase } from './judge.ts';
 import { misuse } from './misuse.ts';
 import { processes } from './process.ts';
+import { realProgramCases } from './programs.ts';
 import { type RandomOptions, random } from './random.ts';
 import { semantics } from './semantics.ts';
 import { structure } from './structure.ts';
@@ -35,6 +36,7 @@ export const usual: Group[] = [
 export function casesOf(group: Group, chance: RandomOptions = { seed: 1, seconds: 0 }): Case[] {
   if (group === 'misuse') return misuse();
   if (group === 'random') return random(chance);
+  if (group === 'programs') return realProgramCases();
   return (tables[group] ?? []).map((each) => programCase(group, each));
 }
 
