@@ -41,7 +41,8 @@ export function casesOf(group: Group, chance: RandomOptions = { seed: 1, seconds
 }
 
 /**
- * The cases of the groups that were named; `GROUP/NAME` is one case, or all whose names begin so.
+ * The cases of the groups that were named; `GROUP/NAME` is one case, or all whose names begin so
+ * where none has that very name.
  * Throws Failure for a name that means nothing.
  */
 export function choose(names: readonly string[], chance?: RandomOptions): Case[] {
@@ -50,7 +51,9 @@ export function choose(names: readonly string[], chance?: RandomOptions): Case[]
     const all = (groups as readonly string[]).includes(group)
       ? casesOf(group as Group, chance)
       : [];
-    const found = all.filter((each) => name === undefined || each.name.startsWith(name));
+    const exact = all.filter((each) => each.name === name);
+    const begin = all.filter((each) => name === undefined || each.name.startsWith(name));
+    const found = exact.length > 0 ? exact : begin;
     if (found.length > 0) return found;
     throw new Failure(`no such group of cases: ${given === '' ? '(empty)' : given}`, {
       hint: `known: ${groups.join(', ')}; one case is GROUP/NAME`,
