@@ -1,7 +1,8 @@
 // `make docs`: measures, then regenerates every generated picture and every generated part of a
 // document. `--draw` measures nothing and draws from docs/*.json; `--bench FILE` takes what
-// `libmalloc bench --json FILE` found for the bench's part, and measures nothing either; `--hunt`
-// repeats the sessions of docs/debugging.md only, and `--heaps` records and draws the heap maps.
+// `libmalloc bench --json FILE` found for the bench's part. One part alone: `--hunt` repeats the
+// sessions of docs/debugging.md, `--heaps` records and draws the heap maps, and `--safety SECONDS`
+// measures for docs/safety.md, each mix of random calls for so long.
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -11,6 +12,7 @@ import { type BenchResult, measure, planBench } from './bench.ts';
 import { tryArticle } from './lib/article.ts';
 import { benchBlocks, benchPictures } from './lib/bench/document.ts';
 import { selectMallocs } from './lib/bench/select.ts';
+import { measureSafety, type Safety, safetyBlocks } from './lib/check/safety.ts';
 import { blockNames, fillBlocks, readableJson } from './lib/docs.ts';
 import { describeFailure, Failure } from './lib/errors.ts';
 import { type Hunts, huntAll, huntBlock } from './lib/hunt.ts';
@@ -25,17 +27,25 @@ export interface Measured {
   bench: BenchResult;
   /** The sessions of docs/debugging.md, as docs/debugging.json holds them. */
   hunts: Hunts;
+  /** What docs/safety.json holds. */
+  safety: Safety;
 }
 
 const files = {
   ladder: join(root, 'docs', 'ladder.json'),
   bench: join(root, 'docs', 'bench.json'),
   hunts: join(root, 'docs', 'debugging.json'),
+  safety: join(root, 'docs', 'safety.json'),
 };
 
 /** A generated block by name, or undefined. */
-function block(name: string, { ladder, bench, hunts }: Measured): string | undefined {
-  return ladderBlocks[name]?.(ladder) ?? benchBlocks[name]?.(bench) ?? huntBlock(name, hunts);
+function block(name: string, { ladder, bench, hunts, safety }: Measured): string | undefined {
+  return (
+    ladderBlocks[name]?.(ladder) ??
+    benchBlocks[name]?.(bench) ??
+    safetyBlocks[name]?.(safety) ??
+    huntBlock(name, hunts)
+  );
 }
 
 /** A document with its generated blocks up to date. Throws Failure for an unknown block. */
@@ -44,7 +54,7 @@ export function generate(text: string, data: Measured): string {
     const text = block(name, data);
     if (text === undefined) {
       const hunts = Object.keys(data.hunts).map((variant) => `hunt-${variant}`);
-      const known = [...Object.keys(ladderBlocks), ...Object.keys(benchBlocks), ...hunts];
+      const known = [...[ladderBlocks, benchBlocks, safetyBlocks].flatMap(Object.keys), ...hunts];
       throw new Failure(`unknown generated block: ${name}`, { hint: `known: ${known.join(', ')}` });
     }
     return text;
@@ -81,7 +91,12 @@ const measureBench = () => measure(planBench([]), selectMallocs([], { hard: true
 /** What was measured before, as `make docs` left it in docs/. */
 export function readMeasured(): Measured {
   const read = (file: string) => JSON.parse(readFileSync(file, 'utf8'));
-  return { ladder: read(files.ladder), bench: read(files.bench), hunts: read(files.hunts) };
+  return {
+    ladder: read(files.ladder),
+    bench: read(files.bench),
+    hunts: read(files.hunts),
+    safety: read(files.safety),
+  };
 }
 
 /** The heap maps: drawn from recordings, which are too large to be kept. */
@@ -95,16 +110,22 @@ async function measureAll(options: {
   draw?: boolean;
   bench?: string;
   hunt?: boolean;
+  safety?: string;
 }): Promise<Measured> {
-  const nothing = options.draw || options.bench !== undefined;
-  if (options.hunt || !nothing)
+  const seconds = Number(options.safety ?? 60);
+  if (!(seconds > 0)) throw new Failure('--safety needs a number of seconds above 0');
+  const parts = [options.draw, options.bench, options.hunt, options.safety];
+  const all = parts.every((part) => part === undefined);
+  if (all || options.hunt)
     writeFileSync(files.hunts, `${JSON.stringify(await huntAll(), null, 1)}\n`);
+  if (all || options.safety !== undefined)
+    writeFileSync(files.safety, readableJson(await measureSafety(seconds)));
   if (options.bench !== undefined) {
     const { schema, ...found } = JSON.parse(readFileSync(options.bench, 'utf8'));
     if (schema !== 'libmalloc/bench/1')
       throw new Failure(`${options.bench} is not what libmalloc bench --json writes`);
     writeFileSync(files.bench, readableJson(found));
-  } else if (!options.draw && !options.hunt) {
+  } else if (all) {
     writeFileSync(files.ladder, `${JSON.stringify(await measureLadder(), null, 1)}\n`);
     writeFileSync(files.bench, readableJson(await measureBench()));
     await drawHeaps();
@@ -119,6 +140,7 @@ async function docs(): Promise<void> {
       bench: { type: 'string' },
       hunt: { type: 'boolean' },
       heaps: { type: 'boolean' },
+      safety: { type: 'string' },
     },
   });
   if (values.heaps) return drawHeaps();

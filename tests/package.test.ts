@@ -112,7 +112,8 @@ describe('the package', () => {
     const sources = variants().map((name) => `native/${name}.c`);
     const wanted = ['build/js/cli.js', 'build/js/ffi.d.ts', 'build/js/install.js', 'gdbinit'];
     const more = ['native/binding.gyp', 'native/flags.json', 'native/probe.c', 'LICENSE'];
-    for (const file of [...wanted, ...more, ...sources, 'tests/programs.json'])
+    const cases = ['program.h', 'misuse.c', 'random.c'].map((name) => `tests/programs/${name}`);
+    for (const file of [...wanted, ...more, ...sources, ...cases, 'tests/programs.json'])
       expect(files, file).toContain(file);
     const strays = files.filter((file) => /\.test\.|^scripts\/|\.so$|__pycache__/.test(file));
     expect(strays).toEqual([]);

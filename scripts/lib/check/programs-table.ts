@@ -149,7 +149,7 @@ const languages: RealProgram[] = [
   ),
   one(
     'node workers',
-    '"$NODE" -e \'const { Worker } = require("worker_threads"); let n = 0; for (let i = 0; i < 4; i++) new Worker("require(\\"worker_threads\\").parentPort.postMessage(Array.from({ length: 30000 }, (_, i) => String(i)).join(\\"\\").length)", { eval: true }).on("message", (k) => { n += k; }).on("exit", () => { if (i === 3) setTimeout(() => console.log(n), 200); });\'',
+    '"$NODE" -e \'const { Worker } = require("worker_threads"); let n = 0; let left = 4; for (let i = 0; i < 4; i++) new Worker("require(\\"worker_threads\\").parentPort.postMessage(Array.from({ length: 30000 }, (_, i) => String(i)).join(\\"\\").length)", { eval: true }).on("message", (k) => { n += k; }).on("exit", () => { if (--left === 0) console.log(n); });\'',
     { needs: ['node'] },
   ),
   one(
