@@ -82,13 +82,15 @@ export function planCheck(file: string | undefined, options: Options) {
   return { subjects: mallocs.map(subject), cases };
 }
 
-/** A library that not even `true` runs on is not worth a hundred cases. */
+/** A library that not even an empty script runs on is not worth a hundred cases. */
 async function assertAlive({ malloc }: Subject): Promise<void> {
-  const { status, signal, timedOut } = await launch(malloc, ['/bin/true'], { timeout: 20 });
+  const { status, signal, timedOut } = await launch(malloc, ['/bin/sh', '-c', ':'], {
+    timeout: 20,
+  });
   if (status === 0) return;
   const how = timedOut ? 'does not end' : signal ? `is ended by ${signal}` : `ends with ${status}`;
-  throw new Failure(`not even \`true\` runs on ${malloc.name}: it ${how}`, {
-    hint: `libmalloc gdb -m ${malloc.file ?? malloc.name} -- /bin/true`,
+  throw new Failure(`not even \`sh -c :\` runs on ${malloc.name}: it ${how}`, {
+    hint: `libmalloc gdb -m ${malloc.file ?? malloc.name} -- sh -c :`,
     code: 1,
   });
 }

@@ -101,7 +101,7 @@ describe('libmalloc check', () => {
   });
 
   test.each([
-    ['a library on which nothing runs', ['-m', 'ends'], 1, 'not even `true` runs on'],
+    ['a library on which nothing runs', ['-m', 'ends'], 1, 'not even `sh -c :` runs on'],
     ['an unknown group', ['--group', 'nonsense'], 125, 'no such group'],
     ['an unknown case', ['--group', 'threads/nonsense'], 125, 'no such group of cases'],
     ['a library that is not there', ['./no-such.so'], 125, 'no such library'],

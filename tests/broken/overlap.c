@@ -7,9 +7,9 @@ static atomic_ulong calls;
 
 void *generous_malloc(size_t size) {
     void *p = latest;
-    if (atomic_fetch_add(&calls, 1) % 500 == 499 && p && size <= 64)
+    if (atomic_fetch_add(&calls, 1) % 50 == 49 && p && size <= 64)
         return p;
     p = honest_malloc(size);
-    latest = size >= 64 && size <= 128 ? p : NULL;
+    latest = size >= 64 && size <= 4000 ? p : NULL;
     return p;
 }
