@@ -57,13 +57,12 @@ export async function measureSafety(seconds: number): Promise<Safety> {
   const all = columns();
   const misuse: Safety['misuse'] = [];
   for (const crime of crimes) {
-    const outcomes: string[] = [];
-    for (const { title, malloc } of all) {
-      progress(`${title}: ${crime.name}`);
+    progress(crime.name);
+    const outcomes = all.map(async ({ malloc }) => {
       const committed = await commit(subjectOf(malloc), crime);
-      outcomes.push(summary(committed.map(({ outcome }) => outcome)));
-    }
-    misuse.push({ crime: crime.name, outcomes });
+      return summary(committed.map(({ outcome }) => outcome));
+    });
+    misuse.push({ crime: crime.name, outcomes: await Promise.all(outcomes) });
   }
   const fuzzed: Safety['random'] = [];
   const seed = Date.now() % 1_000_000_000;
