@@ -7,6 +7,7 @@
 
 enum { LIVE = 32 };
 static long steps, largest, most;
+static bool whole_pages; /* pvalloc is this malloc's own: another's blocks must not reach its free */
 
 static void *aligned(uint64_t *random, size_t alignment, size_t size) {
     void *p = NULL;
@@ -20,9 +21,9 @@ static void *aligned(uint64_t *random, size_t alignment, size_t size) {
     case 2:
         return memalign(alignment, size);
     case 3:
-        return alignment <= 4096 ? valloc(size) : memalign(alignment, size);
+        return whole_pages && alignment <= 4096 ? valloc(size) : memalign(alignment, size);
     default:
-        return alignment <= 4096 ? pvalloc(size) : aligned_alloc(alignment, size);
+        return whole_pages && alignment <= 4096 ? pvalloc(size) : aligned_alloc(alignment, size);
     }
 }
 
@@ -61,6 +62,7 @@ int main(int argc, char **argv) {
     steps = argument(argc, argv, 2, 5000);
     largest = argument(argc, argv, 3, 20000);
     most = argument(argc, argv, 4, 1 << 20);
+    whole_pages = !strcmp(provider("pvalloc"), provider("malloc"));
     pthread_t ids[64];
     check(threads <= 64, "64 threads at most");
     for (long i = 0; i < threads; i++)

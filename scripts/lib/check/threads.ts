@@ -84,7 +84,7 @@ export const threads: ProgramCase[] = [
     name: 'destructors-bounded',
     promise: 'memory stays bounded over 1,000 threads whose destructors allocate',
     program: 'threads-destructors',
-    args: [1000, 16_000],
+    args: [1000, 64_000],
     strict: { args: [1000, 2000] },
     needs: ['reuse'],
   },
