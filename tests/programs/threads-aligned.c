@@ -42,7 +42,7 @@ static void *work(void *arg) {
         size_t alignment = sizeof(void *) << chance_below(&random, 20);
         while (alignment > (size_t)most)
             alignment /= 2;
-        size_t size = chance_size(&random, (size_t)largest);
+        size_t size = 1 + chance_size(&random, (size_t)largest - 1); /* 0 is another story */
         void *p = aligned(&random, alignment, size);
         check(p, "no block of %zu bytes aligned to %zu", size, alignment);
         check((uintptr_t)p % alignment == 0, "%p is not aligned to %zu", p, alignment);
