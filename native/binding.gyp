@@ -19,6 +19,7 @@
         {'target_name': 'malloc-dumb', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['dumb.c']},
         {'target_name': 'malloc-list', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['list.c']},
         {'target_name': 'malloc-paged', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['paged.c']},
+        {'target_name': 'malloc-sharded', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['sharded.c']},
         {'target_name': 'malloc-probe', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['probe.c']},
         {'target_name': 'malloc-layout', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['layout.c']},
         {'target_name': 'malloc-trace', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['trace.c']},

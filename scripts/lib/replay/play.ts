@@ -1,11 +1,11 @@
 // One plan on several mallocs, in turn.
 
-import { progress } from '../bench/progress.ts';
 import { rotated, type Summary, summarize } from '../bench/stats.ts';
 import { Failure } from '../errors.ts';
 import type { Malloc } from '../mallocs.ts';
 import { findNative } from '../paths.ts';
 import { launch } from '../preload.ts';
+import { progress } from '../progress.ts';
 import { disproof } from '../report.ts';
 import type { PlanFigures } from './plan.ts';
 

@@ -3,12 +3,12 @@
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { progress } from '../bench/progress.ts';
 import { type Summary, summarize } from '../bench/stats.ts';
 import { Failure } from '../errors.ts';
 import type { Malloc } from '../mallocs.ts';
 import { findNative } from '../paths.ts';
 import { launch } from '../preload.ts';
+import { progress } from '../progress.ts';
 import { writePlan } from '../replay/plan.ts';
 import type { Step } from '../replay/steps.ts';
 import { table } from '../table.ts';
