@@ -8,6 +8,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -158,6 +159,13 @@ UNUSED static size_t os_peek(void *to, const void *from, size_t size) {
     struct iovec here = {to, size}, there = {(void *)(uintptr_t)from, size};
     ssize_t copied = process_vm_readv(getpid(), &here, 1, &there, 1, 0);
     return copied < 0 ? 0 : (size_t)copied;
+}
+
+/* Does this thread block any signal? In a signal handler it does. */
+UNUSED static bool os_blocks_signals(void) {
+    uint64_t set = 0;
+    syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &set, sizeof set);
+    return set != 0;
 }
 
 /* Lets time pass; may wake early. Not nanosleep(3), which is a cancellation point:

@@ -452,9 +452,10 @@ static struct page *page_check(void *p, const char *call) {
     struct page *page = page_of(p);
     bool ours = table_mask && (size_t)((char *)p - page_start(page)) < GRANULE;
     struct region *r = heap.region;
-    if (ours && (char *)p > r->start && (char *)p < r->next) /* inside of a run: find its first */
-        while (page->kind == PAGE_NONE || page->kind == PAGE_GONE || page->kind == PAGE_REST)
-            page--;
+    page = page_first(page);
+    if (ours && (char *)p > r->start && (char *)p < r->next) /* inside a large block, perhaps */
+        while (page->kind == PAGE_NONE || page->kind == PAGE_GONE)
+            page = page_first(page - 1);
     size_t offset = (size_t)((char *)p - page_start(page));
     must(ours && page->kind != PAGE_NONE, call, "%p is not a block of this heap", p);
     must(page->kind == PAGE_SMALL || page->kind == PAGE_LARGE, call, "%s of %p (its page is free)",
@@ -643,16 +644,22 @@ static bool heap_freeze(void) {
 
 /* In the child no other thread is left, and their heaps are, unless one was in the slow
  * path: its lists may be half done, so it stays as it is, and what is freed there is
- * kept. So is our own, when a signal handler forked inside of it. The fast path needs
- * no such care: at whatever instruction it stopped, a block may be missing from its
- * page, and nothing else. */
+ * kept. The fast path of another thread needs no such care: at whatever instruction it
+ * stopped, a block may be missing from its page, and nothing else. That of our own may go
+ * on, if a signal handler forked inside of it and returns. A handler blocks its signal,
+ * and nothing else tells: so whoever forks with a signal blocked begins a heap of his own
+ * in the child. He would have had to copy the pages of the old one anyhow. */
 static void heaps_forked(void) {
     for (struct heap *h = heap.heaps; h; h = h->next)
         h->thread = 0;
+    if (self == &heap_none)
+        return;
     self->process = getpid();
     self->thread = gettid();
-    if (self->busy)
+    if (self->busy || os_blocks_signals()) {
+        self->busy = true;
         self = &heap_none;
+    }
 }
 
 __attribute__((constructor)) static void heaps_watch(void) {
