@@ -6,23 +6,29 @@
  *      malloc(n)                                free(p)
  *        self ─> heap                             p ─> record of its page   (page.h)
  *        heap.direct[n / 16] ─> page              page.owner == self?  a block begins
- *        page.free ─> block, if its link holds    at p?  not free already?  then
+ *        page.free ─> block, if its link holds    at p?  not marked as free?  then
  *        page.free = block.next                   block.next = page.free; page.free = p
  *
- *      sharded.c      this story, the hot pair, threads, and the contract
+ *      sharded.c          this story, the hot pair, threads, and the contract
  *      sharded/class.h    which sizes there are
- *      sharded/page.h     the record of a page, and the way from a pointer to it
+ *      sharded/page.h     the record of a page, the way from a pointer to it, a free block
  *      sharded/region.h   where pages come from: address space, runs, giving back
  *      sharded/owner.h    heaps and their pages; blocks that other threads free
- *      sharded/huge.h     blocks with a mapping of their own
+ *      sharded/large.h    blocks of more than 32 KiB
+ *      sharded/huge.h     those of them that have a mapping of their own
+ *      sharded/look.h     describing all that, and verifying it
  *
- * The price, in instructions: malloc 16, free 24, with every check below in it. A
- * block that another thread frees costs about 40 more and a thirty-second of an
- * atomic operation. Taking a page or a block of more than 32 KiB from the region: a
- * lock and some 200. A page of memory that is touched for the first time: 0.25 µs.
+ * The price, in instructions: malloc 16, free 22, with every check below in it; 38 for a
+ * pair in whatever order (tests/costs.test.ts). A block that another thread frees costs
+ * about 40 more and a sixty-fourth of an atomic operation. A block of more than 32 KiB: an
+ * atomic operation if the thread keeps one of its length, else a lock and some 200. A page
+ * of memory that is touched for the first time: 0.25 µs, and 15 µs on some virtual
+ * machines. That is why so much here is about touching few pages, and, once a heap has
+ * grown, about touching them by the 2 MiB.
  *
  * What it catches, always: pointers that are not ours, or not the start of a block;
- * blocks freed twice; free blocks that were written to, before their link is followed.
+ * blocks freed twice, as long as they have not been handed out again; free blocks that
+ * were written to, before their link is followed, and again before their page goes.
  *
  * Locking: 1. The region's lock guards the region, huge blocks, and the list of heaps.
  * Nothing is called under it that takes another. 2. A heap, its pages and their records

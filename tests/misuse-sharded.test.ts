@@ -40,11 +40,9 @@ describe('a block that was freed', () => {
   test.each(since)('%s: freeing it again is a double free', async (how) => {
     for (const size of sizes) {
       const { pointer, stderr, what } = await dies('misuse-stale', [how, size]);
-      assert.match(
-        stderr,
-        new RegExp(`^libmalloc: free\\(\\): double free of ${pointer}\\b[^\\n]*$`),
-        what,
-      );
+      // Of a page that holds blocks of another size by now, the malloc says what lies there.
+      const said = `(double free of ${pointer}\\b|${pointer} is not a block: it lies )`;
+      assert.match(stderr, new RegExp(`^libmalloc: free\\(\\): ${said}[^\\n]*$`), what);
     }
   });
 

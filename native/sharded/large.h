@@ -137,7 +137,7 @@ static void large_free(void *p, struct page *page, const char *call) {
                                      __ATOMIC_RELAXED),
          call, "%s of %p", freed_twice(call), p);
     bool kept = run_keep(page);
-    if (likely(kept && ++self->kept_frees % KEPT_LOOK != 0))
+    if (kept && likely(!region_is_due(heap.region)))
         return;
     struct region *r = region_enter();
     if (kept)

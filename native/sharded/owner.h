@@ -38,7 +38,6 @@ enum {
     ENDLESS = 1 << 30, /* budget of a current page */
     KEPT = 16,         /* granules of large blocks that a thread keeps */
     DENSE = 128,       /* pages of a heap from which on it grows in huge pages */
-    KEPT_LOOK = 16,
     FEW = 24,          /* pages of a heap in which classes share */
     WORTHWHILE = 8,    /* a page is used again when an eighth of it is free */
 };
@@ -65,7 +64,6 @@ struct heap {
     uint32_t pages;            /* how many in all */
     uint32_t kept[KEPT];       /* a freed run of each length, by number; 0 is none */
     uint32_t kept_granules;    /* in them */
-    uint32_t kept_frees;       /* how many: old runs of the region are looked for now and then */
     bool busy;                 /* in the slow path: after a fork, not to be trusted */
     pid_t process, thread;     /* its owner; 0: it was left */
     struct heap *next;         /* of all heaps */

@@ -257,8 +257,14 @@ static struct page *run_take(struct region *r, uint32_t granules, bool dense) {
 static void region_look(struct region *r, uint64_t now) {
     if (now - r->looked < PURGE_LOOK)
         return;
-    r->looked = now;
+    __atomic_store_n(&r->looked, now, __ATOMIC_RELAXED);
     region_purge(r, now - PURGE_DELAY, SIZE_MAX);
+}
+
+/* The same question without the lock, and without the clock where nothing lies idle. */
+static bool region_is_due(struct region *r) {
+    return __atomic_load_n(&r->dirty, __ATOMIC_RELAXED) &&
+           now_ms() - __atomic_load_n(&r->looked, __ATOMIC_RELAXED) >= PURGE_LOOK;
 }
 
 static void run_give(struct region *r, struct page *run, uint32_t granules, bool dirty) {

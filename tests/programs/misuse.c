@@ -146,7 +146,7 @@ static const char *commit(const char *call, void *volatile p, const char *kind) 
 
 /* ── afterwards ────────────────────────────────────────────────────────────── */
 
-static void say(const char *line) {
+static void tell(const char *line) {
     printf("%s\n", line);
     fflush(stdout);
 }
@@ -154,7 +154,7 @@ static void say(const char *line) {
 static void sound(bool holds, const char *what) {
     if (holds)
         return;
-    say(what);
+    tell(what);
     _exit(3);
 }
 
@@ -190,7 +190,7 @@ static void go_on(void) {
         free(all[i]);
     memset(all, 0, sizeof all);
     work();
-    say("fine");
+    tell("fine");
 }
 
 int main(int argc, char **argv) {
@@ -209,7 +209,7 @@ int main(int argc, char **argv) {
     printf("%p\n", p);
     fflush(stdout);
     const char *how = commit(argv[1], p, argv[2]);
-    say(how);
+    tell(how);
     if (strcmp(how, "absent"))
         go_on();
     return 0;
