@@ -76,13 +76,13 @@ bench: $(release) $(js)
 
 ## make docs                  measure, then regenerate every generated document and picture
 ##                            (DRAW=1: only draw; BENCH=FILE: from `libmalloc bench --json FILE`;
-##                            HEAPS=1: record and draw the heap maps alone; SAFETY=60: docs/safety.md
-##                            alone, random calls for so many seconds each)
+##                            one part alone: LADDER=1, HEAPS=1: the heap maps, SAFETY=60: docs/safety.md,
+##                            random calls for so many seconds each)
 .PHONY: docs
 docs: $(release) $(debug) $(js)
 	$(need-node)
 	@node build/js/docs.js $(if $(BENCH),--bench '$(BENCH)') $(if $(SAFETY),--safety '$(SAFETY)') \
-	  $(if $(DRAW),--draw) $(if $(HEAPS),--heaps)
+	  $(if $(DRAW),--draw) $(if $(HEAPS),--heaps) $(if $(LADDER),--ladder)
 
 ## make deps                  install the Debian packages that tests and demonstrations use (as root;
 ##                            otherwise show the command)

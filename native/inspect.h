@@ -73,8 +73,11 @@ static int tally_visit(const struct libmalloc_chunk *c, void *arg) {
     case LIBMALLOC_FRESH:
         s->fresh_bytes += c->extent;
         break;
+    case LIBMALLOC_CACHED: /* whole pages: nothing of it is a header */
+        s->free_blocks++;
+        s->free_bytes += c->extent;
+        break;
     case LIBMALLOC_FREE:
-    case LIBMALLOC_CACHED:
     case LIBMALLOC_REMOTE:
         s->free_blocks++;
         s->free_bytes += c->usable;

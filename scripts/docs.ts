@@ -1,8 +1,8 @@
 // `make docs`: measures, then regenerates every generated picture and every generated part of a
 // document. `--draw` measures nothing and draws from docs/*.json; `--bench FILE` takes what
 // `libmalloc bench --json FILE` found for the bench's part. One part alone: `--hunt` repeats the
-// sessions of docs/debugging.md, `--heaps` records and draws the heap maps, and `--safety SECONDS`
-// measures for docs/safety.md, each mix of random calls for so long.
+// sessions of docs/debugging.md, `--ladder` measures for docs/ladder.md, `--heaps` records and draws
+// the heap maps, and `--safety SECONDS` measures for docs/safety.md, each mix of random calls so long.
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -110,23 +110,25 @@ async function measureAll(options: {
   draw?: boolean;
   bench?: string;
   hunt?: boolean;
+  ladder?: boolean;
   safety?: string;
 }): Promise<Measured> {
   const seconds = Number(options.safety ?? 60);
   if (!(seconds > 0)) throw new Failure('--safety needs a number of seconds above 0');
-  const parts = [options.draw, options.bench, options.hunt, options.safety];
+  const parts = [options.draw, options.bench, options.hunt, options.ladder, options.safety];
   const all = parts.every((part) => part === undefined);
   if (all || options.hunt)
     writeFileSync(files.hunts, `${JSON.stringify(await huntAll(), null, 1)}\n`);
   if (all || options.safety !== undefined)
     writeFileSync(files.safety, readableJson(await measureSafety(seconds)));
+  if (all || options.ladder)
+    writeFileSync(files.ladder, `${JSON.stringify(await measureLadder(), null, 1)}\n`);
   if (options.bench !== undefined) {
     const { schema, ...found } = JSON.parse(readFileSync(options.bench, 'utf8'));
     if (schema !== 'libmalloc/bench/1')
       throw new Failure(`${options.bench} is not what libmalloc bench --json writes`);
     writeFileSync(files.bench, readableJson(found));
   } else if (all) {
-    writeFileSync(files.ladder, `${JSON.stringify(await measureLadder(), null, 1)}\n`);
     writeFileSync(files.bench, readableJson(await measureBench()));
     await drawHeaps();
   }
@@ -139,6 +141,7 @@ async function docs(): Promise<void> {
       draw: { type: 'boolean' },
       bench: { type: 'string' },
       hunt: { type: 'boolean' },
+      ladder: { type: 'boolean' },
       heaps: { type: 'boolean' },
       safety: { type: 'string' },
     },

@@ -53,6 +53,11 @@ class Stats:
             self.fresh_bytes += chunk.extent
             self.largest = max(self.largest, chunk.extent)
             return
+        elif kind == CACHED:
+            self.free_blocks += 1
+            self.free_bytes += chunk.extent
+            self.largest = max(self.largest, chunk.extent)
+            return
         elif kind != HEADER:
             self.free_blocks += 1
             self.free_bytes += usable

@@ -1,6 +1,6 @@
 // The generated parts of docs/ladder.md, from docs/ladder.json.
 
-import { readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BenchResult } from '../bench.ts';
 import type { Attempt } from './article.ts';
@@ -43,8 +43,11 @@ function ratios(data: Ladder): string {
 
 function lines(): string {
   const rows = variants().map((name) => {
-    const source = readFileSync(join(root, 'native', `${name}.c`), 'utf8');
-    return [`[${name}.c](../native/${name}.c)`, String(codeLines(source))];
+    const folder = join(root, 'native', name);
+    const parts = existsSync(folder) ? readdirSync(folder).map((part) => join(folder, part)) : [];
+    const sources = [join(root, 'native', `${name}.c`), ...parts];
+    const sum = sources.reduce((all, file) => all + codeLines(readFileSync(file, 'utf8')), 0);
+    return [`[${name}.c](../native/${name}.c)`, String(sum)];
   });
   return markdownTable(['variant', 'lines of code'], rows);
 }

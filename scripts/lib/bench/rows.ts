@@ -1,5 +1,6 @@
 // The contests as tables: heads and rows of text, for a terminal as for a document.
 
+import { variants } from '../mallocs.ts';
 import type { ContestResult, Quantity } from './compete.ts';
 import type { Contests } from './contests.ts';
 import {
@@ -27,9 +28,12 @@ export function mallocsOf({ contests }: Contests): string[] {
   return contests[0]?.standings.map(({ malloc }) => malloc) ?? [];
 }
 
-/** Our own among them. */
+/** Our own among them, by rung, in whatever order they were named; then other people's files. */
 export function oursOf(contests: Contests): string[] {
-  return mallocsOf(contests).filter((name) => !contests.peers.all.includes(name));
+  const rungs = ['', ...variants()];
+  return mallocsOf(contests)
+    .filter((name) => !contests.peers.all.includes(name))
+    .sort((a, b) => rungs.indexOf(a) - rungs.indexOf(b));
 }
 
 const ofKind = (contests: readonly ContestResult[], kind: ContestResult['kind']) =>
