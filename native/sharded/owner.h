@@ -2,7 +2,7 @@
  *
  *      thread A                              thread B frees a block of A's
  *      heap A                                heap B
- *      ├ current[class] ─> page              ├ out[hash of A] ── 32 blocks at a time ─┐
+ *      ├ current[class] ─> page              ├ out[hash of A] ── 64 blocks at a time ─┐
  *      ├ partial[class] ─> page ─> page      │   (a list, linked through the blocks)  │
  *      └ inbox <─────────────────────────────────── one compare-and-swap ────────────-┘
  *
@@ -16,12 +16,13 @@
  *                                     ▲                                      │
  *                                     └──────────────────────────────────────┘
  *
- * A page's budget counts down to the moment when it is empty: malloc counts nothing.
- * While a page is current its budget is out of reach. It stops being current when its
- * list has run out: then all its blocks are live, and that number is the budget.
+ * A page's budget counts frees, down to the next moment that matters: malloc counts
+ * nothing. While a page is current its budget is out of reach. It stops being current
+ * when its list has run out: then all its blocks are live, and the budget counts down to
+ * when it is worthwhile to use it again (page_turn), and from then on to when it is empty.
  *
  *      live + blocks in the free list = extended         for every page
- *      budget = live                                     for pages that are not current
+ *      budget = live                                     for pages in the list `partial`
  */
 #pragma once
 

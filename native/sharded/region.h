@@ -9,8 +9,8 @@
  * Free runs merge with their neighbours and wait in bins by length. They keep their
  * pages for a while, since what was wanted once is likely to be wanted again: giving
  * a page back and getting it again costs more than a dozen calls of malloc. Pages go
- * back when nobody wanted them for PURGE_DELAY, and when the region must grow while
- * others lie idle: then as many go as come.
+ * back when nobody wanted them for PURGE_DELAY, and when the region must grow while too
+ * many lie idle (SLACK): then as many go as come.
  *
  * Locking: the caller holds the region's lock.
  */
@@ -26,9 +26,9 @@
 enum {
     EXACT = 32, /* bins for one length each; then four to each doubling */
     BINS = EXACT + 4 * 16,
-    SLACK = 2, /* a part of what is in use may lie idle when the region grows */
-    COMMIT_STEP = 4 << 20,
-    HUGE_FROM = 8 << 20, /* bytes in use from which on large blocks come in huge pages */
+    SLACK = 2,              /* half of what is in use may lie idle when the region grows */
+    COMMIT_STEP = 4 << 20,  /* bytes */
+    HUGE_FROM = 8 << 20,    /* bytes in use from which on large blocks come in huge pages */
     RECORDS_STEP = 1 << 18, /* bytes of the table: those of 256 MiB */
     PURGE_DELAY = 500,      /* ms */
     PURGE_LOOK = 100,       /* ms from one look for old runs to the next */
