@@ -12,7 +12,7 @@
 
 /* Prints one line, `libmalloc: free(): double free of 0x7f10 (32 bytes)`. Only
  * write(2) touches the outside; snprintf works on the stack alone. */
-static void say(const char *call, const char *format, va_list args) {
+static void die_say(const char *call, const char *format, va_list args) {
     char line[256];
     int used = snprintf(line, sizeof line, "libmalloc: %s(): ", call);
     used += vsnprintf(line + used, sizeof line - (size_t)used - 1, format, args);
@@ -28,7 +28,7 @@ __attribute__((cold, noreturn, noinline, format(printf, 2, 3))) static void
 die(const char *call, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    say(call, format, args);
+    die_say(call, format, args);
     va_end(args);
     heap_freeze();
     abort();

@@ -66,7 +66,7 @@ __attribute__((cold, noreturn, noinline, format(printf, 3, 4))) static void
 accuse(const struct record *r, const char *call, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    say(call, format, args);
+    die_say(call, format, args);
     va_end(args);
     void *here[STACK_MOST];
     stack_walk(here);

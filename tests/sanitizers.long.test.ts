@@ -63,6 +63,7 @@ const byDesign: Record<string, string> = {
   heap_is_left: 'whether a running thread is busy: it runs, so its heap is not left',
   heap_overhead: 'a sum for statistics',
   run_is_free: 'the same',
+  region_is_due: 'whether anything lies idle, and since when: asked again under the lock',
   page_mark_remote: 'what running threads collect for this page: where to look, no more',
   'page_mark < page_mark_remote': 'a copy of each block, checked before its link is followed',
   'message_read < page_mark_remote': 'the same',

@@ -119,7 +119,7 @@ __attribute__((format(printf, 2, 3))) static void leaks_say(const char *call, co
                                                             ...) {
     va_list args;
     va_start(args, format);
-    say(call, format, args);
+    die_say(call, format, args);
     va_end(args);
 }
 
