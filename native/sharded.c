@@ -589,7 +589,7 @@ static size_t heap_usable(void *p, const char *call) {
 
 static void *heap_resize(void *p, size_t size, const char *call) {
     size_t old = heap_usable(p, call);
-    void *new = size <= old &&size >= old / 2 ? p : large_resize(p, old, size);
+    void *new = size <= old && size >= old / 2 ? p : large_resize(p, old, size);
     if (new)
         return new;
     /* what has grown so far grows on: from now on without copying, in huge pages */
