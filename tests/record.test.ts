@@ -81,7 +81,7 @@ describe.each(mallocs)('a trace on %s', (m) => {
     agree(processes[0], counts);
     expect(processes[0]?.threads).toBe(7);
     expect(processes[0]?.ledger.strays).toBe(0);
-    expect(processes[0]?.ledger.live.size).toBeGreaterThanOrEqual(
+    expect(processes[0]?.ledger.liveBlocks).toBeGreaterThanOrEqual(
       Number(counts?.malloc) - Number(counts?.free),
     );
   });

@@ -32,8 +32,8 @@ describe('what is gathered from a trace', () => {
     expect(facts.events).toBe(real.length);
     expect(facts.allocations).toBe(real.filter(({ op }) => op === 'malloc').length);
     const expected = Array.from({ length: real.length + 1 }, (_, i) => liveAfter(calls, i));
-    expect(columns.stops.bytes).toEqual(expected.map(bytesIn));
-    expect(columns.stops.blocks).toEqual(expected.map((live) => live.size));
+    expect([...columns.stops.bytes]).toEqual(expected.map(bytesIn));
+    expect([...columns.stops.blocks]).toEqual(expected.map((live) => live.size));
     expect(facts.peakBytes).toBe(Math.max(...columns.stops.bytes));
     expect(columns.stops.bytes[facts.peakAt]).toBe(facts.peakBytes);
   });

@@ -155,7 +155,7 @@ export class Panel {
   show(stop: number): void {
     this.#stop = stop;
     const { time, bytes: live, blocks, resident } = this.model.stops;
-    const at = (column: readonly number[]): number => column[stop] ?? 0;
+    const at = (column: Float64Array): number => column[stop] ?? 0;
     this.#set('time', at(time), duration(at(time)));
     this.#set('event', this.position, count(this.position));
     this.#set('bytes', at(live), bytes(at(live)));

@@ -48,7 +48,7 @@ export class Timeline {
   /** For each pixel the most that there was in its stretch of time. */
   #area(
     context: CanvasRenderingContext2D,
-    values: readonly number[],
+    values: Float64Array,
     most: number,
     color: string,
   ): void {

@@ -1,5 +1,6 @@
 // A trace as what has to be done to play it: blocks in slots, instead of addresses.
 
+import { Addresses } from '../trace/addresses.ts';
 import { isAllocation, isRelease, Op } from '../trace/format.ts';
 import type { Trace, TraceEvent, TraceProcess } from '../trace/trace.ts';
 
@@ -29,6 +30,7 @@ export interface LeftOut {
 
 /** A slot that has become free waits behind so many others: it should not make threads wait. */
 const REST = 4096;
+const NONE = -1;
 
 /** Hands out slots, the one that has been free longest first, and no more than are needed. */
 export class Slots {
@@ -73,9 +75,9 @@ class Player {
   };
   readonly #left: LeftOut;
   readonly #slots = new Slots();
-  readonly #at = new Map<number, number>();
+  readonly #at = new Addresses();
   /** Slots of reallocs that have begun, by thread. */
-  readonly #begun: (number | undefined)[][] = [];
+  readonly #begun: number[][] = [];
 
   constructor(left: LeftOut) {
     this.#left = left;
@@ -87,23 +89,22 @@ class Player {
     if (event.op === Op.release) return this.#begin(event);
     if (isRelease(event.op)) return this.#free(event);
     if (!isAllocation(event.op)) return false;
-    const old = event.old === 0 ? undefined : this.#begun[event.thread]?.pop();
+    const old = event.old === 0 ? NONE : (this.#begun[event.thread]?.pop() ?? NONE);
     if (event.address === 0) return this.#nothing(event, old);
     const realloc = event.op === Op.realloc || event.op === Op.reallocarray;
-    if (realloc && event.old !== 0 && old !== undefined) return this.#make(event, 'realloc', old);
+    if (realloc && old !== NONE) return this.#make(event, 'realloc', old);
     const aligned = event.op >= Op.posix_memalign;
     return this.#make(
       event,
       event.op === Op.calloc ? 'calloc' : aligned ? 'aligned' : 'malloc',
-      -1,
+      NONE,
     );
   }
 
   #begin(event: TraceEvent): boolean {
     if (event.address === 0) return false;
-    const slot = this.#at.get(event.address);
-    if (slot === undefined) this.#left.strays++;
-    this.#at.delete(event.address);
+    const slot = this.#at.delete(event.address);
+    if (slot === NONE) this.#left.strays++;
     const begun = this.#begun[event.thread];
     if (begun) begun.push(slot);
     else this.#begun[event.thread] = [slot];
@@ -112,20 +113,19 @@ class Player {
 
   #free(event: TraceEvent): boolean {
     if (event.address === 0) return this.#set('nothing', 0, 0, 0, 0);
-    const slot = this.#at.get(event.address);
-    if (slot === undefined) {
+    const slot = this.#at.delete(event.address);
+    if (slot === NONE) {
       this.#left.strays++;
       return false;
     }
-    this.#at.delete(event.address);
     this.#slots.give(slot);
     return this.#set('free', slot, 0, 0, 0);
   }
 
   /** NULL came back: a realloc to 0 bytes has freed the block, any other has left it alone. */
-  #nothing(event: TraceEvent, old: number | undefined): boolean {
-    if (old === undefined || event.size > 0) this.#left.failed++;
-    if (old === undefined) return false;
+  #nothing(event: TraceEvent, old: number): boolean {
+    if (old === NONE || event.size > 0) this.#left.failed++;
+    if (old === NONE) return false;
     if (event.size > 0) {
       this.#at.set(event.old, old);
       return false;

@@ -44,32 +44,28 @@ export interface HeapFacts {
   walks: { at: number; chunks: number }[];
 }
 
-/** The columns of numbers, each of them a whole one from 0 to 2^53. */
+/** A column of whole numbers from 0 to 2^53. */
+export type Column = Float64Array;
+
 export interface HeapColumns {
   /** One for each position that can be shown, from 0 on. */
-  stops: { time: number[]; bytes: number[]; blocks: number[]; resident: number[] };
+  stops: { time: Column; bytes: Column; blocks: Column; resident: Column };
   /** Sorted by address, then birth. A block lives at positions above `birth`, up to `death`. */
   blocks: {
-    address: number[];
-    size: number[];
-    birth: number[];
+    address: Column;
+    size: Column;
+    birth: Column;
     /** `NEVER` for what was live at the end. */
-    death: number[];
-    thread: number[];
-    site: number[];
+    death: Column;
+    thread: Column;
+    site: Column;
   };
   /** Runs of bytes that were ever part of a block, at the grain of a page, in address order. */
-  pages: { start: number[]; length: number[]; first: number[] };
+  pages: { start: Column; length: Column; first: Column };
   /** Cells with live bytes of blurred blocks; `bytes` has a value for each frame of each cell. */
-  density: { start: number[]; bytes: number[] };
+  density: { start: Column; bytes: Column };
   /** The chunks of all walks, one walk after the other. */
-  chunks: {
-    start: number[];
-    extent: number[];
-    kind: number[];
-    sizeClass: number[];
-    owner: number[];
-  };
+  chunks: { start: Column; extent: Column; kind: Column; sizeClass: Column; owner: Column };
 }
 
 export interface HeapData {
@@ -99,7 +95,7 @@ const layout = {
   chunks: ['start', 'extent', 'kind', 'sizeClass', 'owner'],
 } as const;
 
-type Table = Record<string, number[]>;
+type Table = Record<string, Column>;
 
 /**
  * As bytes: the facts as JSON behind their length, then each column behind its number of values, as
@@ -112,7 +108,7 @@ export function pack({ facts, columns }: HeapData): Uint8Array {
   writer.bytes(json);
   for (const [table, names] of Object.entries(layout)) {
     for (const name of names) {
-      const values = (columns[table as keyof HeapColumns] as Table)[name] ?? [];
+      const values = (columns[table as keyof HeapColumns] as Table)[name] ?? new Float64Array();
       writer.number(values.length);
       let before = 0;
       for (const value of values) {
@@ -143,7 +139,7 @@ export function unpack(bytes: Uint8Array): HeapData {
     const filled: Table = {};
     columns[table] = filled;
     for (const name of names) {
-      const values = new Array<number>(number());
+      const values = new Float64Array(number());
       let before = 0;
       for (let i = 0; i < values.length; i++) {
         const step = number();

@@ -48,11 +48,10 @@ export class Density {
   }
 
   /** Cells in address order, and for each its bytes at every frame. */
-  columns(): { start: number[]; bytes: number[] } {
+  columns(): { start: Float64Array; bytes: Float64Array } {
     const cells = [...this.#cells].sort(([a], [b]) => a - b);
-    return {
-      start: cells.map(([cell]) => cell * this.cell),
-      bytes: cells.flatMap(([, row]) => [...row]),
-    };
+    const bytes = new Float64Array(cells.length * this.frames.length);
+    for (const [i, [, row]] of cells.entries()) bytes.set(row, i * this.frames.length);
+    return { start: Float64Array.from(cells, ([cell]) => cell * this.cell), bytes };
   }
 }

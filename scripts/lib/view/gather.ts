@@ -6,16 +6,15 @@ import {
   isAllocation,
   isRelease,
   Ledger,
+  NONE,
   Op,
   type Trace,
-  type TraceBlock,
   type TraceEvent,
   type TraceProcess,
 } from '../trace/trace.ts';
 import { chunkKinds, type HeapColumns, type HeapData, type HeapFacts, NEVER } from './data.ts';
 import { Histogram } from './histogram.ts';
 import { Keeper } from './keeper.ts';
-import { lastUpTo } from './model.ts';
 import { Sites } from './sites.ts';
 import { Touched } from './touched.ts';
 
@@ -75,10 +74,6 @@ class Gatherer {
   readonly #sites = new Sites();
   readonly #sizes = new Histogram();
   readonly #lifetimes = new Histogram();
-  /** The indices of what is no call, in ascending order: they part indices from positions. */
-  readonly #notes: number[] = [];
-  /** Blocks that came back because realloc failed, and since when: they were born before. */
-  readonly #revived = new Map<TraceBlock, number>();
   readonly #walks: { number: number; at: number }[] = [];
   #resident = 0;
   #time = 0;
@@ -99,44 +94,52 @@ class Gatherer {
     }
     if (event.op === Op.footprint) this.#resident = event.size;
     if (event.op === Op.snapshot) this.#walks.push({ number: event.size, at: this.position });
-    this.#notes.push(event.index);
   }
 
   #state() {
-    const { liveBytes, live } = this.#ledger;
-    return { time: this.#time, bytes: liveBytes, blocks: live.size, resident: this.#resident };
+    const { liveBytes, liveBlocks } = this.#ledger;
+    return { time: this.#time, bytes: liveBytes, blocks: liveBlocks, resident: this.#resident };
   }
 
   #call(event: TraceEvent): void {
-    const { born, died } = this.#ledger.apply(event);
-    if (died) this.#bury(died, event.time);
-    if (born) {
-      this.#touched.add(born.address, born.size, this.position);
-      if (born.index === event.index) this.#sizes.add(born.size, born.size);
-      else this.#revived.set(born, this.position);
+    const ledger = this.#ledger;
+    ledger.apply(event);
+    const { born, died, rows } = ledger;
+    if (died !== NONE) {
+      const lived = event.time - (rows.born[died] as number);
+      this.#lifetimes.add(Math.max(0, lived), rows.size[died] as number);
+      this.#keep(died, this.position);
+    }
+    if (born !== NONE) {
+      const size = rows.size[born] as number;
+      rows.mark[born] = this.position;
+      this.#touched.add(rows.address[born] as number, size, this.position);
+      if (!ledger.revived) this.#sizes.add(size, size);
     }
     this.position++;
-    if (this.#ledger.liveBytes > this.#peak.bytes)
-      this.#peak = { bytes: this.#ledger.liveBytes, at: this.position };
-    this.#keeper.stop(this.position, this.#state());
+    if (ledger.liveBytes > this.#peak.bytes)
+      this.#peak = { bytes: ledger.liveBytes, at: this.position };
+    if (this.position % this.#keeper.every === 0) this.#keeper.stop(this.position, this.#state());
   }
 
-  #bury(block: TraceBlock, time: number): void {
-    this.#lifetimes.add(Math.max(0, time - block.born), block.size);
-    this.#keep(block, this.position);
-  }
-
-  #keep(block: TraceBlock, death: number): void {
-    const { address, size, thread, site, index } = block;
-    const notes = lastUpTo(this.#notes, index, (note) => note) + 1;
-    const birth = (this.#revived.size > 0 && this.#revived.get(block)) || index - notes;
-    this.#revived.delete(block);
-    this.#keeper.block(address, size, birth, death, thread, this.#sites.number(site));
+  /** The mark of a block is the position at which it was born, or came back. */
+  #keep(row: number, death: number): void {
+    const { address, size, thread, site, mark } = this.#ledger.rows;
+    const birth = mark[row] as number;
+    if (!this.#keeper.shown(birth, death)) return;
+    this.#keeper.block(
+      address[row] as number,
+      size[row] as number,
+      birth,
+      death,
+      thread[row] as number,
+      this.#sites.number(site[row] as number),
+    );
   }
 
   finish(trace: Trace, process: TraceProcess): HeapData {
     this.#keeper.end(this.position, this.#state());
-    for (const block of this.#ledger.live.values()) this.#keep(block, NEVER);
+    for (const row of this.#ledger.live()) this.#keep(row, NEVER);
     this.#keeper.settle();
     const { walks, chunks } = readWalks(trace, process, this.#walks);
     const { stops, blocks, every, blurred, density } = this.#keeper;
@@ -151,7 +154,7 @@ class Gatherer {
       stops,
       blocks,
       pages: this.#touched.runs(every),
-      density: density?.columns() ?? { start: [], bytes: [] },
+      density: density?.columns() ?? { start: new Float64Array(), bytes: new Float64Array() },
       chunks,
     };
     return { facts, columns };
@@ -206,13 +209,6 @@ function readWalks(
   process: TraceProcess,
   found: readonly { number: number; at: number }[],
 ): { walks: HeapFacts['walks']; chunks: HeapColumns['chunks'] } {
-  const chunks: HeapColumns['chunks'] = {
-    start: [],
-    extent: [],
-    kind: [],
-    sizeClass: [],
-    owner: [],
-  };
   const walks: HeapFacts['walks'] = [];
   let chosen = [...found];
   const count = (number: number): number => {
@@ -224,13 +220,22 @@ function readWalks(
   const total = () => chosen.reduce((sum, { number }) => sum + (counts.get(number) ?? 0), 0);
   while (chosen.length > 1 && total() > MOST_CHUNKS)
     chosen = chosen.filter((_, i) => (chosen.length - 1 - i) % 2 === 0);
+  const length = total();
+  const chunks: HeapColumns['chunks'] = {
+    start: new Float64Array(length),
+    extent: new Float64Array(length),
+    kind: new Float64Array(length),
+    sizeClass: new Float64Array(length),
+    owner: new Float64Array(length),
+  };
+  let i = 0;
   for (const { number, at } of chosen) {
     for (const { start, extent, kind, sizeClass, owner } of trace.chunks(process, number)) {
-      chunks.start.push(start);
-      chunks.extent.push(extent);
-      chunks.kind.push(chunkKinds.indexOf(kind));
-      chunks.sizeClass.push(sizeClass);
-      chunks.owner.push(owner);
+      chunks.start[i] = start;
+      chunks.extent[i] = extent;
+      chunks.kind[i] = chunkKinds.indexOf(kind);
+      chunks.sizeClass[i] = sizeClass;
+      chunks.owner[i++] = owner;
     }
     walks.push({ at, chunks: counts.get(number) ?? 0 });
   }

@@ -1,6 +1,6 @@
 // Ten million events, a page that stays fluent: what is kept of a stream, and what is thinned out.
 
-import { NEVER } from './data.ts';
+import { type HeapColumns, NEVER } from './data.ts';
 import { Density } from './density.ts';
 
 /** So many positions can be shown, and so many blocks are drawn, at most (twice as many are held). */
@@ -9,6 +9,7 @@ export const MOST_BLOCKS = 500_000;
 /** Blocks give way to positions down to so many of these; then small blocks give way. */
 const FEW_STOPS = 2 ** 10;
 const FRAMES = 64;
+const FIRST = 2 ** 12;
 
 interface Stop {
   time: number;
@@ -17,32 +18,27 @@ interface Stop {
   resident: number;
 }
 
-const columns = ['address', 'size', 'birth', 'death', 'thread', 'site'] as const;
-type Columns = Record<(typeof columns)[number], number[]>;
-const empty = (): Columns => ({
-  address: [],
-  size: [],
-  birth: [],
-  death: [],
-  thread: [],
-  site: [],
-});
+const stopColumns = ['time', 'bytes', 'blocks', 'resident'] as const;
+const blockColumns = ['address', 'size', 'birth', 'death', 'thread', 'site'] as const;
 
 /**
  * Keeps the state at every `every`-th position, and the blocks that are alive at one of these. When
  * there are too many of either, `every` doubles and half of what was kept goes. Where that does not
  * help, because too many blocks live long, the smallest become a density. So memory is bounded
- * whatever the length of the trace, and what is left is exact where it can be shown.
+ * whatever the length of the trace (about 50 MB by the limits above), and what is left is exact where
+ * it can be shown.
  */
 export class Keeper {
   every = 1;
-  readonly stops: Record<keyof Stop, number[]> = { time: [], bytes: [], blocks: [], resident: [] };
-  /** Columns, in the order in which blocks died. */
-  blocks: Columns = empty();
   /** Blocks that were too many; undefined when all are kept. */
   density: Density | undefined;
   /** How many blocks the density is made of. */
   blurred = 0;
+  readonly #stops = columnsOf(stopColumns, FIRST);
+  #stopCount = 0;
+  /** In the order in which blocks died. */
+  #blocks = columnsOf(blockColumns, FIRST);
+  #blockCount = 0;
   readonly #mostStops: number;
   readonly #mostBlocks: number;
   readonly #length: number;
@@ -54,11 +50,19 @@ export class Keeper {
     this.#mostBlocks = mostBlocks;
   }
 
+  get stops(): HeapColumns['stops'] {
+    return cut(this.#stops, this.#stopCount);
+  }
+
+  get blocks(): HeapColumns['blocks'] {
+    return cut(this.#blocks, this.#blockCount);
+  }
+
   /** The state after `position` events. */
   stop(position: number, state: Stop): void {
     if (position % this.every !== 0) return;
     this.#push(state);
-    if (this.stops.time.length > this.#mostStops) this.#thin();
+    if (this.#stopCount > this.#mostStops) this.#thin();
   }
 
   /** The state at the end, which can be shown wherever it lies. */
@@ -67,10 +71,13 @@ export class Keeper {
   }
 
   #push({ time, bytes, blocks, resident }: Stop): void {
-    this.stops.time.push(Math.round(time));
-    this.stops.bytes.push(bytes);
-    this.stops.blocks.push(blocks);
-    this.stops.resident.push(resident);
+    const stops = this.#stops;
+    if (this.#stopCount === stops.time.length) enlarge(stops);
+    const i = this.#stopCount++;
+    stops.time[i] = Math.round(time);
+    stops.bytes[i] = bytes;
+    stops.blocks[i] = blocks;
+    stops.resident[i] = resident;
   }
 
   /** A block that lives at the positions above `birth`, up to `death`. */
@@ -82,45 +89,49 @@ export class Keeper {
     thread: number,
     site: number,
   ): void {
-    if (!this.#shown(birth, death)) return;
-    const { blocks } = this;
-    blocks.address.push(address);
-    blocks.size.push(size);
-    blocks.birth.push(birth);
-    blocks.death.push(death);
-    blocks.thread.push(thread);
-    blocks.site.push(site);
-    if (blocks.birth.length > 2 * this.#mostBlocks) this.#relieve();
+    if (!this.shown(birth, death)) return;
+    const blocks = this.#blocks;
+    if (this.#blockCount === blocks.birth.length) enlarge(blocks);
+    const i = this.#blockCount++;
+    blocks.address[i] = address;
+    blocks.size[i] = size;
+    blocks.birth[i] = birth;
+    blocks.death[i] = death;
+    blocks.thread[i] = thread;
+    blocks.site[i] = site;
+    if (this.#blockCount > 2 * this.#mostBlocks) this.#relieve();
   }
 
-  #shown(birth: number, death: number): boolean {
-    return death === NEVER || Math.floor(death / this.every) * this.every > birth;
+  /** Whether it is alive at one of the positions that can be shown, as of now. */
+  shown(birth: number, death: number): boolean {
+    return death === NEVER || death - (death % this.every) > birth;
   }
 
   #relieve(): void {
     while (
-      this.blocks.birth.length > this.#mostBlocks &&
-      this.stops.time.length > Math.min(FEW_STOPS, this.#mostStops / 2)
+      this.#blockCount > this.#mostBlocks &&
+      this.#stopCount > Math.min(FEW_STOPS, this.#mostStops / 2)
     )
       this.#thin();
-    if (this.blocks.birth.length > this.#mostBlocks) this.#blur();
+    if (this.#blockCount > this.#mostBlocks) this.#blur();
   }
 
   #thin(): void {
     this.every *= 2;
-    for (const column of Object.values(this.stops)) {
-      for (let i = 0; 2 * i < column.length; i++) column[i] = column[2 * i] as number;
-      column.length = Math.ceil(column.length / 2);
+    this.#stopCount = Math.ceil(this.#stopCount / 2);
+    for (const name of stopColumns) {
+      const column = this.#stops[name];
+      for (let i = 0; i < this.#stopCount; i++) column[i] = column[2 * i] as number;
     }
-    const { birth, death } = this.blocks;
-    this.#filter((i) => this.#shown(birth[i] as number, death[i] as number));
+    const { birth, death } = this.#blocks;
+    this.#filter((i) => this.shown(birth[i] as number, death[i] as number));
   }
 
   /** The smaller half of the blocks becomes a density. */
   #blur(): void {
     const { address, size, birth, death } = this.blocks;
     const kept = this.#mostBlocks / 2;
-    const least = Float64Array.from(size).sort()[size.length - kept] as number;
+    const least = size.slice().sort()[size.length - kept] as number;
     const step = Math.max(1, Math.ceil(this.#length / FRAMES));
     this.density ??= new Density(Array.from({ length: FRAMES }, (_, i) => (i + 1) * step));
     this.#filter((i) => {
@@ -136,30 +147,56 @@ export class Keeper {
     });
   }
 
+  /** In place, so that thinning out again and again costs no memory. */
   #filter(keep: (i: number) => boolean): void {
-    const kept: number[] = [];
-    for (let i = 0; i < this.blocks.birth.length; i++) if (keep(i)) kept.push(i);
-    this.#arrange(kept);
-  }
-
-  #arrange(order: number[]): void {
-    const next = empty();
-    for (const name of columns) {
-      const column = this.blocks[name];
-      next[name] = order.map((i) => column[i] as number);
+    const blocks = this.#blocks;
+    let kept = 0;
+    for (let i = 0; i < this.#blockCount; i++) {
+      if (!keep(i)) continue;
+      for (const name of blockColumns) blocks[name][kept] = blocks[name][i] as number;
+      kept++;
     }
-    this.blocks = next;
+    this.#blockCount = kept;
   }
 
   /** At the end: no more blocks than are drawn, sorted by address and birth. */
   settle(): void {
     this.#relieve();
     const { address, birth } = this.blocks;
-    const order = Array.from(birth, (_, i) => i).sort(
+    const order = Uint32Array.from(birth, (_, i) => i).sort(
       (a, b) =>
         (address[a] as number) - (address[b] as number) ||
         (birth[a] as number) - (birth[b] as number),
     );
-    this.#arrange(order);
+    const sorted = columnsOf(blockColumns, order.length);
+    for (const name of blockColumns) {
+      const [from, to] = [this.#blocks[name], sorted[name]];
+      for (const [i, row] of order.entries()) to[i] = from[row] as number;
+    }
+    this.#blocks = sorted;
   }
+}
+
+type Columns<Name extends string> = Record<Name, Float64Array>;
+
+function columnsOf<Name extends string>(names: readonly Name[], length: number): Columns<Name> {
+  const columns = names.map((name) => [name, new Float64Array(length)] as const);
+  return Object.fromEntries(columns) as Columns<Name>;
+}
+
+/** Twice as long, and at least one. */
+function enlarge<Name extends string>(columns: Columns<Name>): void {
+  for (const name of Object.keys(columns) as Name[]) {
+    const more = new Float64Array(Math.max(1, 2 * columns[name].length));
+    more.set(columns[name]);
+    columns[name] = more;
+  }
+}
+
+/** The first `length` of each. */
+function cut<Name extends string>(columns: Columns<Name>, length: number): Columns<Name> {
+  const parts = Object.entries<Float64Array>(columns).map(
+    ([name, column]) => [name, column.subarray(0, length)] as const,
+  );
+  return Object.fromEntries(parts) as Columns<Name>;
 }

@@ -59,7 +59,7 @@ export class HeapModel {
   /** The largest end of a block up to this one. */
   readonly #reach: Float64Array;
   readonly #pages: { place: Float64Array; length: Float64Array; first: Float64Array };
-  readonly #density: { place: Float64Array; bytes: readonly number[] };
+  readonly #density: { place: Float64Array; bytes: Float64Array };
   readonly #walks: { at: number; chunks: WalkChunk[] }[];
 
   constructor({ facts, columns }: HeapData) {
@@ -69,11 +69,11 @@ export class HeapModel {
     this.parts = partsOf(pages.start, pages.length, columns.chunks);
     const last = this.parts.at(-1);
     this.extent = last ? last.at + last.end - last.start : 0;
-    this.#address = Float64Array.from(blocks.address);
+    this.#address = blocks.address;
     this.#place = this.#address.map((address) => this.placeOf(address));
-    this.#size = Float64Array.from(blocks.size);
-    this.#birth = Float64Array.from(blocks.birth);
-    this.#death = Float64Array.from(blocks.death);
+    this.#size = blocks.size;
+    this.#birth = blocks.birth;
+    this.#death = blocks.death;
     this.#thread = Uint16Array.from(blocks.thread);
     this.#site = Uint16Array.from(blocks.site);
     this.#reach = new Float64Array(this.#place.length);
@@ -284,11 +284,11 @@ export function lastUpTo<T>(
 
 /** Joins what lies close together; where that leaves too many parts, what lies less close as well. */
 function partsOf(
-  starts: readonly number[],
-  lengths: readonly number[],
+  starts: Float64Array,
+  lengths: Float64Array,
   chunks: HeapData['columns']['chunks'],
 ): Part[] {
-  const runs = starts.map((start, i) => ({ start, end: start + (lengths[i] ?? 0) }));
+  const runs = Array.from(starts, (start, i) => ({ start, end: start + (lengths[i] ?? 0) }));
   // What the malloc itself owns belongs into the map, but not address space that it only reserved.
   for (const [i, start] of chunks.start.entries()) {
     const [kind, extent] = [chunks.kind[i] ?? 0, chunks.extent[i] ?? 0];

@@ -63,7 +63,7 @@ function timeline(model: HeapModel, stop: number, y: number): string {
   const width = MAP.columns * MAP.cell;
   let most = 1;
   for (const column of [live, resident]) for (const value of column) most = Math.max(most, value);
-  const area = (values: readonly number[], color: string): string => {
+  const area = (values: Float64Array, color: string): string => {
     const points: string[] = [];
     for (let x = 0; x <= width; x += 2) {
       const from = Math.floor((x / (width + 1)) * values.length);

@@ -24,7 +24,7 @@ export class Touched {
   }
 
   /** Runs in address order; pages side by side that were first used at about one time are one. */
-  runs(grain: number): { start: number[]; length: number[]; first: number[] } {
+  runs(grain: number): { start: Float64Array; length: Float64Array; first: Float64Array } {
     const small = [...this.#first].map(([page, first]) => ({
       start: page * PAGE,
       length: PAGE,
@@ -43,6 +43,10 @@ export class Touched {
         runs.first.push(first);
       }
     }
-    return runs;
+    return {
+      start: Float64Array.from(runs.start),
+      length: Float64Array.from(runs.length),
+      first: Float64Array.from(runs.first),
+    };
   }
 }
