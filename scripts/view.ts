@@ -11,6 +11,7 @@ import { openTrace } from './lib/trace/trace.ts';
 import { bytes } from './lib/units.ts';
 import type { HeapData } from './lib/view/data.ts';
 import { gather } from './lib/view/gather.ts';
+import { type Fluency, measurePage } from './lib/view/measure.ts';
 import { pageOf } from './lib/view/page.ts';
 import { heapPicture } from './lib/view/picture.ts';
 
@@ -20,6 +21,7 @@ interface Options {
   png?: string;
   process?: number;
   json?: string;
+  measure?: boolean;
 }
 
 /** The verb `view`. */
@@ -35,6 +37,7 @@ export function viewCommand(): Command {
     .option('--svg <file>', 'a still picture of the fullest moment')
     .option('--png <file>', 'the same as pixels')
     .option('--process <number>', 'which process of the trace (default: the busiest)', parseNumber)
+    .option('--measure', 'open the page in headless chromium: how soon, how many pictures a second')
     .option('--json <file>', 'write the figures to a file (- is standard output)')
     .showHelpAfterError('(libmalloc view --help explains)')
     .addHelpText('after', '\nWith --svg, --png or --json and without -o, no page is written.')
@@ -51,14 +54,26 @@ async function view(traces: string[], options: Options): Promise<void> {
   const heaps = traces.map((file) => readHeap(file, options.process));
   const { svg, png, json } = options;
   if (svg !== undefined || png !== undefined) await draw(heaps, options);
-  if (json !== undefined) writeJson('view', json, { heaps: heaps.map(({ facts }) => facts) });
+  const facts = heaps.map((heap) => heap.facts);
   const picturesOnly = options.output === undefined && (svg ?? png ?? json) !== undefined;
-  if (picturesOnly) return;
+  if (picturesOnly && !options.measure) {
+    if (json !== undefined) writeJson('view', json, { heaps: facts });
+    return;
+  }
   const output = options.output ?? `${basename(traces[0] ?? '').replace(/\.\w+$/, '')}.html`;
   const page = pageOf(heaps);
   write(output, page, '-o');
   const said = json === '-' ? process.stderr : process.stdout;
   said.write(`${output}: ${bytes(page.length)}; open it in a browser\n`);
+  const fluency = options.measure ? await measurePage(output) : undefined;
+  if (fluency) said.write(`${describeFluency(fluency)}\n`);
+  if (json !== undefined) writeJson('view', json, { heaps: facts, ...(fluency && { fluency }) });
+}
+
+function describeFluency({ open, framesPerSecond, frame95 }: Fluency): string {
+  const seconds = (open / 1000).toFixed(2);
+  const most = frame95.toFixed(0);
+  return `in headless chromium: open after ${seconds} s; scrubbed at ${framesPerSecond.toFixed(0)} pictures a second, 19 of 20 within ${most} ms`;
 }
 
 /** A trace that is damaged is shown as far as it can be read, and said to be. */

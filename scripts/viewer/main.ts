@@ -140,7 +140,8 @@ async function open(): Promise<void> {
   listen();
   for (const panel of panels) panel.map.fit();
   prepare();
-  document.documentElement.dataset.ready = 'true';
+  await new Promise(requestAnimationFrame);
+  document.documentElement.dataset.ready = performance.now().toFixed(0);
 }
 
 open().catch((error: unknown) => {
