@@ -23,6 +23,7 @@
         {'target_name': 'malloc-probe', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['probe.c']},
         {'target_name': 'malloc-layout', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['layout.c']},
         {'target_name': 'malloc-trace', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['trace.c']},
+        {'target_name': 'malloc-operators', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['operators.c']},
         {'target_name': 'libmalloc-replay', 'type': 'executable', 'sources': ['replay.c'], 'ldflags!': ['-shared']},
     ],
 }

@@ -15,7 +15,7 @@ import { Checkout } from './lib/checkout.ts';
 
 const last = variants().at(-1) ?? '';
 const libraries = [
-  ...[...variants(), 'probe', 'trace', 'layout'].map(
+  ...[...variants(), 'probe', 'trace', 'operators', 'layout'].map(
     (name) => `build/release/libmalloc-${name}.so`,
   ),
   'build/release/libmalloc-replay',

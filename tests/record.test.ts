@@ -165,6 +165,35 @@ test('a malloc that calls its own public functions is recorded as the program se
   expect(events.release).toBeGreaterThan(0);
 });
 
+describe('the operators of C++', () => {
+  // mimalloc's is written in C, and aborts where it should throw.
+  const throwing = ['glibc', defaultVariant(), 'jemalloc', 'tcmalloc'];
+
+  test.each([...throwing, 'mimalloc'])('are on record under %s, each once', async (malloc) => {
+    if (!['glibc', defaultVariant()].includes(malloc)) need(malloc);
+    const program = compileProgram('operators.cc');
+    const all = throwing.includes(malloc);
+    const more = all ? [] : ['no failure'];
+    const { stdout, file, processes } = await record({ malloc, words: 'sites,' }, program, ...more);
+    expect(stdout).toBe(all ? 'thrown\nnull\n' : '');
+    const { ledger } = processes[0] as Sum;
+    expect([ledger.strays, ledger.overlaps, ledger.liveBlocks < 20]).toEqual([0, 0, true]);
+    const aligned = [2048, 2112, 2176, 2240, 2304, 2368];
+    const sizes = [1001, 1002, 1003, 1004, 1005, 1006, ...aligned];
+    const bySize = new Map<number, number>();
+    const trace = openTrace(file);
+    for (const { op, size, alignment, address } of trace.events()) {
+      if (address === 0 || !sizes.includes(size)) continue;
+      bySize.set(size, (bySize.get(size) ?? 0) + 1);
+      expect(alignment).toBe(size < 2048 ? 0 : 64);
+      expect(op).toBe(size < 2048 ? Op.malloc : Op.aligned_alloc);
+      expect(address % Math.max(16, alignment)).toBe(0);
+    }
+    trace.close();
+    expect([...bySize].sort(([a], [b]) => a - b)).toEqual(sizes.map((size) => [size, 100]));
+  });
+});
+
 describe('what is asked for in addition', () => {
   test('--sites: each call names the code that made it', async () => {
     const { file, processes } = await record({ words: 'sites,' }, traced, 'plain', '300');

@@ -147,6 +147,39 @@ function parse(read: ReadAt): Elf | undefined {
   return elf;
 }
 
+const SHT_DYNSYM = 11;
+
+/** Whether a 64-bit library of this machine's byte order defines a symbol for others; false for what is none. */
+export function definesSymbol(file: string, name: string): boolean {
+  const fd = openSync(file, 'r');
+  try {
+    const head = new Fields(readAt(fd, 0, 64), true, true);
+    const [size, count] = [head.half(58), head.half(60)];
+    const sections = new Fields(readAt(fd, Number(head.word(40)), size * count), true, true);
+    const content = (i: number): Buffer => {
+      const [at, length] = [sections.word(i * size + 24), sections.word(i * size + 32)];
+      return readAt(fd, Number(at), Number(length));
+    };
+    for (let i = 0; i < count; i++) {
+      if (sections.int(i * size + 4) !== SHT_DYNSYM) continue;
+      const names = content(sections.int(i * size + 40));
+      const symbols = content(i);
+      for (let at = 0; at + 24 <= symbols.length; at += 24) {
+        const start = symbols.readUInt32LE(at);
+        const defined = symbols.readUInt16LE(at + 6) !== 0;
+        if (defined && names.toString('latin1', start, names.indexOf(0, start)) === name)
+          return true;
+      }
+    }
+    return false;
+  } catch (error) {
+    if (error instanceof RangeError) return false;
+    throw error;
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** A program header, whose fields stand in another order in each of the two widths. */
 function segment(table: Fields, at: number): Segment {
   const [address, inFile, inMemory, flags] = table.wide ? [16, 32, 40, 4] : [8, 16, 20, 24];

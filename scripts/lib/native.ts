@@ -20,7 +20,7 @@ export interface Step {
 }
 
 /** Libraries beside the variants; each is its own C file in native/. */
-const helpers = ['probe', 'trace', 'layout'];
+const helpers = ['probe', 'trace', 'operators', 'layout'];
 
 /** Programs. */
 const programs = ['replay'];

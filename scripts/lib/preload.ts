@@ -3,7 +3,7 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { readElf } from './elf.ts';
+import { definesSymbol, readElf } from './elf.ts';
 import { atOurEnd } from './ending.ts';
 import { Failure } from './errors.ts';
 import { type Ended, execute } from './execute.ts';
@@ -122,7 +122,7 @@ export async function launch(
     const prefix = folder && join(folder, 'report');
     const environment: Env = { ...outer, ...(prefix && { LIBMALLOC_REPORT: prefix }) };
     if (options.trace !== undefined) environment.LIBMALLOC_TRACE = options.trace;
-    const front = options.trace === undefined ? [] : [helper('trace')];
+    const front = options.trace === undefined ? [] : [tracer(m)];
     const preload = preloadList(m, options.report === true, outer, front);
     const plan = options.limits
       ? limited(file, args, preload, options.limits)
@@ -156,6 +156,12 @@ export function preloadList(m: Malloc, report: boolean, outer: Env, front: strin
 /** The absolute path of the probe library. */
 export function probe(): string {
   return helper('probe');
+}
+
+/** In front of a malloc with C++ operators of its own stands the one that knows them, too. */
+function tracer(m: Malloc): string {
+  const operators = m.file !== undefined && existsSync(m.file) && definesSymbol(m.file, '_Znwm');
+  return helper(operators ? 'operators' : 'trace');
 }
 
 function helper(name: string): string {
