@@ -291,7 +291,8 @@ __attribute__((constructor)) static void trace_start(void) {
     is_ready();
 }
 
-/* The last picture, where a process ends by exit. Calls after it are recorded still. */
+/* The last picture, and the last sums, where a process ends by exit. Calls after it are
+ * recorded still. */
 __attribute__((destructor)) static void trace_end(void) {
     struct writer *w = trace.on ? writer_here() : NULL;
     if (trace.counting && count_begin())
@@ -302,5 +303,6 @@ __attribute__((destructor)) static void trace_end(void) {
     footprint(w, &w->stream[0], file_now());
     if (w->walk_at != UINT64_MAX)
         heap_walk(w, &w->stream[0]);
+    writers_sum_up();
     w->depth--;
 }

@@ -83,8 +83,10 @@ enum trace_kind {
 };
 
 /* Before the content of every segment. A sealed segment is finished, and summed up;
- * one that is not was in use when the process ended. Of two with the same stream and
- * order, the sealed one counts: the process was killed before it had emptied the other. */
+ * one that is not was in use when the process ended: by _exit, exec or a signal. After an
+ * exit, what was in use is summed up as well, but more records may follow, of calls after
+ * that. Of two with the same stream and order, the sealed one counts: the process was
+ * killed before it had emptied the other. */
 struct trace_segment {
     uint32_t magic; /* TRACE_MAGIC */
     uint32_t kind;
@@ -94,11 +96,15 @@ struct trace_segment {
     uint32_t thread;  /* EVENTS: gettid() of the thread that begins here */
     uint64_t base;    /* ticks since the origin, on which the records count */
     uint32_t used;    /* bytes of content: where sealed, and in all kinds but EVENTS */
-    uint32_t sealed;  /* 1: `sum` is right */
+    uint32_t sealed;  /* enum trace_seal */
     uint32_t sum;     /* trace_sum() of it all, with 0 in this place */
     uint32_t reserved[5];
 };
 enum { TRACE_MAGIC = 0x47534d4c }; /* "LMSG" */
+enum trace_seal {
+    TRACE_FINISHED = 1, /* `sum` is right, and there is nothing behind `used` */
+    TRACE_AT_EXIT = 2,  /* `sum` is right, but records may follow behind `used` */
+};
 static_assert(offsetof(struct trace_segment, kind) == 4, "a fixed format");
 static_assert(offsetof(struct trace_segment, process) == 8, "a fixed format");
 static_assert(offsetof(struct trace_segment, stream) == 12, "a fixed format");

@@ -11,10 +11,14 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Failure } from '../scripts/lib/errors.ts';
 import { resolveMalloc } from '../scripts/lib/mallocs.ts';
 import { launch } from '../scripts/lib/preload.ts';
+import { writePlan } from '../scripts/lib/replay/plan.ts';
+import { openSource } from '../scripts/lib/replay/source.ts';
 import { SEGMENT_BYTES } from '../scripts/lib/trace/format.ts';
 import { openTrace } from '../scripts/lib/trace/trace.ts';
+import { gather } from '../scripts/lib/view/gather.ts';
 import { libmalloc } from './lib/cli.ts';
 import { compileProgram } from './lib/compile.ts';
 import { randomFrom } from './lib/random.ts';
@@ -32,6 +36,37 @@ beforeAll(async () => {
   before = readTrace(whole);
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** What view and replay say of a file; anything but a Failure is passed on. */
+function readers(file: string): string {
+  const said: string[] = [];
+  const attempt = (read: () => string[]): void => {
+    try {
+      said.push(...read());
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      said.push(error.message);
+    }
+  };
+  attempt(() => {
+    const trace = openTrace(file);
+    try {
+      return gather(trace).facts.damage;
+    } finally {
+      trace.close();
+    }
+  });
+  attempt(() => {
+    const source = openSource(file, undefined);
+    try {
+      writePlan(join(folder, 'plan'), source.steps());
+      return source.remarks();
+    } finally {
+      source.close();
+    }
+  });
+  return said.join('\n');
+}
 
 /** A copy, changed. */
 function changed(name: string, change: (bytes: Buffer) => Buffer | undefined): string {
@@ -123,6 +158,53 @@ describe('a part is read, and called a part', () => {
     }
   });
 
+  /** The places of segments with events that were in use when the program ended. */
+  const inUse = (): number[] => {
+    const trace = readFileSync(whole);
+    const all = Array.from({ length: trace.length / SEGMENT_BYTES }, (_, i) => i * SEGMENT_BYTES);
+    return all.filter(
+      (at) => trace.readUInt32LE(at + 4) === 1 && trace.readUInt32LE(at + 36) === 2,
+    );
+  };
+
+  test('when one bit has flipped of a segment that was in use at the exit', () => {
+    const [segment = 0] = inUse();
+    const used = readFileSync(whole).readUInt32LE(segment + 32);
+    for (const at of [64, 64 + used / 2, 63 + used]) {
+      const place = segment + Math.floor(at);
+      const read = readTrace(
+        changed('flipped', (b) => void b.writeUInt8((b[place] ?? 0) ^ 1, place)),
+      );
+      const number = segment / SEGMENT_BYTES;
+      expect(read.damage.join()).toContain(`segment ${number} does not add up: left out`);
+    }
+  });
+
+  test('what was called after the exit is read, behind the sum', () => {
+    const [segment = 0] = inUse();
+    const grown = changed('grown', (bytes) => {
+      const end = segment + 64 + bytes.readUInt32LE(segment + 32);
+      bytes.copy(bytes, end, end - 16, end);
+      return undefined;
+    });
+    expect(readTrace(grown).damage).toEqual([]);
+    expect(events(readTrace(grown))).toBe(events(before) + 1);
+  });
+
+  test('wherever it is cut: by every reader, as a part or not at all', () => {
+    const random = randomFrom(6);
+    const edges = [0, 1, 2, 5].flatMap((n) =>
+      [-1, 0, 1, 63, 64, 65, 80].map((d) => n * 65_536 + d),
+    );
+    const wild = Array.from({ length: 30 }, () => random.below(before.bytes));
+    for (const length of [...edges, ...wild].filter((n) => n >= 0)) {
+      const file = changed('cut', (bytes) => bytes.subarray(0, length));
+      const said = readers(file);
+      if (length < 64) expect(said).toMatch(/is empty|is cut in its header|not a trace/);
+      else expect(said, `cut at ${length}`).toMatch(/cut: \d+ of \d+ segments are whole|has no/);
+    }
+  });
+
   test('whatever bits flip, and wherever: no crash, no endless loop', () => {
     const random = randomFrom(20);
     for (let round = 0; round < 60; round++) {
@@ -131,6 +213,7 @@ describe('a part is read, and called a part', () => {
           bytes[64 + random.below(bytes.length - 64)] = random.below(256);
         return undefined;
       });
+      if (round % 4 === 0) readers(file);
       expect(events(readTrace(file))).toBeLessThan(events(before) * 1.5);
     }
   });

@@ -125,7 +125,7 @@ enum { SEGMENT_ROOM = TRACE_SEGMENT - sizeof(struct trace_segment) };
  * file; false when there is no room for it. */
 static bool segment_store(struct trace_segment *segment, size_t used) {
     segment->used = (uint32_t)used;
-    segment->sealed = 1;
+    segment->sealed = TRACE_FINISHED;
     segment->sum = 0;
     size_t whole = sizeof *segment + ((used + 15) & ~(size_t)15);
     segment->sum = trace_sum((const uint32_t *)(const void *)segment, whole);
@@ -136,6 +136,22 @@ static bool segment_store(struct trace_segment *segment, size_t used) {
     long done = syscall(SYS_pwrite64, fd, segment, (long)TRACE_SEGMENT, (long)at);
     file_close(fd);
     return done == TRACE_SEGMENT;
+}
+
+/* Sums up what is in a segment that is in use, and stays so. The sum is made on a copy:
+ * a kill in between leaves the segment as it was, without one. */
+static void segment_sum_up(struct trace_segment *segment, size_t used) {
+    void *p = mmap(NULL, TRACE_SEGMENT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return;
+    struct trace_segment *copy = memcpy(p, segment, sizeof *segment + used);
+    copy->used = (uint32_t)used;
+    copy->sealed = TRACE_AT_EXIT;
+    copy->sum = 0;
+    segment->used = copy->used;
+    segment->sum = trace_sum((const uint32_t *)p, sizeof *copy + used);
+    atomic_store((_Atomic(uint32_t) *)&segment->sealed, TRACE_AT_EXIT);
+    munmap(p, TRACE_SEGMENT);
 }
 
 /* Memory for a segment that will be stored when it is finished. */

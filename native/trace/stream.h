@@ -186,6 +186,27 @@ static struct writer *writer_inherit(pid_t self, pid_t process) {
     return NULL;
 }
 
+/* At an exit: those of this thread, and of threads that have ended. What others are
+ * writing at this moment stays without a sum. */
+static void writers_sum_up(void) {
+    struct calm calm = calm_begin();
+    pid_t self = (pid_t)syscall(SYS_gettid), process = (pid_t)syscall(SYS_getpid);
+    if (pthread_mutex_trylock(&trace.lock) != 0) {
+        calm_end(calm);
+        return;
+    }
+    for (struct writer *w = trace.writers; w; w = w->next) {
+        if (w->thread != self &&
+            (syscall(SYS_tgkill, process, w->thread, 0) == 0 || errno != ESRCH))
+            continue;
+        for (struct stream *s = w->stream; s < w->stream + NESTED; s++)
+            if (s->segment)
+                segment_sum_up(s->segment, (size_t)((char *)s->at - segment_content(s->segment)));
+    }
+    pthread_mutex_unlock(&trace.lock);
+    calm_end(calm);
+}
+
 static void counts_begin(struct writer *w) {
     struct trace_segment *segment = segment_live();
     w->stream[0].segment = segment;

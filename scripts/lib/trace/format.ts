@@ -18,6 +18,8 @@ export function bytesOf(struct: string): number {
 export const VERSION: number = constant('VERSION');
 export const SEGMENT_BYTES: number = constant('SEGMENT');
 export const SEGMENT_MAGIC: number = constant('MAGIC');
+/** `sealed` of a segment that was in use at an exit. */
+export const AT_EXIT: number = constant('AT_EXIT');
 export const PATH_BYTES: number = constant('PATH');
 export const COMMAND_BYTES: number = constant('COMMAND');
 export const RECORD_BYTES: number = bytesOf('record');

@@ -3,6 +3,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { Failure } from '../errors.ts';
 import {
+  AT_EXIT,
   bytesOf,
   HEAD_BYTES,
   kinds,
@@ -42,6 +43,8 @@ export interface SegmentHead {
   base: number;
   used: number;
   sealed: boolean;
+  /** Sealed, but in use: records may follow what was summed up. */
+  open: boolean;
   sum: number;
 }
 
@@ -157,6 +160,7 @@ export class SegmentFile {
       base: Number(bytes.readBigUInt64LE(at.base)),
       used: bytes.readUInt32LE(at.used),
       sealed: bytes.readUInt32LE(at.sealed) !== 0,
+      open: bytes.readUInt32LE(at.sealed) === AT_EXIT,
       sum: bytes.readUInt32LE(at.sum),
     };
     const sound = bytes.readUInt32LE(0) === SEGMENT_MAGIC && head.process > 0;
@@ -172,10 +176,11 @@ export class SegmentFile {
   content(head: SegmentHead, buffer: Buffer = Buffer.alloc(SEGMENT_BYTES)): Content | undefined {
     const got = this.#readInto(buffer, head.index * SEGMENT_BYTES);
     const words = new Uint32Array(buffer.buffer, buffer.byteOffset, SEGMENT_BYTES / 4);
-    const length = head.kind === kinds.events && !head.sealed ? this.#open(words) : head.used;
+    const inUse = head.kind === kinds.events && (!head.sealed || head.open);
+    const length = inUse ? this.#open(words) : head.used;
     if (head.sealed) {
       words[at.sum / 4] = 0;
-      const summed = HEAD_BYTES + Math.ceil(length / RECORD_BYTES) * RECORD_BYTES;
+      const summed = HEAD_BYTES + Math.ceil(head.used / RECORD_BYTES) * RECORD_BYTES;
       if (sumOf(words, summed) !== head.sum) {
         const why = got < SEGMENT_BYTES ? 'is cut' : 'does not add up';
         this.damage.add(`segment ${head.index} ${why}: left out`);

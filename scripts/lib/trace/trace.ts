@@ -199,7 +199,7 @@ export class Trace {
         `process ${process}, stream ${stream}: no segment before its ${order}.`,
       );
     const bytes = segments.map((head) =>
-      head.sealed ? head.used : (this.#file.content(head)?.length ?? 0),
+      head.sealed && !head.open ? head.used : (this.#file.content(head)?.length ?? 0),
     );
     return bytes.reduce((sum, n) => sum + n, 0) / RECORD_BYTES;
   }
