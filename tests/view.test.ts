@@ -1,8 +1,21 @@
 // `libmalloc view`: what is kept of a trace is exact, whatever its length; what is damaged is said so.
 
-import { existsSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../scripts/lib/errors.ts';
+import { resolveMalloc } from '../scripts/lib/mallocs.ts';
+import { root } from '../scripts/lib/paths.ts';
+import { launch } from '../scripts/lib/preload.ts';
 import { openTrace } from '../scripts/lib/trace/trace.ts';
 import { type HeapData, NEVER, pack, unpack } from '../scripts/lib/view/data.ts';
 import { gather } from '../scripts/lib/view/gather.ts';
@@ -10,8 +23,10 @@ import { Keeper } from '../scripts/lib/view/keeper.ts';
 import { HeapModel } from '../scripts/lib/view/model.ts';
 import { heapPicture } from '../scripts/lib/view/picture.ts';
 import { libmalloc } from './lib/cli.ts';
+import { compileProgram } from './lib/compile.ts';
 import { scratch } from './lib/gdb.ts';
 import { bytesIn, type Call, liveAfter, randomCalls, writeTrace } from './lib/handmade.ts';
+import { need } from './lib/need.ts';
 
 function gathered(calls: readonly Call[], keeper?: Keeper): HeapData {
   const trace = openTrace(writeTrace(scratch('gathered.trace'), calls));
@@ -107,6 +122,39 @@ describe('what is gathered from a trace', () => {
       events: 5,
       peakBytes: 20,
     });
+  });
+});
+
+describe('a call site is', () => {
+  const sitesOf = async (flags: string[], gone = false): Promise<string[]> => {
+    need('addr2line');
+    const program = scratch(`sketch${flags.join('')}`);
+    copyFileSync(compileProgram('sketch.c', { flags }), program);
+    chmodSync(program, 0o755);
+    const file = scratch('sites.trace');
+    rmSync(file, { force: true });
+    await launch(resolveMalloc('glibc'), [program], { trace: `sites,${file}` });
+    if (gone) rmSync(program);
+    const trace = openTrace(file);
+    try {
+      return gather(trace).facts.sites.sort();
+    } finally {
+      trace.close();
+    }
+  };
+  const source = readFileSync(join(root, 'tests', 'programs', 'sketch.c'), 'utf8').split('\n');
+  const lines = source.flatMap((text, i) => (text.includes('malloc(') ? [i + 1] : []));
+
+  test.each(['-no-pie', '-pie'])('a function and a line (%s)', async (flag) => {
+    expect(await sitesOf([flag])).toEqual(['', ...lines.map((n) => `main (sketch.c:${n})`)]);
+  });
+
+  test('a function where there are no lines; a place in the file where it is stripped or gone', async () => {
+    expect(new Set(await sitesOf(['-g0']))).toEqual(new Set(['', 'main (sketch-g0)']));
+    for (const sites of [await sitesOf(['-s']), await sitesOf(['-pie'], true)]) {
+      expect(sites).toHaveLength(lines.length + 1);
+      for (const site of sites.slice(1)) expect(site).toMatch(/^sketch-\w+\+0x[0-9a-f]+$/);
+    }
   });
 });
 

@@ -147,37 +147,57 @@ function parse(read: ReadAt): Elf | undefined {
   return elf;
 }
 
+const SHT_SYMTAB = 2;
 const SHT_DYNSYM = 11;
 
-/** Whether a 64-bit library of this machine's byte order defines a symbol for others; false for what is none. */
-export function definesSymbol(file: string, name: string): boolean {
+/** A function or variable that a file defines. */
+export interface ElfSymbol {
+  name: string;
+  /** Relative to where the file is loaded, unless the file insists on its addresses. */
+  address: number;
+  /** Bytes; 0 where unknown. */
+  size: number;
+}
+
+/**
+ * What a 64-bit file of this machine's byte order defines: all of it, or what it shows to others.
+ * Nothing for a file that is stripped, or cut, or none.
+ */
+export function symbolsOf(file: string, which: 'all' | 'exported'): ElfSymbol[] {
   const fd = openSync(file, 'r');
   try {
-    const head = new Fields(readAt(fd, 0, 64), true, true);
-    const [size, count] = [head.half(58), head.half(60)];
-    const sections = new Fields(readAt(fd, Number(head.word(40)), size * count), true, true);
-    const content = (i: number): Buffer => {
-      const [at, length] = [sections.word(i * size + 24), sections.word(i * size + 32)];
-      return readAt(fd, Number(at), Number(length));
-    };
-    for (let i = 0; i < count; i++) {
-      if (sections.int(i * size + 4) !== SHT_DYNSYM) continue;
-      const names = content(sections.int(i * size + 40));
-      const symbols = content(i);
-      for (let at = 0; at + 24 <= symbols.length; at += 24) {
-        const start = symbols.readUInt32LE(at);
-        const defined = symbols.readUInt16LE(at + 6) !== 0;
-        if (defined && names.toString('latin1', start, names.indexOf(0, start)) === name)
-          return true;
-      }
-    }
-    return false;
+    const wanted = which === 'all' ? [SHT_SYMTAB, SHT_DYNSYM] : [SHT_DYNSYM];
+    return readSymbols((offset, length) => readAt(fd, offset, length), wanted);
   } catch (error) {
-    if (error instanceof RangeError) return false;
+    if (error instanceof RangeError) return [];
     throw error;
   } finally {
     closeSync(fd);
   }
+}
+
+function readSymbols(read: ReadAt, wanted: number[]): ElfSymbol[] {
+  const head = new Fields(read(0, 64), true, true);
+  const [size, count] = [head.half(58), head.half(60)];
+  const sections = new Fields(read(Number(head.word(40)), size * count), true, true);
+  const content = (i: number): Buffer =>
+    read(Number(sections.word(i * size + 24)), Number(sections.word(i * size + 32)));
+  const found: ElfSymbol[] = [];
+  for (let i = 0; i < count; i++) {
+    if (!wanted.includes(sections.int(i * size + 4))) continue;
+    const names = content(sections.int(i * size + 40));
+    const symbols = content(i);
+    for (let at = 0; at + 24 <= symbols.length; at += 24) {
+      if (symbols.readUInt16LE(at + 6) === 0) continue; // defined elsewhere
+      const start = symbols.readUInt32LE(at);
+      found.push({
+        name: names.toString('latin1', start, names.indexOf(0, start)),
+        address: Number(symbols.readBigUInt64LE(at + 8)),
+        size: Number(symbols.readBigUInt64LE(at + 16)),
+      });
+    }
+  }
+  return found;
 }
 
 /** A program header, whose fields stand in another order in each of the two widths. */

@@ -3,7 +3,7 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { definesSymbol, readElf } from './elf.ts';
+import { readElf, symbolsOf } from './elf.ts';
 import { atOurEnd } from './ending.ts';
 import { Failure } from './errors.ts';
 import { type Ended, execute } from './execute.ts';
@@ -160,8 +160,8 @@ export function probe(): string {
 
 /** In front of a malloc with C++ operators of its own stands the one that knows them, too. */
 function tracer(m: Malloc): string {
-  const operators = m.file !== undefined && existsSync(m.file) && definesSymbol(m.file, '_Znwm');
-  return helper(operators ? 'operators' : 'trace');
+  const exported = m.file === undefined || !existsSync(m.file) ? [] : symbolsOf(m.file, 'exported');
+  return helper(exported.some(({ name }) => name === '_Znwm') ? 'operators' : 'trace');
 }
 
 function helper(name: string): string {

@@ -1,15 +1,16 @@
-// Where calls came from, in words: `libpython3.11.so.1.0+0x1a2b3c`.
+// Where calls came from, in words: `make_list (list.c:12)`, or less where less is known.
 
 import { basename } from 'node:path';
+import { describePlaces, type Place } from './symbols.ts';
 
 /** Call sites beyond these are "elsewhere": nobody reads more names than that. */
 const MOST = 4096;
 
-interface Place {
+interface Mapping {
   start: number;
   end: number;
   offset: number;
-  name: string;
+  file: string;
 }
 
 export class Sites {
@@ -27,21 +28,30 @@ export class Sites {
 
   /** The name of each, from /proc/PID/maps; the number itself where no mapping holds it. */
   names(maps: readonly string[]): string[] {
-    const places = maps.flatMap((text) => text.split('\n').flatMap(parsePlace));
-    return [...this.#numbers.keys()].map((site) => {
+    const mappings = maps.flatMap((text) => text.split('\n').flatMap(parseMapping));
+    const places = [...this.#numbers.keys()].map((site) => placeOf(site, mappings));
+    const described = describePlaces(places.filter((place) => place !== undefined));
+    const hex = (n: number) => `0x${n.toString(16)}`;
+    return [...this.#numbers.keys()].map((site, i) => {
+      const place = places[i];
       if (site === 0) return '';
-      const place = places.findLast(({ start, end }) => start <= site && site < end);
-      const hex = (n: number) => `0x${n.toString(16)}`;
-      return place ? `${place.name}+${hex(site - place.start + place.offset)}` : hex(site);
+      if (place === undefined) return hex(site);
+      return described.get(place) ?? `${basename(place.file)}+${hex(place.offset)}`;
     });
   }
 }
 
-function parsePlace(line: string): Place[] {
+function placeOf(site: number, mappings: readonly Mapping[]): Place | undefined {
+  const found = mappings.findLast(({ start, end }) => start <= site && site < end);
+  if (found === undefined) return undefined;
+  const { file, start, offset } = found;
+  const first = mappings.findLast((each) => each.file === file && each.offset === 0);
+  return { site, file, offset: site - start + offset, loaded: site - (first?.start ?? start) };
+}
+
+function parseMapping(line: string): Mapping[] {
   const match = /^([0-9a-f]+)-([0-9a-f]+) \S+ ([0-9a-f]+) \S+ \d+ +(\/.*)$/.exec(line);
   if (!match) return [];
-  const [start, end, offset] = match.slice(1, 4).map((hex) => Number.parseInt(hex, 16));
-  return [
-    { start: start ?? 0, end: end ?? 0, offset: offset ?? 0, name: basename(match[4] ?? '') },
-  ];
+  const [start = 0, end = 0, offset = 0] = match.slice(1, 4).map((hex) => Number.parseInt(hex, 16));
+  return [{ start, end, offset, file: match[4] ?? '' }];
 }
