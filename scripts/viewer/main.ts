@@ -127,8 +127,7 @@ async function open(): Promise<void> {
   find('panels').append(...panels.map((panel) => panel.element));
   const names = models.map(({ facts }) => facts.malloc).join(' and ');
   document.title = `Heap map: ${names}`;
-  find('subtitle').textContent =
-    `${models[0]?.facts.command ?? ''} on ${names}, every call of malloc and free`;
+  find('subtitle').textContent = `Every call of malloc and free, on ${names}`;
   find('walks').hidden = !models.some((model) => model.walks > 0);
   scrub.max = String(steps);
   const [first] = models;

@@ -47,7 +47,7 @@ export class Panel {
     this.element = element(
       'article',
       { class: 'panel', 'aria-label': malloc },
-      element('h2', {}, `${malloc}: ${command}`),
+      element('h2', { title: command }, `${malloc} `, element('span', {}, command)),
       ...this.#remarks(),
       this.#numberList(),
       timeline,
