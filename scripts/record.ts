@@ -9,6 +9,7 @@ import { howItEnded, launchInForeground } from './lib/foreground.ts';
 import { writeJson } from './lib/json.ts';
 import { type Malloc, resolveMalloc } from './lib/mallocs.ts';
 import type { Launched } from './lib/preload.ts';
+import { progress } from './lib/progress.ts';
 import { disproof, programNames } from './lib/report.ts';
 import { describeCost, measureCost } from './lib/trace/cost.ts';
 import { count, megabytes } from './lib/trace/figures.ts';
@@ -76,7 +77,8 @@ async function record(argv: string[], options: Options): Promise<void> {
   const file = resolve(output);
   const trace = traceVariable(file, options);
   clear(file);
-  const result = await launchInForeground(m, argv, { trace });
+  const done = watch(file, options);
+  const result = await launchInForeground(m, argv, { trace }).finally(done);
   if (!options.quiet) for (const line of howItEnded(argv, result)) say(line);
   if (!existsSync(file))
     throw new Failure(`nothing was recorded: no process of ${argv[0]} could write ${file}`, {
@@ -90,6 +92,20 @@ async function record(argv: string[], options: Options): Promise<void> {
   recorded.close();
   if (doubt) throw new Failure(doubt, { hint: `the trace is in ${output} all the same` });
   process.exitCode = result.status;
+}
+
+/** Says how large the trace is, on a terminal that the program leaves to us; returns what ends it. */
+function watch(file: string, { quiet }: Options): () => void {
+  if (quiet || process.stdout.isTTY) return () => {};
+  const say = (): void => {
+    const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+    progress(`record: ${megabytes(size)}`);
+  };
+  const timer = setInterval(say, 500);
+  return () => {
+    clearInterval(timer);
+    progress('');
+  };
 }
 
 async function showCost(options: Options): Promise<void> {

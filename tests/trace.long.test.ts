@@ -11,6 +11,8 @@ import { play } from '../scripts/lib/replay/play.ts';
 import { openSource } from '../scripts/lib/replay/source.ts';
 import { countsOf } from '../scripts/lib/trace/counts.ts';
 import { openTrace } from '../scripts/lib/trace/trace.ts';
+import { gather } from '../scripts/lib/view/gather.ts';
+import { pageOf } from '../scripts/lib/view/page.ts';
 import { need } from './lib/need.ts';
 import { readTrace } from './lib/trace.ts';
 
@@ -73,6 +75,22 @@ describe('python, twelve million calls', () => {
     source.close();
     expect(figures.calls).toBeGreaterThan(10e6);
     expect(process.memoryUsage().rss - before).toBeLessThan(400e6);
+  });
+
+  test('become a page within bounded memory, small, and exact where it can be shown', {
+    timeout: 600_000,
+  }, () => {
+    const opened = openTrace(trace());
+    const before = process.memoryUsage().rss;
+    const data = gather(opened);
+    opened.close();
+    expect(process.memoryUsage().rss - before).toBeLessThan(400e6);
+    expect(pageOf([data]).length).toBeLessThan(8e6);
+    expect(data.facts.events).toBeGreaterThan(10e6);
+    expect(data.facts).toMatchObject({ strays: 0, overlaps: 0, damage: [] });
+    const { stops } = data.columns;
+    expect(Math.max(...stops.bytes)).toBeLessThanOrEqual(data.facts.peakBytes);
+    expect(stops.bytes.length * data.facts.every).toBeGreaterThan(data.facts.events);
   });
 
   test('are played on all of them', { timeout: 900_000 }, async () => {
