@@ -153,6 +153,83 @@ describe('the page', () => {
       expect(state).toMatch(/live|free/);
     }));
 
+  test('tells of the block under the pointer its size, age, calls and thread', () =>
+    inPage(async (page) => {
+      await page.locator('.map >> nth=0').hover({ position: { x: 160, y: 6 } });
+      const said = (await page.textContent('.detail >> nth=0')) ?? '';
+      const address = Number(/^0x[0-9a-f]+/.exec(said)?.[0]);
+      const { columns, facts } = heap;
+      const i = columns.blocks.address.findLastIndex(
+        (each, row) => each === address && (columns.blocks.birth[row] ?? 0) < facts.peakAt,
+      );
+      const [birth = 0, death = 0, size = 0] = [
+        columns.blocks.birth[i],
+        columns.blocks.death[i],
+        columns.blocks.size[i],
+      ];
+      const numbers = (text: string): number[] =>
+        [...text.replaceAll(',', '').matchAll(/\b\d+\b/g)].map(([n]) => Number(n));
+      const isLive = death >= facts.peakAt;
+      expect(said).toContain(isLive ? ': live' : ': free');
+      expect(numbers(said)).toEqual(
+        isLive
+          ? [size, facts.peakAt - birth, birth + 1, ...(death === NEVER ? [] : [death + 1]), 77]
+          : [size, death + 1, birth + 1, 77],
+      );
+    }));
+
+  test('moves through time by keys and by the time line, and says where it is', () =>
+    inPage(async (page) => {
+      const said = () => page.getAttribute('#scrub', 'aria-valuetext');
+      await scrubTo(page, 100);
+      await page.focus('.map >> nth=0');
+      for (const [key, event] of [
+        ['.', 101],
+        ['.', 102],
+        [',', 101],
+      ] as const) {
+        await page.keyboard.press(key);
+        expect(await value(page, 'event')).toBe(event);
+        expect(await said()).toBe(
+          `after ${event} of ${heap.facts.events.toLocaleString('en')} calls`,
+        );
+      }
+      await page.keyboard.press(' ');
+      expect(await page.getAttribute('#play', 'aria-pressed')).toBe('true');
+      await page.keyboard.press(' ');
+      expect(await page.getAttribute('#play', 'aria-pressed')).toBe('false');
+      const line = page.locator('.timeline >> nth=0');
+      const { width = 0 } = (await line.boundingBox()) ?? {};
+      await line.click({ position: { x: width / 2, y: 20 } });
+      const at = await value(page, 'event');
+      expect(Math.abs(at / heap.facts.events - 0.5)).toBeLessThan(0.01);
+      expect(await value(page, 'bytes')).toBe(bytesIn(liveAfter(calls, at)));
+    }));
+
+  test('has another picture and legend for each colouring', () =>
+    inPage(async (page) => {
+      const [pictures, legends] = [new Set<string>(), new Set<string | null>()];
+      for (const by of ['state', 'size', 'age']) {
+        await page.selectOption('#color', by);
+        pictures.add(await picture(page));
+        legends.add(await page.textContent('.legend >> nth=0'));
+      }
+      expect([pictures.size, legends.size]).toEqual([3, 3]);
+    }));
+
+  test('draws the same moment the same, and an empty heap otherwise than a full one', () =>
+    inPage(async (page) => {
+      await page.focus('.map >> nth=0');
+      await page.keyboard.press('ArrowRight');
+      for (let i = 0; i < 20; i++) await page.keyboard.press('+');
+      await scrubTo(page, 0);
+      const none = await picture(page);
+      await scrubTo(page, heap.facts.peakAt);
+      expect(await picture(page)).not.toBe(none);
+      await scrubTo(page, 0);
+      expect(await picture(page)).toBe(none);
+    }));
+
   test('has histograms that add up to all blocks', () =>
     inPage(async (page) => {
       const sums = await page
@@ -195,6 +272,12 @@ describe.each([
         });
       });
       for (const each of contrast) expect(each, scheme).toBeGreaterThan(4.5);
+      const paper = await page.locator('.map >> nth=0').evaluate((canvas) => {
+        const context = (canvas as HTMLCanvasElement).getContext('2d');
+        return context?.getImageData(2, 40, 1, 1).data[0] ?? -1;
+      });
+      if (scheme === 'dark') expect(paper).toBeLessThan(64);
+      else expect(paper).toBeGreaterThan(192);
     }, options));
 });
 
@@ -202,7 +285,7 @@ test('on a phone nothing is wider than the screen, and every control has a name'
   inPage(
     async (page) => {
       const width = await page.evaluate(() => document.documentElement.scrollWidth);
-      expect(width).toBeLessThanOrEqual(390);
+      expect(width).toBeLessThanOrEqual(360);
       const nameless = await page.locator('button, input, select, canvas').evaluateAll((all) =>
         all
           .filter((each) => !(each.getAttribute('aria-label') || each.textContent?.trim()))
@@ -211,5 +294,5 @@ test('on a phone nothing is wider than the screen, and every control has a name'
       );
       expect(nameless).toEqual([]);
     },
-    { viewport: { width: 390, height: 844 } },
+    { viewport: { width: 360, height: 740 } },
   ));
