@@ -63,7 +63,7 @@ static COLD void trace_begin(void) {
     if (page != MAP_FAILED && madvise(page, 4096, MADV_WIPEONFORK) == 0 && file_begin()) {
         trace.alive = page;
         trace.millisecond = file.header->rate / 1000;
-        atomic_fetch_or((_Atomic(uint32_t) *)&file.header->options, trace.options);
+        file_option(trace.options);
         process_begin();
         trace.on = !trace.counting;
     } else {

@@ -53,9 +53,9 @@ struct trace_header {
     uint32_t version;
     uint32_t segment;            /* TRACE_SEGMENT */
     _Atomic(uint64_t) segments;  /* handed out so far, this one included */
-    _Atomic(uint64_t) lost;      /* records for which there was no room on the disc */
+    _Atomic(uint64_t) lost;      /* records that could not be written: see trace_option */
     _Atomic(uint32_t) processes; /* numbered from 1 */
-    uint32_t options;            /* TRACE_SITES | TRACE_SNAPSHOTS */
+    uint32_t options;            /* enum trace_option */
     uint64_t rate;               /* ticks per second */
     uint64_t origin;             /* the counter at time 0 */
     uint64_t realtime;           /* nanoseconds since 1970 at time 0 */
@@ -71,7 +71,13 @@ static_assert(offsetof(struct trace_header, origin) == 48, "a fixed format");
 static_assert(offsetof(struct trace_header, realtime) == 56, "a fixed format");
 static_assert(sizeof(struct trace_header) == 64, "a fixed format");
 
-enum trace_option { TRACE_SITES = 1, TRACE_SNAPSHOTS = 2 };
+/* The last two say why records were lost. */
+enum trace_option {
+    TRACE_SITES = 1,
+    TRACE_SNAPSHOTS = 2,
+    TRACE_NO_ROOM = 4, /* the disc was full, or the file at its limit */
+    TRACE_NO_FILE = 8, /* a process could not open it any more: chroot, no descriptors */
+};
 
 enum trace_kind {
     TRACE_EVENTS = 1,  /* records */

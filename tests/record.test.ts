@@ -332,6 +332,19 @@ describe('the verb', () => {
     expect(damage.join()).toContain('lost');
     expect(processes.at(-1)?.ledger.allocations).toBeGreaterThan(5_000);
   });
+
+  test('says so where a process cannot open the file any more', async () => {
+    const script = [
+      'import resource',
+      'resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))',
+      'x = [bytes(1000) for i in range(20000)]',
+    ].join('\n');
+    const args = ['shut', '--', need('python3'), '-c', script] as const;
+    const { status, stderr } = await verb(...args);
+    expect(status).toBe(0);
+    expect(stderr).toMatch(/[1-9]\d* records are lost: a process could not open the file any more/);
+    expect(readTrace(join(folder, 'shut')).processes[0]?.ledger.liveBlocks).toBeGreaterThan(1_000);
+  });
 });
 
 describe('refused', () => {

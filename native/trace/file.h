@@ -101,6 +101,22 @@ static bool file_may_grow(uint64_t end) {
     return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur >= end;
 }
 
+static void file_option(uint32_t option) {
+    atomic_fetch_or((_Atomic(uint32_t) *)&file.header->options, option);
+}
+
+/* To write up to `end`; -1, and the reason in the header, when that cannot be. */
+static int file_open_until(uint64_t end) {
+    if (!file_may_grow(end)) {
+        file_option(TRACE_NO_ROOM);
+        return -1;
+    }
+    int fd = file_open(file.path, O_RDWR);
+    if (fd < 0)
+        file_option(TRACE_NO_FILE);
+    return fd;
+}
+
 static uint64_t segment_place(void) {
     return atomic_fetch_add(&file.header->segments, 1) * TRACE_SEGMENT;
 }
@@ -130,11 +146,13 @@ static bool segment_store(struct trace_segment *segment, size_t used) {
     size_t whole = sizeof *segment + ((used + 15) & ~(size_t)15);
     segment->sum = trace_sum((const uint32_t *)(const void *)segment, whole);
     uint64_t at = segment_place();
-    int fd = file_may_grow(at + TRACE_SEGMENT) ? file_open(file.path, O_RDWR) : -1;
+    int fd = file_open_until(at + TRACE_SEGMENT);
     if (fd < 0)
         return false;
     long done = syscall(SYS_pwrite64, fd, segment, (long)TRACE_SEGMENT, (long)at);
     file_close(fd);
+    if (done != TRACE_SEGMENT)
+        file_option(TRACE_NO_ROOM);
     return done == TRACE_SEGMENT;
 }
 
@@ -176,14 +194,16 @@ static bool segment_finish(struct trace_segment *draft, size_t used) {
 static struct trace_segment *segment_live(void) {
     static const char zeros[4096];
     uint64_t at = segment_place();
-    int fd = file_may_grow(at + TRACE_SEGMENT) ? file_open(file.path, O_RDWR) : -1;
+    int fd = file_open_until(at + TRACE_SEGMENT);
     if (fd < 0)
         return NULL;
     bool room = true;
     for (uint64_t end = at + TRACE_SEGMENT; room && at < end; at += sizeof zeros)
         room = syscall(SYS_pwrite64, fd, zeros, sizeof zeros, (long)at) == sizeof zeros;
     void *p = MAP_FAILED;
-    if (room)
+    if (!room)
+        file_option(TRACE_NO_ROOM);
+    else
         p = mmap(NULL, TRACE_SEGMENT, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
                  (long)(at - TRACE_SEGMENT));
     file_close(fd);

@@ -33,9 +33,11 @@ export const kinds: Readonly<Record<'events' | 'process' | 'maps' | 'heap' | 'co
   counts: constant('COUNTS'),
 };
 
-export const options: Readonly<Record<'sites' | 'snapshots', number>> = {
+export const options: Readonly<Record<'sites' | 'snapshots' | 'noRoom' | 'noFile', number>> = {
   sites: constant('SITES'),
   snapshots: constant('SNAPSHOTS'),
+  noRoom: constant('NO_ROOM'),
+  noFile: constant('NO_FILE'),
 };
 
 const allocations = [

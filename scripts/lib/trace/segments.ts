@@ -20,7 +20,7 @@ export interface TraceHeader {
   version: number;
   /** How many segments were handed out, this one included. */
   segments: number;
-  /** Records for which there was no room on the disc. */
+  /** Records that could not be written. */
   lost: number;
   processes: number;
   options: number;

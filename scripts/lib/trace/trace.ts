@@ -107,7 +107,7 @@ export class Trace {
   readonly started: number;
   readonly sites: boolean;
   readonly snapshots: boolean;
-  /** Records for which there was no room on the disc. */
+  /** Records that could not be written; `damage` says why. */
   readonly lost: number;
   readonly processes: readonly TraceProcess[];
   /** gettid() of the threads seen so far, by TraceEvent.thread; of the last events(). */
@@ -123,7 +123,7 @@ export class Trace {
     this.sites = (file.header.options & options.sites) !== 0;
     this.snapshots = (file.header.options & options.snapshots) !== 0;
     this.lost = file.header.lost;
-    if (this.lost > 0) file.damage.add(`${this.lost} records are lost: the disc was full`);
+    if (this.lost > 0) file.damage.add(`${this.lost} records are lost: ${whyLost(file)}`);
     for (const head of file.heads) if (head.kind === kinds.events) this.#sort(head);
     this.processes = this.#findProcesses();
   }
@@ -338,6 +338,16 @@ export function proofsOf(trace: Trace): Proof[] {
     realloc: realloc ?? '',
     free: free ?? '',
   }));
+}
+
+function whyLost({ header }: SegmentFile): string {
+  const reasons = [
+    ...(header.options & options.noRoom ? ['the disc was full'] : []),
+    ...(header.options & options.noFile
+      ? ['a process could not open the file any more (chroot, no descriptors)']
+      : []),
+  ];
+  return reasons.join(', and ') || 'there was no memory for them';
 }
 
 function unknownProcess(number: number): TraceProcess {
