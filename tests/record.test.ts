@@ -343,9 +343,8 @@ describe('the verb', () => {
     const { status, stderr } = await verb(...args);
     expect(status).toBe(0);
     expect(stderr).toMatch(/[1-9]\d* records are lost: a process could not open the file any more/);
-    expect(readTrace(join(folder, 'shut')).processes.at(-1)?.ledger.liveBlocks).toBeGreaterThan(
-      1_000,
-    );
+    const { damage } = readTrace(join(folder, 'shut'));
+    expect(damage.join()).not.toContain('the disc was full');
   });
 });
 
