@@ -7,7 +7,7 @@ import { newEnough } from '../scripts/lib/doctor/machine.ts';
 import { checkPrograms } from '../scripts/lib/doctor/mallocs.ts';
 import { checkEnvironment } from '../scripts/lib/env.ts';
 import { Failure } from '../scripts/lib/errors.ts';
-import { peers, variants } from '../scripts/lib/mallocs.ts';
+import { peers, resolveMalloc, variants } from '../scripts/lib/mallocs.ts';
 import { programs, which } from '../scripts/lib/programs.ts';
 import { libmalloc } from './lib/cli.ts';
 import { need } from './lib/need.ts';
@@ -53,8 +53,9 @@ describe('libmalloc doctor', () => {
     expect(report.ok).toBe(true);
     expect(status).toBe(0);
     const names = ['node', 'compiler', 'make', 'gdb', 'ptrace', 'preload', 'variables', 'programs'];
-    for (const name of [...names, ...variants(), ...peers.map((peer) => peer.name)])
-      expect(line(report, name), name).toBeDefined();
+    const wanted = [...names, ...variants(), ...peers.map((peer) => peer.name)];
+    expect(report.checks.map(({ name }) => name).sort()).toEqual(wanted.sort());
+    for (const name of variants()) expect(line(report, name)?.found).toBe(resolveMalloc(name).file);
     expect(line(report, 'preload')?.found).toContain('proven from inside');
   });
 
