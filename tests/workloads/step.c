@@ -103,15 +103,21 @@ static uint64_t pc_read(pid_t pid) {
     return (uint64_t)PC(registers);
 }
 
-/* Eight bytes of code: more prefixes than that no compiler writes before a LOCK. */
+/* Eight bytes of code: more prefixes than that no compiler writes before a LOCK. What was read once
+ * is remembered, for code stays as it is and the next round passes here again. */
 static bool atomic_at(pid_t pid, uint64_t pc) {
+    static struct { uint64_t pc; bool atomic; } known[4096];
     uint8_t code[sizeof(long) + 8] = {0};
+    size_t i = pc % 4096;
+    if (known[i].pc == pc)
+        return known[i].atomic;
     errno = 0;
     long word = ptrace(PTRACE_PEEKTEXT, pid, (void *)pc, NULL);
     if (errno)
         return false; /* a page that ends here, or none at all: the program dies of it */
     memcpy(code, &word, sizeof word);
-    return is_atomic(code);
+    known[i].pc = pc;
+    return known[i].atomic = is_atomic(code);
 }
 
 /* Lets the program go on, one step or until its next signal, delivering `signal`.

@@ -50,10 +50,10 @@ export function planCurve(options: { quick?: boolean; runs?: number }): CurvePla
       }
     : {
         sizes: [2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6].map(half),
-        runs: options.runs ?? 5,
+        runs: options.runs ?? 3,
         budget: 5,
-        steps: 30_000,
-        least: 16,
+        steps: 20_000,
+        least: 12,
       };
 }
 
