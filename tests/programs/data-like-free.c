@@ -4,7 +4,7 @@
  *
  *     data-like-free [rounds] [threads]
  */
-#include "program.h"
+#include "ring.h"
 
 enum { COUNT = 160, IMAGE = 16, MOST = 8 };
 static const size_t sizes[] = {16, 32, 48, 64, 128, 256, 1000, 3000, 20000};
@@ -71,29 +71,7 @@ static void round_of(size_t size, uint64_t *random) {
 
 /* ── the same, freed by another thread than the one that wrote ─────────────── */
 
-enum { RING = 256 };
-static struct ring {
-    _Alignas(64) atomic_long in;
-    _Alignas(64) atomic_long out;
-    unsigned char *slots[RING];
-} rings[MOST];
-
-static void put(struct ring *r, unsigned char *p) {
-    long in = atomic_load_explicit(&r->in, memory_order_relaxed);
-    while (in - atomic_load_explicit(&r->out, memory_order_acquire) == RING)
-        sched_yield();
-    r->slots[in % RING] = p;
-    atomic_store_explicit(&r->in, in + 1, memory_order_release);
-}
-
-static unsigned char *take(struct ring *r) {
-    long out = atomic_load_explicit(&r->out, memory_order_relaxed);
-    while (out == atomic_load_explicit(&r->in, memory_order_acquire))
-        sched_yield();
-    unsigned char *p = r->slots[out % RING];
-    atomic_store_explicit(&r->out, out + 1, memory_order_release);
-    return p;
-}
+static struct ring rings[MOST];
 
 /* Writes the image of a free block into blocks that another thread frees at once, while
  * its own free list changes with each call: every link leads to a block that was given away. */

@@ -45,13 +45,7 @@ int main(int argc, char **argv) {
     check(argc > 1, "which library?");
     library = argv[1];
     rounds = argument(argc, argv, 2, 100);
-    long threads = argument(argc, argv, 3, 4);
-    check(threads <= 32, "32 threads at most");
-    pthread_t ids[32];
-    for (long i = 0; i < threads; i++)
-        ids[i] = start(open_and_close, NULL);
-    for (long i = 0; i < threads; i++)
-        join(ids[i]);
+    run_threads(argument(argc, argv, 3, 4), open_and_close);
     return 0;
 }
 #endif

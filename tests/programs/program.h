@@ -173,6 +173,16 @@ UNUSED static void join(pthread_t thread) {
     check(!error, "pthread_join: %s", strerror(error));
 }
 
+/* Runs `run` in that many threads at once, each given its number, until all have ended. */
+UNUSED static void run_threads(long threads, void *(*run)(void *)) {
+    pthread_t ids[64];
+    check(threads <= 64, "64 threads at most");
+    for (long i = 0; i < threads; i++)
+        ids[i] = start(run, (void *)i);
+    for (long i = 0; i < threads; i++)
+        join(ids[i]);
+}
+
 /* Waits for a child that should end with status 0; `what` says what it was about. */
 UNUSED static void check_child(pid_t child, const char *what) {
     int status = 0;

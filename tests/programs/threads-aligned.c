@@ -63,11 +63,6 @@ int main(int argc, char **argv) {
     largest = argument(argc, argv, 3, 20000);
     most = argument(argc, argv, 4, 1 << 20);
     whole_pages = !strcmp(provider("pvalloc"), provider("malloc"));
-    pthread_t ids[64];
-    check(threads <= 64, "64 threads at most");
-    for (long i = 0; i < threads; i++)
-        ids[i] = start(work, (void *)i);
-    for (long i = 0; i < threads; i++)
-        join(ids[i]);
+    run_threads(threads, work);
     return 0;
 }

@@ -4,9 +4,9 @@
  *
  *     threads-chain [stages] [blocks] [largest size] [KiB by which memory may grow]
  */
-#include "program.h"
+#include "ring.h"
 
-enum { RING = 128, STAGES = 16 };
+enum { STAGES = 16 };
 
 struct parcel {
     size_t size;
@@ -14,29 +14,8 @@ struct parcel {
     unsigned char data[];
 };
 
-static struct ring {
-    _Alignas(64) atomic_long in;
-    _Alignas(64) atomic_long out;
-    struct parcel *slots[RING];
-} rings[STAGES + 1];
+static struct ring rings[STAGES + 1];
 static long stages, blocks, largest;
-
-static void put(struct ring *r, struct parcel *p) {
-    long in = atomic_load_explicit(&r->in, memory_order_relaxed);
-    while (in - atomic_load_explicit(&r->out, memory_order_acquire) == RING)
-        sched_yield();
-    r->slots[in % RING] = p;
-    atomic_store_explicit(&r->in, in + 1, memory_order_release);
-}
-
-static struct parcel *take(struct ring *r) {
-    long out = atomic_load_explicit(&r->out, memory_order_relaxed);
-    while (out == atomic_load_explicit(&r->in, memory_order_acquire))
-        sched_yield();
-    struct parcel *p = r->slots[out % RING];
-    atomic_store_explicit(&r->out, out + 1, memory_order_release);
-    return p;
-}
 
 static unsigned char byte(long number, size_t i) {
     return (unsigned char)((size_t)number * 31 + i * 7);

@@ -4,12 +4,12 @@
  *
  *     threads-death [lives] [blocks of a life]
  */
-#include "program.h"
+#include "ring.h"
 #include "libmalloc.h"
 
 extern int libmalloc_check(void (*)(const char *, void *), void *) __attribute__((weak));
 
-enum { FREERS = 2, RING = 64, LARGEST = 1500 };
+enum { FREERS = 2, LARGEST = 1500 };
 
 struct parcel {
     size_t size;
@@ -17,31 +17,10 @@ struct parcel {
     unsigned char data[];
 };
 
-/* One to each freer: one writes, one reads, neither waits for a lock. */
-static struct ring {
-    _Alignas(64) atomic_long in;
-    _Alignas(64) atomic_long out;
-    struct parcel *slots[RING];
-} rings[FREERS];
+/* One to each freer. */
+static struct ring rings[FREERS];
 static long blocks;
 static atomic_long made, freed;
-
-static void put(struct ring *r, struct parcel *p) {
-    long in = atomic_load_explicit(&r->in, memory_order_relaxed);
-    while (in - atomic_load_explicit(&r->out, memory_order_acquire) == RING)
-        sched_yield();
-    r->slots[in % RING] = p;
-    atomic_store_explicit(&r->in, in + 1, memory_order_release);
-}
-
-static struct parcel *take(struct ring *r) {
-    long out = atomic_load_explicit(&r->out, memory_order_relaxed);
-    while (out == atomic_load_explicit(&r->in, memory_order_acquire))
-        sched_yield();
-    struct parcel *p = r->slots[out % RING];
-    atomic_store_explicit(&r->out, out + 1, memory_order_release);
-    return p;
-}
 
 /* One life: the last blocks are still on their way to the freers when it ends. */
 static void *live(void *arg) {

@@ -68,11 +68,6 @@ int main(int argc, char **argv) {
     steps = argument(argc, argv, 2, 20000);
     live = argument(argc, argv, 3, 200);
     largest = argument(argc, argv, 4, 40000);
-    pthread_t ids[64];
-    check(threads <= 64, "64 threads at most");
-    for (long i = 0; i < threads; i++)
-        ids[i] = start(work, (void *)i);
-    for (long i = 0; i < threads; i++)
-        join(ids[i]);
+    run_threads(threads, work);
     return 0;
 }
