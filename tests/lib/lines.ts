@@ -152,11 +152,19 @@ export async function measureSharing(malloc: Malloc, plan: Turns): Promise<Shari
   const folder = mkdtempSync(join(tmpdir(), 'libmalloc-lines-'));
   try {
     const log = join(folder, 'trace');
-    const lackey = ['--tool=lackey', '--basic-counts=no', '--trace-mem=yes', `--log-file=${log}`];
+    const lackey = [
+      '--fair-sched=try',
+      '--tool=lackey',
+      '--basic-counts=no',
+      '--trace-mem=yes',
+      `--log-file=${log}`,
+    ];
     const words = [plan.who, plan.size, plan.blocks, plan.turns].map(String);
     const argv = [need('valgrind'), '-q', ...lackey, program, ...words];
     const env = { ...process.env, MALLOC_UNDER_TEST: malloc.file ?? '' };
-    const { status, stdout, stderr } = await launch(malloc, argv, { timeout: 120, env });
+    // Under valgrind there are few addresses: a malloc that reserves many should know.
+    const limits = { addressSpace: 32e9 };
+    const { status, stdout, stderr } = await launch(malloc, argv, { timeout: 120, env, limits });
     if (status !== 0) throw new Error(`${argv.join(' ')}: status ${status}\n${stderr}`);
     const places = readPlaces(stdout, plan.size);
     const lines = new Map<number, Line>();
