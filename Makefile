@@ -76,8 +76,8 @@ bench: $(release) $(js)
 
 ## make docs                  measure, then regenerate every generated document and picture
 ##                            (DRAW=1: only draw; BENCH=FILE: from `libmalloc bench --json FILE`;
-##                            one part alone: LADDER=1, HEAPS=1: the heap maps, SAFETY=60: docs/safety.md,
-##                            random calls for so many seconds each)
+##                            one part alone: LADDER=1, HEAPS=1: the heap maps, SAFETY=3600: docs/safety.md,
+##                            random calls for so many seconds in all; 0: theirs stay as they are)
 .PHONY: docs
 docs: $(release) $(debug) $(js)
 	$(need-node)

@@ -2,7 +2,8 @@
 // document. `--draw` measures nothing and draws from docs/*.json; `--bench FILE` takes what
 // `libmalloc bench --json FILE` found for the bench's part. One part alone: `--hunt` repeats the
 // sessions of docs/debugging.md, `--ladder` measures for docs/ladder.md, `--heaps` records and draws
-// the heap maps, and `--safety SECONDS` measures for docs/safety.md, each mix of random calls so long.
+// the heap maps, and `--safety SECONDS` measures for docs/safety.md, random calls for so long in all;
+// with 0, and where everything is measured, their record stays as it is.
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -12,7 +13,7 @@ import { type BenchResult, measure, planBench } from './bench.ts';
 import { tryArticle } from './lib/article.ts';
 import { benchBlocks, benchPictures } from './lib/bench/document.ts';
 import { selectMallocs } from './lib/bench/select.ts';
-import { measureSafety, type Safety, safetyBlocks } from './lib/check/safety.ts';
+import { measureMisuse, measureRandom, type Safety, safetyBlocks } from './lib/check/safety.ts';
 import { blockNames, fillBlocks, readableJson } from './lib/docs.ts';
 import { describeFailure, Failure } from './lib/errors.ts';
 import { type Hunts, huntAll, huntBlock } from './lib/hunt.ts';
@@ -105,6 +106,12 @@ async function drawHeaps(): Promise<void> {
     writeFileSync(join(root, 'docs', file), svg);
 }
 
+async function measureSafety(seconds: number): Promise<Safety> {
+  const misuse = await measureMisuse();
+  const random = seconds > 0 ? await measureRandom(seconds) : readMeasured().safety.random;
+  return { ...misuse, random };
+}
+
 /** Measures what is not given, and keeps it. */
 async function measureAll(options: {
   draw?: boolean;
@@ -113,8 +120,8 @@ async function measureAll(options: {
   ladder?: boolean;
   safety?: string;
 }): Promise<Measured> {
-  const seconds = Number(options.safety ?? 60);
-  if (!(seconds > 0)) throw new Failure('--safety needs a number of seconds above 0');
+  const seconds = Number(options.safety ?? 0);
+  if (!(seconds >= 0)) throw new Failure('--safety needs a number of seconds, or 0');
   const parts = [options.draw, options.bench, options.hunt, options.ladder, options.safety];
   const all = parts.every((part) => part === undefined);
   if (all || options.hunt)

@@ -6,4 +6,9 @@ const long = process.env.LONG === '1';
 conformance('semantics');
 conformance('structure', ({ quick }) => quick || long);
 conformance('misuse', ({ promised }) => promised);
+conformance('misuse', ({ promised }) => promised, { debug: true });
 conformance('random');
+conformance('random', ({ quick }) => quick, { debug: true });
+for (const group of ['semantics', 'threads', 'process', 'exhaustion'] as const)
+  conformance(group, ({ quick }) => quick || long, { debug: true });
+if (long) conformance('structure', () => true, { debug: true });

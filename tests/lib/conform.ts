@@ -7,8 +7,8 @@ import { skip } from './need.ts';
 import { everyVariant } from './variants.ts';
 
 /** One case of `libmalloc check` under a variant, as a test: it passes, or is skipped with the reason. */
-export async function conforms(variant: string, each: Case): Promise<void> {
-  const subject = { malloc: resolveMalloc(variant), slow: isSlow(variant) };
+export async function conforms(variant: string, each: Case, debug = false): Promise<void> {
+  const subject = { malloc: resolveMalloc(variant, { debug }), slow: isSlow(variant) };
   const { state, because, failure } = await each.run(subject, 1);
   if (state === 'skipped') {
     const required = process.env.REQUIRE === '1' && / is missing: /.test(because ?? '');
@@ -19,9 +19,13 @@ export async function conforms(variant: string, each: Case): Promise<void> {
 }
 
 /** A test for each case of a group and each variant; `wanted` leaves some out. */
-export function conformance(group: Group, wanted: (each: Case) => boolean = () => true): void {
-  describe.each(everyVariant)('%s', (variant) => {
+export function conformance(
+  group: Group,
+  wanted: (each: Case) => boolean = () => true,
+  { debug = false } = {},
+): void {
+  describe.each(everyVariant)(debug ? 'the debug build of %s' : '%s', (variant) => {
     for (const each of casesOf(group).filter(wanted))
-      test(`${each.name}: ${each.promise}`, () => conforms(variant, each));
+      test(`${each.name}: ${each.promise}`, () => conforms(variant, each, debug));
   });
 }

@@ -67,6 +67,8 @@ export interface ProgramCase extends Run {
   frugal?: Run;
   slow?: Run;
   strict?: Run;
+  /** And for a debug build of ours. */
+  guarded?: Run;
   /** What others only should do, our variants promise. */
   promised?: boolean;
   /** What a variant must have; one that lacks it by design skips the case, and says why. */

@@ -21,8 +21,11 @@ function limit(resource: 'as' | 'data', size: number): ProgramCase {
     // walk past each time, so those are larger.
     slow: { args: [resource, mib, resource === 'as' ? Math.max(size, 2000) : size] },
     ...(size === 5000
-      ? { frugal: { args: [resource, 16, 16384, 0], env: { LIBMALLOC_BLOCK: '16384' } } }
-      : { needs: ['sizes'] }),
+      ? {
+          frugal: { args: [resource, 16, 16384, 0], env: { LIBMALLOC_BLOCK: '16384' } },
+          needs: ['lean'],
+        }
+      : { needs: size < 5000 ? ['sizes', 'lean'] : ['sizes'] }),
   };
 }
 
@@ -56,7 +59,7 @@ export const exhaustion: ProgramCase[] = [
       promised: true,
       program: 'exhaustion-mappings',
       args: [400, size],
-      needs: ['reuse'],
+      needs: ['reuse', 'lean'],
     }),
   ),
   {

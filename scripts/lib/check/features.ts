@@ -5,7 +5,8 @@
  * `checks`: a pointer that is no live block ends the program. `chunks`: walk shows single blocks.
  * `lazyCalloc`: calloc does not touch memory that is zero already. `early`: memory is there while
  * the program is still being relocated. `othersExact`: walk and stats know every single block of
- * other threads that run, too.
+ * other threads that run, too. `lean`: it takes little memory of its own. `alone`: only its heap
+ * asks the kernel for memory.
  */
 export type Feature =
   | 'reuse'
@@ -14,7 +15,9 @@ export type Feature =
   | 'chunks'
   | 'lazyCalloc'
   | 'early'
-  | 'othersExact';
+  | 'othersExact'
+  | 'lean'
+  | 'alone';
 
 const early = 'libc refuses to move the break before it has been initialised';
 
@@ -36,9 +39,16 @@ const gaps: Record<string, Partial<Record<Feature, string>>> = {
   },
 };
 
+/** What the guard of a debug build (native/guard.h) takes away. */
+const guarded: Partial<Record<Feature, string>> = {
+  lean: 'a debug build remembers 176 bytes about each block, and keeps freed ones in quarantine',
+  alone: 'in a debug build the guard asks for memory too, while no heap is locked',
+};
+
 /** Why the variant lacks the feature; undefined when it has it, or is no variant of ours. */
-export function gap(variant: string, feature: Feature): string | undefined {
-  return gaps[variant]?.[feature];
+export function gap(variant: string, feature: Feature, debug = false): string | undefined {
+  if (!debug) return gaps[variant]?.[feature];
+  return feature === 'checks' ? undefined : (guarded[feature] ?? gaps[variant]?.[feature]);
 }
 
 /** Variants whose calls walk past every block: they are given less to do. */

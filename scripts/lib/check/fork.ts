@@ -28,6 +28,7 @@ const frozen = (size: number): ProgramCase => ({
   args: [size],
   frugal: { args: [Math.min(size, 60_000)] },
   flags: ['-rdynamic'],
+  needs: ['alone'],
 });
 
 export const fork: ProgramCase[] = [

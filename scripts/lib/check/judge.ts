@@ -17,6 +17,8 @@ import {
 import { gap } from './features.ts';
 
 const TIMEOUT = 60;
+/** A debug build does several times as much in each call. */
+const DEBUG_PATIENCE = 4;
 const PRINTED = 2000;
 
 /** A case of the catalogue, from one line of its tables. */
@@ -39,7 +41,8 @@ async function judge(subject: Subject, each: ProgramCase, patience: number): Pro
   const reason = obstacle(subject.malloc, each, run);
   if (reason !== undefined) return skipped(reason);
   const plan = planRun(subject.malloc, each.program, run);
-  const timeout = (run.timeout ?? TIMEOUT) * patience;
+  const slower = subject.malloc.debug ? DEBUG_PATIENCE : 1;
+  const timeout = (run.timeout ?? TIMEOUT) * patience * slower;
   const result = await launch(subject.malloc, plan.argv, { timeout, env: plan.env });
   const because = complaint(subject.malloc, run, result, timeout);
   if (because === undefined) return { state: 'passed', seconds: result.seconds };
@@ -53,6 +56,7 @@ function runFor({ malloc, slow }: Subject, each: ProgramCase): Run {
   return {
     ...each,
     ...(malloc.kind === 'variant' && each.strict),
+    ...(malloc.debug && each.guarded),
     ...(slow && each.slow),
     ...(frugal && each.frugal),
   };
@@ -61,7 +65,9 @@ function runFor({ malloc, slow }: Subject, each: ProgramCase): Run {
 /** Why the case cannot be run at all; undefined when it can. */
 function obstacle(malloc: Malloc, each: ProgramCase, run: Run): string | undefined {
   const lacks = malloc.kind === 'variant' ? (each.needs ?? []) : [];
-  const reason = lacks.map((need) => gap(malloc.name, need)).find((text) => text !== undefined);
+  const reason = lacks
+    .map((need) => gap(malloc.name, need, malloc.debug))
+    .find((text) => text !== undefined);
   if (reason !== undefined) return reason;
   const [command] = run.via ?? [];
   const entry = command === undefined ? undefined : programs()[command];

@@ -1,6 +1,7 @@
 // Misuse, and how a program finds out (tests/programs/misuse.c): a report for the mallocs of
 // others, a promise where ours checks what it is given.
 
+import type { Malloc } from '../mallocs.ts';
 import { type Launched, launch } from '../preload.ts';
 import type { Case, Subject, Verdict } from './case.ts';
 import { caseProgram, fromHere, shellLine, sourceOf } from './compile.ts';
@@ -16,8 +17,11 @@ export interface Crime {
   name: string;
   call: string;
   kind: string;
-  /** `checks`: every variant that checks its pointers. */
-  promise?: 'checks';
+  /**
+   * `checks`: every variant that checks its pointers ends the program at once. `guard`: every debug
+   * build notices, at the next free of the block or at exit if not before.
+   */
+  promise?: 'checks' | 'guard';
 }
 
 const wrong = (name: string, call: string, kind: string): Crime => ({
@@ -26,7 +30,12 @@ const wrong = (name: string, call: string, kind: string): Crime => ({
   kind,
   promise: 'checks',
 });
-const silent = (name: string, call: string, kind: string): Crime => ({ name, call, kind });
+const later = (name: string, call: string, kind: string): Crime => ({
+  name,
+  call,
+  kind,
+  promise: 'guard',
+});
 
 export const crimes: Crime[] = [
   wrong('double free', 'free', 'freed'),
@@ -42,15 +51,19 @@ export const crimes: Crime[] = [
   wrong('usable size of a freed block', 'malloc_usable_size', 'freed'),
   wrong('sized free with another size', 'free_sized', 'live'),
   wrong('alignment that is no power of two', 'posix_memalign', '24'),
-  silent('overflow by 1 byte', 'overflow', '1'),
-  silent('overflow by 8 bytes', 'overflow', '8'),
-  silent('overflow by 4096 bytes', 'overflow', '4096'),
-  silent('write after free', 'write', 'freed'),
-  silent('read of freed memory', 'read', 'freed'),
+  later('overflow by 1 byte', 'overflow', '1'),
+  later('overflow by 8 bytes', 'overflow', '8'),
+  later('overflow by 4096 bytes', 'overflow', '4096'),
+  later('write after free', 'write', 'freed'),
+  { name: 'read of freed memory', call: 'read', kind: 'freed' },
 ];
 
 /** Small, middle, and large: often three different ways through a malloc. */
-export const crimeSizes = [64, 3000, 300_000];
+const crimeSizes = [64, 3000, 300_000];
+
+/** Where blocks are never larger than that, the large ones are none. */
+const sizesFor = ({ name, kind }: Malloc): number[] =>
+  kind === 'variant' && gap(name, 'sizes') !== undefined ? crimeSizes.slice(0, -1) : crimeSizes;
 
 const stops = ['SIGABRT', 'SIGILL', 'SIGTRAP'];
 
@@ -61,9 +74,8 @@ export function outcomeOf(result: Launched): Outcome {
   if (result.timedOut || result.signal === 'SIGALRM') return how ? 'corrupted' : 'hangs';
   if (how === undefined || how === 'refused') return 'at once';
   if (how === 'absent') return 'absent';
-  if (after?.startsWith('corrupted')) return 'corrupted';
-  if (after === 'fine' && result.status === 0 && !said) return 'silent';
-  return stops.includes(result.signal ?? '') || said ? 'later' : 'corrupted';
+  if (stops.includes(result.signal ?? '') || said) return 'later';
+  return after === 'fine' && result.status === 0 ? 'silent' : 'corrupted';
 }
 
 /** The outcomes of several sizes in one cell: what differs is told apart, small to large. */
@@ -71,11 +83,11 @@ export function summary(found: Outcome[]): string {
   return [...new Set(found)].join(' / ');
 }
 
-/** The outcome of one misuse for each of `crimeSizes`. */
+/** The outcome of one misuse for each size of block. */
 export async function commit({ malloc }: Subject, crime: Crime): Promise<Committed[]> {
   const program = caseProgram('misuse');
   const committed: Committed[] = [];
-  for (const size of crimeSizes) {
+  for (const size of sizesFor(malloc)) {
     const argv = [program, crime.call, crime.kind, String(size)];
     const env = { ...process.env, MALLOC_UNDER_TEST: malloc.file ?? '', LD_PRELOAD: '' };
     const result = await launch(malloc, argv, { env, timeout: 30 });
@@ -91,23 +103,27 @@ export interface Committed {
   outcome: Outcome;
 }
 
-function isPromised({ malloc }: Subject, crime: Crime): boolean {
-  const ours = malloc.kind === 'variant' && gap(malloc.name, 'checks') === undefined;
-  return ours && crime.promise === 'checks';
+/** What may come of it under a malloc that has promised something; undefined of all others. */
+function promised({ malloc }: Subject, { promise }: Crime): Outcome[] | undefined {
+  if (malloc.kind !== 'variant') return undefined;
+  if (promise === 'guard') return malloc.debug ? ['at once', 'later'] : undefined;
+  const checks = gap(malloc.name, 'checks', malloc.debug) === undefined;
+  return promise === 'checks' && checks ? ['at once'] : undefined;
 }
 
 async function judge(subject: Subject, crime: Crime): Promise<Verdict> {
   const committed = await commit(subject, crime);
   const seconds = committed.reduce((sum, { result }) => sum + result.seconds, 0);
   const found = summary(committed.map(({ outcome }) => outcome));
-  const late = committed.find(({ outcome }) => outcome !== 'at once');
-  if (!isPromised(subject, crime)) return { state: 'noted', because: found, seconds };
+  const allowed = promised(subject, crime);
+  if (allowed === undefined) return { state: 'noted', because: found, seconds };
+  const late = committed.find(({ outcome }) => !allowed.includes(outcome));
   if (late === undefined) return { state: 'passed', because: found, seconds };
   const { malloc } = subject;
   const preload = malloc.file === undefined ? [] : ['env', `LD_PRELOAD=${fromHere(malloc.file)}`];
   return {
     state: 'failed',
-    because: `${found}, not at once (blocks of ${late.size} bytes)`,
+    because: `${found}, not ${allowed.join(' or ')} (blocks of ${late.size} bytes)`,
     seconds,
     failure: {
       source: fromHere(sourceOf('misuse')),

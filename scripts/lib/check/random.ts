@@ -16,22 +16,25 @@ export interface RandomOptions {
   seconds: number;
 }
 
-interface Mix {
+export interface Mix {
   name: string;
   promise: string;
   calls: number;
   threads: number;
   largest: number;
+  /** So many calls use up what memory a malloc may take that never reuses any. */
+  frugal?: number;
   quick?: boolean;
 }
 
-const mixes: Mix[] = [
+export const mixes: Mix[] = [
   {
     name: 'small',
     promise: 'any calls in any order, blocks of up to 2,000 bytes, keep every byte of every block',
     calls: 30_000,
     threads: 1,
     largest: 2000,
+    frugal: 1000,
   },
   {
     name: 'mixed',
@@ -39,6 +42,7 @@ const mixes: Mix[] = [
     calls: 20_000,
     threads: 1,
     largest: 40_000,
+    frugal: 1000,
     quick: true,
   },
   {
@@ -55,6 +59,7 @@ const mixes: Mix[] = [
     calls: 8000,
     threads: 4,
     largest: 20_000,
+    frugal: 250,
     quick: true,
   },
 ];
@@ -73,18 +78,59 @@ function start(malloc: Malloc, args: (string | number)[], timeout: number): Prom
 
 const failed = ({ status }: Launched): boolean => status !== 0;
 
-async function judge({ malloc }: Subject, mix: Mix, options: RandomOptions): Promise<Verdict> {
-  const lacks = malloc.kind === 'variant' ? gap(malloc.name, 'sizes') : undefined;
-  if (lacks !== undefined) return { state: 'skipped', because: lacks, seconds: 0 };
+/** What became of rounds with the seeds `first`, `first` + 1, … up to `last`. */
+export interface Played {
+  first: number;
+  last: number;
+  seconds: number;
+  /** How the last round failed, in a sentence. */
+  because?: string;
+  result: Launched;
+  /** The arguments of random.c. */
+  args: string[];
+}
+
+async function playOnce(malloc: Malloc, mix: Mix, { seed, seconds }: RandomOptions) {
   const { calls, threads, largest } = mix;
-  const play = ['play', options.seed, calls, threads, largest, options.seconds];
-  const result = await start(malloc, play, options.seconds + GRACE);
+  const args = ['play', seed, calls, threads, largest, seconds].map(String);
+  const result = await start(malloc, args, seconds + GRACE);
   const rounds = result.stdout.toString().trim().split('\n');
-  const { seconds } = result;
-  if (!failed(result)) return { state: 'passed', because: `${rounds.length} rounds`, seconds };
-  const seed = Number(rounds.at(-1) ?? options.seed);
-  const because = result.timedOut ? `not over after ${Math.round(seconds)} s` : ending(result);
-  const found = await investigate(malloc, mix, seed, play.map(String));
+  const because = result.timedOut
+    ? `not over after ${Math.round(result.seconds)} s`
+    : ending(result);
+  const last = Number(rounds.at(-1) || seed);
+  return { last, seconds: result.seconds, ...(failed(result) && { because }), result, args };
+}
+
+/** Rounds with the seeds `first`, `first` + 1, … until the time is up or one of them fails. */
+export async function play(malloc: Malloc, mix: Mix, options: RandomOptions): Promise<Played> {
+  const first = options.seed;
+  if (!neverReuses(malloc)) return { first, ...(await playOnce(malloc, mix, options)) };
+  const round = { ...mix, calls: mix.frugal ?? mix.calls }; // in a process of its own
+  for (let [seed, spent] = [first, 0]; ; seed++) {
+    const played = await playOnce(malloc, round, { seed, seconds: 0 });
+    spent += played.seconds;
+    if (played.because !== undefined || spent >= options.seconds)
+      return { first, ...played, seconds: spent };
+  }
+}
+
+const neverReuses = ({ kind, name }: Malloc): boolean =>
+  kind === 'variant' && gap(name, 'reuse') !== undefined;
+
+/** Why this malloc cannot be asked for such calls. */
+export function excuse(malloc: Malloc, mix: Mix): string | undefined {
+  const lacks = malloc.kind === 'variant' ? gap(malloc.name, 'sizes') : undefined;
+  return mix.frugal === undefined ? lacks : undefined;
+}
+
+async function judge({ malloc }: Subject, mix: Mix, options: RandomOptions): Promise<Verdict> {
+  const excused = excuse(malloc, mix);
+  if (excused !== undefined) return { state: 'skipped', because: excused, seconds: 0 };
+  const { first, last, seconds, because, result, args } = await play(malloc, mix, options);
+  const rounds = `${last - first + 1} rounds`;
+  if (because === undefined) return { state: 'passed', because: rounds, seconds };
+  const found = await investigate(malloc, mix, last, args);
   return { state: 'failed', because, seconds, failure: { ...found, printed: printed(result) } };
 }
 

@@ -48,7 +48,7 @@ export const structure: ProgramCase[] = [
     program: 'structure-fragment',
     args: [8192, 8, 300],
     slow: { args: [128, 8, 600] },
-    needs: ['reuse'],
+    needs: ['reuse', 'lean'],
   },
   ...[500, 5000, 100_000].map(
     (size): ProgramCase => ({
@@ -59,7 +59,7 @@ export const structure: ProgramCase[] = [
       program: 'structure-return',
       args: [65_536, size, 25],
       slow: { args: [1024, Math.max(size, 1000), 50] },
-      needs: ['reuse'],
+      needs: size < 100_000 ? ['reuse', 'lean'] : ['reuse'],
     }),
   ),
 ];
