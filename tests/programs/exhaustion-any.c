@@ -43,7 +43,7 @@ static void make(struct block *b, uint64_t *random) {
             check_zero(p, shown(size));
         break;
     case 1:
-        p = aligned_alloc(256, size);
+        p = memalign(256, size);
         break;
     default:
         p = malloc(size);

@@ -12,8 +12,8 @@ static void use(void) {
         p = realloc(p, size / 2 + 1);
         check(p, "realloc failed");
         free(p);
-        p = aligned_alloc(256, size);
-        check(p, "aligned_alloc failed");
+        p = memalign(256, size);
+        check(p, "memalign failed");
         free(p);
     }
     mallinfo2();

@@ -2,9 +2,13 @@
  * asked for, up to 64 MiB, all usable, that free and realloc take as any other; and an
  * alignment that is none is refused with EINVAL.
  *
- *     semantics-aligned [largest alignment]
+ *     semantics-aligned [largest alignment] [does aligned_alloc take any size?]
+ *
+ * C11 had aligned_alloc take multiples of the alignment only, and some still hold to it.
  */
 #include "program.h"
+
+static bool any_size;
 
 static void check_block(void *p, size_t alignment, size_t size, const char *call) {
     check(p, "%s(%zu, %zu) failed: errno %d", call, alignment, size, errno);
@@ -15,7 +19,8 @@ static void check_block(void *p, size_t alignment, size_t size, const char *call
 }
 
 static void one(size_t alignment, size_t size) {
-    void *p = NULL, *q = aligned_alloc(alignment, size), *r = memalign(alignment, size);
+    size_t whole = any_size ? size : (size + alignment - 1) / alignment * alignment;
+    void *p = NULL, *q = aligned_alloc(alignment, whole), *r = memalign(alignment, size);
     check(posix_memalign(&p, alignment, size) == 0, "posix_memalign(%zu, %zu) failed", alignment,
           size);
     check_block(p, alignment, size, "posix_memalign");
@@ -57,6 +62,7 @@ static void refused(void) {
 
 int main(int argc, char **argv) {
     size_t most = (size_t)argument(argc, argv, 1, 64 << 20);
+    any_size = argument(argc, argv, 2, 1);
     for (size_t alignment = sizeof(void *); alignment <= most; alignment *= 2) {
         for (size_t size = 1; size <= 40000; size = size * 5 + 3)
             one(alignment, size);

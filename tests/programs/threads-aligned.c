@@ -10,6 +10,7 @@ static long steps, largest, most;
 static bool whole_pages; /* pvalloc is this malloc's own: another's blocks must not reach its free */
 
 static void *aligned(uint64_t *random, size_t alignment, size_t size) {
+    size_t whole = (size + alignment - 1) / alignment * alignment; /* as C11 wanted it */
     void *p = NULL;
     switch (chance_below(random, 5)) {
     case 0:
@@ -17,13 +18,13 @@ static void *aligned(uint64_t *random, size_t alignment, size_t size) {
               alignment, size);
         return p;
     case 1:
-        return aligned_alloc(alignment, size);
+        return aligned_alloc(alignment, whole);
     case 2:
         return memalign(alignment, size);
     case 3:
         return whole_pages && alignment <= 4096 ? valloc(size) : memalign(alignment, size);
     default:
-        return whole_pages && alignment <= 4096 ? pvalloc(size) : aligned_alloc(alignment, size);
+        return whole_pages && alignment <= 4096 ? pvalloc(size) : memalign(alignment, size);
     }
 }
 

@@ -32,6 +32,7 @@ const lifecycle: ProgramCase[] = [
     level: 'promise',
     program: 'lifecycle-early',
     args: [1],
+    flags: ['-DRESOLVER'],
     needs: ['early'],
   },
   {

@@ -42,8 +42,9 @@ export const semantics: ProgramCase[] = [
     name: 'aligned',
     promise: 'aligned blocks are aligned, up to 64 MiB, and wrong alignments are refused',
     program: 'semantics-aligned',
-    args: [64 << 20],
-    frugal: { args: [4096] },
+    args: [64 << 20, 0],
+    strict: { args: [64 << 20, 1] },
+    frugal: { args: [4096, 1] },
     quick: true,
   },
   {
