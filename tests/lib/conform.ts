@@ -18,6 +18,9 @@ export async function conforms(variant: string, each: Case, debug = false): Prom
   expect(state, [because, failure?.reproduce, failure?.printed].join('\n')).not.toBe('failed');
 }
 
+/** Milliseconds: a case gives up before that, and says why. */
+const PATIENCE = 300_000;
+
 /** A test for each case of a group and each variant; `wanted` leaves some out. */
 export function conformance(
   group: Group,
@@ -26,6 +29,6 @@ export function conformance(
 ): void {
   describe.each(everyVariant)(debug ? 'the debug build of %s' : '%s', (variant) => {
     for (const each of casesOf(group).filter(wanted))
-      test(`${each.name}: ${each.promise}`, () => conforms(variant, each, debug));
+      test(`${each.name}: ${each.promise}`, () => conforms(variant, each, debug), PATIENCE);
   });
 }
