@@ -239,12 +239,11 @@ static size_t arena_trim(struct arena *a, size_t keep) {
 static void *arena_take(struct arena *a, size_t alignment, size_t size) {
     char *p = NULL;
     struct chunk *c = a->sentinel->next;
-    for (; c != a->sentinel; c = c->next) {
-        assert((must(chunk_is_sound(a, c), "malloc", "the header of %p is overwritten",
-                     (void *)c->data), true)); /* in each step: only a debug build has the time */
-        if (c->free && (p = chunk_fit(c, alignment, size)))
-            break;
-    }
+    /* Each header on the way is looked at in a debug build; a release has no time for it. */
+    while (c != a->sentinel &&
+           (assert((must(chunk_is_sound(a, c), "malloc", "%p is overwritten", (void *)c), true)),
+            !(c->free && (p = chunk_fit(c, alignment, size)))))
+        c = c->next;
     if (c == a->sentinel) {
         c = arena_extend(a, size + (alignment > ALIGNMENT ? alignment + HEADER + LEAST : 0));
         if (!c)
