@@ -110,6 +110,9 @@ static bool chunk_is_sound(struct arena *a, struct chunk *c) {
            c->size <= (size_t)(limit - c->data) && c->size % ALIGNMENT == 0;
 }
 
+/* At each header on a walk, in a debug build; a release has no time for it. */
+#define look(a, c) assert((must(chunk_is_sound(a, c), "malloc", "%p is overwritten", (void *)c), 1))
+
 /* Says what `p` is, now that it is no live block; we stop here, so a walk is fine. */
 static COLD void pointer_refuse(struct arena *a, char *p, const char *call) {
     void *at = p;
@@ -239,10 +242,8 @@ static size_t arena_trim(struct arena *a, size_t keep) {
 static void *arena_take(struct arena *a, size_t alignment, size_t size) {
     char *p = NULL;
     struct chunk *c = a->sentinel->next;
-    /* Each header on the way is looked at in a debug build; a release has no time for it. */
     while (c != a->sentinel &&
-           (assert((must(chunk_is_sound(a, c), "malloc", "%p is overwritten", (void *)c), true)),
-            !(c->free && (p = chunk_fit(c, alignment, size)))))
+           (look(a, c), !(c->free && (p = chunk_fit(c, alignment, size)))))
         c = c->next;
     if (c == a->sentinel) {
         c = arena_extend(a, size + (alignment > ALIGNMENT ? alignment + HEADER + LEAST : 0));
