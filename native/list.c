@@ -242,8 +242,7 @@ static size_t arena_trim(struct arena *a, size_t keep) {
 static void *arena_take(struct arena *a, size_t alignment, size_t size) {
     char *p = NULL;
     struct chunk *c = a->sentinel->next;
-    while (c != a->sentinel &&
-           (look(a, c), !(c->free && (p = chunk_fit(c, alignment, size)))))
+    while (c != a->sentinel && (look(a, c), !(c->free && (p = chunk_fit(c, alignment, size)))))
         c = c->next;
     if (c == a->sentinel) {
         c = arena_extend(a, size + (alignment > ALIGNMENT ? alignment + HEADER + LEAST : 0));
