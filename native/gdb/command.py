@@ -42,7 +42,7 @@ class Command(gdb.Command):
     def __init__(self, name, **options):
         # a class given here would silence the method `complete`
         completes = {} if hasattr(self, 'complete') else {
-            'completer_class': gdb.COMPLETE_EXPRESSION}
+            'completer_class': gdb.COMPLETE_EXPRESSION if self.usage else gdb.COMPLETE_NONE}
         super().__init__(name, gdb.COMMAND_DATA, **completes, **options)
         self._name = name
 

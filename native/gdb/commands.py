@@ -1,6 +1,8 @@
 """The commands that show the heap: `heap`, `heap chunks`, `heap chunk`, `heap free`,
 `heap check`, `heap stats`, `heap help`."""
 
+import re
+
 import gdb
 
 from .chunks import CONTAINERS, FREE, LIVE, REGION, REMOTE, Broken, count
@@ -25,7 +27,7 @@ heap leaks [all]           live blocks that nothing points to
 heap save NAME             remembers what is live now
 heap diff NAME [all]       what was allocated and freed since then
 heap watch ADDR            stops when the block is freed, resized, or its header is written
-heap help                  this list
+heap help [COMMAND]        this list, or more about one of them
 
 They read memory only: they work on a live program stopped anywhere, and (all but `heap watch`)
 on a core."""
@@ -190,14 +192,25 @@ class HeapStats(Command):
 
 
 class HeapHelp(Command):
-    """What the heap commands are, on one page."""
+    """What the heap commands are, on one page; or one of them: heap help [COMMAND]."""
+
+    usage = ' [COMMAND]'
+    names = tuple(re.findall(r'^heap (\w+)', Heap.__doc__, re.M))
 
     def __init__(self):
         super().__init__('heap help')
 
+    def complete(self, text, word):
+        return [name for name in self.names if name.startswith(word)]
+
     def run(self, argv):
-        self.arguments(argv, 0)
-        gdb.write(f'{Heap.__doc__}\n')
+        self.arguments(argv, 1)
+        if argv and argv[0] not in self.names:
+            raise gdb.GdbError(f'there is no `heap {argv[0]}`: `heap help` lists what there is')
+        if argv:
+            gdb.execute(f'help heap {argv[0]}')
+        else:
+            gdb.write(f'{Heap.__doc__}\n')
 
 
 BAR = 24

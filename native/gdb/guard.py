@@ -6,7 +6,7 @@ free. Its records are found as guard/record.h finds them, by reading memory only
 
 import gdb
 
-from .chunks import FREE, LIVE, Broken, Place, Stats, count
+from .chunks import FREE, LIVE, REMOTE, SPAN, Broken, Place, Stats, count
 from .memory import Layout
 
 ALIGNMENT, PAGE = 16, 4096
@@ -115,9 +115,12 @@ class GuardedReader:
 
     def stats(self):
         stats, broken = Stats(self.overhead()), None
+        self._reader.shares = shares = {}
         try:
             for chunk in self.walk():
                 stats.add(chunk)
+                if chunk.owner:
+                    add_share(shares.setdefault(chunk.owner, [0, 0, 0, 0, 0]), chunk)
         except Broken as error:
             broken = error
         return stats, broken
@@ -153,8 +156,9 @@ class GuardedReader:
                                           self._record.field(label).sizeof)
         rows = []
         for frame in memoryview(frames).cast('Q'):
-            if not frame:
-                break
+            if not frame or gdb.current_progspace().block_for_pc(frame) is None and not (
+                    gdb.current_progspace().solib_name(frame)):
+                break  # the guard follows frame pointers, and ends up in none
             line = gdb.execute(f'info symbol {frame:#x}', to_string=True).strip()
             rows.append((label if not rows else '', line.partition(' in section')[0]))
         return rows
@@ -197,6 +201,13 @@ class GuardedReader:
     def notes(self):
         return [*self._reader.notes(), 'a debug build: blocks are shown as the program asked for '
                 'them, and those in quarantine as free']
+
+
+def add_share(share, chunk):
+    """Adds to what a thread's heap has: pages, live blocks, their bytes, free and remote ones."""
+    kinds = {SPAN: (0,), LIVE: (1, 2), FREE: (3,), REMOTE: (4,)}
+    for i in kinds.get(chunk.kind, ()):
+        share[i] += chunk.usable if i == 2 else 1
 
 
 class Record:

@@ -19,6 +19,8 @@ WORDS = {FRESH: 'fresh: never handed out',
 
 class ShardedReader(Reader):
 
+    shares = {}  # heap → what its pages hold; as `stats` finds it
+
     def __init__(self, library, memory):
         super().__init__(library, memory)
         self.pages = Pages(library, memory)
@@ -89,7 +91,7 @@ class ShardedReader(Reader):
     def stats(self):
         """As counted from the walk, but page by page."""
         stats, broken, end = Stats(self.overhead()), None, None
-        self.shares = {}  # heap → what its pages hold
+        self.shares = {}
         try:
             self.shares = {home: [0, 0, 0, 0, 0] for home in self.pages.heaps}
             self._count_region(stats)

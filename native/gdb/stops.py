@@ -2,7 +2,10 @@
 happens to one block (`heap watch`). Python decides at each stop, so the program need not be built
 for it, nor its library changed."""
 
+import errno
+import os
 import re
+import subprocess
 
 import gdb
 
@@ -21,17 +24,15 @@ ARGUMENTS = ('rdi', 'rsi', 'rdx', 'rcx', 'r8', 'r9')  # of a call, on x86-64
 
 def on(event):
     """Stops where the library detects the event; waits for the library to be loaded."""
-    if event == 'oom':
-        Refusal()
-        return
     seen = set()
 
     def look(*_):
         for objfile in gdb.objfiles():
             symbol = library.version_symbol(objfile) and objfile.lookup_static_symbol('die')
-            if symbol and int(symbol.value().address) not in seen:
-                seen.add(int(symbol.value().address))
-                Detection(int(symbol.value().address), event)
+            address = int(symbol.value().address) if symbol else None
+            if address and address not in seen:
+                seen.add(address)
+                Refusal() if event == 'oom' else Detection(address, event)
 
     look()
     gdb.events.new_objfile.connect(look)
@@ -87,28 +88,64 @@ def string(address):
 
 
 class Refusal(gdb.Breakpoint):
-    """Where a request finds no memory. Nearly always NULL is what the program gets; sharded may
-    still find memory of another kind."""
+    """Where the malloc looked for memory in vain. It may find some elsewhere, so what the program
+    gets is looked at where its call returns."""
 
     def __init__(self):
         super().__init__('os_refuse')
 
     def stop(self):
-        gdb.write(f'detected by libmalloc: no memory for {asked_for()}: ENOMEM\n')
+        call, told = asked_for()
+        if call.older() is not None and gives_back(call):
+            Return.of(call, f'no memory for {told}: ENOMEM')
+        return False
+
+
+class Return(gdb.FinishBreakpoint):
+    """Behind the program's call of a public function; stops there if that found no memory."""
+
+    waiting = {}  # by caller: a second refusal within one call needs no second stop
+
+    @classmethod
+    def of(cls, call, sentence):
+        caller = call.older()
+        key = gdb.selected_thread().ptid, int(caller.read_register('sp')), caller.pc()
+        before = cls.waiting.get(key)
+        if before is None or not before.is_valid() or not before.enabled:
+            cls.waiting[key] = cls(call, sentence)
+
+    def __init__(self, call, sentence):
+        super().__init__(call, internal=True)
+        self._sentence = sentence
+        # The one function whose result is an error, not a block.
+        self._bits, self._means = ((32, errno.ENOMEM) if call.name() == 'posix_memalign' else
+                                   (64, 0))
+
+    def stop(self):
+        result = int(gdb.newest_frame().read_register('rax')) & (1 << self._bits) - 1
+        if result != self._means:
+            return False
+        gdb.write(f'detected by libmalloc: {self._sentence}\n')
         return True
 
 
+def gives_back(call):
+    """Has this function a result that could say that there was no memory?"""
+    function = call.function()
+    return function is None or function.type.target().code != gdb.TYPE_CODE_VOID
+
+
 def asked_for():
-    """How much the program asked for, and of whom: as the outermost of our frames tells."""
-    frame, path, told = gdb.newest_frame(), None, 'a request'
-    path = gdb.current_progspace().solib_name(frame.pc())
+    """The outermost of our frames, which the program called, and how much it asked for."""
+    frame, told = gdb.newest_frame(), 'a request'
+    path, call = gdb.current_progspace().solib_name(frame.pc()), frame
     while frame is not None and gdb.current_progspace().solib_name(frame.pc()) == path:
         try:
             told = f'{int(frame.read_var("size"))} bytes ({frame.name()})'
         except (gdb.error, ValueError):
             pass  # optimized out here, or not a thing of this frame
-        frame = frame.older()
-    return told
+        call, frame = frame, frame.older()
+    return call, told
 
 
 # ── one block ────────────────────────────────────────────────────────────────
@@ -150,14 +187,41 @@ class HeaderWritten(gdb.Breakpoint):
         return True
 
 
+def choose_watchpoints():
+    """Where hardware watchpoints never fire, has GDB do without for the rest of the session."""
+    global _tried
+    if _tried or not gdb.parameter('can-use-hw-watchpoints'):
+        return
+    _tried = True
+    if not hardware_fires():
+        gdb.execute('set can-use-hw-watchpoints 0')
+        gdb.write("  note: this machine's debug registers do nothing, so GDB will look after every "
+                  'instruction: the program gets slow\n')
+
+
+_tried = False
+
+
+def hardware_fires():
+    """Asks a GDB of its own, with a program of its own. True also when that cannot be asked."""
+    script = os.path.join(os.path.dirname(__file__), 'watchpoints.gdb')
+    words = [os.readlink('/proc/self/exe'), '-nx', '-q', '-batch', '-x', script, '/bin/true']
+    try:
+        said = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=20, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return True
+    return b'Old value' in said.stdout or b'Hardware watchpoint' not in said.stdout
+
+
 class HeapWatch(Command):
     """Follows one live block: heap watch ADDR.
 
 Stops when it is freed or reallocated, and where the malloc keeps a header in front of each block
 (list) when anybody else writes to that. `info breakpoints` lists what it set, `delete` ends it.
 
-Writes are seen by the processor's debug registers. Some virtual machines have none that work, and
-say nothing: `set can-use-hw-watchpoints 0` before makes GDB look after every instruction."""
+Writes are seen by the processor's debug registers. Some virtual machines have none that work; this
+is tried, and there GDB looks after every instruction instead, which is slow."""
 
     usage = ' ADDR'
 
@@ -185,6 +249,7 @@ say nothing: `set can-use-hw-watchpoints 0` before makes GDB look after every in
             Taken(ours.variant, function, chunk.user, chunk.usable)
         header = heap.header(chunk)
         if header:
+            choose_watchpoints()
             HeaderWritten(*header, chunk.user, ours.path)
         gdb.write(f'follows the live block {chunk.user:#x} ({chunk.usable} bytes): its free, its '
                   'reallocation' + (', and writes to its header\n' if header else

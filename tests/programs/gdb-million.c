@@ -1,25 +1,74 @@
-/* A heap of a million chunks, a third of them free, to time the heap commands of GDB on:
+/* A heap of a million chunks, a third of them free, for the heap commands of GDB to be timed on; see
+ * scripts of that name in scripts/lib/bench.
  *
- *     cc -g -O1 -fno-builtin -o million tests/programs/gdb-million.c
- *     libmalloc gdb -m M --batch --break stop_here -x tests/programs/gdb-million.gdb -- ./million
+ *     gdb-million [BLOCKS]          allocates them, frees each third, stops in stop_here()
+ *     gdb-million BLOCKS carved     list would take hours to find room for so many: the chunks are
+ *                                   carved by hand from a single one, as the malloc would have left them
  */
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
-enum { BLOCKS = 1000000 };
-
+static size_t blocks = 1000000;
 static void **block;
 
 void stop_here(void);
 __attribute__((noinline)) void stop_here(void) { __asm__ volatile("" ::: "memory"); }
 
-int main(void) {
-    block = malloc(BLOCKS * sizeof *block);
-    for (size_t i = 0; i < BLOCKS; i++)
-        block[i] = malloc(16 + i * 37 % 100);
-    for (size_t i = 0; i < BLOCKS; i += 3) {
+static size_t size_of(size_t i) { return 16 + i * 37 % 100; }
+
+static void allocate(void) {
+    for (size_t i = 0; i < blocks; i++)
+        block[i] = malloc(size_of(i));
+    for (size_t i = 0; i < blocks; i += 3)
         free(block[i]);
-        block[i] = NULL;
+}
+
+/* As in native/list.c. */
+struct chunk {
+    struct chunk *next, *prev;
+    size_t size, free;
+};
+
+static struct chunk *behind(struct chunk *c) {
+    return (struct chunk *)((char *)(c + 1) + c->size);
+}
+
+/* The header of a block that is not the last: a debug build has more in front of it. */
+static struct chunk *header(void *p) {
+    struct chunk *c = (struct chunk *)p - 1;
+    while (c->free || c->next != behind(c))
+        c = (struct chunk *)((char *)c - 16);
+    return c;
+}
+
+static void carve(void) {
+    enum { MOST = 128 };
+    void *whole = malloc(blocks * (sizeof(struct chunk) + MOST));
+    malloc(1);
+    struct chunk *c = header(whole), *end = c->next;
+    for (size_t i = 0; i < blocks; i++) {
+        c->size = (size_of(i) + 15) / 16 * 16;
+        c->free = i % 3 == 0;
+        c->next = behind(c);
+        c->next->prev = c;
+        block[i] = c + 1;
+        c = c->next;
     }
+    *c = (struct chunk){end, c->prev, (size_t)((char *)end - (char *)(c + 1)), false};
+    end->prev = c;
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1)
+        blocks = strtoul(argv[1], NULL, 10);
+    block = malloc(blocks * sizeof *block);
+    if (argc > 2)
+        carve();
+    else
+        allocate();
     stop_here();
-    return 0;
+    _exit(0);
 }

@@ -1,0 +1,150 @@
+// The heap commands on heaps that a program has damaged: each says what is broken, and ends.
+
+import { beforeEach, describe, expect, test } from 'vitest';
+import { compileProgram } from './lib/compile.ts';
+import { answer, atStop, batch, commands, questions, row } from './lib/gdb.ts';
+import { need } from './lib/need.ts';
+
+const program = compileProgram('gdb-heap.c');
+beforeEach(() => void need('gdb'));
+
+const guarded = (text: string): string => text.replaceAll('classes[4]', 'classes[6]');
+
+describe('a damaged heap', () => {
+  const inspections = [
+    ...['heap check', 'heap', 'heap chunks', 'heap free', 'heap chunk large', 'heap free 90'],
+    ...['heap map', 'heap map block 256', 'heap stats', 'heap find block', 'heap refs block'],
+    ...['heap leaks', 'heap save damaged', 'heap diff damaged', 'heap watch block', 'heap help'],
+  ];
+
+  test('an overflow into the header behind is found, shown, and survived by every command', async () => {
+    const lines = [...inspections, 'heap chunk block'];
+    const { stderr } = await atStop('list', lines, [program, 'overflow']);
+    const check = answer(stderr, 'heap check');
+    expect(check).toMatch(
+      /^broken: chunk 0x\w+: `prev` is 0x4141414141414141, but the chunk before it is 0x/,
+    );
+    expect(check).toMatch(/size +0x4141414141414141/);
+    expect(check).toMatch(/the one before +0x\w+ {2}live {2}1632 bytes/);
+    for (const command of ['heap', 'heap chunks', 'heap free'])
+      expect(answer(stderr, command), command).toContain('broken: chunk');
+    // Before the damage, and behind it: the ring can be followed from either end.
+    expect(answer(stderr, 'heap chunk block')).toContain('is the start of a live block');
+    expect(answer(stderr, 'heap chunk large')).toContain('is the start of a live block');
+  });
+
+  const sentinel = "'list.c'::heap.arena->sentinel";
+  const room = "'paged.c'::heap.arena->classes[4].room";
+  const thread = "'sharded.c'::heap.first";
+  const page = `${thread}.current[28]`;
+  const damages: Record<string, [at: string, value: string, sentence: string][]> = {
+    list: [
+      [`${sentinel}->next->next->next`, `${sentinel}->next`, 'leads back'],
+      [`${sentinel}->prev`, `${sentinel}->next`, 'the last chunk is'],
+      [`${sentinel}->next->size`, '40', 'no multiple of 16'],
+      [`${sentinel}->next->size`, '1 << 20', 'inside the next chunk'],
+      [`${sentinel}->next->free`, '2', 'neither 0 nor 1'],
+      [`${sentinel}->next->next`, '16', 'no chunk of this heap'],
+      ["'list.c'::heap.arena", '8', 'the arena at 0x8 is not there'],
+      ["'list.c'::heap.arena->end", '-1', ''],
+    ],
+    paged: [
+      [`${room}->used`, '9999', 'free and'],
+      [`${room}->summary`, '0', 'the summary is 0x0'],
+      [`${room}->size`, '7', 'blocks of 7 bytes'],
+      [`${room}->size`, '0', 'blocks of 0 bytes'],
+      [`${room}->fresh`, '-1', 'blocks were handed out'],
+      [`${room}->inverse`, '5', 'the inverse is 5'],
+      [`${room}->bits[0]`, '0', 'free and'],
+      [`${room}->start`, '0', 'its record that it ends at 0x10000'],
+      [`${room}->class`, '0', 'none of this heap'],
+      [`${room}->next`, room, 'comes twice'],
+      [room, '0', 'is missing from the list'],
+      [room, '16', 'is no span of it'],
+      ["'paged.c'::heap.arena->classes[4].empty", '7', 'counts 7 empty spans'],
+      ["'paged.c'::heap.arena", '0', 'none of this heap'],
+      ["'paged.c'::heap.leaves[5]", '16', 'a record is missing'],
+    ],
+    sharded: [
+      [`${page}->kind`, '77', 'its kind is 77'],
+      [`${page}->granules`, '0', 'its length is 0 granules'],
+      [`${page}->class`, '200', 'its class is 200'],
+      [`${page}->capacity`, '1', '1 blocks of 832 bytes are not 65536'],
+      [`${page}->extended`, '9999', '9999 blocks were made, of 78'],
+      [`${page}->home`, '8', 'its heap is 0x8, which is none'],
+      [`${page}->owner`, '0', 'taken for full, with 3 free blocks'],
+      [`${page}->owner`, '8', 'its owner is 0x8'],
+      [`${page}->inverse`, '5', 'the inverse 0x5 is none of 832'],
+      [`${page}->limit`, '5', 'the limit is 0x5, for 4 blocks'],
+      [`${page}->free`, '16', 'its list leads to 0x10, where no block begins'],
+      [`${page}->free->check`, '0x41414141', 'was written to after its free'],
+      [`${page}->free->next`, '0', 'was written to after its free'],
+      [`${thread}.pages`, '7', 'counts 7 pages, but has 21'],
+      [`${thread}.current[28]`, '16', 'the current page of class 28, 0x10, is none'],
+      [`${thread}.direct[50]`, '16', 'for 800 bytes it leads to 0x10'],
+      [`${thread}.partial[3]`, '1', 'is none of it'],
+      [`${thread}.kept[2]`, '1', 'which it is not'],
+      [`${thread}.kept_granules`, '3', 'says that it keeps 3 granules, but keeps 0'],
+      [`${thread}.inbox`, '16', 'blocks on their way home lead to 0x10'],
+      [`${thread}.collected[3].page`, '16', 'the record of a page at 0x10 is not there'],
+      [`${thread}.next`, "&'sharded.c'::heap.first", 'the list of heaps leads back'],
+      ["'sharded.c'::heap.heaps", '16', 'the heap at 0x10 is not there'],
+      ["'sharded.c'::heap.original.used", '1', 'says that 1 granules are in use'],
+      ["'sharded.c'::heap.original.next", '16', 'the region is not in order'],
+      ["'sharded.c'::heap.original.bins[3]", '1', 'is none of it'],
+      ["'sharded.c'::heap.region", '16', 'the region at 0x10 is not there'],
+      ["'sharded.c'::heap.huges.bucket[3]", '16', 'a huge block at 0x10 is not there'],
+      ["'sharded.c'::table", '0', 'is not there'],
+    ],
+    dumb: [
+      ["'dumb.c'::heap.end", "'dumb.c'::heap.start - 16", 'ends before that'],
+      ["'dumb.c'::heap.block", '7', 'no multiple of 16'],
+    ],
+  };
+
+  // The guard makes blocks larger: of the classes of paged, another one is in use.
+  const builds = Object.entries(damages).flatMap(([variant, list]) => [
+    [variant, [], list] as const,
+    [variant, ['--debug'], list.map((row) => row.map(guarded) as typeof row)] as const,
+  ]);
+  test.each(builds)('%s %j: whatever is broken is named', async (variant, build, list) => {
+    const lines = list.flatMap(([at, value]) => [
+      `set $old = ${at}`,
+      `set var ${at} = ${value}`,
+      ...inspections,
+      `set var ${at} = $old`,
+    ]);
+    const { status, stderr } = await batch(
+      variant,
+      [...build, '--break', 'stop_here', '-x', questions(...lines, 'heap check')],
+      [program, 'x'],
+    );
+    for (const [i, [at, value, sentence]] of list.entries()) {
+      const check = answer(stderr, 'heap check', i);
+      if (sentence) expect(check, `${at} = ${value}`).toMatch(/^broken: /m);
+      expect(check, `${at} = ${value}`).toContain(sentence);
+    }
+    expect(answer(stderr, 'heap check', list.length)).toMatch(/^ok: /m);
+    expect(stderr).not.toMatch(/Python|Traceback/);
+    expect(status).toBe(3);
+  });
+
+  test.each(['list', 'paged', 'sharded'])(
+    '%s: where a misuse stops the program, its heap is there',
+    async (variant) => {
+      const { status, stderr } = await batch(variant, [], [program, 'double-free']);
+      expect(stderr).toMatch(/^libmalloc: free\(\): double free of 0x/m);
+      expect(stderr).toMatch(/^#\d+ .* die \(/m);
+      expect(row(stderr, 'live')[0]).toBe(41);
+      expect(stderr).toContain('note: this heap was frozen when the library stopped the program');
+      expect(status).toBe(134);
+    },
+  );
+
+  test('a stop in the middle of a call is noted', async () => {
+    const script = commands('break main', 'run', 'break sbrk', 'continue', 'heap', 'delete');
+    const { stderr } = await batch('list', ['-x', script], [program, 'x']);
+    expect(stderr).toMatch(/note: a lock is held by thread \d+: stopped inside a call/);
+  });
+});
+
