@@ -116,6 +116,12 @@ class Reader:
         """Bytes of records outside of every region."""
         return 0
 
+    shares = {}  # a thread's heap → [pages, live blocks, their bytes, free, remote]: see `stats`
+
+    def home(self, address):
+        """Which of the `shares` a block belongs to, or None."""
+        return None
+
     def header(self, chunk):
         """(address, bytes) of what stands in front of a block, or None where nothing does."""
         return None

@@ -6,7 +6,7 @@ import gdb
 
 from .chunks import (FREE, FROZEN, LIVE, REGION, Broken, Chunk, Place, Reader, Stats, count,
                      owner, owners_note)
-from .memory import Layout, Unreadable
+from .memory import PAGE, STRETCH, Layout, Unreadable
 
 ALIGNMENT = 16
 
@@ -189,15 +189,18 @@ class ListReader(Reader):
                              [('arena', f'{other.start:#x} .. {other.end:#x}')])
         if not self.start <= address < self.end:
             return None
+        # From the nearer end; where that way is broken, from the other.
+        ways = [self._place_from_start, self._place_from_end]
+        if address - self.start > self.end - address:
+            ways.reverse()
         try:
-            return self._place_from_start(address)
+            place = ways[0](address)
         except Broken:
-            place = self._place_from_end(address)
-            if place is None:
-                raise
-            return place
+            place = None
+        return place or ways[1](address) or self._place_from_start(address)
 
     def _place_from_start(self, address):
+        """The Place; may raise Broken."""
         before = self.sentinel
         for at, size, free, following in self.headers():
             if address < at:
@@ -208,20 +211,42 @@ class ListReader(Reader):
         return self._hole(address, before, self.sentinel)
 
     def _place_from_end(self, address):
-        """The other way round the ring, for what lies behind a broken chunk; None when that
-        way is broken as well."""
-        following, bound, at = self.sentinel, self.end, self._link(self.sentinel, 'prev')
-        while self._holds(at) and at < bound:
-            next_, prev, size, free = self.memory.record(self.layout, at, *self.fields)
-            end = at + self.header_size + size
-            if next_ != following or free > 1 or end > bound:
-                break
-            if address >= end:
+        """The Place, or None where a chunk behind it is broken."""
+        following = self.sentinel
+        for at, size, free, prev in self._headers_from_end():
+            if address >= at + self.header_size + size:
                 return self._hole(address, at, following)
             if address >= at:
                 return self._chunk_place(address, at, size, free, prev, following)
-            following, bound, at = at, at, prev
+            following = at
         return None
+
+    def _headers_from_end(self):
+        """(address, size, free, prev) of each chunk, last to first; ends before one that is broken."""
+        sentinel, start, header = self.sentinel, self.start, self.header_size
+        unpack = self.layout.unpacker(*self.fields)
+        try:
+            at = self._link(sentinel, 'prev')
+        except Broken:
+            return
+        following, bound, buffer, base = sentinel, self.end, b'', self.end
+        while start <= at <= bound - header and at % ALIGNMENT == 0:
+            if at < base:
+                buffer, base = self._before(at + header)
+            next_, prev, size, free = unpack(buffer, at - base)
+            if next_ != following or free > 1 or at + header + size > bound:
+                return
+            yield at, size, free, prev
+            following, bound, at = at, at, prev
+
+    def _before(self, end):
+        """(bytes, their address): as many as can be had at once, up to `end`."""
+        base = max(self.start, end - STRETCH)
+        try:
+            return self.memory.once(base, end - base), base
+        except Unreadable:  # there is a hole in it
+            base = max(base, (end - self.header_size) // PAGE * PAGE)
+            return self.memory.once(base, end - base), base
 
     def _hole(self, address, before, following):
         return Place(f'{address:#x} lies between the chunks: somebody else moved the break there', [

@@ -19,8 +19,6 @@ WORDS = {FRESH: 'fresh: never handed out',
 
 class ShardedReader(Reader):
 
-    shares = {}  # heap → what its pages hold; as `stats` finds it
-
     def __init__(self, library, memory):
         super().__init__(library, memory)
         self.pages = Pages(library, memory)
@@ -91,7 +89,7 @@ class ShardedReader(Reader):
     def stats(self):
         """As counted from the walk, but page by page."""
         stats, broken, end = Stats(self.overhead()), None, None
-        self.shares = {}
+        self.shares, self.homes = {}, {}
         try:
             self.shares = {home: [0, 0, 0, 0, 0] for home in self.pages.heaps}
             self._count_region(stats)
@@ -132,8 +130,13 @@ class ShardedReader(Reader):
         stats.fresh_bytes += fresh
         stats.largest = max(stats.largest, fresh, size if free or remote else 0)
         share = self.shares[page.home]
+        self.homes.update(dict.fromkeys(range(page.start >> self.pages.GRANULE_BITS,
+                                              page.end >> self.pages.GRANULE_BITS), page.home))
         for i, more in enumerate((1, live, live * size, free, remote)):
             share[i] += more
+
+    def home(self, address):
+        return self.homes.get(address >> self.pages.GRANULE_BITS)
 
     def owners(self):
         """Asked after `stats`."""
