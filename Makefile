@@ -74,6 +74,18 @@ bench: $(release) $(js)
 	$(need-node)
 	@$(libmalloc) bench $(ARGS)
 
+## make bench-gdb             what GDB's heap commands take on a million chunks, on each variant
+.PHONY: bench-gdb
+million := build/gdb-million
+bench-gdb: $(release) $(debug) $(js)
+	$(need-node)
+	$(call need,gdb,gdb)
+	@$(CC) -g -O1 -fno-builtin -o $(million) tests/programs/gdb-million.c
+	@for variant in $(filter-out dumb,$(VARIANTS)); do for build in '' --debug; do \
+	  echo "$$variant $$build"; \
+	  $(libmalloc) gdb -q -m $$variant $$build --batch --break stop_here -x tests/programs/gdb-million.gdb -- \
+	    $(million) 1000000 $$(test $$variant = list && echo carved) 2>&1 | grep ' reads '; done; done
+
 ## make docs                  measure, then regenerate every generated document and picture
 ##                            (DRAW=1: only draw; BENCH=FILE: from `libmalloc bench --json FILE`;
 ##                            one part alone: LADDER=1, HEAPS=1: the heap maps, SAFETY=3600: docs/safety.md,

@@ -6,6 +6,7 @@ import {
   checkMake,
   checkNode,
   checkPtrace,
+  checkWatchpoints,
 } from './lib/doctor/machine.ts';
 import {
   checkLibraries,
@@ -20,7 +21,13 @@ import { color, table } from './lib/table.ts';
 
 /** Looks at everything, in the order in which it matters. */
 export async function examine(env: NodeJS.ProcessEnv = process.env): Promise<Check[]> {
-  const tools = await Promise.all([checkCompiler(), checkMake(), checkGdb(), checkPtrace()]);
+  const tools = await Promise.all([
+    checkCompiler(),
+    checkMake(),
+    checkGdb(),
+    checkPtrace(),
+    checkWatchpoints(),
+  ]);
   return [
     checkNode(),
     ...tools,

@@ -8,6 +8,7 @@ import { need } from './lib/need.ts';
 const program = compileProgram('gdb-heap.c');
 beforeEach(() => void need('gdb'));
 
+/** Of a debug build, whose blocks are larger, other classes are in use. */
 const guarded = (text: string): string => text.replaceAll('classes[4]', 'classes[6]');
 
 describe('a damaged heap', () => {
@@ -147,4 +148,3 @@ describe('a damaged heap', () => {
     expect(stderr).toMatch(/note: a lock is held by thread \d+: stopped inside a call/);
   });
 });
-

@@ -1,5 +1,5 @@
-/* A heap of a million chunks, a third of them free, for the heap commands of GDB to be timed on; see
- * scripts of that name in scripts/lib/bench.
+/* A heap of a million chunks, a third of them free, for the heap commands of GDB to be timed on:
+ * `make bench-gdb`.
  *
  *     gdb-million [BLOCKS]          allocates them, frees each third, stops in stop_here()
  *     gdb-million BLOCKS carved     list would take hours to find room for so many: the chunks are

@@ -91,3 +91,17 @@ function ptraceScope(): number {
   const file = '/proc/sys/kernel/yama/ptrace_scope';
   return existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0;
 }
+
+/** Whether the processor's debug registers work; on some virtual machines they do nothing. */
+export async function checkWatchpoints(): Promise<Check> {
+  const script = join(root, 'native', 'gdb', 'watchpoints.gdb');
+  const asked = await ask('gdb', ['-nx', '-q', '-batch', '-x', script, '/bin/true']);
+  if (!asked.text.includes('Hardware watchpoint'))
+    return optional('watchpoints', 'cannot be tried', 'see what is said of gdb and ptrace');
+  if (asked.text.includes('Old value')) return ok('watchpoints', 'in hardware');
+  return optional(
+    'watchpoints',
+    'hardware ones never fire here',
+    'in sessions of your own: set can-use-hw-watchpoints 0 (`heap watch` does it by itself)',
+  );
+}
