@@ -45,9 +45,14 @@ function block(name: string, { ladder, bench, hunts, safety }: Measured): string
     ladderBlocks[name]?.(ladder) ??
     benchBlocks[name]?.(bench) ??
     safetyBlocks[name]?.(safety) ??
-    huntBlock(name, hunts)
+    huntBlock(name, hunts) ??
+    (name === 'launch' ? launchBlock() : undefined)
   );
 }
+
+/** The example for VS Code, as tests/gdb-editors.test.ts plays it. */
+const launchBlock = (): string =>
+  `\`\`\`json\n${readFileSync(join(root, '.vscode', 'launch.json'), 'utf8')}\`\`\``;
 
 /** A document with its generated blocks up to date. Throws Failure for an unknown block. */
 export function generate(text: string, data: Measured): string {
@@ -55,7 +60,11 @@ export function generate(text: string, data: Measured): string {
     const text = block(name, data);
     if (text === undefined) {
       const hunts = Object.keys(data.hunts).map((variant) => `hunt-${variant}`);
-      const known = [...[ladderBlocks, benchBlocks, safetyBlocks].flatMap(Object.keys), ...hunts];
+      const known = [
+        ...[ladderBlocks, benchBlocks, safetyBlocks].flatMap(Object.keys),
+        ...hunts,
+        'launch',
+      ];
       throw new Failure(`unknown generated block: ${name}`, { hint: `known: ${known.join(', ')}` });
     }
     return text;

@@ -277,22 +277,4 @@ describe('sessions', () => {
     expect(stderr).toMatch(/^ok: /m);
     expect(stderr).toMatch(/^\$1 = 0$/m);
   });
-
-  test('speaks MI, as editors do', async () => {
-    const gdb = need('gdb');
-    const preload = `set exec-wrapper env LD_PRELOAD=${variantFile('list')}`;
-    const lines = [
-      `-interpreter-exec console "source ${join(root, 'gdbinit')}"`,
-      `-interpreter-exec console "${preload}"`,
-      '-gdb-set mi-async off',
-      '-break-insert -f stop_here',
-      '-exec-run',
-    ];
-    const options = ['-nx', '-q', '-i=mi', '-ex', 'set debuginfod enabled off', program];
-    const input = `${lines.join('\n')}\n`;
-    const asked = `${input}-interpreter-exec console "heap check"\n-gdb-exit\n`;
-    const { stdout } = await play([gdb, ...options], { stdin: 'pipe', input: asked });
-    expect(stdout).toContain('reason="breakpoint-hit"');
-    expect(stdout).toMatch(/~"ok: /);
-  });
 });
