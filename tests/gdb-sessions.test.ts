@@ -69,8 +69,6 @@ test('the commands read: a program is the same afterwards, byte for byte, and no
     `generate-core-file ${before}`,
     // A call into the program would be an error; without this, GDB would make it.
     'set may-call-functions off',
-    'set may-write-memory off',
-    'set may-write-registers off',
     ...all,
     `generate-core-file ${after}`,
   );

@@ -73,7 +73,7 @@ def number(text):
     """The value of an expression: an address, or a count."""
     try:
         value = gdb.parse_and_eval(text)
-        if value.type.strip_typedefs().code == gdb.TYPE_CODE_ARRAY:
+        if value.type.strip_typedefs().code in (gdb.TYPE_CODE_ARRAY, gdb.TYPE_CODE_FUNC):
             value = value.address
         result = int(value)
     except gdb.error as error:
