@@ -16,6 +16,7 @@ import {
 } from '../scripts/lib/report.ts';
 import { checkTarget, ourselves, parseShebang } from '../scripts/lib/target.ts';
 import { compileProgram } from './lib/compile.ts';
+import { need } from './lib/need.ts';
 import { everyVariant, variantFile } from './lib/variants.ts';
 
 const glibc = resolveMalloc('glibc');
@@ -369,5 +370,18 @@ describe('what records prove', () => {
     expect(programNames(Array.from({ length: 20 }, (_, i) => proof(i, `/bin/p${i}`)))).toBe(
       'p0, p1, p2, p3, p4, p5, p6, … 13 more',
     );
+  });
+});
+
+describe.each(everyVariant)('%s', (name) => {
+  test('serves programs under valgrind, which has fewer addresses to give than the kernel', async () => {
+    const options = { env: { LD_PRELOAD: variantFile(name) } };
+    const { stdout, stderr } = await execa(
+      need('valgrind'),
+      ['-q', '--tool=none', 'ls', '/'],
+      options,
+    );
+    expect(stdout).toBe((await execa('ls', ['/'])).stdout);
+    expect(stderr).toBe('');
   });
 });

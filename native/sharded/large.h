@@ -69,15 +69,18 @@ static bool run_keep(struct page *run) {
     return true;
 }
 
-static struct page *run_kept(uint32_t granules) {
-    struct heap *h = self;
-    if (granules > KEPT || !h->kept[granules - 1])
-        return NULL;
+static inline uint32_t run_granules(size_t size) {
+    return (uint32_t)((size + GRANULE - 1) >> GRANULE_BITS);
+}
+
+static inline void *run_kept(struct heap *h, uint32_t granules) {
     struct page *run = page_at(h->kept[granules - 1]);
+    if (!h->kept[granules - 1])
+        return NULL;
     h->kept[granules - 1] = 0;
     h->kept_granules -= granules;
     run->kind = PAGE_LARGE;
-    return run;
+    return page_start(run);
 }
 
 /* A run of granules. An alignment beyond a granule takes a longer one and gives both
@@ -85,12 +88,12 @@ static struct page *run_kept(uint32_t granules) {
 static void *run_allocate(size_t alignment, size_t size, bool *zero) {
     if (size > RUN_MOST || alignment > RUN_MOST)
         return os_refuse();
-    uint32_t granules = (uint32_t)(round_up(size, GRANULE) >> GRANULE_BITS);
+    uint32_t granules = run_granules(size);
     uint32_t slack = (uint32_t)(alignment >> GRANULE_BITS) - 1;
-    struct page *run = slack ? NULL : run_kept(granules);
-    if (run)
-        return *zero = false, page_start(run);
-    run = region_take(granules + slack, NULL);
+    char *kept = slack || granules > KEPT ? NULL : run_kept(self, granules);
+    if (kept)
+        return *zero = false, kept;
+    struct page *run = region_take(granules + slack, NULL);
     if (!run)
         return NULL;
     struct region *r = region_enter();
@@ -170,7 +173,7 @@ static void *large_resize(void *p, size_t old, size_t size) {
         new = huge_remap(block, round_up(size, HUGE_PAGE));
         huge_link(&heap.huges, block);
     } else if (!*at && size <= LARGE && (size < old || old < GROWN) &&
-               run_resize(r, page, (uint32_t)(round_up(size, GRANULE) >> GRANULE_BITS))) {
+               run_resize(r, page, run_granules(size))) {
         new = p;
     }
     region_leave(r);

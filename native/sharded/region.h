@@ -46,6 +46,7 @@ struct region {
     uint32_t bins[BINS];
     uint64_t looked;    /* when old runs were looked for, ms */
     size_t used, dirty; /* granules in use, and in free runs that keep their pages */
+    struct region *older; /* frozen at a fork; GDB still finds its blocks */
 };
 
 /* ── where it lies ─────────────────────────────────────────────────────────── */
@@ -70,20 +71,25 @@ static bool region_place(struct region *r) {
         memcpy(random, (void *)getauxval(AT_RANDOM), sizeof random);
     heap_secret = mix(random[0] ^ mix(random[1])); /* libc's own secrets are not to be seen in it */
     struct rlimit limit;
-    size_t records = 128ul << 30;
-    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-        while (records > GRANULE && records > limit.rlim_cur / 64)
+    bool unlimited = getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY;
+    char *memory = table;
+    size_t records = table_mask + sizeof(struct page);
+    if (!table_mask) {
+        records = 256ul << 30;
+        do /* fewer where the kernel has fewer to give, or valgrind */
             records /= 2;
+        while (records > GRANULE && ((!unlimited && records > limit.rlim_cur / 64) ||
+                                     !(memory = os_reserve_readable(records))));
+        if (records <= GRANULE)
+            return false;
+    }
     size_t coverage = records << (GRANULE_BITS - RECORD_BITS);
-    char *memory = table_mask ? table : os_reserve_readable(records);
-    if (!memory)
-        return false;
     size_t size = coverage / 8 < REGION_MOST ? coverage / 8 : REGION_MOST;
     for (uintptr_t at = 16ul << 40; at < 80ul << 40; at += size) {
         if (region_near(at, coverage) || (table_mask && at / coverage != window / coverage))
             continue;
         r->reserved = os_reserve_at((void *)at, size);
-        if (!r->reserved && limit.rlim_cur == RLIM_INFINITY)
+        if (!r->reserved && unlimited)
             continue;
         r->start = (char *)at;
         r->end = r->start + size;
