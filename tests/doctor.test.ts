@@ -52,7 +52,17 @@ describe('libmalloc doctor', () => {
     expect(amiss).toEqual([]);
     expect(report.ok).toBe(true);
     expect(status).toBe(0);
-    const names = ['node', 'compiler', 'make', 'gdb', 'ptrace', 'preload', 'variables', 'programs'];
+    const names = [
+      'node',
+      'compiler',
+      'make',
+      'gdb',
+      'ptrace',
+      'watchpoints',
+      'preload',
+      'variables',
+      'programs',
+    ];
     const wanted = [...names, ...variants(), ...peers.map((peer) => peer.name)];
     expect(report.checks.map(({ name }) => name).sort()).toEqual(wanted.sort());
     for (const name of variants()) expect(line(report, name)?.found).toBe(resolveMalloc(name).file);

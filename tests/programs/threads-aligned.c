@@ -17,8 +17,8 @@ static void *aligned(uint64_t *random, size_t alignment, size_t size) {
         check(posix_memalign(&p, alignment, size) == 0, "posix_memalign(%zu, %zu) failed",
               alignment, size);
         return p;
-    case 1:
-        return aligned_alloc(alignment, whole);
+    case 1: /* dumb's blocks are not larger than what was asked for at most */
+        return whole <= (size_t)largest ? aligned_alloc(alignment, whole) : memalign(alignment, size);
     case 2:
         return memalign(alignment, size);
     case 3:
