@@ -22,6 +22,7 @@ interface Options {
   sites?: boolean;
   snapshots?: number | true;
   quiet?: boolean;
+  progress?: boolean;
   json?: string;
 }
 
@@ -47,6 +48,11 @@ export function recordCommand(): Command {
     )
     .option('--cost', 'record nothing: measure what recording costs a call of M')
     .option('-q, --quiet', 'no line on standard error')
+    .option(
+      '--progress',
+      'say twice a second how large the trace is; of itself where standard error is a terminal and ' +
+        "the program's output goes elsewhere",
+    )
     .option('--json <file>', 'write what happened to a file')
     .passThroughOptions()
     .showHelpAfterError('(libmalloc record --help explains)')
@@ -94,12 +100,17 @@ async function record(argv: string[], options: Options): Promise<void> {
   process.exitCode = result.status;
 }
 
-/** Says how large the trace is, on a terminal that the program leaves to us; returns what ends it. */
-function watch(file: string, { quiet }: Options): () => void {
-  if (quiet || process.stdout.isTTY) return () => {};
+/**
+ * Says how large the trace is, on a terminal that the program leaves to us, or wherever we are told
+ * to; returns what ends it.
+ */
+function watch(file: string, { quiet, progress: wanted }: Options): () => void {
+  if (!wanted && (quiet || process.stdout.isTTY)) return () => {};
   const say = (): void => {
     const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
-    progress(`record: ${megabytes(size)}`);
+    const line = `record: ${megabytes(size)}`;
+    if (process.stderr.isTTY) progress(line);
+    else if (wanted) process.stderr.write(`libmalloc: ${line}\n`);
   };
   const timer = setInterval(say, 500);
   return () => {

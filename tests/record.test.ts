@@ -279,6 +279,15 @@ describe('the verb', () => {
     expect(readTrace(join(folder, 'one')).processes).toHaveLength(1);
   });
 
+  test('says with --progress how large the trace is, while the program runs', async () => {
+    const { status, stderr } = await verb('slow', '--progress', '--', 'sleep', '2');
+    expect(status).toBe(0);
+    expect(stderr).toMatch(/^libmalloc: record: [\d.]+ kB\n[^]*libmalloc: \d+ records of /);
+    expect((await verb('slow', '--', 'sleep', '2')).stderr).toMatch(
+      /^libmalloc: \d+ records[^\n]*$/,
+    );
+  });
+
   test('writes --json: what happened, and in which processes', async () => {
     const json = join(folder, 'record.json');
     const script = 'ls / >/dev/null; exit 4';

@@ -1,26 +1,25 @@
 // The page of `view` in a real browser: the numbers shown are the trace's, and it moves through time.
 
 import { writeFileSync } from 'node:fs';
-import { pathToFileURL } from 'node:url';
-import type { Browser, Page } from 'playwright-core';
-import { chromium } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { findProgram, programs } from '../scripts/lib/programs.ts';
+import type { Page } from 'playwright-core';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { openTrace } from '../scripts/lib/trace/trace.ts';
 import { type HeapData, NEVER } from '../scripts/lib/view/data.ts';
 import { gather } from '../scripts/lib/view/gather.ts';
 import { pageOf } from '../scripts/lib/view/page.ts';
+import { browserForTests, scrubTo } from './lib/browser.ts';
 import { scratch } from './lib/gdb.ts';
 import { bytesIn, liveAfter, randomCalls, writeTrace } from './lib/handmade.ts';
-import { need } from './lib/need.ts';
 
 const calls = randomCalls(4000);
 const others = randomCalls(3000, 5);
 const file = scratch('page.html');
-let browser: Browser | undefined;
+const inBrowser = browserForTests();
+const inPage = (work: (page: Page) => Promise<void>, options = {}): Promise<void> =>
+  inBrowser(file, work, options);
 let heap: HeapData;
 
-beforeAll(async () => {
+beforeAll(() => {
   const heaps = [calls, others].map((each, i) => {
     const trace = openTrace(writeTrace(scratch(`${i}.trace`), each, `libmalloc-m${i}.so`));
     const data = gather(trace);
@@ -29,49 +28,12 @@ beforeAll(async () => {
   });
   heap = heaps[0] as HeapData;
   writeFileSync(file, pageOf(heaps));
-  const program = programs().chromium;
-  const executablePath = program && findProgram('chromium', program);
-  if (executablePath === undefined) return;
-  const args = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking'];
-  browser = await chromium.launch({ executablePath, args, timeout: 90_000 });
 });
-afterAll(() => browser?.close());
-
-/** Opens the page, does `work`, and fails if it complained or asked for anything. */
-async function inPage(
-  work: (page: Page) => Promise<void>,
-  options: Parameters<Browser['newPage']>[0] = {},
-): Promise<void> {
-  need('chromium');
-  const page = await (browser as Browser).newPage(options);
-  const complaints: string[] = [];
-  page.on('console', (message) => complaints.push(message.text()));
-  page.on('pageerror', (error) => complaints.push(String(error.stack)));
-  page.on('request', (request) => {
-    if (!request.url().startsWith('file:') && !request.url().startsWith('blob:'))
-      complaints.push(`asks for ${request.url()}`);
-  });
-  try {
-    await page.goto(pathToFileURL(file).href);
-    await page.waitForSelector('html[data-ready]', { timeout: 60_000 });
-    await work(page);
-  } finally {
-    await page.close();
-  }
-  expect(complaints).toEqual([]);
-}
 
 const value = async (page: Page, name: string, panel = 0): Promise<number> => {
   const cell = page.locator(`.panel >> nth=${panel} >> [data-name=${name}]`);
   return Number(await cell.getAttribute('data-value'));
 };
-
-/** Moves the slider as a person does, by an input event. */
-const scrubTo = (page: Page, step: number): Promise<void> =>
-  page.locator('#scrub').evaluate((slider, to) => {
-    (slider as HTMLInputElement).value = String(to);
-    slider.dispatchEvent(new Event('input'));
-  }, step);
 
 /** The pixels of a map, as a number that changes with them. */
 const picture = (page: Page): Promise<string> =>
@@ -141,6 +103,12 @@ describe('the page', () => {
       expect(await picture(page)).not.toBe(whole);
       await page.keyboard.press('Home');
       expect(await page.textContent('.window >> nth=0')).toContain('the whole heap');
+      const focused = () => page.evaluate(() => document.activeElement?.className);
+      expect(await focused()).toBe('map');
+      await page.keyboard.press('Shift+Tab');
+      expect(await focused()).not.toBe('map');
+      await page.keyboard.press('Tab');
+      expect(await focused()).toBe('map');
     }));
 
   test('says what lies under the pointer', () =>
@@ -244,6 +212,22 @@ describe('the page', () => {
         );
       const ended = heap.columns.blocks.death.filter((death) => death !== NEVER).length;
       expect(sums).toEqual([heap.facts.allocations, ended]);
+      const shown = await page
+        .locator('.panel >> nth=0 >> table >> nth=0 >> tr')
+        .evaluateAll((rows) =>
+          rows.map((row) => [...row.children].map((cell) => cell.textContent)),
+        );
+      const sizes = calls.flatMap(({ op, size = 0 }) => (op === 'malloc' ? [size] : []));
+      const [smallest = 0, largest = 0] = [Math.min(...sizes), Math.max(...sizes)].map((size) =>
+        Math.floor(Math.log2(size)),
+      );
+      for (const [i, [label, , count]] of shown.entries()) {
+        const from = Number(/^from (\d+) bytes?$/.exec(label ?? '')?.[1]);
+        expect(from).toBe(2 ** (i + smallest));
+        const within = sizes.filter((size) => size >= from && size < 2 * from);
+        expect(count, label ?? '').toBe(within.length.toLocaleString('en'));
+      }
+      expect(shown).toHaveLength(largest - smallest + 1);
     }));
 });
 
