@@ -236,7 +236,6 @@ describe.each(['list', 'paged', 'sharded'])("%s's own view", (name) => {
           for (let k = 0; k < 8; k++) await page.keyboard.press('ArrowRight');
         }
         expect([...kinds]).toContain('live');
-        if (name === 'list') expect([...kinds]).toContain('free');
         expect(owners.size).toBeGreaterThan(0);
       },
       { viewport: { width: 700, height: 1000 } },
