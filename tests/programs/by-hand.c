@@ -6,6 +6,8 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -13,30 +15,36 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-static long resident_mib(void) {
-    long pages = 0;
+static long statm_mib(int column) {
+    long pages[2] = {0, 0};
     FILE *f = fopen("/proc/self/statm", "r");
-    if (!f || fscanf(f, "%*s %ld", &pages) != 1)
+    if (!f || fscanf(f, "%ld %ld", pages, pages + 1) != 2)
         abort();
     fclose(f);
-    return pages * sysconf(_SC_PAGESIZE) >> 20;
+    return pages[column] * sysconf(_SC_PAGESIZE) >> 20;
 }
+static long mapped_mib(void) { return statm_mib(0); }
+static long resident_mib(void) { return statm_mib(1); }
 
 static volatile size_t huge = (size_t)PTRDIFF_MAX + 1, half = (size_t)1 << 32;
 
 static void refusals(void) {
-    const char *calls[] = {"malloc", "calloc", "realloc", "memalign", "pvalloc"};
-    for (int i = 0; i < 5; i++) {
+    const char *calls[] = {"malloc", "calloc", "realloc", "memalign", "pvalloc", "aligned_alloc"};
+    for (int i = 0; i < 6; i++) {
         void *old = malloc(10);
         errno = 0;
         void *p = i == 0   ? malloc(huge)
                   : i == 1 ? calloc(half, half)
                   : i == 2 ? realloc(old, huge)
                   : i == 3 ? memalign(4096, huge)
-                           : pvalloc(SIZE_MAX - 63);
+                  : i == 4 ? pvalloc(SIZE_MAX - 63)
+                           : aligned_alloc(64, huge);
         printf("%s: %s, errno %d\n", calls[i], p ? "a block" : "NULL", errno);
     }
 }
@@ -157,6 +165,92 @@ static void stack(void) {
            strerror(pthread_create(&t, &least, nothing, NULL)));
 }
 
+/* Frees while the process has all the mappings it may have, so that nobody can unmap a part of
+ * anything; when there is room again, what is mapped should go back to what it was. Without the
+ * pressure (the first line) it says what this malloc keeps anyway. */
+static void mappings(void) {
+    enum { N = 400, SIZE = 200000 };
+    static char *p[N];
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), length = 200000 * page;
+    for (int pressed = 0; pressed < 2; pressed++) {
+        long before = mapped_mib();
+        printf("%s mappings:", pressed ? "too many" : "few");
+        for (int round = 0; round < 5; round++) {
+            for (int i = 0; i < N; i++)
+                p[i] = malloc(SIZE);
+            char *area = mmap(NULL, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            for (char *q = area; pressed && q < area + length; q += 2 * page)
+                if (mprotect(q, page, PROT_READ))
+                    break;
+            for (int i = 0; i < N; i++)
+                free(p[(i * 7) % N]);
+            munmap(area, length);
+            malloc_trim(0);
+            printf(" %ld", mapped_mib() - before);
+        }
+        printf(" MiB more after each of five rounds\n");
+    }
+}
+
+/* From here on the kernel gives no memory, to nobody. */
+static void end_of_memory(void) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mremap, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOMEM),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+        perror("seccomp"), exit(2);
+}
+
+static void no_mmap(void) {
+    for (int warm = 0; warm < 2; warm++) {
+        fflush(NULL);
+        pid_t child = fork();
+        if (child == 0) {
+            if (warm)
+                free(malloc(1));
+            end_of_memory();
+            void *volatile p = malloc(10 << 20);
+            printf("mmap fails %s: %s, errno %d\n", warm ? "later" : "from the start",
+                   p ? "a block" : "NULL", p ? 0 : errno);
+            _exit(0);
+        }
+        int status;
+        waitpid(child, &status, 0);
+        if (WIFSIGNALED(status))
+            printf("mmap fails %s: %s\n", warm ? "later" : "from the start",
+                   strsignal(WTERMSIG(status)));
+    }
+}
+
+static void allocates(void) { free(malloc(100)); }
+
+/* Handlers run in prepare from the last registered to the first: one that was registered before
+ * malloc's own finds malloc locked. */
+static void atfork(void) {
+    for (int late = 0; late < 2; late++) {
+        pid_t forks = fork();
+        if (forks == 0) {
+            alarm(5);
+            if (late)
+                free(malloc(1));
+            pthread_atfork(allocates, allocates, allocates);
+            free(malloc(1));
+            fork();
+            _exit(0);
+        }
+        int status;
+        waitpid(forks, &status, 0);
+        printf("a handler registered %s the first malloc: %s\n", late ? "after" : "before",
+               WIFSIGNALED(status) ? "fork hangs" : "fork works");
+    }
+}
+
 int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IONBF, 0);
     const struct {
@@ -164,7 +258,8 @@ int main(int argc, char **argv) {
         void (*ask)(void);
     } questions[] = {{"refusals", refusals}, {"who", who},         {"alignment", alignment},
                      {"zero", zero},         {"keys", keys},       {"destructors", destructors},
-                     {"lazy", lazy},         {"back", back},       {"stack", stack}};
+                     {"lazy", lazy},         {"back", back},       {"stack", stack},
+                     {"mappings", mappings}, {"no-mmap", no_mmap}, {"atfork", atfork}};
     for (size_t i = 0; argc > 1 && i < sizeof questions / sizeof *questions; i++)
         if (!strcmp(argv[1], questions[i].name))
             return questions[i].ask(), 0;

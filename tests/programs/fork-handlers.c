@@ -34,7 +34,13 @@ static void after(void) {
     }
 }
 
-__attribute__((constructor)) static void watch(void) { pthread_atfork(prepare, after, after); }
+/* A malloc may register its own with its first call: the program's come after that. */
+__attribute__((constructor)) static void watch(void) {
+#ifndef LIBRARY
+    free(must_malloc(1));
+#endif
+    pthread_atfork(prepare, after, after);
+}
 
 #ifndef LIBRARY
 static atomic_bool stop;

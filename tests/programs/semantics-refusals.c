@@ -2,7 +2,9 @@
  * SIZE_MAX that would wrap around to something harmless. The block that a realloc could
  * not resize is left alone.
  *
- *     semantics-refusals [basic|array|aligned]
+ *     semantics-refusals [basic|array|aligned] [does aligned_alloc take any size?]
+ *
+ * To a size that is no multiple of the alignment, C11 let aligned_alloc say EINVAL.
  */
 #include "program.h"
 
@@ -46,10 +48,11 @@ static void array(void *mine) {
     }
 }
 
-static void aligned(void) {
+static void aligned(bool any_size) {
     for EACH (i, impossible) {
         void *untouched = &untouched;
-        refused(aligned_alloc(64, impossible[i]), "aligned_alloc(64, %zu)", impossible[i]);
+        size_t size = any_size ? impossible[i] : impossible[i] / 64 * 64;
+        refused(aligned_alloc(64, size), "aligned_alloc(64, %zu)", size);
         refused(memalign(4096, impossible[i]), "memalign(4096, %zu)", impossible[i]);
         refused(valloc(impossible[i]), "valloc(%zu)", impossible[i]);
         refused(pvalloc(impossible[i]), "pvalloc(%zu)", impossible[i]);
@@ -68,7 +71,7 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "array"))
         array(mine);
     if (!strcmp(what, "aligned"))
-        aligned();
+        aligned(argument(argc, argv, 2, 1));
     check_filled(mine, 100, 1);
     free(mine);
     return 0;

@@ -68,7 +68,8 @@ export const semantics: ProgramCase[] = [
     level: 'should',
     promised: true,
     program: 'semantics-refusals',
-    args: ['aligned'],
+    args: ['aligned', 0],
+    strict: { args: ['aligned', 1] },
   },
   {
     name: 'zero',
