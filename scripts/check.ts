@@ -22,6 +22,7 @@ interface Options {
   reduced?: boolean;
   seed?: number;
   seconds?: number;
+  patience: number;
   json?: string;
   junit?: string;
 }
@@ -29,6 +30,12 @@ interface Options {
 function whole(text: string): number {
   const n = Number(text);
   if (!Number.isSafeInteger(n) || n < 0) throw new InvalidArgumentError('give a whole number.');
+  return n;
+}
+
+function factor(text: string): number {
+  const n = Number(text);
+  if (!Number.isFinite(n) || n <= 0) throw new InvalidArgumentError('give a number above 0.');
   return n;
 }
 
@@ -51,6 +58,7 @@ export function checkCommand(): Command {
     .option('--reduced', 'smaller sizes, for a malloc whose calls walk all blocks')
     .option('--seed <n>', 'what the random cases begin with', whole)
     .option('--seconds <n>', 'how long each random case goes on (3)', whole)
+    .option('--patience <x>', 'multiplies every timeout, on a slow machine by 3, say', factor, 1)
     .option('--json <file>', 'every finding, as JSON (- is standard output)')
     .option('--junit <file>', 'every finding, as JUnit has it')
     .addHelpText('after', details)
@@ -101,7 +109,7 @@ async function check(file: string | undefined, options: Options): Promise<void> 
   const results = [];
   for (const subject of subjects) {
     await assertAlive(subject);
-    const findings = await conduct(subject, cases, report(subject));
+    const findings = await conduct(subject, cases, report(subject), options.patience);
     progress('');
     results.push({ malloc: subject.malloc, findings });
     if (options.json !== '-') process.stdout.write(describe(subject, findings));

@@ -18,6 +18,9 @@ const library = ['-O2', '-fPIC', '-shared', '-fvisibility=hidden', '-ftls-model=
 const build = (name: string): string =>
   compileProgram(join('broken', `${name}.c`), { flags: [...library, '-Wl,-Bsymbolic'] });
 
+/** Of each timeout: who hangs need not hang for a minute. */
+const IMPATIENT = 0.05;
+
 /** `calloc-dirty.c` begins with the case that it fails: semantics/calloc. */
 const broken = readdirSync(folder)
   .filter((file) => file.endsWith('.c') && file !== 'honest.c')
@@ -36,7 +39,7 @@ async function judge(name: string, wanted: string): Promise<Verdict> {
   const [only, ...others] = choose([wanted], { seed: 1, seconds: 2 });
   if (only === undefined || others.length > 0) throw new Error(`${wanted} is not one case`);
   const subject = subjectOf(name);
-  const verdict = await only.run(subject, 1);
+  const verdict = await only.run(subject, name === 'hangs' ? IMPATIENT : 1);
   const level = levelFor(only, subject) ?? 'should';
   if (verdict.state === 'failed') expect(isFatal({ case: only, level, verdict })).toBe(true);
   return verdict;
@@ -95,6 +98,15 @@ describe('libmalloc check', () => {
     rmSync(out, { recursive: true });
   });
 
+  test('says that a malloc hangs, in which case, and ends with 1', async () => {
+    const words = ['check', '--patience', String(IMPATIENT), '--group', 'semantics/aligned'];
+    const result = await libmalloc([...words, build('hangs')]);
+    expect(result.status).toBe(1);
+    expect(result.stdout).toContain('semantics/aligned (must): not over after 3 s');
+    expect(result.stdout).toMatch(/look {7}\S.*libmalloc gdb -m \S+ -- \S+semantics-aligned/);
+    expect(result.stdout.trim().split('\n').at(-1)).toMatch(/failed 1, 0 of 1 cases kept$/);
+  });
+
   test('ends with 0 for a malloc that passes', async () => {
     const result = await libmalloc(['check', '-m', 'glibc', '--group', 'semantics/calloc']);
     expect([result.status, result.stdout]).toEqual([0, expect.stringContaining('glibc: passed')]);
@@ -102,6 +114,7 @@ describe('libmalloc check', () => {
 
   test.each([
     ['a library on which nothing runs', ['-m', 'ends'], 1, 'not even `sh -c :` runs on'],
+    ['no patience', ['--patience', '0'], 125, 'give a number above 0'],
     ['an unknown group', ['--group', 'nonsense'], 125, 'no such group'],
     ['an unknown case', ['--group', 'threads/nonsense'], 125, 'no such group of cases'],
     ['a library that is not there', ['./no-such.so'], 125, 'no such library'],

@@ -12,12 +12,13 @@ const IMPATIENT = 0.15;
 
 /**
  * All findings in the order of the cases. A malloc that hangs, hangs often: later cases wait a
- * shorter time for it.
+ * shorter time for it. `patience` multiplies all timeouts.
  */
 export async function conduct(
   subject: Subject,
   cases: readonly Case[],
   watch: Watch = () => {},
+  patience = 1,
 ): Promise<Finding[]> {
   const findings: Finding[] = [];
   let [next, done, failed, hangs] = [0, 0, 0, 0];
@@ -26,7 +27,7 @@ export async function conduct(
       const at = next++;
       const each = cases[at] as Case;
       watch(done, cases.length, `${each.group}/${each.name}`, failed);
-      const finding = await judge(subject, each, hangs > HANGS ? IMPATIENT : 1);
+      const finding = await judge(subject, each, patience * (hangs > HANGS ? IMPATIENT : 1));
       findings[at] = finding;
       done++;
       if (finding.verdict.state === 'failed') failed++;
