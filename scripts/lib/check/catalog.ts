@@ -22,15 +22,7 @@ export const tables: Partial<Record<Group, ProgramCase[]>> = {
 };
 
 /** What is run when nobody says what: everything but what takes long. */
-export const usual: Group[] = [
-  'semantics',
-  'structure',
-  'threads',
-  'process',
-  'exhaustion',
-  'misuse',
-  'random',
-];
+export const usual: Group[] = groups.filter((group) => group !== 'programs');
 
 /** The cases of one group, in their order. */
 export function casesOf(group: Group, chance: RandomOptions = { seed: 1, seconds: 0 }): Case[] {
