@@ -200,7 +200,7 @@ test('every command has help, and says what is wrong with its arguments', async 
 
 describe('stops', () => {
   const main = defaultVariant();
-  const misuse = compileProgram('bug-hunt.c', { flags: ['-Wno-unused-result'] });
+  const misuse = compileProgram('crimes/bug-hunt.c', { flags: ['-Wno-unused-result'] });
 
   test('--on stops where the library detects it, and says what', async () => {
     const lines = ['frame function main', 'heap chunk tea'];

@@ -8,7 +8,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { root } from '../scripts/lib/paths.ts';
 import { libmalloc } from './lib/cli.ts';
 import { compileProgram } from './lib/compile.ts';
-import { answer, batch, questions, scratch } from './lib/gdb.ts';
+import { answer, batch, builds, questions, scratch } from './lib/gdb.ts';
 import { need } from './lib/need.ts';
 import { everyVariant, variantFile } from './lib/variants.ts';
 
@@ -18,15 +18,12 @@ beforeEach(() => void need('gdb'));
 const places = ['heap', 'heap chunks', 'heap free', 'heap check', 'heap map', 'heap stats'];
 const blocks = ['heap chunk global', 'heap find "a needle in a block"', 'heap leaks all'];
 const asked = [...places, ...blocks, 'heap save now', 'heap diff now'];
-const builds = everyVariant.flatMap((variant) => [
-  [variant, 'release'],
-  [variant, 'debug'],
-]);
+const matrix = everyVariant.flatMap((variant) => builds.map((build) => [variant, build]));
 
 /** The process is stopped in another place, with other registers: refs and locks are its own. */
 const comparable = (text: string): string => text.replaceAll(/^ {2}note: .*$\n?/gm, '').trimEnd();
 
-describe.each(builds)('%s, %s', (variant, build) => {
+describe.each(matrix)('%s, %s', (variant, build) => {
   const debug = build === 'debug' ? ['--debug'] : [];
 
   test('a process that is attached to, its core, and a started one answer alike', async () => {

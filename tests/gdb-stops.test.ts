@@ -7,7 +7,7 @@ import { checkWatchpoints } from '../scripts/lib/doctor/machine.ts';
 import { root } from '../scripts/lib/paths.ts';
 import { play } from './lib/cli.ts';
 import { compileProgram } from './lib/compile.ts';
-import { answer, batch, questions } from './lib/gdb.ts';
+import { answer, batch, builds, questions } from './lib/gdb.ts';
 import { need } from './lib/need.ts';
 import { everyVariant } from './lib/variants.ts';
 
@@ -16,12 +16,9 @@ beforeEach(() => void need('gdb'));
 
 describe('--on oom', () => {
   const program = compileProgram('gdb-refusal.c', { flags: ['-rdynamic'] });
-  const builds = everyVariant.flatMap((variant) => [
-    [variant, 'release'],
-    [variant, 'debug'],
-  ]);
+  const matrix = everyVariant.flatMap((variant) => builds.map((build) => [variant, build]));
 
-  test.each(builds)(
+  test.each(matrix)(
     '%s, %s: stops behind each call that finds no memory',
     async (variant, build) => {
       const lines = ['print refused', 'print elsewhere != 0', ...Array(5).fill('continue')];

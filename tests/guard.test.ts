@@ -40,7 +40,7 @@ const sentences: Record<string, string> = {
 };
 
 /** Those that end otherwise, below. */
-const others = ['innocent', 'leak', 'read-after-free'];
+const others = ['bug-hunt', 'innocent', 'leak', 'read-after-free'];
 
 const compile = (crime: string): string => compileProgram(`crimes/${crime}.c`);
 

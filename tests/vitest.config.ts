@@ -12,7 +12,7 @@ export default defineConfig({
     // A process per file: a test that loads a malloc must not share its heap with another.
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 120_000,
+    testTimeout: 180_000,
     hookTimeout: 180_000,
     reporters: [fileURLToPath(new URL('lib/reporter.ts', import.meta.url))],
   },

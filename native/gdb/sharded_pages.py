@@ -16,7 +16,7 @@ from .memory import Layout, Unreadable
 VARIABLE = {'region': 'region', 'original': 'original', 'heaps': 'heaps', 'main': 'first',
             'huges': 'huges', 'records_used': 'records_used'}
 REGION = {'start': 'start', 'next': 'next', 'committed': 'committed', 'end': 'end',
-          'used': 'used', 'dirty': 'dirty'}
+          'used': 'used', 'dirty': 'dirty', 'older': 'older'}
 PAGE = {'home': 'home', 'owner': 'owner', 'free': 'free', 'inverse': 'inverse', 'limit': 'limit',
         'budget': 'budget', 'granules': 'granules', 'next': 'next', 'prev': 'prev',
         'key': 'key', 'kind': 'kind', 'index': 'class', 'dirty': 'dirty', 'listed': 'listed',
@@ -109,11 +109,16 @@ class Pages:
     # ── regions, runs and pages ──────────────────────────────────────────────
 
     def regions(self):
-        """The region in use, then the one that a fork or the library's own end froze."""
-        used = int(self.variable[VARIABLE['region']])
+        """The region in use, then those that a fork or the library's own end froze, each of which
+        leads to the one before."""
+        regions, at = {}, int(self.variable[VARIABLE['region']])
         original = int(self.variable[VARIABLE['original']].address)
-        regions = [self.record(self.region_layout, REGION, at, 'the region')
-                   for at in dict.fromkeys((used, original))]
+        while at and at not in regions:
+            regions[at] = self.record(self.region_layout, REGION, at, 'the region')
+            at = regions[at].older
+        if original not in regions:
+            regions[original] = self.record(self.region_layout, REGION, original, 'the region')
+        regions = list(regions.values())
         self.bounds = [(region.start, region.next) for region in regions]
         return regions
 

@@ -54,7 +54,7 @@ export async function hunt(variant: string): Promise<string> {
 }
 
 function program(): string {
-  const source = join(root, 'tests', 'programs', 'bug-hunt.c');
+  const source = join(root, 'tests', 'crimes', 'bug-hunt.c');
   return compileInto(join(root, 'build', 'tests'), source, ['-O1', '-g', '-fno-builtin']);
 }
 

@@ -8,6 +8,11 @@ const folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 let files = 0;
 
+/** Set by `make test-long`. */
+export const long = process.env.LONG === '1';
+/** The halves of a matrix of builds: without LONG the release half alone. */
+export const builds: readonly ('release' | 'debug')[] = long ? ['release', 'debug'] : ['release'];
+
 /** A path that is gone when the tests of this file are over. */
 export function scratch(name: string): string {
   return join(folder, name);
