@@ -94,6 +94,7 @@ describe('a damaged heap', () => {
       ["'sharded.c'::heap.original.next", '16', 'the region is not in order'],
       ["'sharded.c'::heap.original.bins[3]", '1', 'is none of it'],
       ["'sharded.c'::heap.region", '16', 'the region at 0x10 is not there'],
+      ["'sharded.c'::heap.original.older", '16', 'the region at 0x10 is not there'],
       ["'sharded.c'::heap.huges.bucket[3]", '16', 'a huge block at 0x10 is not there'],
       ["'sharded.c'::table", '0', 'is not there'],
     ],
