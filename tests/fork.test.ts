@@ -10,7 +10,7 @@ conformance('process', ({ name }) => name.startsWith('fork') && !name.startsWith
 
 describe.each(everyVariant)('%s', (variant) => {
   test.each(['self', 'other', 'waiting'] as const)(
-    'fork at every twentieth instruction of every call (%s)',
-    (mode) => anywhere(variant, mode, { parts: 80, of: [0, 1, 2, 3] }),
+    'fork at every fortieth instruction of every call (%s)',
+    (mode) => anywhere(variant, mode, { parts: 80, of: [0, 40] }),
   );
 });
