@@ -19,12 +19,12 @@
  *      sharded/look.h     describing all that, and verifying it
  *
  * The price, in instructions: malloc 16, free 22, with every check below in it; 38 for a
- * pair in whatever order (tests/costs.test.ts). A block that another thread frees costs
- * about 40 more and a sixty-fourth of an atomic operation. A block of more than 32 KiB: an
- * atomic operation if the thread keeps one of its length, else a lock and some 200. A page
- * of memory that is touched for the first time: 0.25 µs, and 15 µs on some virtual
- * machines. That is why so much here is about touching few pages, and, once a heap has
- * grown, about touching them by the 2 MiB.
+ * pair of up to 1 KiB in whatever order, 52 of up to 32 KiB (tests/costs.test.ts). A block
+ * that another thread frees costs about 40 more and a sixty-fourth of an atomic operation.
+ * A block of more than 32 KiB: an atomic operation if the thread keeps one of its length,
+ * else a lock and some 200. A page of memory that is touched for the first time: 0.25 µs,
+ * and 15 µs on some virtual machines. That is why so much here is about touching few pages,
+ * and, once a heap has grown, about touching them by the 2 MiB.
  *
  * What it catches, always: pointers that are not ours, or not the start of a block;
  * blocks freed twice, as long as they have not been handed out again; free blocks that
@@ -54,6 +54,7 @@ LIBMALLOC_VARIANT(4, sharded);
 /* What a thread has before its first call: a heap without pages. */
 static struct heap heap_none = {.direct = {SIXTY_FOUR(NONE), NONE},
                                 .current = {SIXTY_FOUR(NONE), FOUR(NONE), FOUR(NONE)}};
+static_assert(DIRECT / 16 + 1 == 65 && CLASSES == 72, "as many as are written out there");
 static __thread struct heap *self = &heap_none;
 
 /* The dynamic linker writes what `self` begins with only after it has relocated the
@@ -447,7 +448,9 @@ static __attribute__((noinline)) void *allocate_larger(size_t size) {
     }
     unsigned class = class_index(size);
     void *p = page_pop(h->current[class]);
-    return likely(p) ? p : likely(h != &heap_none) ? allocate_from(h, class) : allocate_slowly(size);
+    if (likely(p))
+        return p;
+    return h == &heap_none ? allocate_slowly(size) : allocate_from(h, class);
 }
 
 /* The hot half: 16 instructions. */

@@ -7,7 +7,6 @@ import { describe, expect, test } from 'vitest';
 import { resolveMalloc } from '../scripts/lib/mallocs.ts';
 import { measureSharing, type Sharing, type Turns } from './lib/lines.ts';
 
-/** Figures that are wanted for docs/scaling.md are in the test's annotation. */
 async function sharing(malloc: string, plan: Turns): Promise<[Sharing, Sharing]> {
   const [first, second] = await measureSharing(resolveMalloc(malloc), plan);
   if (first === undefined || second === undefined) throw new Error('two threads were watched');

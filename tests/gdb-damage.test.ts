@@ -104,7 +104,6 @@ describe('a damaged heap', () => {
     ],
   };
 
-  // The guard makes blocks larger: of the classes of paged, another one is in use.
   const matrix = Object.entries(damages).flatMap(([variant, list]) => [
     [variant, [], list] as const,
     ...(long

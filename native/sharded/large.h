@@ -74,9 +74,9 @@ static inline uint32_t run_granules(size_t size) {
 }
 
 static inline void *run_kept(struct heap *h, uint32_t granules) {
-    struct page *run = page_at(h->kept[granules - 1]);
     if (!h->kept[granules - 1])
         return NULL;
+    struct page *run = page_at(h->kept[granules - 1]);
     h->kept[granules - 1] = 0;
     h->kept_granules -= granules;
     run->kind = PAGE_LARGE;

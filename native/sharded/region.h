@@ -62,34 +62,41 @@ static bool region_near(uintptr_t start, size_t coverage) {
     return false;
 }
 
-/* Reserves a table for all addresses that there are, and addresses for a region. An
- * address-space limit (ulimit -v) leaves a 64th of itself for the table, which still
- * covers sixteen times the limit, and addresses are then taken step by step. */
+/* Addresses for the table, and in `*records` how many bytes: for all addresses that there
+ * are. A limit on them (ulimit -v) leaves a 64th of itself for the table, which still covers
+ * sixteen times the limit; and where the kernel has fewer to give, or valgrind, half of that,
+ * and so on. */
+static char *table_reserve(size_t *records, size_t limit) {
+    char *memory = NULL;
+    *records = 128ul << 30;
+    while (*records > GRANULE && *records > limit / 64)
+        *records /= 2;
+    while (*records > GRANULE && !(memory = os_reserve_readable(*records)))
+        *records /= 2;
+    return memory;
+}
+
+/* The table, unless it is there from an era before, and addresses for a region; under a
+ * limit these are taken step by step. */
 static bool region_place(struct region *r) {
     uint64_t random[2] = {0};
     if (getauxval(AT_RANDOM))
         memcpy(random, (void *)getauxval(AT_RANDOM), sizeof random);
     heap_secret = mix(random[0] ^ mix(random[1])); /* libc's own secrets are not to be seen in it */
     struct rlimit limit;
-    bool unlimited = getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY;
-    char *memory = table;
+    if (getrlimit(RLIMIT_AS, &limit) != 0)
+        limit.rlim_cur = RLIM_INFINITY;
     size_t records = table_mask + sizeof(struct page);
-    if (!table_mask) {
-        records = 256ul << 30;
-        do /* fewer where the kernel has fewer to give, or valgrind */
-            records /= 2;
-        while (records > GRANULE && ((!unlimited && records > limit.rlim_cur / 64) ||
-                                     !(memory = os_reserve_readable(records))));
-        if (records <= GRANULE)
-            return false;
-    }
+    char *memory = table_mask ? table : table_reserve(&records, limit.rlim_cur);
+    if (!memory)
+        return false;
     size_t coverage = records << (GRANULE_BITS - RECORD_BITS);
     size_t size = coverage / 8 < REGION_MOST ? coverage / 8 : REGION_MOST;
     for (uintptr_t at = 16ul << 40; at < 80ul << 40; at += size) {
         if (region_near(at, coverage) || (table_mask && at / coverage != window / coverage))
             continue;
         r->reserved = os_reserve_at((void *)at, size);
-        if (!r->reserved && unlimited)
+        if (!r->reserved && limit.rlim_cur == RLIM_INFINITY)
             continue;
         r->start = (char *)at;
         r->end = r->start + size;

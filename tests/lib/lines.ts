@@ -162,9 +162,7 @@ export async function measureSharing(malloc: Malloc, plan: Turns): Promise<Shari
     const words = [plan.who, plan.size, plan.blocks, plan.turns].map(String);
     const argv = [need('valgrind'), '-q', ...lackey, program, ...words];
     const env = { ...process.env, MALLOC_UNDER_TEST: malloc.file ?? '' };
-    // Under valgrind there are few addresses: a malloc that reserves many should know.
-    const limits = { addressSpace: 32e9 };
-    const { status, stdout, stderr } = await launch(malloc, argv, { timeout: 120, env, limits });
+    const { status, stdout, stderr } = await launch(malloc, argv, { timeout: 120, env });
     if (status !== 0) throw new Error(`${argv.join(' ')}: status ${status}\n${stderr}`);
     const places = readPlaces(stdout, plan.size);
     const lines = new Map<number, Line>();
