@@ -74,7 +74,8 @@ bench: $(release) $(js)
 	$(need-node)
 	@$(libmalloc) bench $(ARGS)
 
-## make bench-gdb             what GDB's heap commands take on a million chunks, on each variant
+## make bench-gdb             what GDB's heap commands take on a million chunks, on each variant and build:
+##                            some six minutes
 .PHONY: bench-gdb
 million := build/gdb-million
 bench-gdb: $(release) $(debug) $(js)
