@@ -5,7 +5,7 @@
  *
  *      malloc(n)                                free(p)
  *        self ─> heap                             p ─> record of its page   (page.h)
- *        heap.direct[n / 16] ─> page              page.owner == self?  a block begins
+ *        heap.direct[n / 16] ─> page              page.home == self?  a block begins
  *        page.free ─> block, if its link holds    at p?  not marked as free?  then
  *        page.free = block.next                   block.next = page.free; page.free = p
  *
@@ -177,7 +177,7 @@ static void page_drop(struct page *page) {
     h->pages--;
     if (h->fresh[page->class] == page_number(page))
         h->fresh[page->class] = 0;
-    page->owner = NULL;
+    page->home = NULL;
     for (uint32_t i = 1; i < page->granules; i++)
         page[i].kind = PAGE_GONE;
     struct region *r = region_enter();
@@ -343,7 +343,6 @@ static struct page *page_make(struct heap *h, unsigned class) {
 
 static struct page *page_use(struct heap *h, struct page *page, unsigned class) {
     if (page) {
-        page->owner = h;
         page->listed = false;
         page->budget = ENDLESS;
     }
@@ -391,7 +390,7 @@ static struct page *page_next(struct heap *h, unsigned class) {
     if (page != NONE && page->class == class) {
         if (!h->partial[class] && page_extend(page))
             return page;
-        page->owner = NULL; /* full: the first free will go the slow way and notice */
+        page_fill(page);
         page_retire(h, page);
     }
     if (h->partial[class]) {
@@ -552,12 +551,12 @@ static COLD void free_last(struct heap *h, struct page *page) {
     h->busy = false;
 }
 
-/* The other hot half: 24 instructions. NULL has a record without an owner. */
+/* The other hot half: 24 instructions. NULL has a record without a home. */
 static inline void heap_free(void *p, const char *call) {
     struct page *page = page_of(p);
     struct heap *h = self;
     struct block *b = p;
-    if (unlikely(page->owner != h) ||
+    if (unlikely(page->home != h) ||
         unlikely((uint32_t)(uint16_t)(uintptr_t)p * page->inverse > page->limit) ||
         unlikely(b->mark == MARK)) {
         free_slowly(p, call);

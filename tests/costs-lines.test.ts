@@ -33,11 +33,17 @@ describe('sharded, where one thread frees what another makes', () => {
       for (const thread of [maker, freer]) {
         expect(thread.bothStore).toBeLessThanOrEqual(1 / 32);
         expect(thread.transfers).toBeLessThanOrEqual(1 / 16);
+        expect(thread.otherReads, 'when its page grows, by 4 KiB').toBeLessThanOrEqual(1 / 4);
       }
       expect(freer.bothStore, 'none at all: nothing can have gone home').toBeGreaterThan(0);
       expect(freer.otherReads, 'its own notes are read by nobody').toBe(0);
     },
   );
+
+  test('moves no record of a page where they work in the same one, block by block', async () => {
+    for (const thread of await sharing('sharded', { ...remote, blocks: 1, turns: 16 }))
+      expect(thread).toEqual({ ...nothing, inBlocks: thread.inBlocks });
+  });
 });
 
 describe('by the same count', () => {

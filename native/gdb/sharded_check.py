@@ -12,11 +12,12 @@ def check(reader):
         if marks is not None:
             frees[run.at] = (run, marks)
     small = {at: page for at, (page, _) in frees.items()}
-    for page, marks in frees.values():
-        _check_page(pages, page, marks)
+    for page in small.values():
+        _check_page(pages, page)
     _check_runs(pages, region, runs)
     for heap in pages.heaps.values():
-        _check_heap(pages, heap, small)
+        own = {at: each for at, each in frees.items() if each[0].home == heap.at}
+        _check_heap(pages, heap, own)
     _check_kept(pages, {run.at: run for run in runs if run.kind == pages.PAGE_KEPT})
     huges = pages.huges()
     for before, after in zip(huges, huges[1:]):
@@ -28,23 +29,25 @@ def check(reader):
             'free lists and messages are sound')
 
 
-def _check_page(pages, page, marks):
+def _check_page(pages, page):
     rest = page.inverse * page.size % 2 ** 32
     first = min(page.extended, (pages.granule - 1) // page.size + 1)
-    free = marks.count(1)
-    listed = page.listed and page.owner
     problem = (
-        f'its owner is {page.owner:#x}, its heap {page.home:#x}'
-        if page.owner not in (0, page.home) else
         f'the inverse {page.inverse:#x} is none of {page.size}'
         if not 0 < rest <= page.size else
         f'the limit is {page.limit:#x}, for {page.extended} blocks it is {(first - 1) * rest:#x}'
-        if first and page.limit != (first - 1) * rest else
-        f'taken for full, with {free} free blocks' if not page.owner and free else
-        f'a budget of {page.budget} and {free} free are not {page.extended} blocks'
-        if listed and page.budget + free != page.extended else None)
+        if first and page.limit != (first - 1) * rest else None)
     if problem:
         raise Broken(f'page {page.start:#x} (blocks of {page.size} bytes): {problem}',
+                     pages.show_page(page))
+
+
+def _check_budget(pages, page, free):
+    """Of a page that is not current: frees until it is empty, or worth to be used again."""
+    whole = page.extended if page.listed else max(page.extended // pages.WORTHWHILE, 1)
+    if page.budget + free != whole:
+        raise Broken(f'page {page.start:#x} (blocks of {page.size} bytes): a budget of '
+                     f'{page.budget} and {free} free are not {whole} blocks',
                      pages.show_page(page))
 
 
@@ -113,8 +116,8 @@ def _check_kept(pages, kept):
                          f'but keeps {granules}')
 
 
-def _check_heap(pages, heap, small):
-    own = {at: page for at, page in small.items() if page.home == heap.at}
+def _check_heap(pages, heap, frees):
+    own = {at: page for at, (page, _) in frees.items()}
     name = f'heap {heap.at:#x}'
     if heap.pages != len(own) and not heap.busy:
         raise Broken(f'{name}: counts {heap.pages} pages, but has {len(own)}')
@@ -136,6 +139,8 @@ def _check_heap(pages, heap, small):
                              f'class {page.index}', pages.show_page(page))
             listed.add(page.at)
     for page in own.values():
-        if page.listed and page.owner and page.at not in listed:
+        if page.listed and page.at not in listed:
             raise Broken(f'page {page.start:#x}: is missing from the list of class {page.index}',
                          pages.show_page(page))
+        if current[page.index] != page.at:
+            _check_budget(pages, page, frees[page.at][1].count(1))

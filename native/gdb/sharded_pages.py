@@ -17,7 +17,7 @@ VARIABLE = {'region': 'region', 'original': 'original', 'heaps': 'heaps', 'main'
             'huges': 'huges', 'records_used': 'records_used'}
 REGION = {'start': 'start', 'next': 'next', 'committed': 'committed', 'end': 'end',
           'used': 'used', 'dirty': 'dirty', 'older': 'older'}
-PAGE = {'home': 'home', 'owner': 'owner', 'free': 'free', 'inverse': 'inverse', 'limit': 'limit',
+PAGE = {'home': 'home', 'free': 'free', 'inverse': 'inverse', 'limit': 'limit',
         'budget': 'budget', 'granules': 'granules', 'next': 'next', 'prev': 'prev',
         'key': 'key', 'kind': 'kind', 'index': 'class', 'dirty': 'dirty', 'listed': 'listed',
         'capacity': 'capacity', 'extended': 'extended'}
@@ -30,7 +30,7 @@ COLLECTED = {'page': 'page', 'head': 'head', 'count': 'count'}
 OUTGOING = {'to': 'to', 'first': 'first'}
 HUGE = {'next': 'next', 'start': 'start', 'length': 'length'}
 CONSTANTS = ('GRANULE_BITS', 'RECORD_BITS', 'ALIGNMENT', 'STEPS', 'CLASSES', 'EXACT', 'BINS',
-             'NEXT_BITS', 'PLACE_BITS', 'MARK', 'PAGE_SMALL', 'PAGE_REST', 'PAGE_LARGE',
+             'WORTHWHILE', 'NEXT_BITS', 'PLACE_BITS', 'MARK', 'PAGE_SMALL', 'PAGE_REST', 'PAGE_LARGE',
              'PAGE_KEPT', 'PAGE_FREE')
 
 IN_LIST, ON_ITS_WAY = 1, 2  # marks of blocks that are free; 0 is live

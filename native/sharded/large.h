@@ -112,7 +112,7 @@ static void *run_allocate(size_t alignment, size_t size, bool *zero) {
     run->era = era;
     run->dirty = dirty;
     run->kind = PAGE_LARGE;
-    run->owner = NULL;
+    run->home = NULL;
     region_leave(r);
     return page_start(run);
 }

@@ -65,7 +65,7 @@ static void page_snapshot(struct page *page, struct snapshot *out) {
     uint32_t extended = atomic_load_explicit((_Atomic(uint16_t) *)&page->extended,
                                              memory_order_relaxed); /* its owner may be at work */
     uint32_t budget = page->budget;
-    uint32_t live = page->owner && page->listed && budget <= extended ? budget : extended;
+    uint32_t live = page->listed && budget <= extended ? budget : extended;
     if (page_is_still(page)) {
         page_mark(page, page->free, extended, &frees);
         page_mark_remote(page, &remote);
@@ -185,12 +185,12 @@ static void page_verify(struct page *page, struct findings *out) {
         count += (uint32_t)__builtin_popcountll(frees.bits[i]);
     expect(out, count == listed, "page %p: %u blocks in its list, %u of them twice", start, listed,
            listed - count);
-    if (page->owner && page->home->current[page->class] != page && page->listed)
-        expect(out, page->budget + count == page->extended,
-               "page %p: a budget of %u and %u free are not %u blocks", start, page->budget, count,
-               page->extended);
-    expect(out, page->owner || count == 0, "page %p: taken for full, with %u free blocks", start,
-           count);
+    if (page->home->current[page->class] == page)
+        return;
+    uint32_t whole = page->listed ? page->extended : page_wanted(page);
+    expect(out, page->budget + count == whole,
+           "page %p: a budget of %u and %u free are not %u blocks", start, page->budget, count,
+           whole);
 }
 
 static void run_verify(struct page *run, void *out) {

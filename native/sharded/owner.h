@@ -23,6 +23,7 @@
  *
  *      live + blocks in the free list = extended         for every page
  *      budget = live                                     for pages in the list `partial`
+ *      budget + blocks in the free list = an eighth      for pages that were full
  */
 #pragma once
 
@@ -128,7 +129,7 @@ static void page_open(struct page *page, struct heap *h, unsigned class) {
     page->kind = PAGE_SMALL;
     for (uint32_t i = 1; i < page->granules; i++) {
         page[i].kind = PAGE_REST;
-        page[i].owner = NULL;
+        page[i].home = NULL;
         page[i].next = page_number(page);
     }
 }
@@ -146,17 +147,26 @@ static void page_verify_empty(struct page *page) {
              "the free block %p was written to after its free", (void *)(start + i * size));
 }
 
-/* `count` blocks are in the list again, and the budget is spent (or the page was full).
- * A full page is not used again for a single block: each time it ran out would cost
- * the slow path. So the budget first counts down to when it is worthwhile, then to
- * when it is empty. True when it is gone then. */
+static uint32_t page_wanted(const struct page *page) {
+    uint32_t wanted = page->extended / WORTHWHILE;
+    return wanted ? wanted : 1;
+}
+
+/* It has run out. A full page is not used again for a single block: each time it ran out
+ * would cost the slow path. So the budget first counts down to when it is worthwhile, then
+ * to when it is empty. */
+static void page_fill(struct page *page) {
+    page->listed = false;
+    page->budget = page_wanted(page);
+}
+
+/* The budget is spent. True when the page is gone then. */
 static bool page_turn(struct heap *h, struct page *page) {
     if (h->current[page->class] == page) {
         page->budget = ENDLESS;
     } else if (!page->listed) {
-        uint32_t wanted = page->extended / WORTHWHILE;
         page->listed = true;
-        page->budget = page->extended - (wanted ? wanted : 1);
+        page->budget = page->extended - page_wanted(page);
         list_push(&h->partial[page->class], page);
         if (page->budget == 0)
             return page_turn(h, page);
@@ -174,12 +184,6 @@ static void page_take_back(struct heap *h, struct page *page, struct block *head
                            struct block *tail, uint32_t count) {
     block_link(tail, page->free, page);
     page->free = head;
-    if (!page->owner) { /* it was full */
-        uint32_t wanted = page->extended / WORTHWHILE;
-        page->owner = h;
-        page->listed = false;
-        page->budget = wanted ? wanted : 1;
-    }
     while (count >= page->budget) {
         count -= page->budget;
         if (page_turn(h, page))

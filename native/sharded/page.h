@@ -4,12 +4,12 @@
  *                   │ 128 TiB│                 │  64 KiB  │
  *                            └──┬──────────────┘
  *      table ──────────────┬────▼───┬─────────────────────
- *       0   0   0   0   0  │ struct │  0   0   0   0   0      a cache line for each
+ *       0   0   0   0   0  │ struct │  0   0   0   0   0      two cache lines for each
  *      ────────────────────┴ page ──┴─────────────────────    granule of the window
  *
  * The whole table is addresses only; memory is behind the part of it that describes
- * our region. All the rest reads as zero: a record without an owner. So free tests
- * neither for NULL nor for foreign pointers, they fail the test of the owner, and
+ * our region. All the rest reads as zero: a record without a home. So free tests
+ * neither for NULL nor for foreign pointers, they fail the test of the home, and
  * any 64 bits at all lead into the table. The window holds all addresses that a program
  * can have. Under an address-space limit it is smaller, and two addresses that differ by
  * a multiple of it share a record: then the region lies where no part of the program does
@@ -24,7 +24,7 @@
 enum {
     GRANULE_BITS = 16,
     GRANULE = 1 << GRANULE_BITS,
-    RECORD_BITS = 6, /* a record is a cache line */
+    RECORD_BITS = 7, /* a record is two cache lines */
     HUGE_PAGE = 2 << 20,
 };
 
@@ -62,22 +62,24 @@ struct block {
     struct block *next;
 };
 
+/* In the first cache line is what any thread that frees has to read, and hardly anybody
+ * writes; in the second what its owner writes at each call. In one line, every malloc of
+ * the owner would take it away from those who free his blocks, and every free from him. */
 struct page {
-    struct heap *owner;  /* who may use it the fast way; NULL unless small with room */
-    struct block *free;  /* the list ends with &list_end */
-    uint32_t inverse;    /* offset × inverse ≤ limit: a block in use begins there, */
-    uint32_t limit;      /* if it begins in the page's first granule */
-    uint64_t key;        /* of a free run: since when it is, in ms */
-    uint32_t budget;     /* frees until the page is empty; while current, more than that */
-    uint32_t granules;   /* length of the run */
-    uint32_t next, prev; /* in a list, by number; 0 is none */
-    struct heap *home;   /* whose page it is, full or not */
+    struct heap *home;  /* whose page it is; NULL unless it is a small one */
+    uint32_t inverse;   /* offset × inverse ≤ limit: a block in use begins there, */
+    uint32_t limit;     /* if it begins in the page's first granule */
+    uint64_t key;       /* of a free run: since when it is, in ms */
+    uint32_t granules;  /* length of the run */
     uint8_t kind, class;
-    uint8_t dirty : 1;  /* of a run: may hold old data */
-    uint8_t listed : 1; /* of a small page: in its heap's list of pages with room */
+    bool dirty;         /* of a run: may hold old data */
     uint8_t era;        /* of which region (a fork may begin a new one) */
     uint16_t capacity;  /* blocks in all */
     uint16_t extended;  /* blocks that were ever in the list; behind lies fresh memory */
+    _Alignas(64) struct block *free; /* the list ends with &list_end */
+    uint32_t budget;     /* frees until something is to be done; while current, more */
+    uint32_t next, prev; /* in a list, by number; 0 is none */
+    bool listed;         /* in its heap's list of pages with room */
 };
 static_assert(sizeof(struct page) == 1 << RECORD_BITS, "free computes its address by shifting");
 static_assert(sizeof(struct block) == ALIGNMENT, "the smallest block holds a link");

@@ -29,7 +29,7 @@ enum {
     SLACK = 2,              /* half of what is in use may lie idle when the region grows */
     COMMIT_STEP = 4 << 20,  /* bytes */
     HUGE_FROM = 8 << 20,    /* bytes in use from which on large blocks come in huge pages */
-    RECORDS_STEP = 1 << 18, /* bytes of the table: those of 256 MiB */
+    RECORDS_STEP = 1 << 18, /* bytes of the table: those of 128 MiB */
     PURGE_DELAY = 500,      /* ms */
     PURGE_LOOK = 100,       /* ms from one look for old runs to the next */
 };
@@ -63,13 +63,13 @@ static bool region_near(uintptr_t start, size_t coverage) {
 }
 
 /* Addresses for the table, and in `*records` how many bytes: for all addresses that there
- * are. A limit on them (ulimit -v) leaves a 64th of itself for the table, which still covers
+ * are. A limit on them (ulimit -v) leaves a 32nd of itself for the table, which still covers
  * sixteen times the limit; and where the kernel has fewer to give, or valgrind, half of that,
  * and so on. */
 static char *table_reserve(size_t *records, size_t limit) {
     char *memory = NULL;
-    *records = 128ul << 30;
-    while (*records > GRANULE && *records > limit / 64)
+    *records = 256ul << 30;
+    while (*records > GRANULE && *records > limit / 32)
         *records /= 2;
     while (*records > GRANULE && !(memory = os_reserve_readable(*records)))
         *records /= 2;
@@ -285,7 +285,7 @@ static void run_give(struct region *r, struct page *run, uint32_t granules, bool
         return; /* frozen at a fork */
     r->used -= granules;
     run->kind = PAGE_GONE;
-    run->owner = NULL;
+    run->home = NULL;
     struct page *next = run + granules, *before = run - 1;
     uint64_t now = now_ms(), since = now;
     uint32_t most = granules; /* what is used now and then is as old as the rest of its run */
