@@ -468,6 +468,18 @@ static inline bool block_begins(struct page *page, void *p) {
            (uint32_t)(uint16_t)(uintptr_t)p * page->inverse <= page->limit && page_start(page) <= (char *)p;
 }
 
+/* The page of the block in use that begins at p: a larger one begins behind the first
+ * granule, perhaps. NULL if none does. */
+static inline struct page *page_begun(struct page *page, void *p) {
+    if (likely(block_begins(page, p)))
+        return page;
+    page = page_first(page);
+    if (page->kind != PAGE_SMALL || !page_holds(page, p))
+        return NULL;
+    uint32_t offset = (uint32_t)((char *)p - page_start(page));
+    return offset % page->size == 0 && offset / page->size < page->extended ? page : NULL;
+}
+
 /* The page of a block in use, or we stop and say what the pointer is instead. */
 static struct page *page_check(void *p, const char *call) {
     struct page *page = page_of(p);
@@ -482,7 +494,7 @@ static struct page *page_check(void *p, const char *call) {
     must(page->kind == PAGE_SMALL || page->kind == PAGE_LARGE, call, "%s of %p (its page is free)",
          freed_twice(call), p);
     size_t size =
-        page->kind == PAGE_SMALL ? class_size(page->class) : (size_t)page->granules << GRANULE_BITS;
+        page->kind == PAGE_SMALL ? page->size : (size_t)page->granules << GRANULE_BITS;
     must(offset % size == 0, call, "%p is not a block: it lies %zu bytes into %p (%zu bytes)", p,
          offset % size, (void *)((char *)p - offset % size), size);
     must(page->kind == PAGE_LARGE || offset / size < page->extended, call,
@@ -512,14 +524,14 @@ static COLD void block_suspect(struct page *page, struct block *b, const char *c
         if (times > 1)
             os_nap(1000000);
     }
-    die(call, "%s of %p (%zu bytes)", freed_twice(call), (void *)b, class_size(page->class));
+    die(call, "%s of %p (%zu bytes)", freed_twice(call), (void *)b, (size_t)page->size);
 }
 
 static __attribute__((noinline)) void free_slowly(void *p, const char *call) {
-    struct page *page = page_of(p);
-    if (unlikely(!block_begins(page, p))) {
-        if (large_begins(page, p)) {
-            large_free(p, page, call);
+    struct page *record = page_of(p), *page = page_begun(record, p);
+    if (unlikely(!page)) {
+        if (large_begins(record, p)) {
+            large_free(p, record, call);
             return;
         }
         if (!p || huge_free(p))
@@ -588,10 +600,10 @@ static void *heap_allocate_aligned(size_t alignment, size_t size) {
 }
 
 static size_t heap_usable(void *p, const char *call) {
-    struct page *page = page_of(p);
-    if (unlikely(!block_begins(page, p))) {
-        if (large_begins(page, p))
-            return (size_t)page->granules << GRANULE_BITS;
+    struct page *record = page_of(p), *page = page_begun(record, p);
+    if (unlikely(!page)) {
+        if (large_begins(record, p))
+            return (size_t)record->granules << GRANULE_BITS;
         size_t size = huge_usable(p);
         if (size)
             return size;
@@ -599,7 +611,7 @@ static size_t heap_usable(void *p, const char *call) {
     }
     if (unlikely(block_looks_free(p, page)))
         block_suspect(page, p, call);
-    return class_size(page->class);
+    return page->size;
 }
 
 static void *heap_resize(void *p, size_t size, const char *call) {

@@ -30,7 +30,7 @@ static void page_mark(struct page *page, struct block *b, uint32_t most, struct 
         struct block seen = *(volatile struct block *)b;
         if (!block_is_linked(&seen, page) && !block_is_message(&seen, page))
             return;
-        mark(marks, (size_t)((char *)b - page_start(page)) / class_size(page->class));
+        mark(marks, (size_t)((char *)b - page_start(page)) / page->size);
         b = seen.next;
     }
 }
@@ -60,7 +60,7 @@ static void page_mark_remote(struct page *page, struct marks *marks) {
  * how many blocks live, not which. They are shown as if they were the first ones. */
 static void page_snapshot(struct page *page, struct snapshot *out) {
     struct marks frees = {0}, remote = {0};
-    size_t size = class_size(page->class);
+    size_t size = page->size;
     char *start = page_start(page);
     uint32_t extended = atomic_load_explicit((_Atomic(uint16_t) *)&page->extended,
                                              memory_order_relaxed); /* its owner may be at work */
@@ -102,7 +102,7 @@ static void run_snapshot(struct page *run, struct snapshot *out) {
                                                .extent = length,
                                                .kind = LIBMALLOC_SPAN,
                                                .size_class = run->kind == PAGE_SMALL
-                                                                 ? (uint32_t)class_size(run->class)
+                                                                 ? run->size
                                                                  : 0,
                                                .owner = (uintptr_t)run->home});
     if (run->kind == PAGE_SMALL)

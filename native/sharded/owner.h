@@ -41,6 +41,7 @@ enum {
     KEPT = 16,         /* granules of large blocks that a thread keeps */
     DENSE = 128,       /* pages of a heap from which on it grows in huge pages */
     FEW = 24,          /* pages of a heap in which classes share */
+    AT_ONCE = 16384,   /* bytes that enter the list of a page that was in use before */
     WORTHWHILE = 8,    /* a page is used again when an eighth of it is free */
 };
 
@@ -92,18 +93,18 @@ static struct page *page_first(struct page *page) {
  * direct computation" (2019). */
 static_assert(SMALL <= 1 << 15, "the test of a block's beginning needs that");
 static void page_set_extended(struct page *page, uint32_t extended) {
-    uint32_t size = (uint32_t)class_size(page->class);
+    uint32_t size = page->size;
     uint32_t first = (GRANULE - 1) / size + 1; /* blocks that begin in the first granule */
     page->extended = (uint16_t)extended;
     page->limit = ((extended < first ? extended : first) - 1) * (page->inverse * size);
 }
 
 /* Puts the next fresh blocks into the list: as many as lie on a page of memory, so
- * that nothing is touched much before it is used. */
+ * that nothing is touched much before it is used; some more where it was in use before. */
 static bool page_extend(struct page *page) {
-    size_t size = class_size(page->class);
+    size_t size = page->size;
     uint32_t room = (uint32_t)page->capacity - page->extended;
-    uint32_t count = size < 4096 ? (uint32_t)(4096 / size) : 1;
+    uint32_t reach = page->dirty ? AT_ONCE : 4096, count = size < reach ? reach / page->size : 1;
     if (count > room)
         count = room;
     if (!count)
@@ -118,6 +119,7 @@ static bool page_extend(struct page *page) {
 static void page_open(struct page *page, struct heap *h, unsigned class) {
     size_t size = class_size(class);
     page->class = (uint8_t)class;
+    page->size = (uint32_t)size;
     page->home = h;
     page->free = &list_end;
     page->inverse = (uint32_t)(UINT32_MAX / size + 1 + !(size & (size - 1)));
@@ -141,7 +143,7 @@ static void page_drop(struct page *page);
  * to notice, and cheap in this order: the lines come one after the other. */
 static void page_verify_empty(struct page *page) {
     char *start = page_start(page);
-    size_t size = class_size(page->class);
+    size_t size = page->size;
     for (uint32_t i = 0; i < page->extended; i++)
         must(block_is_linked((struct block *)(start + i * size), page), "free",
              "the free block %p was written to after its free", (void *)(start + i * size));
@@ -228,7 +230,7 @@ static inline bool block_is_message(const struct block *b, const struct page *pa
 }
 
 static inline bool block_looks_free(const struct block *b, const struct page *page) {
-    return block_is_linked(b, page) || block_is_message(b, page);
+    return b->mark == MARK && (block_is_linked(b, page) || block_is_message(b, page));
 }
 
 static void message_set(struct block *m, struct page *page, uintptr_t word) {

@@ -69,8 +69,9 @@ struct page {
     struct heap *home;  /* whose page it is; NULL unless it is a small one */
     uint32_t inverse;   /* offset × inverse ≤ limit: a block in use begins there, */
     uint32_t limit;     /* if it begins in the page's first granule */
-    uint64_t key;       /* of a free run: since when it is, in ms */
+    uint32_t size;      /* of its blocks */
     uint32_t granules;  /* length of the run */
+    uint64_t key;       /* of a free run: since when it is, in ms */
     uint8_t kind, class;
     bool dirty;         /* of a run: may hold old data */
     uint8_t era;        /* of which region (a fork may begin a new one) */
