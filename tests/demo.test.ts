@@ -1,5 +1,4 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -7,26 +6,15 @@ import { limitsOf, type Scene, scenesOf } from '../scripts/lib/demo-plan.ts';
 import { isSurprise, lines, type Played, prompt, wrap } from '../scripts/lib/demo-text.ts';
 import { type Outcome, outcomeOf, type Verdict, verdictOf } from '../scripts/lib/demo-verdict.ts';
 import type { Malloc } from '../scripts/lib/mallocs.ts';
-import { root } from '../scripts/lib/paths.ts';
 import type { Launched, Proof } from '../scripts/lib/preload.ts';
 import { programs } from '../scripts/lib/programs.ts';
-import { play } from './lib/cli.ts';
+import { play, script } from './lib/cli.ts';
 import { compileProgram } from './lib/compile.ts';
 import { need } from './lib/need.ts';
 import { everyVariant } from './lib/variants.ts';
 
 const demo = (...args: string[]) =>
-  play(
-    [
-      process.execPath,
-      '--import',
-      createRequire(import.meta.url).resolve('tsx'),
-      join(root, 'scripts', 'demo.ts'),
-      ...args,
-    ],
-    { env: { NO_COLOR: '1' } },
-    110,
-  );
+  play([...script('demo'), ...args], { env: { NO_COLOR: '1' } }, 110);
 
 const outcome = (rest: Partial<Outcome> = {}): Outcome => ({
   status: 0,

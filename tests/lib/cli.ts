@@ -1,4 +1,4 @@
-import { createRequire } from 'node:module';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa, type Options } from 'execa';
 import { root } from '../../scripts/lib/paths.ts';
@@ -10,13 +10,28 @@ export interface CliResult {
   stderr: string;
 }
 
-/** The words that start our command line from its source, wherever the current folder is. */
-export const cli: [string, ...string[]] = [
+const scripts = join(root, 'scripts');
+const built = join(root, 'build', 'js');
+
+/** What was built before the last edit proves nothing of it; `make test` builds first. */
+function refuseStale(): void {
+  const age = (file: string): number => statSync(file).mtimeMs;
+  const files = readdirSync(scripts, { recursive: true, encoding: 'utf8' });
+  const edited = files
+    .filter((file) => file.endsWith('.ts'))
+    .find((file) => age(join(scripts, file)) > age(join(built, '.built')));
+  if (edited !== undefined) throw new Error(`scripts/${edited} is newer than build/js: run make`);
+}
+refuseStale();
+
+/** The words that start a script of ours as `make` built it, which is what users have. */
+export const script = (name: string): [string, ...string[]] => [
   process.execPath,
-  '--import',
-  createRequire(import.meta.url).resolve('tsx'),
-  join(root, 'scripts', 'cli.ts'),
+  join(built, `${name}.js`),
 ];
+
+/** The words that start our command line, wherever the current folder is. */
+export const cli = script('cli');
 
 /** `libmalloc ARGS…`; throws when it, or something that it started, is not over after a minute. */
 export async function libmalloc(args: string[], options: Options = {}): Promise<CliResult> {
