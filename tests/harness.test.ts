@@ -1,11 +1,12 @@
 // Who tests the tests? The last line is what CI goes by, so it may not lie.
 
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { root } from '../scripts/lib/paths.ts';
 import { compileProgram } from './lib/compile.ts';
+import { longest } from './lib/longest.ts';
 
 let folder: string;
 beforeAll(() => {
@@ -142,4 +143,9 @@ describe('compileProgram', () => {
     writeFileSync(source, main(2));
     expect(await status(0)).toBe(2);
   });
+});
+
+test('the files to begin with are there', () => {
+  const gone = longest.filter((name) => !existsSync(join(root, 'tests', `${name}.test.ts`)));
+  expect(gone).toEqual([]);
 });

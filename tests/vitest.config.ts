@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { configDefaults, defineConfig } from 'vitest/config';
+import { LongestFirst } from './lib/longest.ts';
 
 // Tests that take long end in .long.test.ts; `make test-long` runs them too.
 const long = process.env.LONG === '1';
@@ -12,6 +13,7 @@ export default defineConfig({
     // A process per file: a test that loads a malloc must not share its heap with another.
     pool: 'forks',
     maxWorkers: 2,
+    sequence: { sequencer: LongestFirst },
     testTimeout: 180_000,
     hookTimeout: 180_000,
     reporters: [fileURLToPath(new URL('lib/reporter.ts', import.meta.url))],

@@ -33,7 +33,10 @@ export const script = (name: string): [string, ...string[]] => [
 /** The words that start our command line, wherever the current folder is. */
 export const cli = script('cli');
 
-/** `libmalloc ARGS…`; throws when it, or something that it started, is not over after a minute. */
+/** Seconds after which a command counts as hung; a loaded machine may stand still for some. */
+const PATIENCE = 150;
+
+/** `libmalloc ARGS…`; throws when it, or something that it started, hangs. */
 export async function libmalloc(args: string[], options: Options = {}): Promise<CliResult> {
   return play([...cli, ...args], options);
 }
@@ -42,7 +45,7 @@ export async function libmalloc(args: string[], options: Options = {}): Promise<
 export async function play(
   words: string[],
   options: Options = {},
-  seconds = 60,
+  seconds = PATIENCE,
 ): Promise<CliResult> {
   const [file = '', ...args] = words;
   const child = execa(file, args, { reject: false, detached: true, stdin: 'ignore', ...options });

@@ -6,8 +6,10 @@
  */
 #include "program.h"
 
-enum { OLD = 40, LIVE = 64 };
+enum { OLD = 40, LIVE = 64, MANY_CALLS = 100000 };
 static long forks, largest;
+static atomic_long children; /* that have ended */
+static atomic_int napping;   /* threads */
 static atomic_bool stop;
 
 static void *allocate_for_ever(void *arg) {
@@ -16,7 +18,15 @@ static void *allocate_for_ever(void *arg) {
         void *p;
         size_t size;
     } blocks[LIVE] = {0};
+    long seen = 0, calls = 0; /* of this thread, since the last child ended */
     while (!stop) {
+        if (seen != children)
+            seen = children, calls = 0;
+        else if (++calls > MANY_CALLS) { /* it hangs, or needs the processor: leave it */
+            napping++;
+            usleep(1000);
+            napping--;
+        }
         size_t i = chance_below(&random, LIVE), size = chance_size(&random, (size_t)largest);
         if (blocks[i].p)
             check_filled(blocks[i].p, blocks[i].size, seed);
@@ -79,6 +89,9 @@ static void *fork_often(void *arg) {
             i % 2 ? exit(0) : _exit(0);
         }
         check_child(pid, "under threads");
+        children++;
+        if (napping)
+            usleep(3000); /* they are back inside malloc for the next */
         size_t one = chance_below(&random, OLD); /* the parent's heap moves on */
         free(old[one]);
         old[one] = must_malloc(sizes[one]);

@@ -36,7 +36,7 @@ export const fork: ProgramCase[] = [
     name: 'fork-threads',
     promise: 'the children of a process whose threads are inside malloc find a heap that works',
     program: 'fork-threads',
-    args: [300, 4, 4000],
+    args: [150, 4, 4000],
     frugal: { args: [10, 2, 1000], env: small },
     quick: true,
   },
