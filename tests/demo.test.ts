@@ -202,7 +202,10 @@ describe('the demonstration', () => {
     const begins = everyVariant.map((name) => text.findIndex((l) => l.startsWith(`${name}: `)));
     const at = begins[everyVariant.indexOf(variant)] ?? -1;
     expect(at, whole.stdout).toBeGreaterThan(0);
-    return text.slice(at, [...begins, text.length].find((next) => next > at));
+    return text.slice(
+      at,
+      [...begins, text.length].find((next) => next > at),
+    );
   }
 
   test.each(everyVariant)('of %s shows every scene, proven', (variant) => {
