@@ -59,6 +59,7 @@ export const exhaustion: ProgramCase[] = [
       promised: true,
       program: 'exhaustion-mappings',
       args: [400, size],
+      strict: { args: [400, size, 1] },
       needs: ['reuse', 'lean'],
     }),
   ),
