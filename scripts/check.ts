@@ -1,7 +1,8 @@
 // libmalloc check: is this library a correct malloc?
 
 import { Command, InvalidArgumentError } from 'commander';
-import { type Finding, isFatal, type Subject } from './lib/check/case.ts';
+import { alive } from './lib/check/alive.ts';
+import { type Case, type Finding, isFatal, type Subject } from './lib/check/case.ts';
 import { choose, usual } from './lib/check/catalog.ts';
 import { conduct } from './lib/check/conduct.ts';
 import { isSlow } from './lib/check/features.ts';
@@ -11,7 +12,6 @@ import { checkEnvironment } from './lib/env.ts';
 import { Failure } from './lib/errors.ts';
 import { writeJson } from './lib/json.ts';
 import { type Malloc, resolveMalloc } from './lib/mallocs.ts';
-import { launch } from './lib/preload.ts';
 import { progress } from './lib/progress.ts';
 
 interface Options {
@@ -90,27 +90,12 @@ export function planCheck(file: string | undefined, options: Options) {
   return { subjects: mallocs.map(subject), cases };
 }
 
-/** A library that not even an empty script runs on is not worth a hundred cases. */
-async function assertAlive({ malloc }: Subject): Promise<void> {
-  const { status, signal, timedOut } = await launch(malloc, ['/bin/sh', '-c', ':'], {
-    timeout: 20,
-  });
-  if (status === 0) return;
-  const how = timedOut ? 'does not end' : signal ? `is ended by ${signal}` : `ends with ${status}`;
-  throw new Failure(`not even \`sh -c :\` runs on ${malloc.name}: it ${how}`, {
-    hint: `libmalloc gdb -m ${malloc.file ?? malloc.name} -- sh -c :`,
-    code: 1,
-  });
-}
-
 async function check(file: string | undefined, options: Options): Promise<void> {
   checkEnvironment();
   const { subjects, cases } = planCheck(file, options);
   const results = [];
   for (const subject of subjects) {
-    await assertAlive(subject);
-    const findings = await conduct(subject, cases, report(subject), options.patience);
-    progress('');
+    const findings = await examine(subject, cases, options.patience);
     results.push({ malloc: subject.malloc, findings });
     if (options.json !== '-') process.stdout.write(describe(subject, findings));
   }
@@ -121,6 +106,15 @@ async function check(file: string | undefined, options: Options): Promise<void> 
     writeJunit(options.junit, junit(suites));
   }
   if (results.some(({ findings }) => findings.some(isFatal))) process.exitCode = 1;
+}
+
+/** One malloc, by all cases; or by the one that says that it runs nothing. */
+async function examine(subject: Subject, cases: Case[], patience: number): Promise<Finding[]> {
+  const told = report(subject);
+  const dead = (await conduct(subject, [alive], told, patience)).filter(isFatal);
+  const findings = dead.length > 0 ? dead : await conduct(subject, cases, told, patience);
+  progress('');
+  return findings;
 }
 
 const report =

@@ -1,8 +1,10 @@
 /* A malloc that now and then hands a small block out twice: programs go on, with wrong data. With
- * -DENDS=N it ends the process at the Nth call instead. Build with -shared -fPIC. */
+ * -DENDS=N it ends the process at the Nth call instead, with -DHANGS the first call never returns.
+ * Build with -shared -fPIC. */
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static _Alignas(16) char pool[256 << 20];
 static size_t used, calls;
@@ -10,6 +12,10 @@ static void *latest;
 
 void *malloc(size_t size) {
     calls++;
+#ifdef HANGS
+    for (;;)
+        pause();
+#endif
 #ifdef ENDS
     if (calls > ENDS)
         abort();
