@@ -1,4 +1,4 @@
-/** Some seventy real programs under every variant that can run them, and under glibc. */
+/** The other sixty real programs of `libmalloc check --group programs`. */
 import { conformance } from './lib/conform.ts';
 
-conformance('programs');
+conformance('programs', ({ quick }) => !quick);

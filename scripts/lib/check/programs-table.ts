@@ -1,18 +1,28 @@
 // Other people's programs: each does a piece of its own work, and prints what must not depend on
-// the malloc. `$IN` is a folder with `words` (lines of text) and `fib.c`; the current one is empty.
+// the malloc. `$IN` is a folder with `words` (20,000 lines of text), `many` (300,000), `fib.c` and
+// `history` (for git fast-import); the current folder is empty. `$N` says how much to do, where that
+// can be chosen: 1 where a call walks past all blocks or none comes back, else 100.
 //
 // php runs without extensions (-n): it loads them with RTLD_DEEPBIND, so that they call glibc's free
 // with the blocks of whatever malloc is preloaded; none can help that.
 
 export interface RealProgram {
   name: string;
-  /** Entries of tests/programs.json. */
+  /** Entries of tests/programs.json; the first is the program that must be seen to use the malloc. */
   needs: string[];
   /** For /bin/sh. */
   command: string;
   env?: Record<string, string>;
   /** It brings a malloc of its own, which comes before any preload in it. */
   ownMalloc?: true;
+  /** Part of the quick selection, which `make test` runs on every variant. */
+  quick?: true;
+  /** What else it reads in $IN: a name, and the command that makes it, on glibc, in an empty folder. */
+  prepare?: [name: string, make: string];
+  /** The variables with which dumb can run it; without them it cannot. */
+  dumb?: Record<string, string>;
+  /** Why a variant cannot have it, by its nature. */
+  cannot?: Record<string, string>;
 }
 
 const one = (name: string, command: string, more: Partial<RealProgram> = {}): RealProgram => ({
@@ -23,8 +33,8 @@ const one = (name: string, command: string, more: Partial<RealProgram> = {}): Re
 });
 
 const text: RealProgram[] = [
-  one('ls', 'ls -lR /usr/include/linux'),
-  one('sort', 'sort --parallel=4 -S 2M "$IN/words" | tail -n 5000'),
+  one('ls', 'ls -lR /usr/include/linux', { quick: true, dumb: { LIBMALLOC_BLOCK: '524288' } }),
+  one('sort', 'sort --parallel=4 -S 4M "$IN/many" | tail -n 100000', { quick: true }),
   one('uniq', 'sort "$IN/words" | uniq -c | sort -n | tail -n 100'),
   one('comm', 'sort "$IN/words" >a; head -n 999 "$IN/words" | sort >b; comm -3 a b | tail -n 99'),
   one('join', 'sort -u "$IN/words" | cat -n >a; join a a | tail -n 100'),
@@ -41,10 +51,16 @@ const text: RealProgram[] = [
     'grep',
     'grep -R -c "define" /usr/include/linux | sort | tail -n 30; grep -E "(a|b)+c{1,2}[^d]" "$IN/words"',
   ),
+  one('grep a tree', '[ $N = 1 ] && some=/linux; grep -R "" /usr/include$some | sha256sum', {
+    needs: ['grep'],
+    quick: true,
+    dumb: { LIBMALLOC_BLOCK: '131072' },
+  }),
   one('sed', 'sed -E "s/(.)(.)/\\2\\1/g; y/abc/xyz/; \\$!N; P; D" "$IN/words" | tail -n 99'),
   one(
     'awk',
-    'awk \'{ seen[$1]++ } END { for (w in seen) if (seen[w] > 1) print w, seen[w] }\' "$IN/words" | sort',
+    'head -n $((N * 1000)) "$IN/many" | awk \'{ seen[$1]++ } END { for (w in seen) if (seen[w] > 1) print w, seen[w] }\' | sort',
+    { quick: true, dumb: {} },
   ),
   one(
     'gawk',
@@ -56,7 +72,10 @@ const text: RealProgram[] = [
   ),
   one('patch', 'cp "$IN/fib.c" a; sed s/25/20/ a >b; diff -u a b >d; patch a d && cmp a b'),
   one('ed', 'cp "$IN/words" w; printf "g/a/s//A/g\\n1,\\$p\\nq\\nq\\n" | ed -s w | tail -n 50'),
-  one('find', "find /usr/include -name '*.h' -size +4k -printf '%p %s\\n' | sort | tail -n 200"),
+  one('find', "find /usr/include -name '*.h' -size +4k -printf '%p %s\\n'", {
+    quick: true,
+    dumb: {},
+  }),
   one(
     'xargs',
     'find /usr/include/linux -type f -print0 | sort -z | xargs -0 -n 20 -P 2 cat | wc -c',
@@ -76,9 +95,13 @@ const text: RealProgram[] = [
 const archives: RealProgram[] = [
   one(
     'tar',
-    "tar cf - -C /usr/include linux | tar xf - && find linux -type f -printf '%p %s\\n' | sort | tail -n 99",
+    "tar cf - -C /usr/include linux | tar xf - && find linux -type f -printf '%p %s\\n' | sort",
+    { quick: true, dumb: {} },
   ),
-  one('gzip', 'gzip -9n <"$IN/words" >w.gz && gzip -dc w.gz | cmp - "$IN/words" && wc -c <w.gz'),
+  one('gzip', 'gzip -9n <"$IN/many" >w.gz && gzip -dc w.gz | cmp - "$IN/many" && wc -c <w.gz', {
+    quick: true,
+    dumb: {},
+  }),
   one('bzip2', 'bzip2 -9 <"$IN/words" | tee w | bzip2 -d | cmp - "$IN/words" && wc -c <w'),
   one('xz', 'xz -T 2 -6 <"$IN/words" | tee w | xz -d | cmp - "$IN/words" && wc -c <w'),
   one('zstd', 'zstd -q -T2 -12 <"$IN/words" | tee w | zstd -dq | cmp - "$IN/words" && wc -c <w'),
@@ -94,6 +117,9 @@ const archives: RealProgram[] = [
   ),
 ];
 
+const node =
+  'node keeps so many blocks alive that a walk past all of them takes 40 s before its first line';
+
 const languages: RealProgram[] = [
   one(
     'sh',
@@ -105,12 +131,13 @@ const languages: RealProgram[] = [
   ),
   one(
     'perl',
-    'perl -ne \'$h{$1}{$2}++ while /(..)(\\w+)/g; END { print "$_ ", scalar(keys %{$h{$_}}), "\\n" for sort keys %h }\' "$IN/words" | sha256sum',
+    'head -n $((N * 1000)) "$IN/many" | perl -ne \'$h{$1}{$2}++ while /(..)(\\w+)/g; END { print "$_ ", scalar(keys %{$h{$_}}), "\\n" for sort keys %h }\'',
+    { quick: true, dumb: {} },
   ),
   one(
     'python3',
-    '/usr/bin/python3 -c \'import json, re, hashlib; d = json.dumps({str(i): [i] * 3 for i in range(20000)}); print(len(d), hashlib.sha256(d.encode()).hexdigest(), len(re.findall("[1-3]+", d)))\'',
-    { env: { PYTHONMALLOC: 'malloc' } },
+    '/usr/bin/python3 -c \'import json, re, hashlib, os; d = json.dumps({str(i): [i] * 3 for i in range(int(os.environ["N"]) * 300)}); print(len(d), hashlib.sha256(d.encode()).hexdigest(), len(re.findall("[1-3]+", d)))\'',
+    { env: { PYTHONMALLOC: 'malloc' }, quick: true },
   ),
   one(
     'python3 threads',
@@ -145,12 +172,13 @@ const languages: RealProgram[] = [
   ),
   one(
     'node',
-    '"$NODE" -e \'const m = new Map(); for (let i = 0; i < 50000; i++) m.set("k" + i, Buffer.alloc(i % 3000)); console.log(m.size)\'',
+    '"$NODE" -e \'const m = new Map(); for (let i = 0; i < 1000 * process.env.N; i++) m.set("k" + i, Buffer.alloc(i % 5000)); console.log(m.size)\'',
+    { needs: [], quick: true, cannot: { list: node } },
   ),
   one(
     'node workers',
     '"$NODE" -e \'const { Worker } = require("worker_threads"); let n = 0; let left = 4; for (let i = 0; i < 4; i++) new Worker("require(\\"worker_threads\\").parentPort.postMessage(Array.from({ length: 30000 }, (_, i) => String(i)).join(\\"\\").length)", { eval: true }).on("message", (k) => { n += k; }).on("exit", () => { if (--left === 0) console.log(n); });\'',
-    { needs: ['node'] },
+    { needs: [], cannot: { list: node } },
   ),
   one(
     'java',
@@ -159,7 +187,9 @@ const languages: RealProgram[] = [
 ];
 
 const builders: RealProgram[] = [
-  one('gcc', 'gcc -O2 -g "$IN/fib.c" -o f && ./f && gcc -O2 -S -o - "$IN/fib.c" | sha256sum'),
+  one('gcc', 'gcc -O2 -g "$IN/fib.c" -o f && ./f && gcc -O2 -S -o - "$IN/fib.c" | sha256sum', {
+    quick: true,
+  }),
   one(
     'g++',
     'printf "#include <map>\\n#include <string>\\n#include <iostream>\\nint main() { std::map<int, std::string> m; for (int i = 0; i < 9999; i++) m[i * 7919 %% 10007] = std::to_string(i); std::cout << m.size() << m.begin()->second << std::endl; }" >a.cc && g++ -O1 a.cc && ./a.out',
@@ -197,6 +227,15 @@ const builders: RealProgram[] = [
       },
     },
   ),
+  one('git log', 'git -C "$IN/repository" log --stat --patch -n $((N * 3))', {
+    needs: ['git'],
+    quick: true,
+    prepare: [
+      'repository',
+      'git init --quiet --bare repository; cd repository; git fast-import --quiet <"$IN/history"; git symbolic-ref HEAD refs/heads/main',
+    ],
+    dumb: { LIBMALLOC_BLOCK: '524288' },
+  }),
   one(
     'gdb',
     'gcc -g "$IN/fib.c" -o f && gdb -q -batch -nx -ex "break main" -ex run -ex next -ex "info locals" -ex bt f 2>&1 | grep -c "main ("',
@@ -215,7 +254,8 @@ const services: RealProgram[] = [
   ),
   one(
     'sqlite3',
-    'sqlite3 :memory: "create table t(a integer primary key, b text); with recursive c(i) as (select 1 union all select i + 1 from c where i < 30000) insert into t select i, hex(i * i) from c; create index b on t(b); select count(*), sum(length(b)), max(b) from t;"',
+    'n=$((N * 500)); sqlite3 :memory: "create table t(a integer primary key, b text); with recursive c(i) as (select 1 union all select i + 1 from c where i < $n) insert into t select i, hex(i * i) from c; create index b on t(b); select count(*), sum(length(b)), max(b) from t;"',
+    { quick: true, dumb: {} },
   ),
   one(
     'redis-server',

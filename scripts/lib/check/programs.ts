@@ -1,78 +1,77 @@
 // Real programs under a malloc and under glibc: the same output, the same status.
 
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { readElf } from '../elf.ts';
 import { atOurEnd } from '../ending.ts';
 import type { Malloc } from '../mallocs.ts';
 import { type Launched, launch } from '../preload.ts';
-import { findProgram, programs } from '../programs.ts';
+import { findProgram, type Program, programs } from '../programs.ts';
 import { disproof } from '../report.ts';
-import type { Case, Subject, Verdict } from './case.ts';
+import type { Case, Evidence, Subject, Verdict } from './case.ts';
+import { shellLine } from './compile.ts';
 import { gap } from './features.ts';
 import { debugLine } from './judge.ts';
 import { type RealProgram, realPrograms } from './programs-table.ts';
+import { glibc, prepared, workshop } from './workshop.ts';
 
 const TIMEOUT = 90;
-const glibc: Malloc = { name: 'glibc', kind: 'glibc', file: undefined };
+const GiB = 2 ** 30;
+/** Said of a program that is there and prints nothing: nothing can be compared. */
+export const idle = 'does not do its work on glibc either, here';
 
-const fib = `#include <stdio.h>
-#include <stdlib.h>
-static long fib(int n) { return n < 2 ? n : fib(n - 1) + fib(n - 2); }
-int main(void) { long *p = malloc(sizeof *p); *p = fib(25); printf("%ld\\n", *p); free(p); }
-`;
-
-/** 20,000 lines of one to four words from a small vocabulary, the same each time. */
-function words(): string {
-  let state = 1;
-  const below = (n: number): number => {
-    state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
-    return state % n;
-  };
-  const word = (): string => ((below(60_000) * 7919) % 999_983).toString(36);
-  const line = (): string => Array.from({ length: 1 + below(4) }, word).join(' ');
-  return `${Array.from({ length: 20_000 }, line).join('\n')}\n`;
+/** How a command is run. */
+interface Play {
+  malloc: Malloc;
+  /** How much it is given to do. */
+  n: number;
+  /** In seconds. */
+  timeout: number;
 }
 
-let folder: string | undefined;
+const isDumb = ({ kind, name }: Malloc): boolean => kind === 'variant' && name === 'dumb';
 
-/** What the commands read, and where each finds an empty folder; gone with us. */
-function workshop(): string {
-  if (folder !== undefined) return folder;
-  const made = mkdtempSync(join(tmpdir(), 'libmalloc-check-'));
-  folder = made;
-  writeFileSync(join(made, 'words'), words());
-  writeFileSync(join(made, 'fib.c'), fib);
-  const remove = () => rmSync(made, { recursive: true, force: true });
-  process.on('exit', remove);
-  atOurEnd(remove);
-  return made;
-}
-
-async function play(malloc: Malloc, each: RealProgram, timeout: number): Promise<Launched> {
-  const shop = workshop();
-  const cwd = mkdtempSync(join(shop, 'run-'));
-  mkdirSync(cwd, { recursive: true });
-  const env = {
-    ...process.env,
-    ...{ LC_ALL: 'C.UTF-8', TZ: 'UTC', GIT_PAGER: 'cat', IN: shop, NODE: process.execPath },
+/** What the command finds in its environment, besides what everybody has. */
+function settings(each: RealProgram, { malloc, n }: Pick<Play, 'malloc' | 'n'>) {
+  return {
+    ...{ LC_ALL: 'C.UTF-8', TZ: 'UTC', GIT_PAGER: 'cat', IN: workshop(), NODE: process.execPath },
+    N: String(n),
     ...each.env,
+    ...(isDumb(malloc) && each.dumb),
   };
+}
+
+async function play(each: RealProgram, { malloc, n, timeout }: Play): Promise<Launched> {
+  const cwd = mkdtempSync(join(tmpdir(), 'libmalloc-check-'));
+  const remove = () => rmSync(cwd, { recursive: true, force: true });
+  const release = atOurEnd(remove);
+  const env = { ...process.env, ...settings(each, { malloc, n }) };
   const report = malloc.kind !== 'glibc';
+  // Where nothing comes back, nobody else should have to go without.
+  const limits = isDumb(malloc) ? { addressSpace: 2 * GiB, cpu: 20, core: 0 } : {};
   try {
-    return await launch(malloc, ['/bin/sh', '-c', each.command], { cwd, env, report, timeout });
+    const argv = ['/bin/sh', '-c', each.command];
+    return await launch(malloc, argv, { cwd, env, report, timeout, limits });
   } finally {
-    rmSync(cwd, { recursive: true, force: true });
+    release();
+    remove();
   }
 }
 
 /** What each command does on glibc: measured once. */
 const references = new Map<string, Promise<Launched>>();
 
-function reference(each: RealProgram): Promise<Launched> {
-  const known = references.get(each.name) ?? play(glibc, each, TIMEOUT);
-  references.set(each.name, known);
+function reference(each: RealProgram, how: Omit<Play, 'malloc'>): Promise<Launched> {
+  const key = `${each.name} ${how.n}`;
+  const known = references.get(key) ?? playFirst(each, { ...how, malloc: glibc });
+  references.set(key, known);
   return known;
+}
+
+async function playFirst(each: RealProgram, how: Play): Promise<Launched> {
+  if (each.prepare !== undefined) await prepared(...each.prepare);
+  return play(each, how);
 }
 
 /** The first program that is not there, with its package. */
@@ -86,41 +85,77 @@ function absent(each: RealProgram): string | undefined {
   return undefined;
 }
 
+/** The file that must be seen to use the malloc; undefined where a script stands for it. */
+function mainProgram({ needs, ownMalloc }: RealProgram): string | undefined {
+  const [name] = needs;
+  if (ownMalloc) return undefined;
+  if (name === undefined) return process.execPath;
+  const file = findProgram(name, programs()[name] as Program) as string;
+  return statSync(file).isFile() && readElf(file) ? realpathSync(file) : undefined;
+}
+
+/** A run's messages without the name of the folder that it had to itself. */
+const said = ({ stderr }: Launched): string =>
+  stderr.toString().replaceAll(/libmalloc-check-\w+/g, '');
+
+const briefly = (text: string): string =>
+  text.length > 80 ? `${text.slice(0, 80).replaceAll('\n', ' / ')}…` : text.trimEnd();
+
 function complaint(each: RealProgram, malloc: Malloc, ours: Launched, theirs: Launched) {
   if (ours.timedOut) return `not over after ${Math.round(ours.seconds)} s`;
   if (ours.status !== theirs.status)
     return `ended with status ${ours.status}, on glibc with ${theirs.status}`;
   if (!ours.stdout.equals(theirs.stdout))
     return `printed ${ours.stdout.length} bytes that differ from the ${theirs.stdout.length} on glibc`;
-  return each.ownMalloc || malloc.kind === 'glibc' ? undefined : disproof(malloc, ours.proofs);
+  if (said(ours) !== said(theirs))
+    return `said on standard error “${briefly(said(ours))}”, on glibc “${briefly(said(theirs))}”`;
+  if (each.ownMalloc || malloc.kind === 'glibc') return undefined;
+  const main = mainProgram(each);
+  if (main !== undefined && !ours.proofs.some(({ executable }) => executable === main))
+    return `${main} was not seen among the programs that ran on it`;
+  return disproof(malloc, ours.proofs);
+}
+
+/** Why this malloc cannot run the program at all, by its nature. */
+function obstacle({ malloc }: Subject, each: RealProgram): string | undefined {
+  const missing = absent(each);
+  if (missing !== undefined || malloc.kind !== 'variant') return missing;
+  if (isDumb(malloc) && each.dumb === undefined) return gap(malloc.name, 'sizes');
+  return each.cannot?.[malloc.name];
+}
+
+/** How much there is to do for a malloc whose calls walk, or one that never reuses a block. */
+function amount({ malloc, slow }: Subject): number {
+  return slow || (malloc.kind === 'variant' && gap(malloc.name, 'reuse')) ? 1 : 100;
 }
 
 async function judge(subject: Subject, each: RealProgram, patience: number): Promise<Verdict> {
   const { malloc, slow } = subject;
   const skipped = (because: string): Verdict => ({ state: 'skipped', because, seconds: 0 });
-  const missing = absent(each);
-  if (missing !== undefined) return skipped(missing);
-  const lacks = malloc.kind === 'variant' ? gap(malloc.name, 'sizes') : undefined;
-  if (lacks !== undefined) return skipped(lacks);
-  const theirs = await reference(each);
-  if (theirs.timedOut || theirs.stdout.length === 0)
-    return skipped(`${each.name} does not do its work on glibc either, here`);
-  const ours = await play(malloc, each, TIMEOUT * patience);
+  const reason = obstacle(subject, each);
+  if (reason !== undefined) return skipped(reason);
+  const how: Play = { malloc, n: amount(subject), timeout: TIMEOUT * patience };
+  const theirs = await reference(each, how);
+  if (theirs.timedOut || theirs.stdout.length === 0) return skipped(`${each.name} ${idle}`);
+  const ours = await play(each, how);
   const because = complaint(each, malloc, ours, theirs);
   if (because === undefined) return { state: 'passed', seconds: ours.seconds };
   if (ours.timedOut && slow)
     return skipped('more blocks live at once than calls that walk all of them can bear');
-  const preload = malloc.file === undefined ? '' : `LD_PRELOAD=${malloc.file} `;
+  return { state: 'failed', because, seconds: ours.seconds, failure: evidence(each, how, ours) };
+}
+
+function evidence(each: RealProgram, how: Play, { stderr }: Launched): Evidence {
+  const { malloc } = how;
+  const argv = ['/bin/sh', '-c', each.command];
+  const needed = settings(each, how);
+  const preload = malloc.file === undefined ? {} : { LD_PRELOAD: malloc.file };
+  const variables = Object.entries({ ...needed, ...preload }).map(([k, value]) => `${k}=${value}`);
   return {
-    state: 'failed',
-    because,
-    seconds: ours.seconds,
-    failure: {
-      source: each.needs.join(', '),
-      reproduce: `${preload}sh -c '${each.command.replaceAll("'", "'\\''")}'`,
-      debug: debugLine(malloc, ['/bin/sh', '-c', each.command]),
-      printed: ours.stderr.toString().slice(0, 2000),
-    },
+    source: each.needs.join(', ') || 'node',
+    reproduce: `cd $(mktemp -d) && ${shellLine(['env', ...variables, ...argv])}`,
+    debug: debugLine(malloc, argv, needed),
+    printed: stderr.toString().slice(0, 2000),
   };
 }
 
@@ -131,7 +166,7 @@ export function realProgramCases(): Case[] {
     promise: `${each.name} prints the same and ends the same as on glibc`,
     level: 'must',
     promised: true,
-    quick: false,
+    quick: each.quick ?? false,
     run: (subject, patience) => judge(subject, each, patience),
   }));
 }
