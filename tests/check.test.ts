@@ -9,8 +9,9 @@ import { junit } from '../scripts/lib/check/junit.ts';
 import { shrink } from '../scripts/lib/check/shrink.ts';
 import { resolveMalloc } from '../scripts/lib/mallocs.ts';
 import { root } from '../scripts/lib/paths.ts';
-import { libmalloc, play } from './lib/cli.ts';
+import { cli, libmalloc, play } from './lib/cli.ts';
 import { compileProgram } from './lib/compile.ts';
+import { need } from './lib/need.ts';
 
 const folder = join(root, 'tests', 'broken');
 const library = ['-O2', '-fPIC', '-shared', '-fvisibility=hidden', '-ftls-model=initial-exec'];
@@ -41,7 +42,8 @@ async function judge(name: string, wanted: string): Promise<Verdict> {
   const subject = subjectOf(name);
   const verdict = await only.run(subject, name === 'hangs' ? IMPATIENT : 1);
   const level = levelFor(only, subject) ?? 'should';
-  if (verdict.state === 'failed') expect(isFatal({ case: only, level, verdict })).toBe(true);
+  if (verdict.state === 'failed')
+    expect(isFatal({ case: only, level, verdict })).toBe(only.level !== 'should');
   return verdict;
 }
 
@@ -107,24 +109,84 @@ describe('libmalloc check', () => {
     expect(result.stdout.trim().split('\n').at(-1)).toMatch(/failed 1, 0 of 1 cases kept$/);
   });
 
+  test.each([
+    ['crashes', 'ENDS=0', 'it is ended by SIGABRT'],
+    ['hangs', 'HANGS', 'it is not over after 2 s'],
+  ])(
+    'says of a malloc on which even an empty script %s that nothing runs, and goes on',
+    async (_how, macro, because) => {
+      const out = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
+      const json = join(out, 'a.json');
+      const dead = compileProgram('overlap.c', { flags: ['-shared', '-fPIC', `-D${macro}`] });
+      const words = ['check', '--patience', '0.1', '--group', 'semantics/zero', '--json', json];
+      const result = await libmalloc([...words, `dead=${dead}`, '-m', 'glibc']);
+      expect(result.status).toBe(1);
+      expect(result.stdout).toContain(
+        `process/alive (must): not even \`sh -c :\` runs on dead: ${because}`,
+      );
+      expect(result.stdout).toMatch(/look {7}\S.*libmalloc gdb -m \S+ -- \/bin\/sh -c :/);
+      expect(result.stdout).toMatch(/dead: failed 1, 0 of 1 cases kept$/m);
+      expect(result.stdout).toMatch(/glibc: passed, /);
+      const { mallocs } = JSON.parse(readFileSync(json, 'utf8'));
+      expect(mallocs.map(({ passed }: { passed: boolean }) => passed)).toEqual([false, true]);
+      rmSync(out, { recursive: true });
+    },
+  );
+
   test('ends with 0 for a malloc that passes', async () => {
     const result = await libmalloc(['check', '-m', 'glibc', '--group', 'semantics/calloc']);
     expect([result.status, result.stdout]).toEqual([0, expect.stringContaining('glibc: passed')]);
   });
 
   test.each([
-    ['a library on which nothing runs', ['-m', 'ends'], 1, 'not even `sh -c :` runs on'],
     ['no patience', ['--patience', '0'], 125, 'give a number above 0'],
     ['an unknown group', ['--group', 'nonsense'], 125, 'no such group'],
     ['an unknown case', ['--group', 'threads/nonsense'], 125, 'no such group of cases'],
     ['a library that is not there', ['./no-such.so'], 125, 'no such library'],
   ])('refuses %s', async (_what, args, status, said) => {
-    const ends = (): string =>
-      compileProgram('overlap.c', { flags: ['-shared', '-fPIC', '-DENDS=0'] });
-    const words = args.map((word) => (word === 'ends' ? `ends=${ends()}` : word));
-    const result = await libmalloc(['check', ...words]);
+    const result = await libmalloc(['check', ...args]);
     expect([result.status, result.stderr]).toEqual([status, expect.stringContaining(said)]);
   });
+});
+
+describe('the line that says how far it is', () => {
+  const words = ['check', '-m', 'glibc', '--group', 'semantics/calloc'];
+  const line = 'glibc: 0 of 1, 0 failed: semantics/calloc';
+
+  /** What is written over each other on a terminal of that width, and what stays. */
+  async function shown(columns: number): Promise<{ lines: string[]; rest: string }> {
+    const driver = join(root, 'tests', 'programs', 'terminal.py');
+    const script = `stty cols ${columns}; exec "$@"`;
+    const all = [need('python3'), driver, '[]', 'sh', '-c', script, 'sh', ...cli, ...words];
+    const { status, stdout } = await play(all, { env: { NO_COLOR: '1' } });
+    expect(status).toBe(0);
+    const [before, ...lines] = stdout.split('\r\x1b[K');
+    expect(before).toBe('');
+    return { lines: lines.slice(0, -1), rest: lines.at(-1) ?? '' };
+  }
+
+  test.each([40, 80, 200])('never wraps at %i columns, and is gone at the end', async (columns) => {
+    const { lines, rest } = await shown(columns);
+    expect(lines).toContain(line.length < columns ? line : `${line.slice(0, columns - 2)}…`);
+    expect(Math.max(...lines.map(({ length }) => length))).toBeLessThan(columns);
+    expect(rest).toMatch(/^group .*passed/);
+  });
+
+  test('is not there without a terminal', async () => {
+    const { status, stdout, stderr } = await libmalloc(words);
+    expect([status, stderr]).toEqual([0, '']);
+    expect(stdout).not.toContain(line);
+  });
+});
+
+test('a real program that says more than on glibc fails, and can be run again', async () => {
+  const { state, because, failure } = await judge('chatty', 'programs/ls');
+  expect([state, because]).toEqual([
+    'failed',
+    expect.stringContaining('said on standard error “malloc! / malloc!'),
+  ]);
+  const seen = await play(['sh', '-c', failure?.reproduce ?? 'false']);
+  expect([seen.status, seen.stderr]).toEqual([0, expect.stringContaining('malloc!')]);
 });
 
 describe('a random failure', () => {

@@ -118,9 +118,9 @@ static void lazy(void) {
     void *volatile p = calloc(1, 1 << 30);
     printf("calloc of 1 GiB touched %ld MiB,", resident_mib() - before);
     before = resident_mib();
-    void *volatile q = realloc(malloc(1 << 29), 1 << 30);
+    void *small = malloc(1 << 29), *in_the_way = malloc(1 << 28), *volatile q = realloc(small, 1 << 30);
     printf(" realloc from 0.5 to 1 GiB, nothing written: %ld MiB\n", resident_mib() - before);
-    free(p), free(q);
+    free(p), free(q), free(in_the_way);
 }
 
 static void back(void) {
@@ -228,6 +228,51 @@ static void no_mmap(void) {
     }
 }
 
+/* A few calls of all sizes. To be run where somebody lets single system calls fail, from the line
+ * on that this writes first: strace -e inject=mmap:error=ENOMEM:when=... */
+static void calls(void) {
+    int refused = 0, changed = 0;
+    write(1, "begins\n", 7);
+    for (int i = 0; i < 600; i++) {
+        size_t size = (size_t)1 << i % 24;
+        char *p = malloc(size);
+        refused += !p;
+        if (p)
+            memset(p, 1, size);
+        errno = 0;
+        if (i % 3)
+            free(p);
+        changed += errno != 0;
+    }
+    printf("600 calls: %d refused, errno changed by %d frees\n", refused, changed);
+}
+
+static void *frees(void *arg) {
+    unsigned state = (unsigned)(uintptr_t)&state;
+    for (int i = 0; i < 100000; i++) {
+        state = state * 1103515245 + 12345;
+        void *p = malloc((size_t)1 << state / 65536 % 19);
+        errno = 0;
+        free(p);
+        if (errno)
+            return (void *)(intptr_t)errno;
+    }
+    return arg;
+}
+
+static void errnos(void) {
+    pthread_t t[4];
+    void *seen[4];
+    for (int i = 0; i < 4; i++)
+        pthread_create(t + i, NULL, frees, NULL);
+    for (int i = 0; i < 4; i++)
+        pthread_join(t[i], seen + i);
+    printf("free in four threads leaves errno at");
+    for (int i = 0; i < 4; i++)
+        printf(" %d", (int)(intptr_t)seen[i]);
+    printf("\n");
+}
+
 static void allocates(void) { free(malloc(100)); }
 
 /* Handlers run in prepare from the last registered to the first: one that was registered before
@@ -259,7 +304,8 @@ int main(int argc, char **argv) {
     } questions[] = {{"refusals", refusals}, {"who", who},         {"alignment", alignment},
                      {"zero", zero},         {"keys", keys},       {"destructors", destructors},
                      {"lazy", lazy},         {"back", back},       {"stack", stack},
-                     {"mappings", mappings}, {"no-mmap", no_mmap}, {"atfork", atfork}};
+                     {"mappings", mappings}, {"no-mmap", no_mmap}, {"atfork", atfork},
+                     {"calls", calls},       {"errno", errnos}};
     for (size_t i = 0; argc > 1 && i < sizeof questions / sizeof *questions; i++)
         if (!strcmp(argv[1], questions[i].name))
             return questions[i].ask(), 0;
