@@ -1,8 +1,8 @@
 // What colour a live block has, by what the reader wants to see.
 
 import type { HeapModel } from '../lib/view/model.ts';
-import { distinct, graded, type Palette, type Rgb } from './palette.ts';
-import { bytes } from './words.ts';
+import { apart, distinct, graded, type Palette, type Rgb } from './palette.ts';
+import { bytes, count } from './words.ts';
 
 export type ColorBy = 'state' | 'size' | 'age' | 'thread' | 'site';
 
@@ -19,16 +19,55 @@ export function colorOf(
   if (by === 'state') return palette.live;
   const block = model.block(i);
   if (by === 'size') return bySize(block.size);
-  if (by === 'thread') return distinct(block.thread);
-  if (by === 'site') return distinct(block.site);
+  if (by === 'thread' || by === 'site') return byRank(model, by, block[by], palette);
   return graded((position - block.birth) / Math.max(1, model.facts.events));
 }
 
 export const bySize = (size: number): Rgb =>
   graded(Math.log2(Math.max(16, size) / 16) / Math.log2(LARGEST / 16));
 
+/** Threads, or call sites, by the bytes of their blocks: what has most comes first. */
+interface Ranking {
+  order: number[];
+  rank: number[];
+}
+const rankings = new WeakMap<HeapModel, Partial<Record<'thread' | 'site', Ranking>>>();
+
+function rankingOf(model: HeapModel, by: 'thread' | 'site'): Ranking {
+  const known = rankings.get(model) ?? {};
+  rankings.set(model, known);
+  const found = known[by];
+  if (found) return found;
+  const sums: number[] = [];
+  for (let i = 0; i < model.blocks; i++) {
+    const block = model.block(i);
+    sums[block[by]] = (sums[block[by]] ?? 0) + block.size;
+  }
+  const order = Object.keys(sums)
+    .map(Number)
+    .sort((a, b) => (sums[b] ?? 0) - (sums[a] ?? 0));
+  const rank: number[] = [];
+  for (const [place, which] of order.entries()) rank[which] = place;
+  const made = { order, rank };
+  known[by] = made;
+  return made;
+}
+
+/** The first have a colour each, all others one together. */
+const OWN = apart.length - 1;
+
+function byRank(model: HeapModel, by: 'thread' | 'site', which: number, palette: Palette): Rgb {
+  const rank = rankingOf(model, by).rank[which] ?? OWN;
+  return rank < OWN ? distinct(rank) : palette.pale;
+}
+
 /** A legend: colours and what they mean. */
-export function legendOf(by: ColorBy, walk: boolean, palette: Palette): [Rgb, string][] {
+export function legendOf(
+  model: HeapModel,
+  by: ColorBy,
+  walk: boolean,
+  palette: Palette,
+): [Rgb, string][] {
   const freed: [Rgb, string][] = [
     [palette.freed, walk ? 'free' : 'was used, no live block'],
     [palette.never, 'never used'],
@@ -40,10 +79,22 @@ export function legendOf(by: ColorBy, walk: boolean, palette: Palette): [Rgb, st
         [palette.remote, 'freed by another thread'],
       ]
     : [];
-  return [...live(by, walk, palette), ...freed, ...more];
+  const hole: [Rgb, string][] =
+    model.parts.length > 1 ? [[palette.ink, 'a hole in the addresses']] : [];
+  return [...live(model, by, walk, palette), ...freed, ...more, ...hole];
 }
 
-function live(by: ColorBy, walk: boolean, palette: Palette): [Rgb, string][] {
+function ranked(model: HeapModel, by: 'thread' | 'site', palette: Palette): [Rgb, string][] {
+  const { order } = rankingOf(model, by);
+  const { threads, sites } = model.facts;
+  const name = (which: number): string =>
+    by === 'thread' ? `thread ${threads[which] ?? '?'}` : sites[which] || 'unknown call site';
+  const first = order.slice(0, OWN).map((which, i): [Rgb, string] => [distinct(i), name(which)]);
+  const others = order.length - OWN;
+  return others > 0 ? [...first, [palette.pale, `${count(others)} others`]] : first;
+}
+
+function live(model: HeapModel, by: ColorBy, walk: boolean, palette: Palette): [Rgb, string][] {
   switch (by) {
     case 'size':
       return [16, 256, 4096, 65_536, LARGEST].map((size) => [
@@ -56,9 +107,10 @@ function live(by: ColorBy, walk: boolean, palette: Palette): [Rgb, string][] {
         [graded(1), 'as old as the trace'],
       ];
     case 'thread':
-      return [0, 1, 2].map((n) => [distinct(n), walk ? `heap ${n + 1}` : `thread ${n}`]);
+      if (!walk) return ranked(model, by, palette);
+      return [0, 1, 2].map((n) => [distinct(n), `heap ${n + 1}`]);
     case 'site':
-      return [[distinct(1), 'a colour for each call site']];
+      return walk ? [[palette.live, 'live']] : ranked(model, by, palette);
     default:
       return [[palette.live, 'live']];
   }

@@ -115,7 +115,7 @@ export class HeapMap {
     context.fillRect(0, 0, width, height);
     this.#drawRows(context, look, palette);
     this.#drawLabels(context, palette);
-    this.#drawCursor(context, palette);
+    this.#drawCursor(context, look, palette);
   }
 
   #drawRows(context: CanvasRenderingContext2D, look: Look, palette: Palette): void {
@@ -184,16 +184,25 @@ export class HeapMap {
     }
   }
 
-  #drawCursor(context: CanvasRenderingContext2D, palette: Palette): void {
+  /** Around the block that is pointed at, in each row of it; around the place where there is none. */
+  #drawCursor(context: CanvasRenderingContext2D, look: Look, palette: Palette): void {
     if (this.#cursor === undefined) return;
-    const into = this.#cursor - this.#from;
-    const y = Math.floor(into / this.#row);
-    if (into < 0 || y >= this.#rows) return;
-    const left = this.#gutter;
-    const x = left + ((into % this.#row) / this.#row) * (this.canvas.clientWidth - left);
+    const model = this.#model;
+    const i = look.walk ? undefined : model.blockAt(this.#cursor, look.position);
+    const block = i === undefined ? undefined : model.block(i);
+    const start = (block ? model.placeOf(block.address) : this.#cursor) - this.#from;
+    const end = start + Math.max(1, block?.size ?? 1);
+    const [row, rows, left, height] = [this.#row, this.#rows, this.#gutter, this.#height];
+    const wide = (this.canvas.clientWidth - left) / row;
     context.strokeStyle = css(palette.ink);
     context.lineWidth = 2;
-    context.strokeRect(x - 3, y * this.#height - 1, 8, this.#height + 1);
+    const last = Math.min(rows, Math.ceil(end / row)) - 1;
+    for (let y = Math.max(0, Math.floor(start / row)); y <= last; y++) {
+      const x = left + Math.max(0, start - y * row) * wide;
+      const width = left + Math.min(row, end - y * row) * wide - x;
+      const spare = Math.max(0, 8 - width) / 2; // to be seen at all
+      context.strokeRect(x - spare, y * height, width + 2 * spare, height - 1);
+    }
   }
 
   /** The place under a point of the canvas; undefined outside of the heap. */
@@ -212,23 +221,30 @@ export class HeapMap {
   ): void {
     const { canvas } = this;
     let dragged: number | undefined;
+    const point = (event: PointerEvent): void => {
+      this.#cursor = this.placeAt(event.offsetX, event.offsetY);
+      pointed(this.#cursor, false);
+    };
     canvas.addEventListener('pointerdown', (event) => {
       dragged = event.offsetY;
       if (event.pointerType === 'mouse') canvas.setPointerCapture(event.pointerId);
+      point(event);
     });
-    canvas.addEventListener('pointerup', () => {
-      dragged = undefined;
-    });
+    for (const end of ['pointerup', 'pointercancel'] as const)
+      canvas.addEventListener(end, () => {
+        dragged = undefined;
+      });
     canvas.addEventListener('pointermove', (event) => {
       if (dragged !== undefined && event.buttons === 1) {
         const rows = Math.trunc((dragged - event.offsetY) / this.#height);
         if (rows !== 0) dragged = event.offsetY;
         this.scroll(rows);
       }
-      this.#cursor = this.placeAt(event.offsetX, event.offsetY);
-      pointed(this.#cursor, false);
+      point(event);
     });
-    canvas.addEventListener('pointerleave', () => {
+    canvas.addEventListener('pointerleave', (event) => {
+      // A finger that is lifted leaves what it pointed at.
+      if (event.pointerType === 'touch') return;
       this.#cursor = undefined;
       pointed(undefined, false);
     });

@@ -47,7 +47,7 @@ function parse(hex: string): Rgb {
 export const css = ([r, g, b]: Rgb): string => `rgb(${r} ${g} ${b})`;
 
 /** Told apart by people who do not see red or green, too; after eight they repeat. */
-const apart: Rgb[] = [
+export const apart: readonly Rgb[] = [
   [66, 105, 208],
   [239, 177, 24],
   [255, 114, 92],

@@ -5,7 +5,7 @@ import { fragmentation, type HeapModel } from '../lib/view/model.ts';
 import { histogram } from './bars.ts';
 import { type ColorBy, legendOf } from './colors.ts';
 import { HeapMap } from './map.ts';
-import { css, type Palette } from './palette.ts';
+import { css, type Palette, type Rgb } from './palette.ts';
 import { Timeline } from './timeline.ts';
 import { bytes, count, duration, element, hex, percent } from './words.ts';
 
@@ -18,6 +18,7 @@ export class Panel {
   readonly #detail = element('p', { class: 'detail note', 'aria-live': 'polite' });
   readonly #window = element('p', { class: 'note window' });
   readonly #legend = element('p', { class: 'legend', 'aria-label': 'Legend' });
+  readonly #scale = element('p', { class: 'legend note', 'aria-label': 'Legend of the time line' });
   #pointed: number | undefined;
   #stop = 0;
   #by: ColorBy = 'state';
@@ -51,6 +52,7 @@ export class Panel {
       ...this.#remarks(),
       this.#numberList(),
       timeline,
+      this.#scale,
       this.#tools(),
       map,
       this.#legend,
@@ -141,10 +143,18 @@ export class Panel {
   /** Colours and sizes may have changed. */
   prepare(palette: Palette): void {
     this.#timeline.prepare(palette);
-    const items = legendOf(this.#by, this.#walk, palette).map(([color, text]) =>
-      element('span', {}, element('i', { style: `background:${css(color)}` }), text),
+    const items = (legend: readonly [Rgb, string][]): HTMLElement[] =>
+      legend.map(([color, text]) =>
+        element('span', {}, element('i', { style: `background:${css(color)}` }), text),
+      );
+    this.#legend.replaceChildren(...items(legendOf(this.model, this.#by, this.#walk, palette)));
+    this.#scale.replaceChildren(
+      ...items([
+        [palette.live, 'live'],
+        [palette.resident, 'resident'],
+      ]),
+      `full height: ${bytes(this.#timeline.most)}`,
     );
-    this.#legend.replaceChildren(...items);
   }
 
   choose(by: ColorBy, walk: boolean): void {

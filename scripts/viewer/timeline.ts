@@ -7,10 +7,19 @@ export class Timeline {
   readonly canvas: HTMLCanvasElement;
   readonly #model: HeapModel;
   #picture: HTMLCanvasElement | undefined;
+  /** Live bytes, the most since the position before; and the bytes of its full height. */
+  readonly #live: Float64Array;
+  readonly most: number;
 
   constructor(model: HeapModel, canvas: HTMLCanvasElement, seek: (stop: number) => void) {
     this.#model = model;
     this.canvas = canvas;
+    const { bytes, over, resident } = model.stops;
+    this.#live = bytes.map((value, i) => value + (over[i] as number));
+    this.most = [this.#live, resident].reduce(
+      (most, column) => column.reduce((a, b) => Math.max(a, b), most),
+      1,
+    );
     const go = (event: PointerEvent): void => {
       const { left, width } = canvas.getBoundingClientRect();
       const share = Math.min(1, Math.max(0, (event.clientX - left) / width));
@@ -35,23 +44,14 @@ export class Timeline {
     this.#picture = Object.assign(document.createElement('canvas'), { width, height });
     const context = this.#picture.getContext('2d');
     if (!context) return;
-    const { bytes, resident } = this.#model.stops;
-    let most = 1;
-    for (const column of [bytes, resident])
-      for (const value of column) most = Math.max(most, value);
-    this.#area(context, resident, most, css(palette.resident));
-    this.#area(context, bytes, most, css(palette.live));
+    this.#area(context, this.#model.stops.resident, css(palette.resident));
+    this.#area(context, this.#live, css(palette.live));
     context.fillStyle = css(palette.line);
     context.fillRect(0, height - scale, width, scale);
   }
 
   /** For each pixel the most that there was in its stretch of time. */
-  #area(
-    context: CanvasRenderingContext2D,
-    values: Float64Array,
-    most: number,
-    color: string,
-  ): void {
+  #area(context: CanvasRenderingContext2D, values: Float64Array, color: string): void {
     const { width, height } = context.canvas;
     context.fillStyle = color;
     for (let x = 0; x < width; x++) {
@@ -59,7 +59,7 @@ export class Timeline {
       const to = Math.max(from + 1, Math.floor(((x + 1) / width) * values.length));
       let top = 0;
       for (let i = from; i < to; i++) top = Math.max(top, values[i] ?? 0);
-      const tall = (top / most) * (height - 2);
+      const tall = (top / this.most) * (height - 2);
       context.fillRect(x, height - tall, 1, tall);
     }
   }

@@ -49,7 +49,14 @@ export type Column = Float64Array;
 
 export interface HeapColumns {
   /** One for each position that can be shown, from 0 on. */
-  stops: { time: Column; bytes: Column; blocks: Column; resident: Column };
+  stops: {
+    time: Column;
+    bytes: Column;
+    blocks: Column;
+    resident: Column;
+    /** By how many bytes there were more, at most, since the position before. */
+    over: Column;
+  };
   /** Sorted by address, then birth. A block lives at positions above `birth`, up to `death`. */
   blocks: {
     address: Column;
@@ -88,7 +95,7 @@ export const chunkKinds = [
 ] as const;
 
 const layout = {
-  stops: ['time', 'bytes', 'blocks', 'resident'],
+  stops: ['time', 'bytes', 'blocks', 'resident', 'over'],
   blocks: ['address', 'size', 'birth', 'death', 'thread', 'site'],
   pages: ['start', 'length', 'first'],
   density: ['start', 'bytes'],

@@ -119,6 +119,7 @@ class Gatherer {
     this.position++;
     if (ledger.liveBytes > this.#peak.bytes)
       this.#peak = { bytes: ledger.liveBytes, at: this.position };
+    this.#keeper.most(ledger.liveBytes);
     if (this.position % this.#keeper.every === 0) this.#keeper.stop(this.position, this.#state());
   }
 

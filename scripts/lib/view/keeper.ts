@@ -18,7 +18,7 @@ interface Stop {
   resident: number;
 }
 
-const stopColumns = ['time', 'bytes', 'blocks', 'resident'] as const;
+const stopColumns = ['time', 'bytes', 'blocks', 'resident', 'over'] as const;
 const blockColumns = ['address', 'size', 'birth', 'death', 'thread', 'site'] as const;
 
 /**
@@ -36,6 +36,8 @@ export class Keeper {
   blurred = 0;
   readonly #stops = columnsOf(stopColumns, FIRST);
   #stopCount = 0;
+  /** The most bytes that were live since the last stop. */
+  #most = 0;
   /** In the order in which blocks died. */
   #blocks = columnsOf(blockColumns, FIRST);
   #blockCount = 0;
@@ -65,6 +67,11 @@ export class Keeper {
     if (this.#stopCount > this.#mostStops) this.#thin();
   }
 
+  /** What was live for a moment, whether that can be shown or not. */
+  most(bytes: number): void {
+    if (bytes > this.#most) this.#most = bytes;
+  }
+
   /** The state at the end, which can be shown wherever it lies. */
   end(position: number, state: Stop): void {
     if (position % this.every !== 0) this.#push(state);
@@ -78,6 +85,8 @@ export class Keeper {
     stops.bytes[i] = bytes;
     stops.blocks[i] = blocks;
     stops.resident[i] = resident;
+    stops.over[i] = Math.max(0, this.#most - bytes);
+    this.#most = 0;
   }
 
   /** A block that lives at the positions above `birth`, up to `death`. */
@@ -118,7 +127,13 @@ export class Keeper {
 
   #thin(): void {
     this.every *= 2;
-    this.#stopCount = Math.ceil(this.#stopCount / 2);
+    const { bytes, over } = this.#stops;
+    const before = this.#stopCount;
+    const most = (i: number): number => (bytes[i] ?? 0) + (over[i] ?? 0);
+    this.#stopCount = Math.ceil(before / 2);
+    if (before % 2 === 0) this.#most = Math.max(this.#most, most(before - 1));
+    for (let i = 1; i < this.#stopCount; i++)
+      over[2 * i] = Math.max(most(2 * i - 1), most(2 * i)) - (bytes[2 * i] ?? 0);
     for (const name of stopColumns) {
       const column = this.#stops[name];
       for (let i = 0; i < this.#stopCount; i++) column[i] = column[2 * i] as number;

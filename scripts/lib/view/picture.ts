@@ -59,7 +59,8 @@ function heap(model: HeapModel, grain: number, rows: number, y: number): string 
 
 /** Live bytes in front of resident ones, the moment of the map as a line. */
 function timeline(model: HeapModel, stop: number, y: number): string {
-  const { bytes: live, resident } = model.stops;
+  const { bytes: kept, over, resident } = model.stops;
+  const live = kept.map((value, i) => value + (over[i] ?? 0));
   const width = MAP.columns * MAP.cell;
   let most = 1;
   for (const column of [live, resident]) for (const value of column) most = Math.max(most, value);
