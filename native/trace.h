@@ -15,18 +15,20 @@
  *     │ header  │ PROCESS     │ EVENTS      │ EVENTS      │ SNAPSHOT    │ …
  *     │         │ 1: python   │ 1, stream 0 │ 1, stream 1 │ 1, number 0 │
  *     └─────────┴─────────────┴─────────────┴─────────────┴─────────────┴──
- *     an EVENTS segment: struct trace_segment, then records until the first whose op is 0
+ *     an EVENTS segment: struct trace_segment, then records until the first that is empty
  *     ┌────────────────┬────────┬────────┬────────┬───────────────────┐
  *     │ 64-byte header │ record │ record │ record │ 0 0 0 …           │
  *     └────────────────┴────────┴────────┴────────┴───────────────────┘
  *     a record: 16 bytes
- *     63       54 53   48 47                                              0
- *     ┌──────────┬───────┬────────────────────────────────────────────────┐
- *     │ site     │ op    │ address                                        │ what
+ *     63       54 53   48 47    46                                        0
+ *     ┌──────────┬───────┬───────┬────────────────────────────────────────┐
+ *     │ site     │ op    │ check │ address                                │ what
  *     ├──────────┴───────┴────────┬───────────────────────────────────────┤
  *     │ ticks since the base      │ size                                  │ much
  *     └───────────────────────────┴───────────────────────────────────────┘
  *     63                        32 31                                     0
+ *     The check bit makes the number of ones in a record odd: what a process leaves unfinished
+ *     has no sum yet, and a flipped bit is found all the same.
  *
  * Order. Within a stream, records stand in the order of the calls. Across streams, time
  * decides: a release is stamped before the malloc at work gets the block back, an
@@ -35,7 +37,7 @@
  * processor's own counter where that is the same on all processors (x86: invariant
  * TSC, read so that earlier loads have been served), else the system's monotonic clock.
  *
- * Little-endian, no padding. Readers refuse a greater version, and skip notes (ops from
+ * Little-endian, no padding. Readers refuse another version, and skip notes (ops from
  * TRACE_BASE on) and kinds of segments that they do not know.
  */
 #pragma once
@@ -45,7 +47,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TRACE_VERSION = 1, TRACE_SEGMENT = 65536, TRACE_PATH = 1024, TRACE_COMMAND = 4096 };
+enum { TRACE_VERSION = 2, TRACE_SEGMENT = 65536, TRACE_PATH = 1024, TRACE_COMMAND = 4096 };
 
 /* The first segment. Complete before the file has its name. */
 struct trace_header {
@@ -84,8 +86,9 @@ enum trace_kind {
     TRACE_PROCESS = 2, /* struct trace_process */
     TRACE_MAPS = 3,    /* text: /proc/self/maps as the process began, or a new library called */
     TRACE_HEAP = 4,    /* struct trace_chunk, a part of one walk over the heap */
-    TRACE_IDLE = 5,    /* nothing: a stream's segment while it is being emptied */
     TRACE_COUNTS = 6,  /* struct trace_counts of a thread, instead of its events */
+    /* Nothing: a stream's segment while it is being emptied. No flipped bit makes it of EVENTS. */
+    TRACE_IDLE = 14,
 };
 
 /* Before the content of every segment. A sealed segment is finished, and summed up;
@@ -104,7 +107,8 @@ struct trace_segment {
     uint32_t used;    /* bytes of content: where sealed, and in all kinds but EVENTS */
     uint32_t sealed;  /* enum trace_seal */
     uint32_t sum;     /* trace_sum() of it all, with 0 in this place */
-    uint32_t reserved[5];
+    uint32_t check;   /* EVENTS: trace_sum() of this head, 0 in used, sealed, sum and here */
+    uint32_t reserved[4];
 };
 enum { TRACE_MAGIC = 0x47534d4c }; /* "LMSG" */
 enum trace_seal {
@@ -120,6 +124,7 @@ static_assert(offsetof(struct trace_segment, base) == 24, "a fixed format");
 static_assert(offsetof(struct trace_segment, used) == 32, "a fixed format");
 static_assert(offsetof(struct trace_segment, sealed) == 36, "a fixed format");
 static_assert(offsetof(struct trace_segment, sum) == 40, "a fixed format");
+static_assert(offsetof(struct trace_segment, check) == 44, "a fixed format");
 static_assert(sizeof(struct trace_segment) == 64, "a fixed format");
 
 /* An allocation's address is the block's, 0 when the call failed. realloc leaves two
@@ -143,18 +148,24 @@ enum trace_op {
     /* Notes. `much` is one 64-bit number, and the time is that of the record before. */
     TRACE_BASE = 32, /* much: the new base */
     TRACE_WIDE = 33, /* about the next call: address: its alignment; much: its size in full */
-    TRACE_FAR = 34,  /* about the next call: much: its address, all 64 bits of it */
+    TRACE_FAR = 34, /* about the next call: much: its address, all 64 bits of it */
     TRACE_SITE = 35, /* address: where calls with this `site` return to, until the segment's end */
     TRACE_THREAD = 36,    /* much: gettid() of the thread that goes on with this stream */
     TRACE_FOOTPRINT = 37, /* much: bytes of resident anonymous memory of the process */
     TRACE_SNAPSHOT = 38, /* much: a walk's number, complete in HEAP segments; address: its chunks */
 };
-enum { TRACE_ADDRESS_BITS = 48, TRACE_OP_BITS = 6, TRACE_SITE_BITS = 10 };
+enum { TRACE_ADDRESS_BITS = 47, TRACE_CHECK_BITS = 1, TRACE_OP_BITS = 6, TRACE_SITE_BITS = 10 };
+enum { TRACE_OP_SHIFT = TRACE_ADDRESS_BITS + TRACE_CHECK_BITS };
 
 struct trace_record {
     uint64_t what, much;
 };
 static_assert(sizeof(struct trace_record) == 16, "16 bytes an event");
+
+/* The number of ones in both, the check bit included, is odd. */
+static inline uint64_t trace_checked(uint64_t what, uint64_t much) {
+    return what | (uint64_t)!__builtin_parityll(what ^ much) << TRACE_ADDRESS_BITS;
+}
 
 /* One chunk of libmalloc_walk (libmalloc.h), in address order.
  *

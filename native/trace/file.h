@@ -123,12 +123,12 @@ static uint64_t segment_place(void) {
 
 static void segment_head(struct trace_segment *segment, uint32_t kind, uint32_t stream,
                          uint32_t order) {
+    atomic_store((_Atomic(uint32_t) *)&segment->kind, kind);
     segment->magic = TRACE_MAGIC;
     segment->process = file.process;
     segment->stream = stream;
     segment->order = order;
     segment->base = file_now();
-    segment->kind = kind;
 }
 
 static inline char *segment_content(struct trace_segment *segment) {

@@ -52,10 +52,10 @@ static int walk_visit(const struct libmalloc_chunk *c, void *unused) {
         walk_store();
     uintptr_t start = (uintptr_t)c->start, inside = c->user ? (uintptr_t)c->user - start : 0;
     *walk.at++ = (struct trace_chunk){
-        .place = start | (uint64_t)c->kind << TRACE_ADDRESS_BITS,
+        .place = start | (uint64_t)c->kind << TRACE_OP_SHIFT,
         .extent = c->extent,
         .inside = (uint64_t)(inside < UINT32_MAX ? inside : UINT32_MAX) << 32 | c->size_class,
-        .usable = c->usable | walk_owner(c->owner) << TRACE_ADDRESS_BITS,
+        .usable = c->usable | walk_owner(c->owner) << TRACE_OP_SHIFT,
     };
     walk.chunks++;
     return 0;

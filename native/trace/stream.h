@@ -279,16 +279,23 @@ static inline void record_write(struct stream *s, uint64_t address, uint64_t op,
     s->at->much = much;
     /* A reader, and a kill, find the whole record or none. */
     atomic_store_explicit((_Atomic(uint64_t) *)&s->at->what,
-                          address | op << TRACE_ADDRESS_BITS |
-                              site << (TRACE_ADDRESS_BITS + TRACE_OP_BITS),
+                          trace_checked(address | op << TRACE_OP_SHIFT |
+                                            site << (TRACE_OP_SHIFT + TRACE_OP_BITS),
+                                        much),
                           memory_order_release);
     s->at++;
 }
 
+/* Idle until its head is complete, so that a kill in between leaves no half of one. */
 static void stream_begin(struct stream *s, pid_t thread, uint64_t stamp) {
-    segment_head(s->segment, TRACE_EVENTS, s->number, s->order++);
+    segment_head(s->segment, TRACE_IDLE, s->number, s->order++);
     s->segment->base = stamp;
     s->segment->thread = (uint32_t)thread;
+    s->segment->check = 0;
+    struct trace_segment head = *s->segment;
+    head.kind = TRACE_EVENTS;
+    s->segment->check = trace_sum((const uint32_t *)(const void *)&head, sizeof head);
+    atomic_store((_Atomic(uint32_t) *)&s->segment->kind, TRACE_EVENTS);
     s->thread = thread;
     s->base = s->segment->base;
     s->at = (void *)segment_content(s->segment);

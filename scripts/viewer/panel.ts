@@ -18,7 +18,7 @@ export class Panel {
   readonly #detail = element('p', { class: 'detail note', 'aria-live': 'polite' });
   readonly #window = element('p', { class: 'note window' });
   readonly #legend = element('p', { class: 'legend', 'aria-label': 'Legend' });
-  readonly #scale = element('p', { class: 'legend note', 'aria-label': 'Legend of the time line' });
+  readonly #scale = element('p', { class: 'scale note', 'aria-label': 'Legend of the time line' });
   #pointed: number | undefined;
   #stop = 0;
   #by: ColorBy = 'state';

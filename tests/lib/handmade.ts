@@ -85,7 +85,8 @@ function eventSegment(calls: readonly Call[], first: number, order: number): Buf
     const at = HEAD_BYTES + i * RECORD_BYTES;
     const what = (BigInt(Op[op]) << 48n) | BigInt(address);
     const much = op === 'footprint' ? BigInt(size) : (BigInt(i * STEP) << 32n) | BigInt(size);
-    bytes.writeBigUInt64LE(what, at);
+    const ones = (what ^ much).toString(2).replaceAll('0', '').length;
+    bytes.writeBigUInt64LE(what | (ones % 2 === 0 ? 1n << 47n : 0n), at);
     bytes.writeBigUInt64LE(much, at + 8);
   }
   return seal(bytes, used);

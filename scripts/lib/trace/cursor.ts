@@ -93,7 +93,7 @@ export class Cursor {
     const high = words[i + 1] as number;
     const low = words[i + 2] as number;
     const op = (high >>> 16) & 0x3f;
-    const address = (high & 0xffff) * HIGH + (words[i] as number);
+    const address = (high & 0x7fff) * HIGH + (words[i] as number);
     if (op >= FIRST_NOTE) return this.#note(op, address, high >>> 22, words, i);
     if (opName(op) === undefined) return this.#broken(op);
     this.op = op;
@@ -105,7 +105,7 @@ export class Cursor {
     this.old = 0;
     if (this.#wide >= 0) {
       this.size = (words[this.#wide + 3] as number) * HIGH + (words[this.#wide + 2] as number);
-      const above = (words[this.#wide + 1] as number) & 0xffff;
+      const above = (words[this.#wide + 1] as number) & 0x7fff;
       this.alignment = above * HIGH + (words[this.#wide] as number);
       this.#wide = -1;
     }

@@ -25,12 +25,15 @@ export const COMMAND_BYTES: number = constant('COMMAND');
 export const RECORD_BYTES: number = bytesOf('record');
 export const HEAD_BYTES: number = bytesOf('segment');
 
-export const kinds: Readonly<Record<'events' | 'process' | 'maps' | 'heap' | 'counts', number>> = {
+export const kinds: Readonly<
+  Record<'events' | 'process' | 'maps' | 'heap' | 'counts' | 'idle', number>
+> = {
   events: constant('EVENTS'),
   process: constant('PROCESS'),
   maps: constant('MAPS'),
   heap: constant('HEAP'),
   counts: constant('COUNTS'),
+  idle: constant('IDLE'),
 };
 
 export const options: Readonly<Record<'sites' | 'snapshots' | 'noRoom' | 'noFile', number>> = {
@@ -85,6 +88,14 @@ export function isRelease(op: number): boolean {
 
 /** Ops from here on are notes; those that are unknown are skipped. */
 export const FIRST_NOTE: number = Op.base;
+
+/** Whether the record at `i` has an odd number of ones: trace_checked() of trace.h. */
+export function isChecked(words: Uint32Array, i: number): boolean {
+  let ones = 0;
+  for (let j = i; j < i + RECORD_BYTES / 4; j++) ones ^= words[j] as number;
+  for (let half = 16; half > 0; half >>= 1) ones ^= ones >>> half;
+  return (ones & 1) === 1;
+}
 
 /** trace_sum() of trace.h: of the first `bytes` of a segment. */
 export function sumOf(words: Uint32Array, bytes: number): number {

@@ -6,6 +6,7 @@ import {
   AT_EXIT,
   bytesOf,
   HEAD_BYTES,
+  isChecked,
   kinds,
   offset,
   RECORD_BYTES,
@@ -66,6 +67,7 @@ const at = {
   used: field('used'),
   sealed: field('sealed'),
   sum: field('sum'),
+  check: field('check'),
 };
 
 /** An open trace file. Reads segment by segment; holds nothing but their heads. */
@@ -105,10 +107,12 @@ export class SegmentFile {
     if (head.toString('latin1', 0, 8) !== 'LMTRACE\0')
       throw new Failure(`${file} is not a trace of libmalloc`, { hint: again });
     const version = head.readUInt32LE(offset('header', 'version'));
-    if (version > VERSION)
+    if (version !== VERSION && version > 0)
       throw new Failure(
-        `${file} is a trace of version ${version}; this libmalloc reads up to ${VERSION}`,
-        { hint: 'read it with the libmalloc that wrote it, or update this one' },
+        `${file} is a trace of version ${version}; this libmalloc reads version ${VERSION}`,
+        {
+          hint: `read it with the libmalloc that wrote it, or ${version < VERSION ? again : 'update this one'}`,
+        },
       );
     const number = (name: string): number => Number(head.readBigUInt64LE(offset('header', name)));
     const rate = number('rate');
@@ -149,7 +153,8 @@ export class SegmentFile {
   /** Undefined for a segment that nobody began: its process was killed in between. */
   #readHead(index: number): SegmentHead | undefined {
     const bytes = this.#read(index * SEGMENT_BYTES, HEAD_BYTES);
-    if (bytes.every((byte) => byte === 0)) return undefined;
+    if (bytes.every((byte) => byte === 0) || bytes.readUInt32LE(at.kind) === kinds.idle)
+      return undefined;
     const head = {
       index,
       kind: bytes.readUInt32LE(at.kind),
@@ -164,9 +169,13 @@ export class SegmentFile {
       sum: bytes.readUInt32LE(at.sum),
     };
     const sound = bytes.readUInt32LE(0) === SEGMENT_MAGIC && head.process > 0;
-    if (sound && head.used <= SEGMENT_BYTES - HEAD_BYTES) return head;
-    this.damage.add(`segment ${index} is damaged: left out`);
-    return undefined;
+    if (!sound || head.used > SEGMENT_BYTES - HEAD_BYTES || !isWhole(head, bytes)) {
+      this.damage.add(`segment ${index} is damaged: left out`);
+      return undefined;
+    }
+    // What nobody may ask for later, or is of no kind that we know: it may be another, changed.
+    const asked = [kinds.events, kinds.heap, kinds.counts].includes(head.kind);
+    return asked || this.content(head) ? head : undefined;
   }
 
   /**
@@ -177,7 +186,7 @@ export class SegmentFile {
     const got = this.#readInto(buffer, head.index * SEGMENT_BYTES);
     const words = new Uint32Array(buffer.buffer, buffer.byteOffset, SEGMENT_BYTES / 4);
     const inUse = head.kind === kinds.events && (!head.sealed || head.open);
-    const length = inUse ? this.#open(words) : head.used;
+    const length = inUse ? this.#open(head, words) : head.used;
     if (head.sealed) {
       words[at.sum / 4] = 0;
       const summed = HEAD_BYTES + Math.ceil(head.used / RECORD_BYTES) * RECORD_BYTES;
@@ -190,17 +199,22 @@ export class SegmentFile {
     return { words: words.subarray(HEAD_BYTES / 4), bytes: buffer.subarray(HEAD_BYTES), length };
   }
 
-  /** Bytes of records in a segment that was in use to the end: up to the first empty one. */
-  #open(words: Uint32Array): number {
+  /**
+   * Bytes of records in a segment that was in use to the end: up to the first empty one, behind which
+   * there is nothing. What has no sum has a check bit in each record.
+   */
+  #open(head: SegmentHead, words: Uint32Array): number {
     const step = RECORD_BYTES / 4;
-    let [low, high] = [HEAD_BYTES / 4, words.length];
-    while (low < high) {
-      const middle = low + Math.floor((high - low) / step / 2) * step;
-      const empty = ((words[middle + 1] as number) & 0x3f0000) === 0;
-      if (empty) high = middle;
-      else low = middle + step;
+    const first = HEAD_BYTES / 4;
+    let i = first + (head.sealed ? Math.ceil(head.used / RECORD_BYTES) * step : 0);
+    while (i < words.length && (words[i] || words[i + 1]) && isChecked(words, i)) i += step;
+    const ended = i >= words.length || (words[i] === 0 && words[i + 1] === 0);
+    // Of a record that was being written, `much` may be there.
+    if (!ended || words.subarray(i + step).some((word) => word !== 0)) {
+      const record = (i - first) / step + 1;
+      this.damage.add(`segment ${head.index} is damaged from record ${record} on: left out`);
     }
-    return low * 4 - HEAD_BYTES;
+    return i * 4 - HEAD_BYTES;
   }
 
   #read(position: number, length: number): Buffer {
@@ -220,6 +234,14 @@ export class SegmentFile {
     buffer.fill(0, got);
     return got;
   }
+}
+
+/** What has no sum yet has one of its head, as it was when the stream began it. */
+function isWhole({ kind, sealed }: SegmentHead, head: Buffer): boolean {
+  if (sealed || kind === kinds.counts) return true;
+  const words = new Uint32Array(HEAD_BYTES / 4).map((_, i) => head.readUInt32LE(4 * i));
+  for (const place of [at.used, at.sealed, at.sum, at.check]) words[place / 4] = 0;
+  return sumOf(words, HEAD_BYTES) === head.readUInt32LE(at.check);
 }
 
 function openToRead(file: string): number {
