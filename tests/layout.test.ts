@@ -4,10 +4,12 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { execa, type ResultPromise } from 'execa';
 import { afterEach, describe, expect, test } from 'vitest';
 import { readElf } from '../scripts/lib/elf.ts';
-import { type Area, cut } from '../scripts/lib/layout/areas.ts';
+import { type Area, areasOf, cut } from '../scripts/lib/layout/areas.ts';
 import { lookAt } from '../scripts/lib/layout/look.ts';
 import { type Mapping, parseMaps } from '../scripts/lib/layout/maps.ts';
 import type { HeapRegion } from '../scripts/lib/layout/regions.ts';
+import { describeLayout } from '../scripts/lib/layout/show.ts';
+import { layoutPicture } from '../scripts/lib/svg/layout.ts';
 import { bytes } from '../scripts/lib/units.ts';
 import { libmalloc } from './lib/cli.ts';
 import { compileProgram } from './lib/compile.ts';
@@ -221,6 +223,118 @@ test('a mapping that is two things is cut, and keeps its resident bytes', () => 
     [4096, 8192, 8192],
     [8192, 40960, 4096],
   ]);
+});
+
+test('of smaps it takes what is resident and what is swapped out, and nothing else', () => {
+  const text = `7f00-9f00 rw-p 00001000 08:01 42                         /lib/a b.so
+Size:               8192 kB
+KernelPageSize:        4 kB
+Rss:                  64 kB
+Pss:                  16 kB
+Shared_Clean:         48 kB
+Private_Dirty:        12 kB
+Referenced:           60 kB
+Anonymous:            12 kB
+SwapPss:               1 kB
+Swap:                  8 kB
+Locked:                4 kB
+a000-b000 r--p 00000000 00:00 0\n`;
+  expect(parseMaps(text)).toEqual([
+    {
+      start: 0x7f00,
+      end: 0x9f00,
+      permissions: 'rw-p',
+      offset: 0x1000,
+      name: '/lib/a b.so',
+      resident: 65_536,
+      swapped: 8192,
+    },
+    {
+      start: 0xa000,
+      end: 0xb000,
+      permissions: 'r--p',
+      offset: 0,
+      name: '',
+      resident: 0,
+      swapped: 0,
+    },
+  ]);
+});
+
+test('regions are labelled with what is in each; the picture fills what is in memory', () => {
+  const piece = (start: number, end: number, resident: number, name = '') => ({
+    start,
+    end,
+    permissions: 'rw-p',
+    offset: 0,
+    name,
+    resident,
+    swapped: 0,
+  });
+  const none = { spans: 0, blocks: 0, live: 0, free: 0, fresh: 0, headers: 0 };
+  const regions = [
+    { ...none, start: 0x10000, end: 0x20000, spans: 3, blocks: 7, live: 700, free: 2048 },
+    { ...none, start: 0x40000, end: 0x50000, spans: 1, blocks: 1, live: 100, fresh: 8192 },
+  ];
+  const process = {
+    pid: 1,
+    executable: '/bin/toy',
+    program: undefined,
+    mappings: [
+      piece(0x10000, 0x20000, 0x4000),
+      piece(0x40000, 0x50000, 0x10000),
+      piece(0x7000_0000, 0x7002_0000, 0x1000, '[stack]'),
+    ],
+    breakStart: 0x8000,
+    stackStart: 0x7002_0000,
+    argumentsStart: 0x7001_f000,
+    environmentEnd: 0x7001_f800,
+    stackLimit: 8 * 2 ** 20,
+    legacy: false,
+    threads: [],
+  };
+  const malloc = { name: 'paged', file: '/lib/libmalloc-paged.so' };
+  const areas = areasOf(process, {
+    regions,
+    malloc: malloc.name,
+    elf: () => undefined,
+    present: () => 0,
+  });
+  expect(areas.map(({ label, note, grows }) => [label, note, grows])).toEqual([
+    ['paged: region', '3 spans, 7 live blocks of 700 bytes, 2 KiB free', undefined],
+    ['paged: region', '1 span, 1 live block of 100 bytes, 8 KiB never used', undefined],
+    ['stack', '', 'down'],
+  ]);
+  const layout = {
+    pid: 1,
+    executable: process.executable,
+    malloc,
+    program: { text: 100, data: 20, bss: 3 },
+    areas,
+    regions,
+    remark: undefined,
+    process,
+  };
+  const said = describeLayout(layout, 'as it runs').split('\n');
+  expect(said[3]).toMatch(
+    /^ {2}0x000070000000 +128 KiB +4 KiB {2}█░{7} ↓ stack {2}grows down, up to 8 MiB; 2 KiB of arg/,
+  );
+  expect(said[4]).toMatch(/⋮ +1.75 GiB +not mapped/);
+  expect(said[5]).toMatch(/^ {2}0x000000040000 +64 KiB +64 KiB {2}█{8} +paged: region/);
+  expect(said[6]).toMatch(/^ {2}0x000000010000 +64 KiB +16 KiB {2}██░{6} +paged: region/);
+  expect(said.join('\n')).toContain(
+    'mapped 256 KiB, of which 84 KiB in memory; new mappings go down',
+  );
+  expect(said.join('\n')).toContain('text 100, data 20, bss 3 bytes');
+  const svg = layoutPicture(layout, 'toy');
+  const filled = [
+    ...svg.matchAll(/width="([\d.]+)" height="[\d.]+" fill="#\w+" fill-opacity="0.85"/g),
+  ];
+  // Of a column of 260: the stack's 1 of 32 pages, all of a region, a quarter of the other.
+  expect(filled.map(([, width]) => Number(width))).toEqual([8.1, 260, 65]);
+  // An arrow's head is where it grows to: below its tail for the stack.
+  const [, from = 0, to = 0] = /<path d="M\d+ ([\d.]+)V([\d.]+)m/.exec(svg)?.map(Number) ?? [];
+  expect(to).toBeGreaterThan(from);
 });
 
 test('sizes read as people say them', () => {

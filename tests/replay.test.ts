@@ -86,6 +86,22 @@ describe('a trace played again', () => {
     }
   });
 
+  test('is measured as the process had it: memory, page faults, calls a second', async () => {
+    // A thousand pages in one block, which is gone at the end; and one small block that stays.
+    const text = '0\n2\n3\n1\na 0 4096000\nf 0\na 1 100\n';
+    writeFileSync(at('thousand.rep'), text);
+    for (const each of await played(at('thousand.rep'), 'paged', 'glibc')) {
+      const { malloc, peakResident, minorFaults, fragmentation, wall, callsPerSecond } = each;
+      const peak = peakResident?.median ?? 0;
+      expect(peak, malloc).toBeGreaterThan(4_000_000);
+      expect(peak, malloc).toBeLessThan(5_000_000);
+      expect(fragmentation, malloc).toBeCloseTo(peak / 4_096_000, 9);
+      expect(minorFaults?.median, malloc).toBeGreaterThanOrEqual(1000);
+      expect(minorFaults?.median, malloc).toBeLessThan(1400);
+      expect(callsPerSecond, malloc).toBeCloseTo(3 / (wall?.median ?? 0), 3);
+    }
+  });
+
   test('with hundreds of short threads', async () => {
     const file = await record('churn', resolveMalloc('glibc'), traced, 'churn', '400');
     const [glibc] = await played(file, 'glibc');

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { defaultVariant, resolveMalloc } from '../scripts/lib/mallocs.ts';
 import { launch } from '../scripts/lib/preload.ts';
 import { type Counts, countsOf, together } from '../scripts/lib/trace/counts.ts';
+import { describeCounts } from '../scripts/lib/trace/show-counts.ts';
 import { openTrace } from '../scripts/lib/trace/trace.ts';
 import { libmalloc } from './lib/cli.ts';
 import { compileProgram } from './lib/compile.ts';
@@ -93,6 +94,82 @@ test('processes together: sums, and the highest of the peaks', () => {
     kernel: { mmap: 1 },
     classes: [{ limit: 16, blocks: 6, requested: 6, usable: 12 }],
   });
+});
+
+test('classes: the usable bytes are what the malloc gives, the resident ones the highest', async () => {
+  const source = join(folder, 'classes.c');
+  writeFileSync(
+    source,
+    `#include <malloc.h>
+     #include <stdio.h>
+     #include <stdlib.h>
+     #include <string.h>
+     int main(void) {
+       static void *p[30];
+       size_t usable[3] = {0};
+       const size_t sizes[3] = {17, 100, 5000};
+       for (int i = 0; i < 30; i++)
+         usable[i % 3] += malloc_usable_size(p[i] = malloc(sizes[i % 3]));
+       for (int i = 0; i < 30; i++)
+         free(p[i]);
+       char *large = malloc(50 << 20);
+       memset(large, 1, 50 << 20);
+       free(large);
+       fprintf(stderr, "%zu %zu %zu\\n", usable[0], usable[1], usable[2]);
+       _Exit(0);
+     }`,
+  );
+  const file = join(folder, 'classes');
+  const m = resolveMalloc('paged');
+  const { stderr } = await launch(m, [compileProgram(source)], { trace: `count,${file}` });
+  const usable = stderr.toString().trim().split(' ').map(Number);
+  const trace = openTrace(file);
+  const [process] = trace.processes;
+  const counts = process && countsOf(trace, process);
+  trace.close();
+  const rows = counts?.classes.map(({ limit, blocks, requested, usable }) => [
+    limit,
+    blocks,
+    requested,
+    usable,
+  ]);
+  expect(rows?.slice(0, 3)).toEqual([
+    [32, 10, 170, usable[0]],
+    [112, 10, 1000, usable[1]],
+    [5120, 10, 50_000, usable[2]],
+  ]);
+  expect(usable[0]).toBeGreaterThan(170);
+  const large = rows?.[3]?.[3] ?? 0;
+  expect(large).toBeGreaterThanOrEqual(50 << 20);
+  // When the large block came, no other was alive.
+  expect(counts?.peakLive).toBe(large);
+  expect(counts?.peakBlocks).toBe(30);
+  expect(counts?.peakResident).toBeGreaterThan(50 << 20);
+});
+
+test('waste is what was given and not asked for, by powers of two and in all', () => {
+  const counts: Counts = {
+    calls: { malloc: 60 },
+    failed: 2,
+    peakLive: 1000,
+    peakBlocks: 10,
+    peakResident: 5e6,
+    classes: [
+      { limit: 48, blocks: 10, requested: 300, usable: 480 },
+      { limit: 64, blocks: 30, requested: 1500, usable: 1920 },
+      { limit: 1024, blocks: 20, requested: 20_000, usable: 20_480 },
+    ],
+  };
+  const said = describeCounts(counts, 1);
+  expect(said.slice(0, 4)).toEqual([
+    'calls: malloc 60 (2 failed)',
+    'peak: live 1.00 kB in 10 blocks; resident: 5.00 MB',
+    'asked for: 21.8 kB; waste: 5 % of what was given',
+    'system calls: unknown, as this malloc makes them within libc',
+  ]);
+  const rows = said.slice(4).map((line) => line.trim().split(/\s{2,}|(?<=\d) (?=▇)/));
+  expect(rows.at(-2)).toEqual(['64', '40', '▇'.repeat(24), '1.8 kB', '25 %']);
+  expect(rows.at(-1)).toEqual(['1,024', '20', '▇'.repeat(12), '20.0 kB', '2 %']);
 });
 
 describe('system calls', () => {

@@ -4,9 +4,11 @@ import { writeFileSync } from 'node:fs';
 import type { Page } from 'playwright-core';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { openTrace } from '../scripts/lib/trace/trace.ts';
+import { bytes } from '../scripts/lib/units.ts';
 import { type HeapData, NEVER } from '../scripts/lib/view/data.ts';
 import { gather } from '../scripts/lib/view/gather.ts';
 import { pageOf } from '../scripts/lib/view/page.ts';
+import { duration } from '../scripts/viewer/words.ts';
 import { browserForTests, scrubTo } from './lib/browser.ts';
 import { scratch } from './lib/gdb.ts';
 import { bytesIn, liveAfter, randomCalls, writeTrace } from './lib/handmade.ts';
@@ -70,6 +72,136 @@ describe('the page', () => {
       }
       expect(pictures.size).toBeGreaterThanOrEqual(4);
     }));
+
+  test('says how much was resident, what of it was not live, and when', () =>
+    inPage(async (page) => {
+      const { time, bytes: live, resident } = heap.columns.stops;
+      for (const step of [1500, heap.facts.events]) {
+        await scrubTo(page, step);
+        const [all = 0, some = 0] = [resident[step], live[step]];
+        expect(all).toBeGreaterThan(some);
+        expect(await value(page, 'resident')).toBe(all);
+        expect(await value(page, 'fragmentation')).toBeCloseTo((all - some) / all, 9);
+        expect(await page.textContent('[data-name=fragmentation] >> nth=0')).toBe(
+          `${((100 * (all - some)) / all).toFixed(1)} %`,
+        );
+        expect(await value(page, 'time')).toBe(time[step]);
+        expect(await page.textContent('[data-name=time] >> nth=0')).toBe(
+          `${((time[step] ?? 0) / 1e6).toPrecision(3)} ms`,
+        );
+      }
+    }));
+
+  test('draws live bytes in front of resident ones over time, to scale, and marks where it is', () =>
+    inPage(async (page) => {
+      const { bytes: live, resident } = heap.columns.stops;
+      const most = Math.max(...live, ...resident);
+      expect(await page.textContent('.scale >> nth=0')).toBe(
+        `liveresidentfull height: ${bytes(most)}`,
+      );
+      const step = Math.floor(heap.facts.events / 4);
+      await scrubTo(page, step);
+      await picture(page);
+      const columns = await page.locator('.timeline >> nth=0').evaluate((element, share) => {
+        const canvas = element as HTMLCanvasElement;
+        const { width, height } = canvas;
+        // A copy: to be read from the graphics card once.
+        const copy = new OffscreenCanvas(width, height);
+        const context = copy.getContext('2d', { willReadFrequently: true });
+        context?.drawImage(canvas, 0, 0);
+        const at = (x: number): string[] => {
+          const data = context?.getImageData(x, 0, 1, height).data ?? [];
+          return Array.from({ length: height }, (_, y) =>
+            [...data.slice(4 * y, 4 * y + 3)].join(' '),
+          );
+        };
+        const marked = Math.round(share * (width - 2));
+        return { marked: at(marked), half: at(width >> 1), height };
+      }, step / heap.facts.events);
+      expect(new Set(columns.marked).size, 'one line from top to bottom').toBe(1);
+      const tall = (color: string): number =>
+        columns.half.filter((each) => each === color).length / columns.height;
+      const half = Math.floor(live.length / 2);
+      const [blue, grey] = ['47 111 219', '201 204 209'];
+      expect(tall(blue)).toBeCloseTo((live[half] ?? 0) / most, 1);
+      expect(tall(blue) + tall(grey)).toBeCloseTo((resident[half] ?? 0) / most, 1);
+      expect(tall(blue)).toBeGreaterThan(0.02);
+    }));
+
+  test('plays faster where that is wanted', () =>
+    inPage(async (page) => {
+      // A clock of ours: so many milliseconds between two pictures.
+      await page.evaluate(() => {
+        let now = performance.now();
+        window.requestAnimationFrame = (tick) =>
+          window.setTimeout(() => {
+            now += 100;
+            tick(now);
+          }, 0);
+        window.cancelAnimationFrame = (id) => window.clearTimeout(id);
+        performance.now = () => now;
+      });
+      for (const [speed, seconds] of [
+        ['60', 60],
+        ['20', 20],
+        ['5', 5],
+      ] as const) {
+        await scrubTo(page, 0);
+        await page.selectOption('#speed', speed);
+        const at = await page.evaluate(async () => {
+          const slider = document.querySelector<HTMLInputElement>('#scrub');
+          const play = document.querySelector<HTMLButtonElement>('#play');
+          const before = performance.now();
+          play?.click();
+          while (Number(slider?.value) < 60) await new Promise((done) => setTimeout(done, 0));
+          play?.click();
+          return { steps: Number(slider?.value), seconds: (performance.now() - before) / 1000 };
+        });
+        const rate = at.steps / at.seconds / (heap.facts.events / seconds);
+        expect(rate, speed).toBeGreaterThan(0.7);
+        expect(rate, speed).toBeLessThan(1.3);
+      }
+    }));
+
+  test('zooms to what is pointed at, by wheel and by double click, and is dragged', () =>
+    inPage(
+      async (page) => {
+        const map = page.locator('.map >> nth=0');
+        const point = { x: 400, y: 215 };
+        const look = async () => {
+          await picture(page);
+          const said = (await page.textContent('.window >> nth=0')) ?? '';
+          const [from = 0, to = 0] = (said.match(/0x[0-9a-f]+/g) ?? []).map(Number);
+          const row = Number(/([\d,]+) bytes a row/.exec(said)?.[1]?.replaceAll(',', ''));
+          return { from, to, row };
+        };
+        await map.hover({ position: point });
+        const block = Number(/^0x[0-9a-f]+/.exec((await page.textContent('.detail')) ?? '')?.[0]);
+        const share = ({ from, to }: { from: number; to: number }) => (block - from) / (to - from);
+        let before = await look();
+        const nearer = async (zoom: () => Promise<unknown>): Promise<void> => {
+          await zoom();
+          const now = await look();
+          expect(now.row).toBe(before.row / 2);
+          // It stays where it was, but for the row that the map begins with.
+          expect(Math.abs(share(now) - share(before))).toBeLessThan(0.2);
+          before = now;
+        };
+        await page.keyboard.down('Control');
+        for (let i = 0; i < 3; i++) await nearer(() => page.mouse.wheel(0, -100));
+        await page.mouse.wheel(0, 100);
+        expect((await look()).row).toBe(before.row * 2);
+        before = await look();
+        await page.keyboard.up('Control');
+        await nearer(() => map.dblclick({ position: point }));
+        await nearer(() => map.press('+'));
+        await page.mouse.down();
+        await page.mouse.move(point.x, 0, { steps: 4 });
+        await page.mouse.up();
+        expect((await look()).from).toBeGreaterThan(before.from);
+      },
+      { viewport: { width: 700, height: 1000 } },
+    ));
 
   test('plays, and stops where it is paused', () =>
     inPage(async (page) => {
@@ -210,7 +342,13 @@ describe('the page', () => {
             ),
           ),
         );
-      const ended = heap.columns.blocks.death.filter((death) => death !== NEVER).length;
+      const { birth, death } = heap.columns.blocks;
+      const ended = death.filter((each) => each !== NEVER).length;
+      const { time } = heap.columns.stops;
+      // Calls are STEP apart, so a life in calls is one in time.
+      const lives = [...death].flatMap((end, i) =>
+        end === NEVER ? [] : [(time[end + 1] ?? 0) - (time[(birth[i] ?? 0) + 1] ?? 0)],
+      );
       expect(sums).toEqual([heap.facts.allocations, ended]);
       const shown = await page
         .locator('.panel >> nth=0 >> table >> nth=0 >> tr')
@@ -228,8 +366,48 @@ describe('the page', () => {
         expect(count, label ?? '').toBe(within.length.toLocaleString('en'));
       }
       expect(shown).toHaveLength(largest - smallest + 1);
+      const lifetimes = await page
+        .locator('.panel >> nth=0 >> table >> nth=1 >> tr')
+        .evaluateAll((rows) =>
+          rows.map((row) => [...row.children].map((cell) => cell.textContent)),
+        );
+      const from = (i: number): number => 2 ** (Math.floor(Math.log2(Math.min(...lives))) + i);
+      for (const [i, [label, , count]] of lifetimes.entries()) {
+        expect(label).toBe(`from ${duration(from(i))}`);
+        const within = lives.filter((life) => life >= from(i) && life < 2 * from(i));
+        expect(count, label ?? '').toBe(within.length.toLocaleString('en'));
+      }
     }));
 });
+
+test('says what is wrong with a trace, and what of it is not shown', () => {
+  const damaged = scratch('damaged.html');
+  const facts = { ...heap.facts, strays: 3, overlaps: 2, every: 64, damage: ['cut: <1> of 2'] };
+  writeFileSync(damaged, pageOf([{ ...heap, facts }]));
+  return inBrowser(damaged, async (page) => {
+    expect(await page.locator('.damage').allTextContents()).toEqual([
+      'cut: <1> of 2',
+      '3 releases of what was no live block',
+      '2 blocks handed out while they were live',
+    ]);
+    expect(await page.textContent('.panel > .note')).toContain('after every 64 calls is shown');
+  });
+});
+
+test('a finger that taps a block is told of it, and + zooms there', () =>
+  inPage(
+    async (page) => {
+      const live = liveAfter(calls, heap.facts.peakAt);
+      const map = page.locator('.map >> nth=0');
+      await map.tap({ position: { x: 150, y: 100 } });
+      const said = (await page.textContent('.detail >> nth=0')) ?? '';
+      const [, address = '', size] = /^(0x[0-9a-f]+): live ([\d,]+) byte/.exec(said) ?? [];
+      expect(live.get(Number(address))).toBe(Number(size));
+      await page.locator('[aria-label="zoom in"] >> nth=0').tap();
+      expect(await page.textContent('.detail >> nth=0')).toBe(said);
+    },
+    { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true },
+  ));
 
 describe.each([
   ['light', { colorScheme: 'light' as const }],

@@ -131,9 +131,35 @@ describe.each([
           .locator('.panel >> nth=0 >> .legend i')
           .evaluateAll((all) => all.map((each) => (each as HTMLElement).style.background));
         expect(bars[0]).toBe(`rgb(${viridis.young.replaceAll(' ', ', ')})`);
+        await page.selectOption('#color', 'state');
+        const legend = await page
+          .locator('.panel >> nth=0 >> .legend span')
+          .evaluateAll((all) =>
+            all.map((each) => [each.textContent, each.querySelector('i')?.style.background]),
+          );
+        const rgb = (name: string): string => `rgb(${colors[name]?.replaceAll(' ', ', ')})`;
+        expect(legend).toEqual([
+          ['live', rgb('live')],
+          ['was used, no live block', rgb('freed')],
+          ['never used', rgb('never')],
+        ]);
       },
       { colorScheme: scheme, viewport: { width: 700, height: 1000 } },
     ));
+});
+
+test.each([
+  ['light', light],
+  ['dark', dark],
+] as const)('in %s, no two states look alike', (_, colors) => {
+  const states = ['paper', 'never', 'freed', 'live', 'resident', 'header', 'cached', 'remote'];
+  const numbers = (name: string): number[] => colors[name]?.split(' ').map(Number) ?? [];
+  for (const [i, a] of states.entries())
+    for (const b of states.slice(0, i)) {
+      const far = Math.hypot(...numbers(a).map((value, k) => value - (numbers(b)[k] ?? 0)));
+      const faint = [a, b].sort().join() === 'never,paper';
+      expect(far, `${a} and ${b}`).toBeGreaterThan(faint ? 15 : 40);
+    }
 });
 
 test.each([
@@ -261,6 +287,51 @@ describe.each(long ? ['list', 'paged', 'sharded'] : ['sharded'])("%s's own view"
         const from = heap.facts.sites[site[row] ?? 0];
         expect(from).toMatch(/\+0x|\(/);
         expect(said).toContain(`from ${from}`);
+        const { threads } = heap.facts;
+        expect(said).toContain(`thread ${threads[heap.columns.blocks.thread[row] ?? -1]}, from`);
+      }
+    }));
+
+  test('by thread and by call site, the legend names what has most', () =>
+    inPage(file, async (page) => {
+      const { thread, site, size } = heap.columns.blocks;
+      for (const [by, column, names] of [
+        ['thread', thread, heap.facts.threads.map((id) => `thread ${id}`)],
+        ['site', site, heap.facts.sites.map((name) => name || 'unknown call site')],
+      ] as const) {
+        const sums = new Map<number, number>();
+        for (const [i, which] of column.entries())
+          sums.set(which, (sums.get(which) ?? 0) + (size[i] ?? 0));
+        const most = [...sums].sort(([, a], [, b]) => b - a).slice(0, 7);
+        await page.selectOption('#color', by);
+        const shown = await page
+          .locator('.legend span')
+          .evaluateAll((all) =>
+            all.map((each) => [each.textContent, each.querySelector('i')?.style.background]),
+          );
+        for (const [i, [which]] of most.entries()) {
+          expect(shown[i]?.[0]).toBe(names[which]);
+          if (i < distinct.length)
+            expect(shown[i]?.[1]).toBe(`rgb(${distinct[i]?.replaceAll(' ', ', ')})`);
+        }
+        expect(shown.some(([text]) => /^\d+ others$/.test(text ?? ''))).toBe(sums.size > 7);
+      }
+    }));
+
+  test('is shown as of the last walk before the moment', () =>
+    inPage(file, async (page) => {
+      const { walks, events } = heap.facts;
+      expect(walks.length).toBeGreaterThan(2);
+      await page.check('#walk');
+      for (const step of [0.3, 0.6, 1].map((share) => Math.floor(share * events))) {
+        await scrubTo(page, step);
+        await page.evaluate(
+          () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))),
+        );
+        const at = walks.findLast((walk) => walk.at <= step)?.at ?? 0;
+        expect(await page.textContent('.window')).toContain(
+          `as of call ${at.toLocaleString('en')}`,
+        );
       }
     }));
 });

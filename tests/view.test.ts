@@ -168,6 +168,59 @@ test('a picture is an SVG with the figures of the fullest moment', () => {
   const words = `after ${peakAt.toLocaleString('en')} of ${events.toLocaleString('en')} calls`;
   expect(svg).toContain(`${liveAfter(calls, peakAt).size.toLocaleString('en')} blocks`);
   expect(svg).toContain(words);
+  // Its time line is marked there: 876 pixels from 12 on.
+  const mark = /<path d="M([\d.]+) \d+v56"/.exec(svg)?.[1];
+  expect(Number(mark)).toBeCloseTo(12 + (876 * peakAt) / events, 0);
+});
+
+test('the map of a picture is that of the moment: live, freed and never used', () => {
+  const base = 0x100000000;
+  const made = (at: number, size: number): Call => ({ op: 'malloc', address: base + at, size });
+  const ended = (at: number): Call => ({ op: 'free', address: base + at });
+  // Most is live when the second page has been freed and the fourth not been used.
+  const calls = [
+    made(0, 4096),
+    made(0x1000, 4096),
+    ended(0x1000),
+    made(0x2000, 4096),
+    made(0x4000, 4096),
+    ended(0x2000),
+    ended(0x4000),
+    made(0x5000, 4096),
+  ];
+  const svg = heapPicture([gathered(calls)]);
+  const area = (color: string): number =>
+    [
+      ...svg.matchAll(
+        /<path d="([^"]+)" fill="(#\w+)" fill-opacity|<path d="([^"]+)" fill="(#\w+)"\/>/g,
+      ),
+    ]
+      .filter(([, , live, , plain]) => (live ?? plain) === color)
+      .flatMap(([, d = '', , e = '']) => [...(d || e).matchAll(/h(\d+)v8h/g)])
+      .reduce((sum, [, width]) => sum + Number(width), 0);
+  const page = (4096 / 16) * 2;
+  expect([area('#4269d0'), area('#f3c9a5'), area('#eef1f4')]).toEqual([3 * page, page, page * 2]);
+});
+
+test('the time line knows the most that was live between two positions, too', () => {
+  const burst = (i: number): Call[] => [
+    { op: 'malloc', address: 0x1000 * (i + 1), size: 1000 + i },
+    { op: 'free', address: 0x1000 * (i + 1) },
+  ];
+  const calls = Array.from({ length: 1000 }, (_, i) => burst(i)).flat();
+  const { facts, columns } = gathered(calls, new Keeper(calls.length, 50, 10_000));
+  const { bytes, over } = columns.stops;
+  expect(facts.every).toBeGreaterThan(32);
+  expect(Math.max(...bytes)).toBe(0);
+  const most = bytes.map((live, i) => live + (over[i] ?? 0));
+  const expected = Array.from(bytes, (_, stop) => {
+    const before = Math.min(stop * facts.every, calls.length);
+    const from = Math.max(0, (stop - 1) * facts.every);
+    const sizes = calls.slice(from, before).map(({ size = 0 }) => size);
+    return Math.max(0, ...sizes);
+  });
+  expect([...most]).toEqual(expected);
+  expect([...gathered(calls).columns.stops.over].every((each) => each === 0)).toBe(true);
 });
 
 describe('the command', () => {

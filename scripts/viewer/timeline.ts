@@ -71,7 +71,7 @@ export class Timeline {
     context.clearRect(0, 0, width, height);
     context.drawImage(this.#picture, 0, 0);
     context.fillStyle = css(palette.ink);
-    const x = (stop / Math.max(1, this.#model.count - 1)) * (width - 2);
+    const x = Math.round((stop / Math.max(1, this.#model.count - 1)) * (width - 2));
     context.fillRect(x, 0, Math.max(2, devicePixelRatio), height);
   }
 }
