@@ -7,7 +7,7 @@ import { defaultVariant, resolveMalloc } from '../scripts/lib/mallocs.ts';
 import { findNative } from '../scripts/lib/paths.ts';
 import { launch } from '../scripts/lib/preload.ts';
 import { Op, openTrace } from '../scripts/lib/trace/trace.ts';
-import { libmalloc } from './lib/cli.ts';
+import { cli, libmalloc, play } from './lib/cli.ts';
 import { compileProgram } from './lib/compile.ts';
 import { need } from './lib/need.ts';
 import { countedCalls, ownCounts, readTrace, type Sum } from './lib/trace.ts';
@@ -286,6 +286,29 @@ describe('the verb', () => {
     expect((await verb('slow', '--', 'sleep', '2')).stderr).toMatch(
       /^libmalloc: \d+ records[^\n]*$/,
     );
+  });
+
+  test.each([
+    ['elsewhere, in a line that goes again', '>/dev/null', '', true],
+    ['to the terminal, not a word', '', '', false],
+    ['to the terminal, with --progress all the same', '', '--progress', true],
+    ['elsewhere, with -q not a word', '>/dev/null', '-q', false],
+  ])('on a terminal, the output going %s', async (_, to, option, says) => {
+    const file = join(folder, 'terminal');
+    const words = [...cli, 'record', ...(option ? [option] : []), '-o', file, '--', 'sleep', '2'];
+    const script = `${words.map((word) => `'${word}'`).join(' ')} ${to}; echo over`;
+    const driver = join(import.meta.dirname, 'programs', 'terminal.py');
+    const steps = [...(says ? [['expect', 'record: ']] : []), ['expect', 'over']];
+    const { status, stdout } = await play(
+      [need('python3'), driver, JSON.stringify(steps), 'sh', '-c', script],
+      { env: { TERM: 'xterm', NO_COLOR: '1' } },
+    );
+    expect(status, stdout).toBe(0);
+    const rest = option === '-q' ? '' : String.raw`libmalloc: \d+ records of [^\r\n]*\r\n`;
+    // Each line in the place of the one before, and the last one gone before anything else is said.
+    const line = String.raw`\r\x1b\[K`;
+    const said = says ? `(?:${line}record: [\\d.]+ kB)+${line}` : `(?:${line})?`;
+    expect(stdout).toMatch(new RegExp(`^${said}${rest}over\\s*$`));
   });
 
   test('writes --json: what happened, and in which processes', async () => {

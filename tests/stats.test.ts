@@ -168,7 +168,7 @@ test('waste is what was given and not asked for, by powers of two and in all', (
     'system calls: unknown, as this malloc makes them within libc',
   ]);
   const rows = said.slice(4).map((line) => line.trim().split(/\s{2,}|(?<=\d) (?=▇)/));
-  expect(rows.at(-2)).toEqual(['64', '40', '▇'.repeat(24), '1.8 kB', '25 %']);
+  expect(rows.at(-2)).toEqual(['64', '40', '▇'.repeat(24), '1.80 kB', '25 %']);
   expect(rows.at(-1)).toEqual(['1,024', '20', '▇'.repeat(12), '20.0 kB', '2 %']);
 });
 
