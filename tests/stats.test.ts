@@ -104,6 +104,8 @@ test('classes: the usable bytes are what the malloc gives, the resident ones the
      #include <stdio.h>
      #include <stdlib.h>
      #include <string.h>
+     #include <sys/mman.h>
+     #include <unistd.h>
      int main(void) {
        static void *p[30];
        size_t usable[3] = {0};
@@ -115,6 +117,12 @@ test('classes: the usable bytes are what the malloc gives, the resident ones the
        char *large = malloc(50 << 20);
        memset(large, 1, 50 << 20);
        free(large);
+       // Gone before the next look at it: only the kernel's own peak knows.
+       char *gone = mmap(0, 90 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+       memset(gone, 1, 90 << 20);
+       munmap(gone, 90 << 20);
+       usleep(20000);
+       free(malloc(17));
        fprintf(stderr, "%zu %zu %zu\\n", usable[0], usable[1], usable[2]);
        _Exit(0);
      }`,
@@ -134,7 +142,7 @@ test('classes: the usable bytes are what the malloc gives, the resident ones the
     usable,
   ]);
   expect(rows?.slice(0, 3)).toEqual([
-    [32, 10, 170, usable[0]],
+    [32, 11, 187, 1.1 * (usable[0] ?? 0)],
     [112, 10, 1000, usable[1]],
     [5120, 10, 50_000, usable[2]],
   ]);
@@ -144,7 +152,7 @@ test('classes: the usable bytes are what the malloc gives, the resident ones the
   // When the large block came, no other was alive.
   expect(counts?.peakLive).toBe(large);
   expect(counts?.peakBlocks).toBe(30);
-  expect(counts?.peakResident).toBeGreaterThan(50 << 20);
+  expect(counts?.peakResident).toBeGreaterThan(90 << 20);
 });
 
 test('waste is what was given and not asked for, by powers of two and in all', () => {

@@ -204,11 +204,11 @@ test('the map of a picture is that of the moment: live, freed and never used', (
 
 test('the time line knows the most that was live between two positions, too', () => {
   const burst = (i: number): Call[] => [
-    { op: 'malloc', address: 0x1000 * (i + 1), size: 1000 + i },
+    { op: 'malloc', address: 0x1000 * (i + 1), size: 3000 - i },
     { op: 'free', address: 0x1000 * (i + 1) },
   ];
   const calls = Array.from({ length: 1000 }, (_, i) => burst(i)).flat();
-  const { facts, columns } = gathered(calls, new Keeper(calls.length, 50, 10_000));
+  const { facts, columns } = gathered(calls, new Keeper(calls.length, 51, 10_000));
   const { bytes, over } = columns.stops;
   expect(facts.every).toBeGreaterThan(32);
   expect(Math.max(...bytes)).toBe(0);
