@@ -105,6 +105,7 @@ async function bench(words: string[], options: BenchOptions, command: Command): 
   if (options.json !== '-') process.stdout.write(describe(result));
   if (options.json !== undefined) writeJson('bench', options.json, result);
   if (options.svg !== undefined) writePicture(options.svg, await draw(result));
+  if (result.contests?.interrupted) process.exitCode = 130;
 }
 
 export function benchCommand(): Command {
@@ -113,7 +114,7 @@ export function benchCommand(): Command {
     .description(
       'Runs every malloc on the same work, in turn, and compares CPU time, time by the clock, peak ' +
         'memory and page faults. Without a name: all workloads, real programs, the start of a process ' +
-        'and instructions per pair.',
+        'and instructions per pair. Ctrl-C ends it with what was measured so far.',
     )
     .usage('[options] [WORKLOAD… | -- CMD…]')
     .argument(

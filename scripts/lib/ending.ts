@@ -23,11 +23,15 @@ function cleanUp(): void {
   for (const cleanup of cleanups) cleanup();
 }
 
-/** By the signal itself, not by a status: whoever waits for us may want to stop as well. */
+/**
+ * By the signal itself, not by a status: whoever waits for us may want to stop as well. Who listens
+ * to it, too, has something to say yet, and then ends us himself.
+ */
 function endBy(signal: NodeJS.Signals): void {
   cleanUp();
+  cleanups.clear();
   letGo();
-  process.kill(process.pid, signal);
+  if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
 }
 
 function letGo(): void {

@@ -12,6 +12,8 @@ export interface Contests {
   peers: { debian: string[]; all: string[] };
   contests: ContestResult[];
   absent: Absent[];
+  /** Ctrl-C came: contests that were not over by then are among the absent. */
+  interrupted?: true;
 }
 
 /** Three runs of a second each: some 25 minutes with seven mallocs; or under 3 minutes with --quick. */
@@ -35,20 +37,39 @@ function howFar(done: number, all: number, since: number): string {
   return `${done + 1} of ${all}, ${left} left`;
 }
 
+/** An hour of measuring is not lost to Ctrl-C. A second one ends us at once. */
+function untilInterrupted(): AbortSignal {
+  const stop = new AbortController();
+  process.on('SIGINT', () => (stop.signal.aborted ? process.exit(130) : stop.abort()));
+  return stop.signal;
+}
+
+type Played = Pick<Contests, 'contests' | 'absent' | 'interrupted'>;
+
+/** Until all are over, or Ctrl-C: it ends the runs of that contest, too, which is left out. */
 async function playAll(
   contests: readonly Contest[],
   mallocs: readonly Malloc[],
   plan: ContestPlan,
-): Promise<ContestResult[]> {
+): Promise<Played> {
   const results: ContestResult[] = [];
   const start = performance.now();
+  const stop = untilInterrupted();
   for (const contest of contests) {
     const where = `${howFar(results.length, contests.length, start)}: ${contest.name}`;
     const watch = (text: string) => progress(`${where}: ${text}`);
-    results.push(await compete(contest, mallocs, plan, { ...referee, watch }));
+    try {
+      const result = await compete(contest, mallocs, plan, { ...referee, watch });
+      if (stop.aborted) break;
+      results.push(result);
+    } catch (error) {
+      if (!stop.aborted) throw error;
+      break; // its run was ended, and so there is nothing to read from it
+    }
   }
   progress('');
-  return results;
+  const left = contests.slice(results.length).map(({ name }) => ({ name, reason: 'interrupted' }));
+  return { contests: results, absent: left, ...(stop.aborted && { interrupted: true }) };
 }
 
 /** Plays what was chosen. What is absent here is in the result, with the reason. */
@@ -58,12 +79,8 @@ export async function measureContests(
   plan: ContestPlan,
 ): Promise<Contests> {
   const { contests, absent } = prepare(choice.workloads, choice.programs);
-  return {
-    plan,
-    peers: peersAmong(mallocs),
-    contests: await playAll(contests, mallocs, plan),
-    absent,
-  };
+  const played = await playAll(contests, mallocs, plan);
+  return { plan, peers: peersAmong(mallocs), ...played, absent: [...absent, ...played.absent] };
 }
 
 /** Plays one command of the reader's. Throws Failure where no preload would reach it. */
@@ -72,6 +89,6 @@ export async function measureCommand(
   mallocs: readonly Malloc[],
   plan: ContestPlan,
 ): Promise<Contests> {
-  const contests = await playAll([prepareCommand(command)], mallocs, plan);
-  return { plan, peers: peersAmong(mallocs), contests, absent: [] };
+  const played = await playAll([prepareCommand(command)], mallocs, plan);
+  return { plan, peers: peersAmong(mallocs), ...played };
 }
