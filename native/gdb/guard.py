@@ -4,16 +4,42 @@ It wraps the reader of a variant: blocks appear with the program's bounds, those
 free. Its records are found as guard/record.h finds them, by reading memory only.
 """
 
+from typing import NamedTuple
+
 import gdb
 
-from .chunks import FREE, LIVE, REMOTE, SPAN, Broken, Place, Stats, count
+from .chunks import FREE, LIVE, REMOTE, SPAN, Broken, Chunk, Place, Stats, count
 from .memory import Layout
 
-ALIGNMENT, PAGE = 16, 4096
+ALIGNMENT = 16
 LEAF_SLOTS, MAP_LEAVES, SLAB = 1 << 16, 1 << 14, 1024
 GONE = 2 ** 32 - 1
 STATES = {1: LIVE, 2: FREE, 3: LIVE}  # the last one: a thread is at work on it
 FREED_FILL, FILL_MOST, CANARY_MOST = 0xdf, 1 << 20, 64
+FRONTS = (0, *(ALIGNMENT << i for i in range(9)))  # as guard_front: up to a page
+CANARY = bytes(0x80 | at * 37 & 0x3f for at in range(64))  # by address: it repeats
+FIELDS = ('state', 'user', 'size', 'room', 'front', 'rear', 'filled')
+
+
+class Record(NamedTuple):
+    """One `struct record`, at `at`."""
+
+    at: int
+    state: int
+    user: int
+    size: int
+    room: int
+    front: int
+    rear: int
+    filled: int
+
+    @property
+    def base(self):
+        return self.user - self.front
+
+    @property
+    def end(self):
+        return self.user + self.size
 
 
 def guarded(library, reader):
@@ -33,7 +59,8 @@ class GuardedReader:
         self._guard = guard
         self._slots = library.symbol('quarantine_slots').type.sizeof
         self._record = Layout(library.symbol('record_find').type.target().target())
-        self._tables = {}
+        self._unpack = self._record.unpacker(*FIELDS)
+        self._tables, self._leaves, self._slabs = {}, {}, {}
 
     def __getattr__(self, name):
         return getattr(self._reader, name)
@@ -51,29 +78,43 @@ class GuardedReader:
         return self._tables[name, index]
 
     def _leaf(self, leaf):
-        table = self._table('maps', leaf // MAP_LEAVES)
-        return self._word(table + 8 * (leaf % MAP_LEAVES)) if table else 0
+        """The record numbers of a leaf, or none."""
+        if leaf not in self._leaves:
+            table = self._table('maps', leaf // MAP_LEAVES)
+            at = self._word(table + 8 * (leaf % MAP_LEAVES)) if table else 0
+            data = self._reader.memory.once(at, 4 * LEAF_SLOTS) if at else b''
+            self._leaves[leaf] = memoryview(data).cast('I')
+        return self._leaves[leaf]
+
+    def _slab(self, slab):
+        """(where a slab lies, its records as bytes)."""
+        if slab not in self._slabs:
+            at = self._table('slabs', slab)
+            self._slabs[slab] = at, self._reader.memory.once(at, SLAB * self._record.size)
+        return self._slabs[slab]
 
     def _begins(self, address):
         """The record of the block that begins just here, or None."""
-        leaf, slot = divmod(address // ALIGNMENT, LEAF_SLOTS)
-        at = self._leaf(leaf)
-        number = self._word(at + 4 * slot, 4) if at else 0
+        granule = address // ALIGNMENT
+        slots = self._leaf(granule // LEAF_SLOTS)
+        number = slots[granule % LEAF_SLOTS] if slots else 0
         if not number or number == GONE:
             return None
-        at = self._table('slabs', number // SLAB) + number % SLAB * self._record.size
-        fields = ('state', 'user', 'size', 'room', 'front', 'rear', 'filled')
-        record = Record(at, *self._reader.memory.record(self._record, at, *fields))
+        at, records = self._slab(number // SLAB)
+        offset = number % SLAB * self._record.size
+        record = Record(at + offset, *self._unpack(records, offset))
         return record if record.user == address and record.state in STATES else None
 
     def _of_base(self, base):
         """The record of a block that the variant knows by this address, or None."""
-        front = 0
-        while front <= PAGE:
-            record = self._begins(base + front)
-            if record and record.base == base:
-                return record
-            front = front * 2 or ALIGNMENT
+        granule = base // ALIGNMENT
+        slots = self._leaf(granule // LEAF_SLOTS)
+        for front in FRONTS:
+            at = granule % LEAF_SLOTS + front // ALIGNMENT
+            if at >= LEAF_SLOTS or slots and slots[at]:
+                record = self._begins(base + front)
+                if record and record.front == front:
+                    return record
         return None
 
     def _around(self, address):
@@ -90,10 +131,9 @@ class GuardedReader:
         while leaf >= 0:
             if not self._table('maps', leaf // MAP_LEAVES):
                 leaf -= leaf % MAP_LEAVES
-            at = self._leaf(leaf)
-            slots = memoryview(self._reader.memory.read(at, 4 * (slot + 1)) if at else b'').cast('I')
-            for i in range(len(slots) - 1, -1, -1):
-                record = slots[i] and self._begins((leaf * LEAF_SLOTS + i) * ALIGNMENT)
+            begun = bytes(self._leaf(leaf)[:slot + 1]).rstrip(b'\0')  # quickly over large blocks
+            for i in range(-(-len(begun) // 4) - 1, -1, -1):
+                record = self._begins((leaf * LEAF_SLOTS + i) * ALIGNMENT)
                 if record:
                     return record
             leaf, slot = leaf - 1, LEAF_SLOTS - 1
@@ -103,11 +143,12 @@ class GuardedReader:
 
     def _shown(self, chunk):
         """(chunk as the program has it, its record or None)."""
-        record = self._of_base(chunk.user) if chunk.user else None
+        # What the variant has for free has no record: in quarantine, blocks are live to it.
+        record = self._of_base(chunk.user) if chunk.kind == LIVE else None
         if record is None or record.room != chunk.usable:  # dumb's is all blocks in one
             return chunk, None
-        return chunk._replace(kind=STATES[record.state], user=record.user,
-                              usable=record.size), record
+        return Chunk(STATES[record.state], chunk.start, chunk.extent, record.user, record.size,
+                     chunk.size_class, chunk.owner), record
 
     def walk(self):
         for chunk in self._reader.walk():
@@ -225,7 +266,7 @@ class GuardedReader:
         name = f'{record.user:#x} ({record.size} bytes)'
         for start, size, where in ((record.end, record.rear, 'behind'),
                                    (record.user - front, front, 'in front of')):
-            want = bytes(0x80 | at * 37 & 0x3f for at in range(start, start + size))
+            want = (CANARY * 2)[start % 64:start % 64 + size]
             have = self._reader.memory.read(start, size) if size else b''
             if have != want:
                 raise Broken(f'{name}: its canary is damaged, {where} it',
@@ -246,12 +287,3 @@ def add_share(share, chunk):
     kinds = {SPAN: (0,), LIVE: (1, 2), FREE: (3,), REMOTE: (4,)}
     for i in kinds.get(chunk.kind, ()):
         share[i] += chunk.usable if i == 2 else 1
-
-
-class Record:
-    """One `struct record`, at `at`."""
-
-    def __init__(self, at, state, user, size, room, front, rear, filled):
-        self.at, self.state, self.user, self.size, self.room = at, state, user, size, room
-        self.front, self.rear, self.filled = front, rear, filled
-        self.base, self.end = user - front, user + size

@@ -7,8 +7,14 @@ import gdb
 
 PIECE = 64 * 1024  # bytes; one read of so many costs about as much as one of 8
 STRETCH = 1024 * 1024
-PAGE = 4096
+PAGE, WORD = 4096, 8
+ALL = 2 ** 64 - 1
 CODES = {1: 'B', 2: 'H', 4: 'I', 8: 'Q'}
+
+
+def as_words(data):
+    """Bytes as 64-bit words; what is over at the end is left out."""
+    return memoryview(data)[:len(data) // WORD * WORD].cast('Q')
 
 
 class Unreadable(Exception):

@@ -5,10 +5,9 @@ import re
 import gdb
 
 from . import library
-from .memory import Unreadable
+from .memory import WORD, Unreadable, as_words
 
 RED_ZONE = 128  # bytes below the stack pointer that a function may use (x86-64)
-WORD = 8
 
 
 class Roots:
@@ -60,7 +59,7 @@ def pieces(memory, start, end):
             data = memory.stretch(start, end)
         except Unreadable:
             return
-        yield start, memoryview(data[:len(data) // WORD * WORD]).cast('Q')
+        yield start, as_words(data)
         start += len(data)
 
 

@@ -7,7 +7,7 @@ import gdb
 
 from .chunks import LIVE, REGION, Broken, count
 from .command import Command, number, open_heap
-from .memory import STRETCH, Unreadable
+from .memory import ALL, STRETCH, WORD, Unreadable, as_words
 from .printing import print_broken, print_many, print_notes
 from .roots import Roots, pieces
 
@@ -50,6 +50,27 @@ class Blocks:
         if view is None or offset + end - start > STRETCH:
             return pieces(self.memory, start, end)
         return [(start, view[offset >> 3:(offset + end - start) >> 3])]
+
+    def stretch(self, address):
+        """The memory from an address in a region on: as much as can be had at once, or none."""
+        i = bisect_right(self.regions, (address, ALL)) - 1
+        try:
+            return self.memory.stretch(address, self.regions[i][1]) if i >= 0 else b''
+        except Unreadable:
+            return b''
+
+    def all_words(self):
+        """(address, memoryview of 64-bit words) of pieces that hold all blocks, and what lies
+        between them."""
+        for start, end in self.regions:
+            while start < end:
+                data = self.stretch(start)
+                if data:
+                    yield start, as_words(data)
+                    start += len(data)
+                else:  # goes on with the next block
+                    i = bisect_right(self.starts, start)
+                    start = self.starts[i] if i < len(self.starts) else end
 
     def bounds(self):
         return (self.starts[0], self.ends[-1]) if self.starts else (0, 0)
@@ -98,9 +119,9 @@ VALUE is any expression, searched for as it would lie in memory: `heap find "tex
             raise gdb.GdbError('heap find needs a value: `heap find p`, `heap find "text"`')
         needle, blocks = as_bytes(argv[0]), open_blocks()
         rows = []
-        for i, (start, end) in enumerate(zip(blocks.starts, blocks.ends)):
-            rows += [(f'{at:#x}', f'{at - start} bytes into', f'{start:#x}', end - start)
-                     for at in search(blocks.memory, start, end, needle)]
+        for at, i in places(blocks, needle):
+            start, end = blocks.starts[i], blocks.ends[i]
+            rows.append((f'{at:#x}', f'{at - start} bytes into', f'{start:#x}', end - start))
         if rows:
             print_many(('at', '', 'block', 'usable'), rows, True, '')
         gdb.write(f'{count(len(rows), "place")} with these {count(len(needle), "byte")}: '
@@ -108,20 +129,27 @@ VALUE is any expression, searched for as it would lie in memory: `heap find "tex
         finish(blocks)
 
 
-def search(memory, start, end, needle):
-    """The addresses in [start, end) where the bytes stand, one after the other."""
-    while end - start >= len(needle):
-        try:
-            data = memory.stretch(start, end)
-        except Unreadable:
-            return
-        at = data.find(needle)
-        while at >= 0:
-            yield start + at
-            at = data.find(needle, at + 1)
-        if start + len(data) >= end or len(data) < len(needle):
-            return
-        start += len(data) - len(needle) + 1
+def places(blocks, needle):
+    """(address, number of the live block) of each place where the bytes stand, in address order.
+    Looks through whole stretches of memory, as a read for each block takes long."""
+    starts, ends, length = blocks.starts, blocks.ends, len(needle)
+    base, data, i, at = 0, b'', 0, 0
+    while i < len(starts):
+        at = max(at, starts[i])
+        if at + length > ends[i]:
+            i += 1
+            continue
+        if not base <= at <= base + len(data) - length:
+            base, data = at, blocks.stretch(at)
+            if len(data) < length:
+                data, i = b'', i + 1
+                continue
+        found = data.find(needle, at - base)
+        at = base + (found if found >= 0 else len(data) - length + 1)
+        i = max(i, bisect_right(starts, at) - 1)
+        if found >= 0 and at + length <= ends[i]:
+            yield at, i
+            at += 1
 
 
 def as_bytes(text):
@@ -173,10 +201,13 @@ threads. Anything that looks like a pointer counts as one."""
         for base, words in roots.words():
             rows += [(f'{at:#x}', describe(at, roots), f'{value:#x}')
                      for at, value in hits(base, words, start, end)]
-        for j, block in enumerate(blocks.starts):
-            for base, words in blocks.words(j):
-                rows += [(f'{at:#x}', f'{at - block} bytes into the live block {block:#x}',
-                          f'{value:#x}') for at, value in hits(base, words, start, end)]
+        for base, words in blocks.all_words():
+            for at, value in hits(base, words, start, end):
+                j = blocks.index(at)
+                if j is not None and at + WORD <= blocks.ends[j]:
+                    block = blocks.starts[j]
+                    rows.append((f'{at:#x}', f'{at - block} bytes into the live block {block:#x}',
+                                 f'{value:#x}'))
         what = f'{start:#x}' if i is None else f'the live block {start:#x} ({end - start} bytes)'
         if rows:
             print_many(('at', 'which is', 'pointer'), rows, True, '')
@@ -185,7 +216,7 @@ threads. Anything that looks like a pointer counts as one."""
 
 
 def hits(base, words, start, end):
-    return [(base + i * 8, value) for i, value in enumerate(words) if start <= value < end]
+    return [(base + i * WORD, value) for i, value in enumerate(words) if start <= value < end]
 
 
 def describe(at, roots):

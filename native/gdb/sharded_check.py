@@ -15,8 +15,10 @@ def check(reader):
     for page in small.values():
         _check_page(pages, page)
     _check_runs(pages, region, runs)
-    for heap in pages.heaps.values():
-        own = {at: each for at, each in frees.items() if each[0].home == heap.at}
+    frozen = _frozen(reader)
+    for heap in pages.heaps.values() if frozen is not None else ():
+        own = {at: each for at, each in (*frozen.items(), *frees.items())
+               if each[0].home == heap.at}
         _check_heap(pages, heap, own)
     _check_kept(pages, {run.at: run for run in runs if run.kind == pages.PAGE_KEPT})
     huges = pages.huges()
@@ -27,6 +29,17 @@ def check(reader):
     return (f'{count(len(runs), "run")} and {count(len(huges), "huge block")}, '
             f'{count(len(small), "page")} of {count(len(pages.heaps), "heap")}: records, counts, '
             'free lists and messages are sound')
+
+
+def _frozen(reader):
+    """The pages of the other regions and their marks, by record: heaps may have some there. None where one of these
+    cannot be followed, as whoever was inside at the fork left it half done."""
+    pages = reader.pages
+    try:
+        return {run.at: (run, pages.marks(run)[0]) for region in reader.others
+                for run in pages.runs(region) if run.kind == pages.PAGE_SMALL}
+    except Broken:
+        return None
 
 
 def _check_page(pages, page):

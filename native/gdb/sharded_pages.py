@@ -10,7 +10,7 @@ their way home. Each step is checked before it is followed, so that it ends on e
 from functools import cached_property
 
 from .chunks import Broken
-from .memory import Layout, Unreadable
+from .memory import ALL, Layout, Unreadable
 
 # The names in native/sharded.c and sharded/*.h that are read here: our word → their field.
 VARIABLE = {'region': 'region', 'original': 'original', 'heaps': 'heaps', 'main': 'first',
@@ -36,7 +36,6 @@ CONSTANTS = ('GRANULE_BITS', 'RECORD_BITS', 'ALIGNMENT', 'STEPS', 'CLASSES', 'EX
 IN_LIST, ON_ITS_WAY = 1, 2  # marks of blocks that are free; 0 is live
 SMALL_CLASSES = 8
 MESSAGES_MOST = 1 << 24
-ALL = 2 ** 64 - 1
 
 
 def seal(following, key):
