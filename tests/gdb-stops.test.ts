@@ -86,4 +86,23 @@ describe('a fork', () => {
       }
     },
   );
+
+  const frozen = compileProgram('gdb-frozen.c', { flags: ['-rdynamic'] });
+  test.each(['list', 'paged', 'sharded'])(
+    '%s: two forks inside of malloc leave three heaps, and each block is known to lie in its own',
+    async (variant) => {
+      const blocks = [0, 1, 2].map((n) => `heap chunk block[${n}]`);
+      const lines = ['heap', 'heap check', ...blocks, 'heap chunk small[2]'];
+      const options = ['--follow', 'child', '--break', 'stop_here', '-x', questions(...lines)];
+      const { stderr } = await batch(variant, options, [frozen]);
+      expect(answer(stderr, 'heap').match(/note: another (arena|region): /g)).toHaveLength(2);
+      expect(answer(stderr, 'heap check')).toMatch(/^ok: /m);
+      for (const command of blocks.slice(0, 2))
+        expect(answer(stderr, command), command).toMatch(/ lies in another (arena|region): /);
+      expect(answer(stderr, 'heap chunk block[2]')).toMatch(/ is the start of a live block$/m);
+      // sharded hands out from the pages of a frozen region whose heap was whole.
+      const small = variant === 'sharded' ? / lies in another region: / : / of a live block$/m;
+      expect(answer(stderr, 'heap chunk small[2]')).toMatch(small);
+    },
+  );
 });

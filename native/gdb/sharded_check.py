@@ -32,8 +32,8 @@ def check(reader):
 
 
 def _frozen(reader):
-    """The pages of the other regions and their marks, by record: heaps may have some there. None where one of these
-    cannot be followed, as whoever was inside at the fork left it half done."""
+    """(page, marks) of the other regions, by record: heaps may have some there. None where one of
+    these cannot be followed, as whoever was inside at the fork left it half done."""
     pages = reader.pages
     try:
         return {run.at: (run, pages.marks(run)[0]) for region in reader.others
