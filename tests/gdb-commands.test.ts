@@ -159,7 +159,8 @@ describe.each(searching)('on %s', (variant) => {
 });
 
 test('dumb says what it cannot know', async () => {
-  const lines = ['heap leaks', 'heap watch global', 'heap map', 'heap refs global', 'heap stats'];
+  const printed = "print 'dumb.c'::heap";
+  const lines = ['heap leaks', 'heap watch global', 'heap map', 'heap refs global', printed];
   const options = ['--break', 'stop_here', '-x', questions(...lines, 'heap save x', 'heap diff x')];
   const { stderr } = await batch('dumb', options, [program]);
   expect(answer(stderr, 'heap leaks')).toMatch(/^dumb remembers no blocks, so nothing can be said/);
@@ -167,6 +168,10 @@ test('dumb says what it cannot know', async () => {
   expect(answer(stderr, 'heap refs global')).toMatch(/^\d+ pointers? to the live block /m);
   expect(answer(stderr, 'heap map')).toContain('#');
   expect(answer(stderr, 'heap diff x')).toMatch(/^since x: 0 blocks/m);
+  // Places are addresses, not strings, and the lock is a word.
+  expect(answer(stderr, printed)).toMatch(
+    /^\$1 = \{\n {2}lock = free,\n {2}block = 65536,\n {2}overrun = false,\n {2}start = 0x\w+,\n/,
+  );
 });
 
 test('every command has help, and says what is wrong with its arguments', async () => {

@@ -39,21 +39,31 @@ class Blocks:
     def words(self, i):
         """(address, memoryview of 64-bit words) of the pieces of a block."""
         start, end = self.starts[i], self.ends[i]
-        number, offset = divmod(start, STRETCH)
-        if number not in self._views:
-            try:
-                data = self.memory.once(number * STRETCH, STRETCH)
-                self._views[number] = memoryview(data).cast('Q')
-            except Unreadable:
-                self._views[number] = None  # a mapping begins or ends in it
-        view = self._views[number]
-        if view is None or offset + end - start > STRETCH:
+        region, number = self._region(start), start // STRETCH
+        if (region, number) not in self._views:
+            self._views[region, number] = self._view(region, number)
+        base, words = self._views[region, number]
+        if words is None or end > base + len(words) * WORD:
             return pieces(self.memory, start, end)
-        return [(start, view[offset >> 3:(offset + end - start) >> 3])]
+        return [(start, words[start - base >> 3:end - base >> 3])]
+
+    def _region(self, address):
+        """The number of the region that begins at the address or before it; -1 without one."""
+        return bisect_right(self.regions, (address, ALL)) - 1
+
+    def _view(self, region, number):
+        """(where it begins, the words of a region in the number-th piece of STRETCH bytes): None
+        where that cannot be read."""
+        start, end = self.regions[region] if region >= 0 else (0, 0)
+        start, end = max(start, number * STRETCH), min(end, (number + 1) * STRETCH)
+        try:
+            return start, as_words(self.memory.once(start, end - start)) if start < end else None
+        except Unreadable:
+            return start, None
 
     def stretch(self, address):
         """The memory from an address in a region on: as much as can be had at once, or none."""
-        i = bisect_right(self.regions, (address, ALL)) - 1
+        i = self._region(address)
         try:
             return self.memory.stretch(address, self.regions[i][1]) if i >= 0 else b''
         except Unreadable:

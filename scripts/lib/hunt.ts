@@ -17,12 +17,14 @@ export type Hunts = Record<string, string>;
 /** dumb remembers no blocks: there is nothing to hunt with. */
 export const hunted = ['list', 'paged', 'sharded'] as const;
 
-/** What the reader types at each of the three stops, the commands between them included. */
-const steps = [
-  ['heap leaks'],
-  ['continue', 'heap check', 'heap chunk wine'],
-  ['continue', 'frame function main', 'heap chunk tea'],
-].flat();
+/** What the reader types at each of the three stops, the commands between them included. One variant
+ *  also shows how its structures print: those of the others are longer. */
+const steps = (variant: string): string[] =>
+  [
+    variant === 'list' ? ['print heap', 'heap leaks'] : ['heap leaks'],
+    ['continue', 'heap check', 'heap chunk wine'],
+    ['continue', 'frame function main', 'heap chunk tea'],
+  ].flat();
 
 const end = '@@';
 const noise = /^(\[|Using host|warning: |Breakpoint \d+ (at|\()|Make breakpoint|$)/;
@@ -34,7 +36,7 @@ export async function hunt(variant: string): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'libmalloc-hunt-'));
   try {
     const script = join(folder, 'commands');
-    const echoed = steps.map((command) => `echo (gdb) ${command}\\n\n${command}\n`);
+    const echoed = steps(variant).map((command) => `echo (gdb) ${command}\\n\n${command}\n`);
     const settings = 'set print frame-arguments none\nset width 0\nset style enabled off\n';
     writeFileSync(script, `${settings}${echoed.join('')}echo ${end}\\n\n`);
     const options = { malloc: variant, break: ['checkpoint'], on: ['double-free'] };
