@@ -37,6 +37,12 @@ describe.each(searching)('on %s', (variant) => {
     'heap refs (char *)inner+3',
     'heap refs held',
     'heap refs ~hidden[0]',
+    // In a register alone: all of them are looked at in the innermost frame, and r12 is the same there.
+    'set $kept = $r12',
+    'set $r12 = ~hidden[0]',
+    'heap refs ~hidden[0]',
+    'heap leaks',
+    'set $r12 = $kept',
     'heap map',
     'heap map global 256',
     'heap stats',
@@ -75,6 +81,11 @@ describe.each(searching)('on %s', (variant) => {
     const dragged = rows.find((line) => line.includes(`${at.dragged} `) && /held|0x/.test(line));
     expect(dragged).toMatch(new RegExp(`${at.dragged} +\\d+ +${at.lost}`));
     expect(said('heap leaks')).toMatch(/^2 blocks, \d+ bytes, lost: /m);
+  });
+
+  test('what a register leads to is no leak, and has a reference', () => {
+    expect(said('heap refs ~hidden[0]', 1)).toMatch(/^ +register r12 +thread 1 +0x/m);
+    expect(said('heap leaks', 1)).toMatch(/^nothing is lost: /);
   });
 
   test('find tells the block that holds bytes, a number, a variable', () => {

@@ -34,6 +34,20 @@ describe('a damaged heap', () => {
     expect(answer(stderr, 'heap chunk large')).toContain('is the start of a live block');
   });
 
+  test('a link that leads into data that looks like a header is not followed on trust', async () => {
+    const first = "'list.c'::heap.arena->sentinel->next";
+    const word = (n: number, value: string): string => `set var ((long *)block)[${n}] = ${value}`;
+    const header = [word(0, '(long)block + 160'), word(1, '0'), word(2, '32'), word(3, '0')];
+    const behind = [word(20, '0'), word(21, '(long)block'), word(22, '16'), word(23, '0')];
+    const follow = `set var ${first}->next = (void *)block`;
+    const lines = [...header, ...behind, follow, 'heap chunk block+40', 'heap check'];
+    const { stderr } = await atStop('list', lines, [program, 'x']);
+    expect(answer(stderr, 'heap chunk block+40')).toMatch(
+      / is 40 bytes into the live block 0x\w+$/m,
+    );
+    expect(answer(stderr, 'heap check')).toMatch(/`prev` is 0x0, but the chunk before it is 0x/);
+  });
+
   const sentinel = "'list.c'::heap.arena->sentinel";
   const room = "'paged.c'::heap.arena->classes[4].room";
   const thread = "'sharded.c'::heap.first";
@@ -104,6 +118,12 @@ describe('a damaged heap', () => {
     ],
   };
 
+  /** They walk over the blocks: where one of them meets the damage, all do. */
+  const walking = [
+    ...['heap chunks', 'heap map', 'heap stats', 'heap find block', 'heap refs block'],
+    ...['heap leaks', 'heap save damaged', 'heap diff damaged'],
+  ];
+
   const matrix = Object.entries(damages).flatMap(([variant, list]) => [
     [variant, [], list] as const,
     ...(long
@@ -126,6 +146,9 @@ describe('a damaged heap', () => {
       const check = answer(stderr, 'heap check', i);
       if (sentence) expect(check, `${at} = ${value}`).toMatch(/^broken: /m);
       expect(check, `${at} = ${value}`).toContain(sentence);
+      const met = walking.filter((command) => /^broken: /m.test(answer(stderr, command, i)));
+      if (variant !== 'dumb') expect([[], walking], `${at} = ${value}`).toContainEqual(met);
+      if (variant === 'list' && sentence) expect(met, `${at} = ${value}`).toEqual(walking);
     }
     expect(answer(stderr, 'heap check', list.length)).toMatch(/^ok: /m);
     expect(stderr).not.toMatch(/Python|Traceback/);

@@ -24,6 +24,48 @@ const program = compileProgram('gdb-heap.c');
 const hex = (n: number): string => `0x${n.toString(16)}`;
 beforeEach(() => void need('gdb'));
 
+/** For each block: where its first, its middle and its last byte lie, by `heap chunk`, and what it has
+ *  for neighbours; a line each. */
+const everyPlace = `source ${commands(`python
+from libmalloc.command import open_heap
+_, heap = open_heap()
+for chunk in heap.walk():
+    for at in (chunk.start, chunk.user, chunk.end - 1) if chunk.user else ():
+        place = heap.place(at)
+        rows = dict(place.rows)
+        gdb.write(f'{place.sentence}|{rows.get("previous")}|{rows.get("next")}\\n')
+end`)}`;
+
+type Told = ReturnType<typeof told>['chunks'];
+
+/** What `everyPlace` is to print, by what the malloc itself says. */
+function expectedPlaces(chunks: Told, headers: boolean): string[] {
+  const blocks = chunks.filter(({ user }) => user);
+  const inside = chunks.flatMap(({ kind, start, extent = 0 }, i) =>
+    kind === 'span' ? [{ i, start, end: Number(start) + extent }] : [],
+  );
+  const container = (at = 0): number =>
+    inside.findLast(({ start = 0, end }) => start <= at && at < end)?.i ?? -1;
+  const shown = (chunk: Told[number] | undefined, place: number): string | undefined =>
+    chunk && container(chunk.user) === place
+      ? `${hex(chunk.user ?? 0)}  ${chunk.kind}  ${chunk.usable} bytes`
+      : undefined;
+  return blocks.flatMap(({ kind, start = 0, extent = 0, user = 0 }, i) => {
+    const place = container(user);
+    const previous = shown(blocks[i - 1], place) ?? 'none';
+    const next = shown(blocks[i + 1], place) ?? '';
+    return [start, user, start + extent - 1].map((at) => {
+      const where =
+        headers && at < user
+          ? `${at - start} bytes into the header of the ${kind} block ${hex(user)}`
+          : at === user
+            ? `the start of a ${kind} block`
+            : `${at - user} bytes into the ${kind} block ${hex(user)}`;
+      return `${hex(at)} is ${where}|${previous}|${next}`;
+    });
+  });
+}
+
 describe.each(everyVariant)('the heap of %s in GDB', (variant) => {
   const asked = [
     'heap',
@@ -35,6 +77,7 @@ describe.each(everyVariant)('the heap of %s in GDB', (variant) => {
     'heap chunk freed',
     'heap chunk large+50000',
     'heap chunks large 1',
+    everyPlace,
     'print heap',
     'print sizeof(chunk)',
   ];
@@ -83,6 +126,23 @@ describe.each(everyVariant)('the heap of %s in GDB', (variant) => {
     expect(said('heap chunks large 1').split('\n').at(-1)).toContain(hex(large).slice(2));
   });
 
+  test('tells it of every block, with its neighbours', () => {
+    if (lack) skip(lack);
+    const lines = said(everyPlace).split('\n');
+    const expected = expectedPlaces(fixture.chunks, variant === 'list');
+    expect(lines).toHaveLength(expected.length);
+    expect(expected.length).toBeGreaterThan(100);
+    for (const [i, want] of expected.entries()) {
+      const [sentence, previous, next] = lines[i]?.split('|') ?? [];
+      const [where, before, behind = ''] = want.split('|');
+      // A large block has no neighbours; behind the last block of a page lie fresh ones, or nothing.
+      expect(sentence).toBe(where);
+      if (previous !== 'None') expect(previous, sentence).toContain(before);
+      if (behind) expect(next, sentence).toBe(behind);
+      else expect(next, sentence).toMatch(/^(none\b.*|None|0x\w+ {2}fresh .*)$/);
+    }
+  });
+
   if (lack)
     test('says of an address what little is known', () => {
       const [block = 0] = fixture.blocks;
@@ -116,13 +176,12 @@ describe.each(everyVariant)('the heap of %s in GDB', (variant) => {
   });
 
   test('is as readable in the debug build; a bare malloc is ours alone, with a condition', async () => {
-    const script = questions('bt 2', 'finish', 'heap', 'heap check', 'info breakpoints');
+    const there = ['break stop_here', 'continue', 'heap chunks'];
+    const lines = ['bt 2', 'finish', 'heap', 'heap check', 'info breakpoints', ...there];
+    const script = questions(...lines);
     const condition = ['--break', 'malloc if size > 50000'];
-    const { status, stderr } = await batch(
-      variant,
-      ['--debug', ...condition, '-x', script],
-      [program],
-    );
+    const options = ['--debug', ...condition, '-x', script];
+    const { status, stdout, stderr } = await batch(variant, options, [program]);
     expect(answer(stderr, 'bt 2')).toMatch(
       /^#0 +malloc \(size=.*60000\) at .*abi\.h:\d+\n#1 .* main /,
     );
@@ -132,6 +191,7 @@ describe.each(everyVariant)('the heap of %s in GDB', (variant) => {
     if (!gap(variant, 'chunks')) expect(row(answer(stderr, 'heap'), 'live')).toEqual([41, asked]);
     expect(answer(stderr, 'heap check')).toMatch(/^ok: the canaries of \d+ blocks?$/m);
     expect(answer(stderr, 'info breakpoints')).not.toMatch(/^1\.2/m);
+    expect(shownChunks(answer(stderr, 'heap chunks'))).toEqual(told(stdout).chunks);
     expect(status).toBe(3);
   });
 });
