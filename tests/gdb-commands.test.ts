@@ -25,14 +25,19 @@ function places(stdout: string): Record<string, string> {
 
 const searching = hunted.filter((variant) => everyVariant.includes(variant));
 describe.each(searching)('on %s', (variant) => {
+  // Of list: the last word of a block, and the first one of the header behind it.
+  const overEnd = 'heap find *(unsigned long (*)[2])((char *)global + 88)';
   const asked = [
     'up',
+    // Below the stack pointer nothing counts.
+    'set var *(long *)($sp - 4096) = ~hidden[0]',
     'heap leaks',
     'heap leaks all',
     'heap find "a needle in a block"',
     'heap find (int)0x1badcafe',
     'heap find marked',
     'heap find "nowhere at all"',
+    overEnd,
     'heap refs global',
     'heap refs (char *)inner+3',
     'heap refs held',
@@ -95,6 +100,7 @@ describe.each(searching)('on %s', (variant) => {
     expect(said('heap find (int)0x1badcafe')).toMatch(new RegExp(` 8 bytes into +${at.inner} `));
     expect(said('heap find marked')).toMatch(new RegExp(` 8 bytes into +${at.inner} `));
     expect(said('heap find "nowhere at all"')).toMatch(/^0 places/);
+    if (variant === 'list') expect(said(overEnd)).toMatch(/^0 places with these 16 bytes/);
   });
 
   test('refs tells globals, blocks and stacks that point to a block, also into it', () => {

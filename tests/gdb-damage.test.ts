@@ -48,6 +48,18 @@ describe('a damaged heap', () => {
     expect(answer(stderr, 'heap check')).toMatch(/`prev` is 0x0, but the chunk before it is 0x/);
   });
 
+  test('list: what lies between two chunks is told, with what lies around it', async () => {
+    const first = "'list.c'::heap.arena->sentinel->next";
+    const shrink = `set var ${first}->size = ${first}->size - 16`;
+    const hole = `heap chunk (char *)${first}->next - 8`;
+    const data = [`output/x (long)${first}->data`, `output/x (long)${first}->next->data`];
+    const { stderr } = await atStop('list', [shrink, hole, ...data], [program, 'x']);
+    const [before, behind] = data.map((line) => answer(stderr, line));
+    expect(answer(stderr, hole)).toMatch(/ lies between the chunks: /);
+    expect(answer(stderr, hole)).toMatch(new RegExp(`previous +${before} `));
+    expect(answer(stderr, hole)).toMatch(new RegExp(`next +${behind} `));
+  });
+
   const sentinel = "'list.c'::heap.arena->sentinel";
   const room = "'paged.c'::heap.arena->classes[4].room";
   const thread = "'sharded.c'::heap.first";
