@@ -16,6 +16,8 @@ from .command import Command, chunks_of, number, open_heap
 EVENTS = ('double-free', 'corruption', 'oom')
 FREED_TWICE = re.compile(r'double free|use after free')
 TAKES_BLOCK = ('free', 'realloc', 'reallocarray', 'free_sized', 'free_aligned_sized')
+GIVES_BLOCK = ('malloc', 'calloc', 'realloc', 'reallocarray', 'memalign', 'aligned_alloc',
+               'posix_memalign', 'valloc', 'pvalloc')
 ARGUMENTS = ('rdi', 'rsi', 'rdx', 'rcx', 'r8', 'r9')  # of a call, on x86-64
 
 
@@ -136,16 +138,18 @@ def gives_back(call):
 
 
 def asked_for():
-    """The outermost of our frames, which the program called, and how much it asked for."""
+    """The outermost of our frames, which the program called, and how much it asked for. Where a
+    public function has jumped into an inner one, that is outermost: its name means nothing to the
+    program."""
     frame, told = gdb.newest_frame(), 'a request'
     path, call = gdb.current_progspace().solib_name(frame.pc()), frame
     while frame is not None and gdb.current_progspace().solib_name(frame.pc()) == path:
         try:
-            told = f'{int(frame.read_var("size"))} bytes ({frame.name()})'
+            told = f'{int(frame.read_var("size"))} bytes'
         except (gdb.error, ValueError):
             pass  # optimized out here, or not a thing of this frame
         call, frame = frame, frame.older()
-    return call, told
+    return call, f'{told} ({call.name()})' if call.name() in GIVES_BLOCK else told
 
 
 # ── one block ────────────────────────────────────────────────────────────────
