@@ -528,12 +528,13 @@ static COLD void block_suspect(struct page *page, struct block *b, const char *c
 }
 
 static __attribute__((noinline)) void free_slowly(void *p, const char *call) {
-    struct page *record = page_of(p), *page = page_begun(record, p);
+    struct page *record = page_of(p);
+    if (large_begins(record, p)) {
+        large_free(p, record, call);
+        return;
+    }
+    struct page *page = page_begun(record, p);
     if (unlikely(!page)) {
-        if (large_begins(record, p)) {
-            large_free(p, record, call);
-            return;
-        }
         if (!p || huge_free(p))
             return;
         page = page_check(p, call);
