@@ -122,6 +122,7 @@ static void page_open(struct page *page, struct heap *h, unsigned class) {
     page->size = (uint32_t)size;
     page->home = h;
     page->free = &list_end;
+    page->listed = false;
     page->inverse = (uint32_t)(UINT32_MAX / size + 1 + !(size & (size - 1)));
     page->key = (uint64_t)MARK << 48 | mix(heap_secret + page_number(page)) >> 18;
     page->capacity = (uint16_t)(((size_t)page->granules << GRANULE_BITS) / size);

@@ -32,6 +32,13 @@ export const structure: ProgramCase[] = [
     quick: true,
   },
   {
+    name: 'trim',
+    promise: 'after malloc_trim, what is free is handed out again, and once',
+    program: 'structure-trim',
+    args: [],
+    quick: true,
+  },
+  {
     name: 'merge',
     promise: 'large blocks fit where many small ones were freed',
     level: 'should',
