@@ -343,7 +343,7 @@ static struct page *page_make(struct heap *h, unsigned class) {
 
 static struct page *page_use(struct heap *h, struct page *page, unsigned class) {
     if (page) {
-        if (page->listed)
+        if (page->listed) /* one with fresh blocks may be, too: twice in a list is a loop */
             list_remove(&h->partial[class], page);
         page->listed = false;
         page->budget = ENDLESS;
