@@ -115,10 +115,10 @@ const failed = ({ standings }: ContestResult) =>
   Object.fromEntries(standings.map(({ malloc, failed: why }) => [malloc, why]));
 
 describe('a contest', () => {
-  test('every round runs every malloc, and begins with another', async () => {
+  test('every round runs every malloc, and no round repeats an order', async () => {
     const { order, result } = played(() => run);
     await result;
-    expect(order.join(' ')).toBe('mine glibc theirs glibc theirs mine theirs mine glibc');
+    expect(order.join(' ')).toBe('mine glibc theirs theirs glibc mine glibc theirs mine');
   });
 
   test('what a malloc came to is the median of its runs', async () => {

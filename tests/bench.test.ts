@@ -9,7 +9,7 @@ import { type Curve, measureCurve } from '../scripts/lib/bench/curve.ts';
 import { countPairs, measurePairs, orders, planPairs, ratios } from '../scripts/lib/bench/pairs.ts';
 import { selectMallocs } from '../scripts/lib/bench/select.ts';
 import { curveNotes, curvePicture } from '../scripts/lib/bench/show.ts';
-import { geomean, rotated, spread, summarize } from '../scripts/lib/bench/stats.ts';
+import { geomean, ordered, spread, summarize } from '../scripts/lib/bench/stats.ts';
 import { stepWorkload, timeWorkload, workloadProgram } from '../scripts/lib/bench/workload.ts';
 import { Failure } from '../scripts/lib/errors.ts';
 import { type Malloc, resolveMalloc } from '../scripts/lib/mallocs.ts';
@@ -44,13 +44,23 @@ describe('figures', () => {
     expect(ratios({ tight: [40], lifo: [10], random: [20] }, unit)[0]).toBeCloseTo(2);
   });
 
-  test('each interleaved round begins with another malloc', () => {
-    expect([0, 1, 2, 3].map((round) => rotated(['a', 'b', 'c'], round).join(''))).toEqual([
-      'abc',
-      'bca',
-      'cab',
-      'abc',
-    ]);
+  test.each([2, 3, 4, 5, 10])('of %i mallocs each begins as often as another, and follows all', (n) => {
+    const items = Array.from({ length: n }, (_, i) => i);
+    const rounds = n % 2 === 1 ? 2 * n : n;
+    const first = new Map<number, number>();
+    const pairs = new Map<string, number>();
+    for (let round = 0; round < rounds; round++) {
+      const order = ordered(items, round);
+      expect([...order].sort((a, b) => a - b)).toEqual(items);
+      first.set(order[0] as number, (first.get(order[0] as number) ?? 0) + 1);
+      for (let i = 1; i < n; i++) {
+        const pair = `${order[i - 1]} ${order[i]}`;
+        pairs.set(pair, (pairs.get(pair) ?? 0) + 1);
+      }
+    }
+    expect([...first.values()]).toEqual(items.map(() => rounds / n));
+    expect(pairs.size).toBe(n * (n - 1));
+    expect(new Set(pairs.values())).toEqual(new Set([rounds / n]));
   });
 });
 

@@ -6,7 +6,7 @@ import { disproof } from '../report.ts';
 import type { Amount } from './catalog.ts';
 import type { Contest } from './contest.ts';
 import { measureRun, type Run } from './measured.ts';
-import { rotated, type Summary, summarize } from './stats.ts';
+import { ordered, type Summary, summarize } from './stats.ts';
 
 export interface ContestPlan {
   runs: number;
@@ -93,7 +93,7 @@ async function play(
   };
   await Promise.all(players.map(check));
   for (let round = 0; round < plan.runs; round++) {
-    for (const player of rotated(players, round)) {
+    for (const player of ordered(players, round)) {
       if (player.failed !== undefined) continue;
       watch(`${player.malloc.name}, run ${round + 1} of ${plan.runs}`);
       const run = await measure(player.malloc, contest, plan);

@@ -3,7 +3,7 @@
 import type { Malloc } from '../mallocs.ts';
 import { progress } from '../progress.ts';
 import { bearable } from './bearable.ts';
-import { rotated, type Summary, summarize } from './stats.ts';
+import { ordered, type Summary, summarize } from './stats.ts';
 import { type Outcome, type Section, stepWorkload, timeWorkload } from './workload.ts';
 
 export interface CurvePlan {
@@ -72,7 +72,7 @@ async function timePoint(
   const times = new Map<Malloc, number[]>(mallocs.map((malloc) => [malloc, []]));
   const results = new Map<Malloc, CurvePoint | string>();
   for (let round = 0; round < plan.runs; round++) {
-    for (const malloc of rotated(mallocs, round)) {
+    for (const malloc of ordered(mallocs, round)) {
       if (typeof results.get(malloc) === 'string') continue;
       progress(
         `curve: ${malloc.name}, ${live} live blocks, run ${round + 1} of ${plan.runs}, CPU time`,

@@ -3,7 +3,7 @@
 import type { Malloc } from '../mallocs.ts';
 import { progress } from '../progress.ts';
 import { bearable } from './bearable.ts';
-import { geomean, rotated, type Summary, summarize } from './stats.ts';
+import { geomean, ordered, type Summary, summarize } from './stats.ts';
 import { type Outcome, stepWorkload, timeWorkload } from './workload.ts';
 
 /** As pairs.c numbers them. */
@@ -103,7 +103,7 @@ export async function measurePairs(
     found: { malloc: malloc.name } as Pairs,
   }));
   for (let round = 0; round < plan.runs; round++) {
-    for (const { malloc, times, found } of rotated(results, round)) {
+    for (const { malloc, times, found } of ordered(results, round)) {
       if (found.stopped !== undefined) continue;
       progress(`pairs: ${malloc.name}, run ${round + 1} of ${plan.runs}, CPU time`);
       const stopped = await timeRound(malloc, plan, times);

@@ -5,7 +5,7 @@ import type { Malloc } from '../mallocs.ts';
 import { preloadValue } from '../preload.ts';
 import { progress } from '../progress.ts';
 import { measureRun } from './measured.ts';
-import { rotated, type Summary, summarize } from './stats.ts';
+import { ordered, type Summary, summarize } from './stats.ts';
 import { workloadProgram } from './workload.ts';
 
 export interface StartPlan {
@@ -55,7 +55,7 @@ interface Player {
 
 /** Only the ratio of what ran within the same moments means something on a shared machine. */
 async function timeRound(players: Player[], program: string, plan: StartPlan, round: number) {
-  for (const player of rotated(players, round)) {
+  for (const player of ordered(players, round)) {
     if (player.start.failed !== undefined) continue;
     progress(`start: ${player.malloc.name}, run ${round + 1} of ${plan.runs}`);
     const run = await measureRun(player.malloc, [program], { timeout: 60, times: plan.times });

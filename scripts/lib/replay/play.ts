@@ -1,6 +1,6 @@
 // One plan on several mallocs, in turn.
 
-import { rotated, type Summary, summarize } from '../bench/stats.ts';
+import { ordered, type Summary, summarize } from '../bench/stats.ts';
 import { Failure } from '../errors.ts';
 import type { Malloc } from '../mallocs.ts';
 import { findNative } from '../paths.ts';
@@ -58,7 +58,7 @@ export async function play(
   const runs = new Map<Malloc, Measured[]>(mallocs.map((m) => [m, []]));
   const failures = new Map<Malloc, string>();
   for (let round = 0; round < options.runs; round++) {
-    for (const m of rotated(mallocs, round)) {
+    for (const m of ordered(mallocs, round)) {
       if (failures.has(m)) continue;
       progress(`replay: ${m.name}, run ${round + 1} of ${options.runs}`);
       const result = await playOnce(player, plan, m, options.timeout);
