@@ -130,9 +130,10 @@ static struct page *region_take(uint32_t granules, struct heap *h) {
     struct page *run = NULL;
     for (int i = 0; i < 2 && !run && (i == 0 || heaps_relieve()); i++) {
         struct region *r = region_enter();
-        if (self->kept_granules && !run_find(r, granules))
+        enum area_kind kind = h ? heap_area(h) : large_area(r, granules);
+        if (self->kept_granules && !run_find(r, granules, kind))
             kept_give(r, self);
-        run = run_take(r, granules, h ? h->pages >= DENSE : region_is_dense(r));
+        run = run_take(r, granules, kind);
         if (run)
             run->kind = PAGE_LARGE; /* until the caller has made what it is */
         region_leave(r);
@@ -322,10 +323,21 @@ static bool heaps_relieve(void) {
 
 /* ── malloc ────────────────────────────────────────────────────────────────── */
 
+/* Where classes grow, their pages come with memory: one call instead of 16 page faults. */
+static void page_fault(struct page *page, struct heap *h, unsigned class) {
+    if (page->dirty || heap_area(h) == DENSE)
+        return;
+    if (h->made[class] < GROWS)
+        h->made[class]++;
+    else
+        os_populate(page_start(page), (size_t)page->granules << GRANULE_BITS);
+}
+
 static struct page *page_make(struct heap *h, unsigned class) {
     uint32_t granules = class_granules(class_size(class));
+    enum area_kind kind = heap_area(h);
     struct region *r = region_enter();
-    struct page *page = run_find(r, granules) ? run_take(r, granules, false) : NULL;
+    struct page *page = run_find(r, granules, kind) ? run_take(r, granules, kind) : NULL;
     if (page)
         page->kind = PAGE_LARGE; /* as in region_take */
     region_leave(r);
@@ -336,6 +348,7 @@ static struct page *page_make(struct heap *h, unsigned class) {
     }
     if (!page)
         return NULL;
+    page_fault(page, h, class);
     page_open(page, h, class);
     h->pages++;
     return page;
@@ -483,9 +496,8 @@ static inline struct page *page_begun(struct page *page, void *p) {
 static struct page *page_check(void *p, const char *call) {
     struct page *page = page_of(p);
     bool ours = table_mask && (size_t)((char *)p - page_start(page)) < GRANULE;
-    struct region *r = heap.region;
     page = page_first(page);
-    if (ours && (char *)p > r->start && (char *)p < r->next) /* inside a large block, perhaps */
+    if (ours && area_of(heap.region, p)) /* inside a large block, perhaps */
         while (page->kind == PAGE_NONE || page->kind == PAGE_GONE)
             page = page_first(page - 1);
     size_t offset = (size_t)((char *)p - page_start(page));
@@ -614,8 +626,19 @@ static size_t heap_usable(void *p, const char *call) {
     return page->size;
 }
 
+/* A block for what is copied into it: `copied` bytes at once. NULL with errno ENOMEM. */
+static void *resize_allocate(size_t size, size_t copied) {
+    bool fresh;
+    if (size <= SMALL)
+        return heap_allocate(size);
+    void *new = large_allocate(GRANULE, size, &fresh);
+    if (new && fresh)
+        os_populate(new, copied);
+    return new;
+}
+
 static void *heap_resize(void *p, size_t size, const char *call) {
-    size_t old = heap_usable(p, call);
+    size_t old = heap_usable(p, call), copied = size < old ? size : old;
     void *new = size <= old && size >= old / 2 ? p : large_resize(p, old, size);
     if (new)
         return new;
@@ -623,10 +646,10 @@ static void *heap_resize(void *p, size_t size, const char *call) {
     if (size > old && old >= GROWN && (new = huge_allocate(GRANULE, round_up(size, HUGE_PAGE))))
         os_make_huge(new, round_up(size, HUGE_PAGE));
     if (!new)
-        new = heap_allocate(size);
+        new = resize_allocate(size, copied);
     if (!new)
         return size <= old ? p : NULL;
-    memcpy(new, p, size < old ? size : old);
+    memcpy(new, p, copied);
     heap_free(p, call);
     return new;
 }

@@ -44,24 +44,27 @@ describe('figures', () => {
     expect(ratios({ tight: [40], lifo: [10], random: [20] }, unit)[0]).toBeCloseTo(2);
   });
 
-  test.each([2, 3, 4, 5, 10])('of %i mallocs each begins as often as another, and follows all', (n) => {
-    const items = Array.from({ length: n }, (_, i) => i);
-    const rounds = n % 2 === 1 ? 2 * n : n;
-    const first = new Map<number, number>();
-    const pairs = new Map<string, number>();
-    for (let round = 0; round < rounds; round++) {
-      const order = ordered(items, round);
-      expect([...order].sort((a, b) => a - b)).toEqual(items);
-      first.set(order[0] as number, (first.get(order[0] as number) ?? 0) + 1);
-      for (let i = 1; i < n; i++) {
-        const pair = `${order[i - 1]} ${order[i]}`;
-        pairs.set(pair, (pairs.get(pair) ?? 0) + 1);
+  test.each([2, 3, 4, 5, 10])(
+    'of %i mallocs each begins as often as another, and follows all',
+    (n) => {
+      const items = Array.from({ length: n }, (_, i) => i);
+      const rounds = n % 2 === 1 ? 2 * n : n;
+      const first = new Map<number, number>();
+      const pairs = new Map<string, number>();
+      for (let round = 0; round < rounds; round++) {
+        const order = ordered(items, round);
+        expect([...order].sort((a, b) => a - b)).toEqual(items);
+        first.set(order[0] as number, (first.get(order[0] as number) ?? 0) + 1);
+        for (let i = 1; i < n; i++) {
+          const pair = `${order[i - 1]} ${order[i]}`;
+          pairs.set(pair, (pairs.get(pair) ?? 0) + 1);
+        }
       }
-    }
-    expect([...first.values()]).toEqual(items.map(() => rounds / n));
-    expect(pairs.size).toBe(n * (n - 1));
-    expect(new Set(pairs.values())).toEqual(new Set([rounds / n]));
-  });
+      expect([...first.values()]).toEqual(items.map(() => rounds / n));
+      expect(pairs.size).toBe(n * (n - 1));
+      expect(new Set(pairs.values())).toEqual(new Set([rounds / n]));
+    },
+  );
 });
 
 describe('counting instructions', () => {

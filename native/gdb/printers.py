@@ -154,7 +154,7 @@ def page_states(value, start, size):
     return states
 
 
-def region(value):
+def area(value):
     places = ('start', 'next', 'committed', 'end')
     line = ', '.join(f'{name} {int(value[name]):#x}' for name in places)
     bins = [('bins' + index, each) for index, each in filled(value['bins'])]
@@ -185,7 +185,7 @@ PRINTERS = {
     'list': {'lock': lock, 'chunk': chunk, 'arena': list_arena},
     'paged': {'lock': lock, 'span': span, 'class': paged_class, 'arena': paged_arena,
               '': paged_heap},
-    'sharded': {'lock': lock, 'page': page, 'region': region, 'heap': threads_heap,
+    'sharded': {'lock': lock, 'page': page, 'area': area, 'heap': threads_heap,
                 'huges': huges},
 }
 

@@ -24,21 +24,22 @@ class ShardedReader(Reader):
         self.pages = Pages(library, memory)
         regions = self.pages.regions()
         # The one in use, unless it has just taken over: whoever looks then wants the old one.
-        self.number = next((i for i, region in enumerate(regions) if region.start), 0)
+        self.number = next((i for i, region in enumerate(regions) if region.areas), 0)
         self.region = regions.pop(self.number)
         self.others = regions
 
-    def contents(self):
-        """(run, marks of its blocks) in address order. Where the list of a page is broken, the
-        first of these problems is raised after the last run."""
+    def contents(self, *areas):
+        """(run, marks of its blocks) in address order, of these areas or of all. Where the list of
+        a page is broken, the first of these problems is raised after the last run."""
         pages = self.pages
         problem = None
-        for run in pages.runs(self.region):
-            marks = None
-            if run.kind == pages.PAGE_SMALL:
-                marks, broken = pages.marks(run)
-                problem = problem or broken
-            yield run, marks
+        for area in areas or self.region.areas:
+            for run in pages.runs(area):
+                marks = None
+                if run.kind == pages.PAGE_SMALL:
+                    marks, broken = pages.marks(run)
+                    problem = problem or broken
+                yield run, marks
         problem = problem or pages.remote[1]
         if problem:
             raise problem
@@ -46,26 +47,32 @@ class ShardedReader(Reader):
     # ── what the commands ask ────────────────────────────────────────────────
 
     def walk(self):
-        pages, region, broken = self.pages, self.region, None
-        first = region.start + pages.granule
-        if region.start and region.next > first:
-            yield Chunk(REGION, first, region.committed - first)
-            try:
-                for run, marks in self.contents():
-                    yield from self._chunks(run, marks)
-            except Broken as error:
-                broken = error
-            if region.next < region.committed:
-                yield Chunk(FRESH, region.next, region.committed - region.next)
-        huges = pages.huges()
+        broken, huges = None, self.pages.huges()
         regions = stretches(huges)
-        for huge in huges:
-            if huge.start in regions:
-                yield Chunk(REGION, huge.start, regions[huge.start] - huge.start)
-            yield Chunk(SPAN, huge.start, huge.length)
-            yield Chunk(LIVE, huge.start, huge.length, huge.start, huge.length)
+        for each in sorted([*self.region.areas, *huges], key=lambda each: each.start):
+            if each in huges:
+                yield from self._huge(each, regions)
+                continue
+            try:
+                yield from self._area(each)
+            except Broken as error:
+                broken = broken or error
+            if each.start < each.next < each.committed:
+                yield Chunk(FRESH, each.next, each.committed - each.next)
         if broken:
             raise broken
+
+    def _area(self, area):
+        if area.next > area.start:
+            yield Chunk(REGION, area.start, area.committed - area.start)
+        for run, marks in self.contents(area):
+            yield from self._chunks(run, marks)
+
+    def _huge(self, huge, regions):
+        if huge.start in regions:
+            yield Chunk(REGION, huge.start, regions[huge.start] - huge.start)
+        yield Chunk(SPAN, huge.start, huge.length)
+        yield Chunk(LIVE, huge.start, huge.length, huge.start, huge.length)
 
     def _chunks(self, run, marks):
         if run.kind == self.pages.PAGE_KEPT:
@@ -107,11 +114,10 @@ class ShardedReader(Reader):
         return stats, broken
 
     def _count_region(self, stats):
-        region, first = self.region, self.region.start + self.pages.granule
-        if not region.start or region.next == first:
-            return
-        stats.add(Chunk(REGION, first, region.committed - first))
-        stats.add(Chunk(FRESH, region.next, region.committed - region.next))
+        for area in self.region.areas:
+            if area.next > area.start:
+                stats.add(Chunk(REGION, area.start, area.committed - area.start))
+                stats.add(Chunk(FRESH, area.next, area.committed - area.next))
         for run, marks in self.contents():
             if marks is None:
                 for chunk in self._chunks(run, marks):
@@ -169,19 +175,15 @@ class ShardedReader(Reader):
 
     def place(self, address):
         for other in self.others:
-            if other.start <= address < other.next:
-                return Place(f'{address:#x} lies in another region: only one is in use, and frees '
-                             'of blocks in a frozen one are ignored',
-                             [('region', f'{other.start:#x} .. {other.next:#x}')])
-        region, granule = self.region, self.pages.granule
-        if region.start <= address < region.end:
-            what = ('in the empty granule before the first page'
-                    if address < region.start + granule else
-                    'in fresh memory: nothing was ever handed out from here on'
-                    if region.next <= address < region.committed else
-                    'in addresses that are reserved for the heap; no memory is behind them yet'
-                    if address >= region.committed else None)
-            return Place(f'{address:#x} lies {what}', []) if what else self._in_run(address)
+            for area in other.areas:
+                if area.start <= address < area.next:
+                    return Place(f'{address:#x} lies in another region: only one is in use, and '
+                                 'frees of blocks in a frozen one are ignored',
+                                 [('region', f'{area.start:#x} .. {area.next:#x}')])
+        for area in self.region.areas:
+            if area.start - (0 if area.near else self.pages.granule) <= address < area.end:
+                what = self._outside(area, address)
+                return Place(f'{address:#x} lies {what}', []) if what else self._in_run(address)
         for huge in self.pages.huges():
             if huge.start <= address < huge.end:
                 return Place(self._where(address, huge.start, LIVE), [
@@ -189,6 +191,13 @@ class ShardedReader(Reader):
                     ('state', LIVE), ('class', 'huge: a mapping of its own'),
                     ('record', f'{huge.at:#x}')])
         return None
+
+    def _outside(self, area, address):
+        return ('in the empty granule before the first page' if address < area.start else
+                'in addresses that are reserved for the heap; no memory is behind them yet'
+                if address >= area.committed else
+                'in fresh memory: nothing was ever handed out from here on'
+                if address >= area.next else None)
 
     def _where(self, address, block, state):
         into = address - block
@@ -218,7 +227,8 @@ class ShardedReader(Reader):
         return self._in_page(address, run, record)
 
     def _in_page(self, address, page, record):
-        problem = self.pages.problem(page, self.region)
+        area = next(area for area in self.region.areas if area.start <= address < area.next)
+        problem = self.pages.problem(page, area)
         if problem:
             raise Broken(f'page {page.start:#x}: {problem}', self.pages.show_page(page))
         number, into = divmod(address - page.start, page.size)
@@ -297,5 +307,6 @@ class ShardedReader(Reader):
                 'may be half done' for heap in heaps if heap.busy]
         frozen = [f'this heap was {FROZEN}'] if self.number else []
         return owners_note([owner(lock)]) + busy + frozen + [
-            f'another region: {other.start:#x} .. {other.next:#x}'
-            for other in self.others if other.start]
+            'another region: ' + ', '.join(f'{area.start:#x} .. {area.next:#x}'
+                                           for area in other.areas if area.start < area.next)
+            for other in self.others if other.areas]

@@ -37,7 +37,8 @@ def _frozen(reader):
     pages = reader.pages
     try:
         return {run.at: (run, pages.marks(run)[0]) for region in reader.others
-                for run in pages.runs(region) if run.kind == pages.PAGE_SMALL}
+                for area in region.areas for run in pages.runs(area)
+                if run.kind == pages.PAGE_SMALL}
     except Broken:
         return None
 
@@ -68,7 +69,7 @@ def _check_runs(pages, region, runs):
     """Free runs are merged, in the bins, and their ends agree; the counts are right."""
     free = {run.at: run for run in runs if run.kind == pages.PAGE_FREE}
     for before, after in zip(runs, runs[1:]):
-        if before.at in free and after.at in free:
+        if before.at in free and after.at in free and before.end == after.start:
             raise Broken(f'runs {before.start:#x} and {after.start:#x} are free, neighbours, and '
                          'not merged', pages.show_page(before))
     for run in free.values():
@@ -77,12 +78,14 @@ def _check_runs(pages, region, runs):
             raise Broken(f'free run {run.start:#x}: its last record disagrees about its length',
                          [*pages.show_page(run), *pages.show_page(last)])
     binned = set()
-    for number, head in enumerate(pages.bins(region)):
-        for run in _list(pages, f'bin {number}', head, free):
-            if pages.bin(run.granules) != number:
-                raise Broken(f'free run {run.start:#x}: has {run.granules} granules and lies in '
-                             f'bin {number}', pages.show_page(run))
-            binned.add(run.at)
+    for area in region.areas:
+        own = {at: run for at, run in free.items() if area.start <= run.start < area.next}
+        for number, head in enumerate(pages.bins(area)):
+            for run in _list(pages, f'bin {number}', head, own):
+                if pages.bin(run.granules) != number:
+                    raise Broken(f'free run {run.start:#x}: has {run.granules} granules and lies '
+                                 f'in bin {number}', pages.show_page(run))
+                binned.add(run.at)
     for run in free.values():
         if run.at not in binned:
             raise Broken(f'free run {run.start:#x}: is missing from the bins',

@@ -1,10 +1,10 @@
 """The memory of sharded.c as it stands: runs, pages with their free lists, heaps, and blocks on
 their way home. Each step is checked before it is followed, so that it ends on every heap.
 
-      start   +64 KiB                    next            committed             end
-      │ guard │ run │ run │ run │ … │ run │ fresh memory │ addresses without memory │   a region
-                 │
-                 └─> its record in the table: 64 bytes for each granule of 64 KiB
+      start                      next            committed             end
+      │ run │ run │ run │ … │ run │ fresh memory │ addresses without memory │   an area of a region
+         │
+         └─> its record in the table: two cache lines for each granule of 64 KiB
 """
 
 from functools import cached_property
@@ -15,8 +15,8 @@ from .memory import ALL, Layout, Unreadable
 # The names in native/sharded.c and sharded/*.h that are read here: our word → their field.
 VARIABLE = {'region': 'region', 'original': 'original', 'heaps': 'heaps', 'main': 'first',
             'huges': 'huges', 'records_used': 'records_used'}
-REGION = {'start': 'start', 'next': 'next', 'committed': 'committed', 'end': 'end',
-          'used': 'used', 'dirty': 'dirty', 'older': 'older'}
+REGION = {'used': 'used', 'dirty': 'dirty', 'older': 'older'}
+AREA = {'start': 'start', 'next': 'next', 'committed': 'committed', 'end': 'end'}
 PAGE = {'home': 'home', 'free': 'free', 'inverse': 'inverse', 'limit': 'limit',
         'budget': 'budget', 'granules': 'granules', 'next': 'next', 'prev': 'prev',
         'key': 'key', 'kind': 'kind', 'index': 'class', 'dirty': 'dirty', 'listed': 'listed',
@@ -29,7 +29,7 @@ ARRAYS = {'direct': 'direct', 'current': 'current', 'partial': 'partial', 'kept'
 COLLECTED = {'page': 'page', 'head': 'head', 'count': 'count'}
 OUTGOING = {'to': 'to', 'first': 'first'}
 HUGE = {'next': 'next', 'start': 'start', 'length': 'length'}
-CONSTANTS = ('GRANULE_BITS', 'RECORD_BITS', 'ALIGNMENT', 'STEPS', 'CLASSES', 'EXACT', 'BINS',
+CONSTANTS = ('GRANULE_BITS', 'AREAS', 'NEAR', 'RECORD_BITS', 'ALIGNMENT', 'STEPS', 'CLASSES', 'EXACT', 'BINS',
              'WORTHWHILE', 'NEXT_BITS', 'PLACE_BITS', 'MARK', 'PAGE_SMALL', 'PAGE_REST', 'PAGE_LARGE',
              'PAGE_KEPT', 'PAGE_FREE')
 
@@ -52,6 +52,7 @@ def mix(x):
 
 class Record:
     """A struct in the program's memory: its address, and its fields under our words."""
+    near = False  # of areas: the one beside our own variables
 
     def __init__(self, at, words, values):
         self.at = at
@@ -76,6 +77,7 @@ class Pages:
         region, heap = (self.variable[VARIABLE[word]].type for word in ('original', 'main'))
         bucket = self.variable[VARIABLE['huges']]['bucket'].type.target()
         self.region_layout, self.heap_layout = Layout(region), Layout(heap)
+        self.area_layout = Layout(region['areas'].type.target())
         self.page_layout = Layout(library.symbol('page_none').type)
         self.block_layout = Layout(library.symbol('list_end').type)
         self.huge_layout = Layout(bucket.target())
@@ -113,13 +115,23 @@ class Pages:
         regions, at = {}, int(self.variable[VARIABLE['region']])
         original = int(self.variable[VARIABLE['original']].address)
         while at and at not in regions:
-            regions[at] = self.record(self.region_layout, REGION, at, 'the region')
+            regions[at] = self._region(at)
             at = regions[at].older
         if original not in regions:
-            regions[original] = self.record(self.region_layout, REGION, original, 'the region')
+            regions[original] = self._region(original)
         regions = list(regions.values())
-        self.bounds = [(region.start, region.next) for region in regions]
+        self.bounds = [(area.start, area.next) for region in regions for area in region.areas]
         return regions
+
+    def _region(self, at):
+        """With its areas that have addresses, in address order."""
+        region = self.record(self.region_layout, REGION, at, 'the region')
+        first, each = at + self.region_layout.offset('areas'), self.area_layout.size
+        areas = [self.record(self.area_layout, AREA, first + i * each, 'an area of the region')
+                 for i in range(self.AREAS)]
+        areas[self.NEAR].near = True
+        region.areas = sorted((area for area in areas if area.start), key=lambda area: area.start)
+        return region
 
     def record_of(self, address):
         return self.table + (address >> (self.GRANULE_BITS - self.RECORD_BITS) & self.mask)
@@ -134,28 +146,25 @@ class Pages:
         page.size = self.sizes[page.index] if page.index < self.CLASSES else 0
         return page
 
-    def runs(self, region):
-        """The runs of a region in address order; Broken at the first impossible one."""
-        at = region.start + self.granule
-        if not region.start:
-            return
-        if not at <= region.next <= region.committed <= region.end:
-            raise Broken('the region is not in order',
-                         self.show(self.region_layout, REGION, region.at))
-        while at < region.next:
+    def runs(self, area):
+        """The runs of an area in address order; Broken at the first impossible one."""
+        at = area.start
+        if not at <= area.next <= area.committed <= area.end:
+            raise Broken('the region is not in order', self.show(self.area_layout, AREA, area.at))
+        while at < area.next:
             run = self.page(self.record_of(at))
-            problem = self.problem(run, region)
+            problem = self.problem(run, area)
             if problem:
                 raise Broken(f'run {at:#x}: {problem}', self.show_page(run))
             yield run
             at = run.end
 
-    def problem(self, run, region):
+    def problem(self, run, area):
         """Why it can be no run, or None."""
         if run.kind not in self.starts:
             return f'its kind is {run.kind}, but one must begin here'
-        if not 0 < run.length <= region.next - run.start:
-            return f'its length is {run.granules} granules; the region ends at {region.next:#x}'
+        if not 0 < run.length <= area.next - run.start:
+            return f'its length is {run.granules} granules; the region ends at {area.next:#x}'
         if run.kind != self.PAGE_SMALL:
             return None
         if not run.size:
@@ -168,9 +177,9 @@ class Pages:
             return f'its heap is {run.home:#x}, which is none'
         return None
 
-    def bins(self, region):
+    def bins(self, area):
         """The number of the first free run in each bin."""
-        at = region.at + self.region_layout.offset('bins')
+        at = area.at + self.area_layout.offset('bins')
         return memoryview(self.memory.read(at, self.BINS * 4)).cast('I').tolist()
 
     def bin(self, granules):

@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <sys/single_threaded.h>
+
 #include "huge.h"
 #include "region.h"
 
@@ -136,9 +138,12 @@ static inline bool large_begins(struct page *page, void *p) {
 /* Two threads may free it at once: one of them wins. */
 static void large_free(void *p, struct page *page, const char *call) {
     uint8_t live = PAGE_LARGE;
-    must(__atomic_compare_exchange_n(&page->kind, &live, PAGE_KEPT, false, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_RELAXED),
-         call, "%s of %p", freed_twice(call), p);
+    if (likely(__libc_single_threaded))
+        page->kind = PAGE_KEPT; /* large_begins has just seen that it lives; the half of the price */
+    else
+        must(__atomic_compare_exchange_n(&page->kind, &live, PAGE_KEPT, false, __ATOMIC_ACQ_REL,
+                                         __ATOMIC_RELAXED),
+             call, "%s of %p", freed_twice(call), p);
     bool kept = run_keep(page);
     if (kept && likely(!region_is_due(heap.region)))
         return;

@@ -111,10 +111,8 @@ static void run_snapshot(struct page *run, struct snapshot *out) {
         snapshot_block(out, LIBMALLOC_LIVE, start, 0, length, 0);
 }
 
-/* Visits the runs of the region in address order. */
-static void runs_visit(void (*visit)(struct page *, void *), void *arg) {
-    struct region *r = heap.region;
-    for (char *p = r->start + GRANULE; p < r->next;) {
+static void runs_visit(struct area *a, void (*visit)(struct page *, void *), void *arg) {
+    for (char *p = a->start; p < a->next;) {
         struct page *run = page_of(p);
         visit(run, arg);
         p += (size_t)run->granules << GRANULE_BITS;
@@ -125,25 +123,29 @@ static void run_visit(struct page *run, void *out) {
     run_snapshot(run, out);
 }
 
-static int huge_compare(const struct huge *a, const struct huge *b) {
-    return a->start < b->start ? -1 : 1;
+static void area_snapshot(struct area *a, struct snapshot *out) {
+    if (a->next == a->start)
+        return;
+    snapshot_region(out, a->start, (size_t)(a->committed - a->start));
+    runs_visit(a, run_visit, out);
+    snapshot_fresh(out, a->next, a->committed);
 }
 
-static void huges_snapshot(struct snapshot *out) {
-    char *after = NULL;
+/* The huge blocks from `at` up to `end`. */
+static void huges_snapshot(char *at, char *end, struct snapshot *out) {
     for (;;) { /* the next in address order: they are few */
         struct huge *next = NULL;
         for (unsigned i = 0; i < HUGE_BUCKETS; i++)
             for (struct huge *block = heap.huges.bucket[i]; block; block = block->next)
-                if (block->start > after && (!next || huge_compare(block, next) < 0))
+                if (block->start >= at && block->start < end && (!next || block->start < next->start))
                     next = block;
         if (!next)
             return;
-        after = next->start;
-        snapshot_region(out, after, next->length);
+        at = next->start + next->length;
+        snapshot_region(out, next->start, next->length);
         snapshot_add(out, (struct libmalloc_chunk){
-                              .start = after, .extent = next->length, .kind = LIBMALLOC_SPAN});
-        snapshot_block(out, LIBMALLOC_LIVE, after, 0, next->length, 0);
+                              .start = next->start, .extent = next->length, .kind = LIBMALLOC_SPAN});
+        snapshot_block(out, LIBMALLOC_LIVE, next->start, 0, next->length, 0);
     }
 }
 
@@ -160,12 +162,12 @@ static void heaps_settle(void) {
 static void heap_snapshot(struct snapshot *out) {
     heaps_settle();
     struct region *r = region_enter();
-    if (r->start && r->next > r->start + GRANULE) {
-        snapshot_region(out, r->start + GRANULE, (size_t)(r->committed - r->start) - GRANULE);
-        runs_visit(run_visit, out);
-        snapshot_fresh(out, r->next, r->committed);
-    }
-    huges_snapshot(out);
+    area_snapshot(&r->areas[PAGES], out); /* in address order: these lie lower than any mapping */
+    area_snapshot(&r->areas[RUNS], out);
+    area_snapshot(&r->areas[DENSE], out);
+    huges_snapshot(NULL, near, out);
+    area_snapshot(&r->areas[NEAR], out);
+    huges_snapshot(near, (char *)UINTPTR_MAX, out);
     region_leave(r);
 }
 
@@ -212,7 +214,7 @@ static void run_verify(struct page *run, void *out) {
 static void heap_verify(struct findings *out) {
     heaps_settle();
     struct region *r = region_enter();
-    if (r->start)
-        runs_visit(run_verify, out);
+    for (unsigned i = 0; i < AREAS; i++)
+        runs_visit(&r->areas[i], run_verify, out);
     region_leave(r);
 }

@@ -39,7 +39,8 @@ enum {
     SENT_AT_ONCE = 64, /* blocks, so that an atomic operation is shared by so many */
     ENDLESS = 1 << 30, /* budget of a current page */
     KEPT = 16,         /* granules of large blocks that a thread keeps */
-    DENSE = 128,       /* pages of a heap from which on it grows in huge pages */
+    LARGE_HEAP = 128,  /* pages of a heap from which on it grows in huge pages */
+    GROWS = 2,         /* fresh pages of a class after which it will fill the next one */
     FEW = 24,          /* pages of a heap in which classes share */
     AT_ONCE = 16384,   /* bytes that enter the list of a page that was in use before */
     WORTHWHILE = 8,    /* a page is used again when an eighth of it is free */
@@ -64,6 +65,7 @@ struct heap {
     struct page *current[CLASSES];
     uint32_t partial[CLASSES]; /* pages with free blocks that are not current */
     uint32_t fresh[CLASSES];   /* the page that has blocks never handed out, in use or not */
+    uint8_t made[CLASSES];     /* fresh pages, up to GROWS */
     uint32_t pages;            /* how many in all */
     uint32_t kept[KEPT];       /* a freed run of each length, by number; 0 is none */
     uint32_t kept_granules;    /* in them */
@@ -79,6 +81,11 @@ struct heap {
  * malloc needs no test for it. */
 static struct page page_none = {.free = &list_end, .key = (uint64_t)MARK << 48};
 #define NONE &page_none
+
+/* What large heaps have in huge pages will soon be full. */
+static enum area_kind heap_area(const struct heap *h) {
+    return h->pages >= LARGE_HEAP ? DENSE : PAGES;
+}
 
 /* ── pages ─────────────────────────────────────────────────────────────────── */
 

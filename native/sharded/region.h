@@ -1,10 +1,21 @@
 /* region.h: address space reserved once, committed in steps, handed out in runs of
  * granules (64 KiB each), and taken back.
  *
- *      region.start                 region.next      region.committed
+ *      area.start                   area.next        area.committed
  *      ├────────┬──────┬─────┬──────┼────────────────┼──────────────────── ─ ─
  *      │ run    │ free │ run │ free │ fresh: zeroes  │ addresses without memory
  *      └────────┴──────┴─────┴──────┴────────────────┴──────────────────── ─ ─
+ *
+ * There are four such areas, since memory has several prices:
+ *
+ *      NEAR    2 MiB beside our own variables: its addresses cost no system call and no
+ *              page tables of their own, and a small program needs no others
+ *      PAGES   for pages of small blocks
+ *      RUNS    for large blocks: many are buffers that are never full, so in most of the
+ *              granules here there is less memory than among the small ones, and it would
+ *              be a waste to fill one of these up with small blocks, or to come in
+ *      DENSE   huge pages, for whoever fills them: heaps that have become large, and blocks
+ *              of 256 KiB and more once there are many
  *
  * Free runs merge with their neighbours and wait in bins by length. They keep their
  * pages for a while, since what was wanted once is likely to be wanted again: giving
@@ -28,26 +39,38 @@ enum {
     BINS = EXACT + 4 * 16,
     SLACK = 2,              /* half of what is in use may lie idle when the region grows */
     COMMIT_STEP = 4 << 20,  /* bytes */
-    HUGE_FROM = 8 << 20,    /* bytes in use from which on large blocks come in huge pages */
+    HUGE_FROM = 8 << 20,    /* bytes in use from which on large blocks come in huge pages, */
+    HUGE_LEAST = 4,         /* if they have as many granules; NEAR has none that are longer */
     RECORDS_STEP = 1 << 18, /* bytes of the table: those of 128 MiB */
     PURGE_DELAY = 500,      /* ms */
     PURGE_LOOK = 100,       /* ms from one look for old runs to the next */
 };
 
-static const size_t REGION_MOST = 256ul << 30;
+static const size_t REGION_MOST = 256ul << 30, TABLE_MOST = 256ul << 30;
+
+enum area_kind { NEAR, PAGES, RUNS, DENSE, AREAS };
+
+struct area {
+    char *start, *next, *committed, *end;
+    char *records; /* the table is memory up to here */
+    uint64_t bin_map[2]; /* which bins are not empty */
+    uint32_t bins[BINS];
+};
 
 struct region {
     struct lock lock;
-    char *start, *next, *committed, *end;
-    char *records; /* the table is memory up to here */
-    bool reserved; /* the addresses up to `end` are ours already */
+    bool reserved; /* the addresses of all areas are ours already */
     uint8_t era;
-    uint64_t bin_map[2]; /* which bins are not empty */
-    uint32_t bins[BINS];
-    uint64_t looked;    /* when old runs were looked for, ms */
-    size_t used, dirty; /* granules in use, and in free runs that keep their pages */
+    struct area areas[AREAS];
+    uint64_t looked;      /* when old runs were looked for, ms */
+    size_t used, dirty;   /* granules in use, and in free runs that keep their pages */
     struct region *older; /* frozen at a fork; GDB still finds its blocks */
 };
+
+/* Where the area NEAR lies. What follows a library in memory is another one's code, mostly:
+ * what overflows here ends there. */
+enum { NEAR_SIZE = 2 << 20 };
+static char near[NEAR_SIZE + GRANULE] __attribute__((section(".bss.near"))); /* behind all of ours */
 
 /* ── where it lies ─────────────────────────────────────────────────────────── */
 
@@ -62,13 +85,18 @@ static bool region_near(uintptr_t start, size_t coverage) {
     return false;
 }
 
+static size_t address_limit(void) {
+    struct rlimit limit;
+    return getrlimit(RLIMIT_AS, &limit) == 0 ? limit.rlim_cur : RLIM_INFINITY;
+}
+
 /* Addresses for the table, and in `*records` how many bytes: for all addresses that there
  * are. A limit on them (ulimit -v) leaves a 32nd of itself for the table, which still covers
  * sixteen times the limit; and where the kernel has fewer to give, or valgrind, half of that,
  * and so on. */
 static char *table_reserve(size_t *records, size_t limit) {
     char *memory = NULL;
-    *records = 256ul << 30;
+    *records = TABLE_MOST;
     while (*records > GRANULE && *records > limit / 32)
         *records /= 2;
     while (*records > GRANULE && !(memory = os_reserve_readable(*records)))
@@ -76,36 +104,51 @@ static char *table_reserve(size_t *records, size_t limit) {
     return memory;
 }
 
-/* The table, unless it is there from an era before, and addresses for a region; under a
- * limit these are taken step by step. */
-static bool region_place(struct region *r) {
+/* What lies before `start` stays empty: a guard, and number 0 means none. */
+static void area_open(struct area *a, char *start, char *end) {
+    a->start = a->next = a->committed = start;
+    a->end = end;
+    a->records = (char *)page_of(start);
+}
+
+/* The table, unless it is there from an era before. */
+static bool table_place(void) {
+    if (table_mask)
+        return true;
     uint64_t random[2] = {0};
     if (getauxval(AT_RANDOM))
         memcpy(random, (void *)getauxval(AT_RANDOM), sizeof random);
     heap_secret = mix(random[0] ^ mix(random[1])); /* libc's own secrets are not to be seen in it */
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_AS, &limit) != 0)
-        limit.rlim_cur = RLIM_INFINITY;
-    size_t records = table_mask + sizeof(struct page);
-    char *memory = table_mask ? table : table_reserve(&records, limit.rlim_cur);
+    size_t records;
+    char *memory = table_reserve(&records, address_limit());
     if (!memory)
         return false;
+    table = memory;
+    table_mask = records - sizeof(struct page);
+    return true;
+}
+
+/* Addresses for the areas beyond NEAR; under a limit these are taken step by step. */
+static bool region_place(struct region *r) {
+    size_t limit = address_limit();
+    size_t records = table_mask + sizeof(struct page);
     size_t coverage = records << (GRANULE_BITS - RECORD_BITS);
     size_t size = coverage / 8 < REGION_MOST ? coverage / 8 : REGION_MOST;
-    for (uintptr_t at = 16ul << 40; at < 80ul << 40; at += size) {
-        if (region_near(at, coverage) || (table_mask && at / coverage != window / coverage))
+    char *older = r->older ? r->older->areas[PAGES].start : NULL;
+    uintptr_t at = older ? (uintptr_t)older - GRANULE + size : 16ul << 40;
+    for (; at < 80ul << 40; at += size) {
+        if (region_near(at, coverage) || (older && at / coverage != window / coverage))
             continue;
         r->reserved = os_reserve_at((void *)at, size);
-        if (!r->reserved && limit.rlim_cur == RLIM_INFINITY)
+        if (!r->reserved && limit == RLIM_INFINITY)
             continue;
-        r->start = (char *)at;
-        r->end = r->start + size;
-        /* the first granule stays empty: a guard, and number 0 means none */
-        r->next = r->committed = r->start + GRANULE;
         window = at / coverage * coverage;
-        table = memory;
-        table_mask = records - sizeof(struct page);
-        r->records = (char *)page_of(r->start);
+        char *end = (char *)at + size, *middle = end - size / 2;
+        area_open(&r->areas[PAGES], (char *)at + GRANULE, end - size / 4 * 3);
+        area_open(&r->areas[RUNS], end - size / 4 * 3 + GRANULE, middle);
+        area_open(&r->areas[DENSE], middle + HUGE_PAGE, end);
+        if (r->reserved)
+            os_make_huge(middle, size / 2);
         return true;
     }
     return false;
@@ -115,50 +158,78 @@ static bool region_place(struct region *r) {
  * the addresses are ours already, and the kernel would not refuse memory behind them. So
  * as many are taken once more, for the kernel to count. */
 static bool region_may_grow(struct region *r, size_t size) {
-    struct rlimit limit;
-    return !r->reserved || getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
-           os_reserve(size);
+    return !r->reserved || address_limit() == RLIM_INFINITY || os_reserve(size);
 }
 
-/* Memory behind the next `size` bytes of addresses, and behind their records. Where it
- * will be filled in no time it comes in huge pages, and the kernel is asked once instead
- * of 512 times. */
-static bool region_commit(struct region *r, size_t size, bool dense) {
-    if (!region_may_grow(r, size))
-        return false;
-    char *records = (char *)page_of(r->committed + size) + sizeof(struct page);
-    if (records > r->records) {
-        size_t step = round_up((size_t)(records - r->records), RECORDS_STEP);
-        if (!os_commit(r->records, step))
+/* Memory behind the records of what ends at `end`. */
+static bool records_commit(struct area *a, char *end) {
+    char *records = (char *)page_of(end) + sizeof(struct page);
+    if (records > a->records) {
+        size_t step = round_up((size_t)(records - a->records), RECORDS_STEP);
+        if (!os_commit(a->records, step))
             return false;
-        r->records += step;
+        a->records += step;
     }
-    if ((!r->reserved && !os_reserve_at(r->committed, size)) || !os_commit(r->committed, size))
-        return false;
-    if (dense)
-        os_make_huge(r->committed, size);
-    r->committed += size;
     return true;
 }
 
-/* Fresh memory behind all that is in use. */
-static struct page *region_extend(struct region *r, uint32_t granules, bool dense) {
+/* Memory behind the next `size` bytes of addresses, and behind their records. */
+static bool area_commit(struct region *r, struct area *a, size_t size) {
+    if (!region_may_grow(r, size) || !records_commit(a, a->committed + size) ||
+        (!r->reserved && !os_reserve_at(a->committed, size)) || !os_commit(a->committed, size))
+        return false;
+    if (!r->reserved && a == &r->areas[DENSE])
+        os_make_huge(a->committed, size);
+    a->committed += size;
+    return true;
+}
+
+/* Fresh memory behind all that is in use; of the area only if that is there already. */
+static struct page *area_extend(struct region *r, struct area *a, uint32_t granules) {
     size_t size = (size_t)granules << GRANULE_BITS;
-    if (!r->start && !region_place(r))
-        return os_refuse();
-    if ((size_t)(r->end - r->next) < size + GRANULE)
-        return os_refuse();
-    if (r->next + size > r->committed) {
-        size_t missing = (size_t)(r->next + size - r->committed);
-        size_t step = (size_t)(align_up(r->next + size, COMMIT_STEP) - r->committed);
-        if ((step >= (size_t)(r->end - r->committed) || !region_commit(r, step, dense)) &&
-            !region_commit(r, missing, dense))
-            return os_refuse();
+    if ((size_t)(a->end - a->next) < size)
+        return NULL;
+    if (a->next + size > a->committed) {
+        size_t missing = (size_t)(a->next + size - a->committed);
+        size_t step = (size_t)(align_up(a->next + size, COMMIT_STEP) - a->committed);
+        if ((step >= (size_t)(a->end - a->committed) || !area_commit(r, a, step)) &&
+            !area_commit(r, a, missing))
+            return NULL;
     }
-    struct page *run = page_of(r->next);
-    r->next += size;
+    struct page *run = page_of(a->next);
+    a->next += size;
     run->dirty = false;
     return run;
+}
+
+/* The area NEAR is for the first region, and for a table of all addresses: in a smaller one,
+ * its records may be those of the program's own memory. */
+static bool near_open(struct region *r) {
+    struct area *a = &r->areas[NEAR];
+    if (a->start || r->era || table_mask + sizeof(struct page) < TABLE_MOST)
+        return true;
+    char *start = align_up(near, GRANULE);
+    area_open(a, start, start + NEAR_SIZE);
+    a->committed = a->end;
+    if (records_commit(a, a->end))
+        return true;
+    *a = (struct area){0};
+    return false;
+}
+
+/* Fresh memory: near as long as there is some, then of the kind that is asked for, or of the
+ * other one. */
+static struct page *region_extend(struct region *r, uint32_t granules, enum area_kind kind) {
+    if (!table_place() || !near_open(r))
+        return os_refuse();
+    struct page *run = granules <= HUGE_LEAST ? area_extend(r, &r->areas[NEAR], granules) : NULL;
+    if (!run && !r->areas[PAGES].start && !region_place(r))
+        return os_refuse();
+    if (!run)
+        run = area_extend(r, &r->areas[kind], granules);
+    if (!run)
+        run = area_extend(r, &r->areas[RUNS + DENSE - kind], granules);
+    return run ? run : os_refuse();
 }
 
 /* ── free runs ─────────────────────────────────────────────────────────────── */
@@ -176,7 +247,17 @@ static bool run_is_free(struct page *run) {
 }
 
 /* Will fresh memory for large blocks be filled soon? Small ones have heaps to tell that. */
-static bool region_is_dense(struct region *r) { return r->used << GRANULE_BITS >= HUGE_FROM; }
+static enum area_kind large_area(struct region *r, uint32_t granules) {
+    return granules >= HUGE_LEAST && r->used << GRANULE_BITS >= HUGE_FROM ? DENSE : RUNS;
+}
+
+/* The area that an address is in, or NULL. */
+static struct area *area_of(struct region *r, const void *p) {
+    for (struct area *a = r->areas; a < r->areas + AREAS; a++)
+        if ((char *)p >= a->start && (char *)p < a->next)
+            return a;
+    return NULL;
+}
 
 /* Both ends of a free run say how long it is, so that its neighbours find it. */
 static void run_insert(struct region *r, struct page *run, uint32_t granules, bool dirty,
@@ -186,30 +267,47 @@ static void run_insert(struct region *r, struct page *run, uint32_t granules, bo
     run->dirty = dirty;
     run->key = since;
     unsigned bin = run_bin(granules);
-    list_push(&r->bins[bin], run);
-    r->bin_map[bin / 64] |= 1ull << bin % 64;
+    struct area *a = area_of(r, page_start(run));
+    list_push(&a->bins[bin], run);
+    a->bin_map[bin / 64] |= 1ull << bin % 64;
     r->dirty += dirty ? granules : 0;
 }
 
 static void run_remove(struct region *r, struct page *run) {
     unsigned bin = run_bin(run->granules);
-    list_remove(&r->bins[bin], run);
-    if (!r->bins[bin])
-        r->bin_map[bin / 64] &= ~(1ull << bin % 64);
+    struct area *a = area_of(r, page_start(run));
+    list_remove(&a->bins[bin], run);
+    if (!a->bins[bin])
+        a->bin_map[bin / 64] &= ~(1ull << bin % 64);
     r->dirty -= run->dirty ? run->granules : 0;
     run->kind = run[run->granules - 1].kind = PAGE_GONE;
 }
 
 /* A free run that is long enough: in its own bin or, from the next bin on, any. */
-static struct page *run_find(struct region *r, uint32_t granules) {
+static struct page *area_find(struct area *a, uint32_t granules) {
     unsigned bin = run_bin(granules);
-    for (uint32_t i = r->bins[bin]; i; i = page_at(i)->next)
+    for (uint32_t i = a->bins[bin]; i; i = page_at(i)->next)
         if (page_at(i)->granules >= granules)
             return page_at(i);
     for (bin++; bin < BINS; bin = (bin | 63) + 1) {
-        uint64_t map = r->bin_map[bin / 64] & ~0ull << bin % 64;
+        uint64_t map = a->bin_map[bin / 64] & ~0ull << bin % 64;
         if (map)
-            return page_at(r->bins[bin / 64 * 64 + (unsigned)__builtin_ctzll(map)]);
+            return page_at(a->bins[bin / 64 * 64 + (unsigned)__builtin_ctzll(map)]);
+    }
+    return NULL;
+}
+
+/* The same in any area, first in that of its kind and in NEAR; elsewhere only with its memory. */
+static struct page *run_find(struct region *r, uint32_t granules, enum area_kind kind) {
+    static const enum area_kind order[AREAS][AREAS] = {
+        [PAGES] = {PAGES, NEAR, RUNS, DENSE},
+        [RUNS] = {RUNS, NEAR, PAGES, DENSE},
+        [DENSE] = {DENSE, NEAR, PAGES, RUNS},
+    };
+    for (unsigned i = 0; i < AREAS; i++) {
+        struct page *run = area_find(&r->areas[order[kind][i]], granules);
+        if (run && (i < 2 || run->dirty))
+            return run;
     }
     return NULL;
 }
@@ -218,8 +316,8 @@ static size_t run_purge(struct region *r, struct page *run) {
     size_t size = (size_t)run->granules << GRANULE_BITS;
     if (!os_purge(page_start(run), size))
         return 0;
-    if (size >= HUGE_PAGE && region_is_dense(r)) /* it was in use, and will be again */
-        os_make_huge(page_start(run), size);
+    if (size >= HUGE_PAGE && r->used << GRANULE_BITS >= HUGE_FROM)
+        os_make_huge(page_start(run), size); /* it was in use, and will be again */
     run->dirty = false;
     r->dirty -= run->granules;
     return run->granules;
@@ -229,8 +327,9 @@ static size_t run_purge(struct region *r, struct page *run) {
  * `before`, until `enough` granules are gone. */
 static size_t region_purge(struct region *r, uint64_t before, size_t enough) {
     size_t gone = 0;
-    for (unsigned bin = BINS; bin-- > 0 && r->dirty && gone < enough;)
-        for (uint32_t i = r->bins[bin]; i && gone < enough; i = page_at(i)->next) {
+    for (unsigned bin = BINS * AREAS; bin-- > 0 && r->dirty && gone < enough;)
+        for (uint32_t i = r->areas[bin % AREAS].bins[bin / AREAS]; i && gone < enough;
+             i = page_at(i)->next) {
             struct page *run = page_at(i);
             if (run->dirty && run->key <= before)
                 gone += run_purge(r, run);
@@ -248,12 +347,12 @@ static uint64_t now_ms(void) {
 
 /* A run of granules, whose first record says in `dirty` whether it may hold old
  * data. NULL with errno ENOMEM. */
-static struct page *run_take(struct region *r, uint32_t granules, bool dense) {
-    struct page *run = run_find(r, granules);
+static struct page *run_take(struct region *r, uint32_t granules, enum area_kind kind) {
+    struct page *run = run_find(r, granules, kind);
     if (!run) {
         if (r->dirty > r->used / SLACK)
             region_purge(r, UINT64_MAX, granules);
-        if (!(run = region_extend(r, granules, dense)))
+        if (!(run = region_extend(r, granules, kind)))
             return NULL;
     } else {
         run_remove(r, run);
@@ -326,8 +425,10 @@ static bool run_resize(struct region *r, struct page *run, uint32_t granules) {
         run_remove(r, next);
         if (next->granules > more)
             run_insert(r, next + more, next->granules - more, next->dirty, next->key);
-    } else if (page_start(next) != r->next || !region_extend(r, more, region_is_dense(r))) {
-        return false;
+    } else {
+        struct area *a = area_of(r, page_start(run));
+        if (page_start(next) != a->next || !area_extend(r, a, more))
+            return false;
     }
     r->used += more;
     run->granules = granules;
