@@ -21,10 +21,11 @@
  * The price, in instructions: malloc 16, free 22, with every check below in it; 38 for a
  * pair of up to 1 KiB in whatever order, 52 of up to 32 KiB (tests/costs.test.ts). A block
  * that another thread frees costs about 40 more and a sixty-fourth of an atomic operation.
- * A block of more than 32 KiB: an atomic operation if the thread keeps one of its length,
- * else a lock and some 200. A page of memory that is touched for the first time: 0.25 µs,
- * and 15 µs on some virtual machines. That is why so much here is about touching few pages,
- * and, once a heap has grown, about touching them by the 2 MiB.
+ * A block of more than 32 KiB: 100 if the thread keeps one of its length, and an atomic
+ * operation unless it is the only thread; else a lock and some 200. A page of memory that is
+ * touched for the first time: 0.25 µs, and 15 µs on some virtual machines. That is why so much
+ * here is about touching few pages, and, once a heap has grown, about touching them by the
+ * 2 MiB.
  *
  * What it catches, always: pointers that are not ours, or not the start of a block;
  * blocks freed twice, as long as they have not been handed out again; free blocks that
@@ -450,7 +451,7 @@ static __attribute__((noinline)) void *allocate_slowly(size_t size) {
 }
 
 /* Beyond the short way: a class to compute first (30 instructions), or a run that the
- * thread keeps (an atomic operation when it is freed). */
+ * thread keeps (100 instructions a pair). */
 static __attribute__((noinline)) void *allocate_larger(size_t size) {
     struct heap *h = self;
     if (unlikely(size > SMALL)) {

@@ -7,9 +7,11 @@
  *
  * Two sections, of --pairs and of three times as many: their difference is free of what begins
  * and ends a section, and of anything that happens once. --size is the block's, 32 bytes if not
- * said.
+ * said. With --company 1 a second thread is there, which does nothing.
  */
 #include "workload.h"
+#include <pthread.h>
+#include <unistd.h>
 
 enum { BATCH = 100, ORDERS = 64 };
 
@@ -63,13 +65,22 @@ static void orders_draw(void) {
     }
 }
 
+static void *idle(void *unused) {
+    for (;;)
+        pause();
+    return unused;
+}
+
 int main(int argc, char **argv) {
+    pthread_t other;
     int order = (int)option(argc, argv, "--order", 0);
     size_t pairs = (size_t)option(argc, argv, "--pairs", 1000);
     size_t warm = (size_t)option(argc, argv, "--warm", 20000);
     size = (size_t)option(argc, argv, "--size", 32);
     workload_begin(argc, argv);
     orders_draw();
+    if (option(argc, argv, "--company", 0) != 0 && pthread_create(&other, NULL, idle, NULL) != 0)
+        workload_end("no thread");
 
     pairs_run(order, warm);
     for (size_t length = pairs; length <= 3 * pairs; length += 2 * pairs) {
