@@ -39,7 +39,7 @@ enum {
     BINS = EXACT + 4 * 16,
     SLACK = 2,              /* half of what is in use may lie idle when the region grows */
     COMMIT_STEP = 4 << 20,  /* bytes */
-    HUGE_FROM = 8 << 20,    /* bytes in use from which on large blocks come in huge pages, */
+    HUGE_FROM = 12 << 20,   /* bytes in use from which on large blocks come in huge pages, */
     HUGE_LEAST = 4,         /* if they have as many granules; NEAR has none that are longer */
     RECORDS_STEP = 1 << 18, /* bytes of the table: those of 128 MiB */
     PURGE_DELAY = 500,      /* ms */
