@@ -179,7 +179,6 @@ static void page_drop(struct page *page) {
     h->pages--;
     if (h->fresh[page->class] == page_number(page))
         h->fresh[page->class] = 0;
-    page->home = NULL;
     for (uint32_t i = 1; i < page->granules; i++)
         page[i].kind = PAGE_GONE;
     struct region *r = region_enter();

@@ -46,6 +46,7 @@ enum {
     PURGE_LOOK = 100,       /* ms from one look for old runs to the next */
 };
 
+static const uintptr_t REGION_FROM = 16ul << 40, REGION_TO = 80ul << 40;
 static const size_t REGION_MOST = 256ul << 30, TABLE_MOST = 256ul << 30;
 
 enum area_kind { NEAR, PAGES, RUNS, DENSE, AREAS };
@@ -135,14 +136,15 @@ static bool region_place(struct region *r) {
     size_t coverage = records << (GRANULE_BITS - RECORD_BITS);
     size_t size = coverage / 8 < REGION_MOST ? coverage / 8 : REGION_MOST;
     char *older = r->older ? r->older->areas[PAGES].start : NULL;
-    uintptr_t at = older ? (uintptr_t)older - GRANULE + size : 16ul << 40;
-    for (; at < 80ul << 40; at += size) {
+    uintptr_t at = older ? (uintptr_t)older - GRANULE + size : REGION_FROM;
+    for (; at < REGION_TO; at += size) {
         if (region_near(at, coverage) || (older && at / coverage != window / coverage))
             continue;
         r->reserved = os_reserve_at((void *)at, size);
         if (!r->reserved && limit == RLIM_INFINITY)
             continue;
-        window = at / coverage * coverage;
+        if (!r->areas[NEAR].start) /* then the table is about all addresses, and others read it */
+            window = at / coverage * coverage;
         char *end = (char *)at + size, *middle = end - size / 2;
         area_open(&r->areas[PAGES], (char *)at + GRANULE, end - size / 4 * 3);
         area_open(&r->areas[RUNS], end - size / 4 * 3 + GRANULE, middle);

@@ -97,10 +97,10 @@ describe('-fsanitize=thread', () => {
     const header = join(folder, 'native', 'sharded', 'region.h');
     const text = readFileSync(header, 'utf8');
     const moved = text.replace(
-      'at = 16ul << 40; at < 80ul << 40',
-      'at = 85ul << 40; at < 86ul << 40',
+      'REGION_FROM = 16ul << 40, REGION_TO = 80ul << 40',
+      'REGION_FROM = 85ul << 40, REGION_TO = 86ul << 40',
     );
-    expect(moved, 'region_place looks different: move its addresses here').not.toBe(text);
+    expect(moved, 'region.h looks different: move its addresses here').not.toBe(text);
     writeFileSync(header, moved);
     const position = ['-no-pie', '-fno-pie'];
     return compileWith(['-fsanitize=thread', ...position, '-iquote', join(folder, 'native')]);
