@@ -75,11 +75,12 @@ export async function huntAll(): Promise<Hunts> {
   return found;
 }
 
-/** What differs from run to run and from machine to machine: addresses, threads, lines, alignment. */
+/** What differs from run to run and from machine to machine: addresses, also what is left of them in a
+ *  block's first words (its text stays), threads, alignment. */
 export function comparable(transcript: string): string {
   return transcript
     .replaceAll(/0x[0-9a-f]+/g, '0x…')
-    .replaceAll(/\b[0-9a-f]{16} [0-9a-f]{16} .{18}/g, 'words')
+    .replaceAll(/\b[0-9a-f]{16} [0-9a-f]{16} {2}.{8}(\w*)\S*/g, 'words $1')
     .replaceAll(/\bthread \d+/g, 'thread N')
     .replaceAll(/ {2,}/g, '  ');
 }
