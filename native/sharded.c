@@ -235,10 +235,10 @@ static struct heap *heap_claim(pid_t thread) {
 /* Everything on its way goes home, as far as this heap can see to it. */
 static void heap_settle(struct heap *h) {
     bool busy = h->busy;
-    h->busy = true;
+    heap_busy(h, true);
     outgoing_send_all(h);
     inbox_empty(h);
-    h->busy = busy;
+    heap_busy(h, busy);
 }
 
 /* The heap for a thread that has none yet: one that was left, as it is, or a new one.
@@ -266,12 +266,12 @@ static struct heap *thread_begin(void) {
 static void heap_tidy(struct heap *h) {
     heap_settle(h);
     bool busy = h->busy;
-    h->busy = true;
+    heap_busy(h, true);
     heap_shed(h);
     struct region *r = region_enter();
     kept_give(r, h);
     region_leave(r);
-    h->busy = busy;
+    heap_busy(h, busy);
 }
 
 /* For the next owner to see all that was done here. */
@@ -431,9 +431,9 @@ static void *allocate_from(struct heap *h, unsigned class) {
     while (!(p = page_pop(page))) {
         must(page->free == &list_end, "malloc", "the free block %p was written to after its free",
              (void *)page->free);
-        h->busy = true;
+        heap_busy(h, true);
         page = page_next(h, class);
-        h->busy = false;
+        heap_busy(h, false);
         if (!page)
             return NULL;
     }
@@ -474,10 +474,15 @@ static inline void *heap_allocate(size_t size) {
 
 /* ── free ──────────────────────────────────────────────────────────────────── */
 
-/* Does a block in use begin here? The test of the fast path, and the whole address. */
+/* Does a block in use begin at this offset? */
+static inline bool offset_begins(const struct page *page, uint16_t offset) {
+    return offset * page->inverse <= page->limit;
+}
+
+/* The test of the fast path, and the whole address. */
 static inline bool block_begins(struct page *page, void *p) {
-    return page->kind == PAGE_SMALL && (char *)p - page_start(page) < GRANULE &&
-           (uint32_t)(uint16_t)(uintptr_t)p * page->inverse <= page->limit && page_start(page) <= (char *)p;
+    return page->kind == PAGE_SMALL && (size_t)((char *)p - page_start(page)) < GRANULE &&
+           offset_begins(page, (uint16_t)(uintptr_t)p);
 }
 
 /* The page of the block in use that begins at p: a larger one begins behind the first
@@ -538,8 +543,8 @@ static COLD void block_suspect(struct page *page, struct block *b, const char *c
     die(call, "%s of %p (%zu bytes)", freed_twice(call), (void *)b, (size_t)page->size);
 }
 
-static __attribute__((noinline)) void free_slowly(void *p, const char *call) {
-    struct page *record = page_of(p);
+static __attribute__((noinline)) void free_otherwise(void *p, struct page *record,
+                                                    const char *call) {
     if (large_begins(record, p)) {
         large_free(p, record, call);
         return;
@@ -558,21 +563,36 @@ static __attribute__((noinline)) void free_slowly(void *p, const char *call) {
         message_send(page, b); /* no memory for a heap of our own */
         return;
     }
-    h->busy = true;
+    heap_busy(h, true);
     if (page->home == h) {
         page_take_back(h, page, b, b, 1);
         inbox_empty(h);
     } else {
         collect(h, page, b);
     }
-    h->busy = false;
+    heap_busy(h, false);
+}
+
+/* The block of another thread's page: 35 instructions. */
+static __attribute__((noinline)) void free_slowly(void *p, struct page *page, const char *call) {
+    struct heap *h = self;
+    if (!page->home) { /* a large block */
+        free_otherwise(p, page, call);
+        return;
+    }
+    if (page->home == h || unlikely(h == &heap_none) ||
+        unlikely(!offset_begins(page, (uint16_t)(uintptr_t)p)) ||
+        unlikely(((struct block *)p)->mark == MARK))
+        free_otherwise(p, page, call);
+    else
+        collect(h, page, p);
 }
 
 static COLD void free_last(struct heap *h, struct page *page) {
-    h->busy = true;
+    heap_busy(h, true);
     page_turn(h, page);
     inbox_empty(h); /* a thread may only free, and never run out of anything */
-    h->busy = false;
+    heap_busy(h, false);
 }
 
 /* The other hot half: 22 instructions. NULL has a record without a home. */
@@ -581,9 +601,9 @@ static inline void heap_free(void *p, const char *call) {
     struct heap *h = self;
     struct block *b = p;
     if (unlikely(page->home != h) ||
-        unlikely((uint32_t)(uint16_t)(uintptr_t)p * page->inverse > page->limit) ||
+        unlikely(!offset_begins(page, (uint16_t)(uintptr_t)p)) ||
         unlikely(b->mark == MARK)) {
-        free_slowly(p, call);
+        free_slowly(p, page, call);
         return;
     }
     block_link(b, page->free, page);

@@ -67,7 +67,7 @@ const byDesign: Record<string, string> = {
   page_mark_remote: 'what running threads collect for this page: where to look, no more',
   'page_mark < page_mark_remote': 'a copy of each block, checked before its link is followed',
   'message_read < page_mark_remote': 'the same',
-  block_begins: 'the limit of a page with live blocks: it only grows',
+  offset_begins: 'the limit of a page with live blocks: it only grows',
   heap_free: 'the home of a page: it is mine or it is not, and only I can change which',
   free: 'the same, with heap_free inlined',
   under_free: 'the same, with heap_free inlined',

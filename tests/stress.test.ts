@@ -32,6 +32,11 @@ describe.each(strong)('%s', (variant) => {
     (when) => keeps(variant, 'exhaustion-any', { args: [when, 3, 150_000, 24] }),
   );
 
+  test('wherever the kernel puts the program, blocks below a limit are told apart', async () => {
+    for (let seed = 1; seed <= 12; seed++)
+      await keeps(variant, 'exhaustion-any', { args: ['before', 3, 15_000, 24, seed] });
+  });
+
   test('data that looks like free blocks never ends the program', () =>
     keeps(variant, 'data-like-free', { args: [20, 2] }));
 

@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "page.h"
+#include "region.h"
 
 enum { HUGE_BUCKETS = 256 };
 
@@ -42,15 +42,33 @@ static struct huge *huge_unlink(struct huge **at) {
     return block;
 }
 
+/* Moves a fresh mapping to where its record is its own; NULL with errno ENOMEM if that is
+ * nowhere near. */
+static char *huge_settle(struct region *r, char *start, size_t length, size_t alignment) {
+    size_t step = round_up(table_coverage() / 16, alignment);
+    if (region_spares(r, start))
+        return start;
+    os_unmap(start, length);
+    for (int i = 1; i <= 32; i++) {
+        char *below = start - (size_t)i * step;
+        if (region_spares(r, below) && os_reserve_at(below, length)) {
+            if (os_commit(below, length))
+                return below;
+            os_unmap(below, length);
+        }
+    }
+    return os_refuse();
+}
+
 /* Where the block is after it got `length` bytes; NULL if the kernel refuses. */
-static char *huge_remap(struct huge *block, size_t length) {
+static char *huge_remap(struct region *r, struct huge *block, size_t length) {
     if (os_resize(block->start, block->length, length)) {
         block->length = length;
         os_make_huge(block->start, length);
         return block->start;
     }
     char *to = os_map_aligned(length, HUGE_PAGE);
-    if (!to)
+    if (!to || !(to = huge_settle(r, to, length, HUGE_PAGE)))
         return NULL;
     if (!os_move(block->start, block->length, to, length)) {
         os_unmap(to, length);

@@ -20,22 +20,25 @@ static const size_t RUN_MOST = 32ul << 30;
 
 static void *huge_allocate(size_t alignment, size_t size) {
     size_t length = round_up(size, GRANULE);
-    char *start = os_map_aligned(length, alignment > HUGE_PAGE ? alignment : HUGE_PAGE);
+    alignment = alignment > HUGE_PAGE ? alignment : HUGE_PAGE;
+    char *start = os_map_aligned(length, alignment);
     if (!start)
         return NULL;
     struct region *r = region_enter();
-    struct huge *block = heap.huges.spare;
-    if (block)
-        heap.huges.spare = block->next;
-    else
-        block = record_make(sizeof *block);
+    struct huge *block = NULL;
+    if ((start = huge_settle(r, start, length, alignment))) {
+        if ((block = heap.huges.spare))
+            heap.huges.spare = block->next;
+        else
+            block = record_make(sizeof *block);
+    }
     if (block) {
         block->start = start;
         block->length = length;
         huge_link(&heap.huges, block);
     }
     region_leave(r);
-    if (!block)
+    if (start && !block)
         os_unmap(start, length);
     return block ? start : NULL;
 }
@@ -175,7 +178,7 @@ static void *large_resize(void *p, size_t old, size_t size) {
     void *new = NULL;
     if (*at && size >= GROWN) {
         struct huge *block = huge_unlink(at);
-        new = huge_remap(block, round_up(size, HUGE_PAGE));
+        new = huge_remap(r, block, round_up(size, HUGE_PAGE));
         huge_link(&heap.huges, block);
     } else if (!*at && size <= LARGE && (size < old || old < GROWN) &&
                run_resize(r, page, run_granules(size))) {

@@ -34,7 +34,7 @@
 enum {
     CONFIRMATIONS = 5, /* of a double free by a thread that does not own the page */
     LOOKS = 4,         /* heaps that are looked at to find one that was left */
-    COLLECTED = 16,    /* pages of others for which a thread collects blocks */
+    COLLECTED = 32,    /* pages of others for which a thread collects blocks */
     OUTGOING = 16,     /* other heaps to which it sends them */
     SENT_AT_ONCE = 64, /* blocks, so that an atomic operation is shared by so many */
     ENDLESS = 1 << 30, /* budget of a current page */
@@ -50,7 +50,7 @@ enum {
 struct collected {
     struct page *page;
     struct block *head, *tail;
-    uint32_t count;
+    uint32_t count, most; /* so many go at once */
 };
 
 /* Messages to one other heap. */
@@ -81,6 +81,13 @@ struct heap {
  * malloc needs no test for it. */
 static struct page page_none = {.free = &list_end, .key = (uint64_t)MARK << 48};
 #define NONE &page_none
+
+/* A signal handler may fork between any two stores: the compiler leaves this one in its place. */
+static inline void heap_busy(struct heap *h, bool busy) {
+    atomic_signal_fence(memory_order_seq_cst);
+    h->busy = busy;
+    atomic_signal_fence(memory_order_seq_cst);
+}
 
 /* What large heaps have in huge pages will soon be full. */
 static enum area_kind heap_area(const struct heap *h) {
@@ -246,13 +253,14 @@ static void message_set(struct block *m, struct page *page, uintptr_t word) {
     m->check = message_check(word, page);
 }
 
-static void message_write(struct block *m, struct page *page, struct block *head, uint32_t count) {
+/* Blocks of a page from `head` to `m`; `next` is the message that comes after it. */
+static void message_write(struct block *m, struct page *page, struct block *head, uint32_t count,
+                          struct block *next) {
     uintptr_t place = (uintptr_t)((char *)head - page_start(page)) / ALIGNMENT;
-    uintptr_t word = place << NEXT_BITS | (uintptr_t)count << (NEXT_BITS + PLACE_BITS);
-    message_set(m, page, word);
+    message_set(m, page, (uintptr_t)next / ALIGNMENT | place << NEXT_BITS |
+                             (uintptr_t)count << (NEXT_BITS + PLACE_BITS));
 }
 
-/* `next` is the message that comes after `m`. */
 static void message_follow(struct block *m, struct block *next) {
     uintptr_t word = (uintptr_t)m->next >> NEXT_BITS << NEXT_BITS;
     message_set(m, page_first(page_of(m)), word | (uintptr_t)next / ALIGNMENT);
@@ -296,7 +304,7 @@ static void inbox_empty(struct heap *h) {
 
 /* A single block as a message. */
 static void message_send(struct page *page, struct block *b) {
-    message_write(b, page, b, 1);
+    message_write(b, page, b, 1, NULL);
     inbox_push(page->home, b, b);
 }
 
@@ -311,27 +319,23 @@ static struct outgoing *outgoing_to(struct heap *h, struct heap *to) {
     return &h->out[((uintptr_t)to / sizeof(struct heap)) % OUTGOING];
 }
 
-/* Adds a message to what goes to that heap, and sends all if that is enough. */
-static void outgoing_add(struct heap *h, struct heap *to, struct block *m, uint32_t count) {
+/* What was collected is a message now; when that is enough for its owner, all of his go. */
+static void collected_close(struct heap *h, struct collected *c) {
+    if (!c->page)
+        return;
+    struct heap *to = c->page->home;
     struct outgoing *o = outgoing_to(h, to);
     if (unlikely(o->to != to)) {
         outgoing_send(o);
         o->to = to;
     }
-    message_follow(m, o->first);
-    o->first = m;
-    if (!o->last)
-        o->last = m;
-    if ((o->count += count) >= SENT_AT_ONCE)
-        outgoing_send(o);
-}
-
-static void collected_close(struct heap *h, struct collected *c) {
-    if (!c->page)
-        return;
-    message_write(c->tail, c->page, c->head, c->count);
-    outgoing_add(h, c->page->home, c->tail, c->count);
+    message_write(c->tail, c->page, c->head, c->count, o->first);
     c->page = NULL;
+    o->first = c->tail;
+    if (!o->last)
+        o->last = c->tail;
+    if ((o->count += c->count) >= SENT_AT_ONCE)
+        outgoing_send(o);
 }
 
 static void outgoing_send_all(struct heap *h) {
@@ -342,20 +346,40 @@ static void outgoing_send_all(struct heap *h) {
 }
 
 static inline struct collected *collected_of(struct heap *h, struct page *page) {
-    return &h->collected[page_number(page) % COLLECTED];
+    return &h->collected[(uintptr_t)page / sizeof(struct page) % COLLECTED];
+}
+
+static __attribute__((noinline)) void collect_last(struct heap *h, struct collected *c) {
+    collected_close(h, c);
+    heap_busy(h, false);
+}
+
+/* The first block of a page: what was collected of another one there makes room. */
+static __attribute__((noinline)) void collect_first(struct heap *h, struct page *page,
+                                                    struct block *b) {
+    struct collected *c = collected_of(h, page);
+    uint32_t most = page->capacity / 32u + 1;
+    heap_busy(h, true);
+    collected_close(h, c);
+    block_link(b, NULL, page);
+    *c = (struct collected){page, b, b, 1, most < SENT_AT_ONCE ? most : SENT_AT_ONCE};
+    heap_busy(h, false);
 }
 
 /* Collects a block of another thread's page. */
 static inline void collect(struct heap *h, struct page *page, struct block *b) {
     struct collected *c = collected_of(h, page);
     if (unlikely(c->page != page)) {
-        collected_close(h, c);
-        *c = (struct collected){.page = page, .tail = b};
+        collect_first(h, page, b);
+        return;
     }
+    heap_busy(h, true);
     block_link(b, c->head, page);
     c->head = b;
-    if (unlikely(++c->count >= page->capacity / 2u + 1 || c->count == SENT_AT_ONCE))
-        collected_close(h, c);
+    if (unlikely(++c->count == c->most))
+        collect_last(h, c);
+    else
+        heap_busy(h, false);
 }
 
 /* ── is it free already? ───────────────────────────────────────────────────── */

@@ -51,6 +51,13 @@ static const size_t REGION_MOST = 256ul << 30, TABLE_MOST = 256ul << 30;
 
 enum area_kind { NEAR, PAGES, RUNS, DENSE, AREAS };
 
+/* Where what is wanted of one kind is looked for. */
+static const enum area_kind area_order[AREAS][AREAS] = {
+    [PAGES] = {PAGES, NEAR, RUNS, DENSE},
+    [RUNS] = {RUNS, NEAR, PAGES, DENSE},
+    [DENSE] = {DENSE, NEAR, PAGES, RUNS},
+};
+
 struct area {
     char *start, *next, *committed, *end;
     char *records; /* the table is memory up to here */
@@ -73,10 +80,12 @@ struct region {
 enum { NEAR_SIZE = 2 << 20 };
 static char near[NEAR_SIZE + GRANULE] __attribute__((section(".bss.near"))); /* behind all of ours */
 
+static char *region_from, *region_to; /* beyond NEAR; of all eras */
+
 /* ── where it lies ─────────────────────────────────────────────────────────── */
 
-/* Is a region that begins at `start` near any address that the program already uses,
- * taken modulo the window? */
+/* Is a region that begins at `start` near any address that the program already uses, taken
+ * modulo the window? */
 static bool region_near(uintptr_t start, size_t coverage) {
     int local;
     uintptr_t used[] = {(uintptr_t)&local, getauxval(AT_PHDR), (uintptr_t)&region_near};
@@ -93,7 +102,7 @@ static size_t address_limit(void) {
 
 /* Addresses for the table, and in `*records` how many bytes: for all addresses that there
  * are. A limit on them (ulimit -v) leaves a 32nd of itself for the table, which still covers
- * sixteen times the limit; and where the kernel has fewer to give, or valgrind, half of that,
+ * eight times the limit and more; and where the kernel has fewer to give, or valgrind, half of that,
  * and so on. */
 static char *table_reserve(size_t *records, size_t limit) {
     char *memory = NULL;
@@ -129,23 +138,30 @@ static bool table_place(void) {
     return true;
 }
 
-/* Addresses for the areas beyond NEAR; under a limit these are taken step by step. */
+/* So many bytes of addresses have a record of their own. */
+static size_t table_coverage(void) {
+    return (table_mask + sizeof(struct page)) << (GRANULE_BITS - RECORD_BITS);
+}
+
+/* Addresses for the areas beyond NEAR; under a limit these are taken step by step. The last
+ * record of the table stays out of it: one behind a run is looked at. */
 static bool region_place(struct region *r) {
     size_t limit = address_limit();
-    size_t records = table_mask + sizeof(struct page);
-    size_t coverage = records << (GRANULE_BITS - RECORD_BITS);
+    size_t coverage = table_coverage();
     size_t size = coverage / 8 < REGION_MOST ? coverage / 8 : REGION_MOST;
     char *older = r->older ? r->older->areas[PAGES].start : NULL;
     uintptr_t at = older ? (uintptr_t)older - GRANULE + size : REGION_FROM;
     for (; at < REGION_TO; at += size) {
-        if (region_near(at, coverage) || (older && at / coverage != window / coverage))
+        if (region_near(at, coverage) || (at + size) % coverage == 0 || (older && at / coverage != window / coverage))
             continue;
         r->reserved = os_reserve_at((void *)at, size);
         if (!r->reserved && limit == RLIM_INFINITY)
             continue;
         if (!r->areas[NEAR].start) /* then the table is about all addresses, and others read it */
             window = at / coverage * coverage;
-        char *end = (char *)at + size, *middle = end - size / 2;
+        if (!older)
+            region_from = (char *)at;
+        char *end = region_to = (char *)at + size, *middle = end - size / 2;
         area_open(&r->areas[PAGES], (char *)at + GRANULE, end - size / 4 * 3);
         area_open(&r->areas[RUNS], end - size / 4 * 3 + GRANULE, middle);
         area_open(&r->areas[DENSE], middle + HUGE_PAGE, end);
@@ -154,6 +170,17 @@ static bool region_place(struct region *r) {
         return true;
     }
     return false;
+}
+
+/* Has what the kernel mapped at `p` a record of its own? In a table that is smaller than the
+ * addresses, it may be that of a page of ours: then the block would be taken for one there. */
+static bool region_spares(struct region *r, void *p) {
+    if (!table_place())
+        return false;
+    if (table_mask + sizeof(struct page) == TABLE_MOST)
+        return true;
+    char *same = page_start(page_of(p));
+    return (r->areas[PAGES].start || region_place(r)) && (same < region_from || same >= region_to);
 }
 
 /* May the region have `size` bytes more? A limit that the program sets itself comes when
@@ -168,6 +195,9 @@ static bool records_commit(struct area *a, char *end) {
     char *records = (char *)page_of(end) + sizeof(struct page);
     if (records > a->records) {
         size_t step = round_up((size_t)(records - a->records), RECORDS_STEP);
+        size_t rest = (size_t)(table + table_mask + sizeof(struct page) - a->records);
+        if (step > rest)
+            step = rest;
         if (!os_commit(a->records, step))
             return false;
         a->records += step;
@@ -219,18 +249,17 @@ static bool near_open(struct region *r) {
     return false;
 }
 
-/* Fresh memory: near as long as there is some, then of the kind that is asked for, or of the
- * other one. */
+/* Fresh memory: near as long as there is some, then of the kind that is asked for, or of
+ * another one. */
 static struct page *region_extend(struct region *r, uint32_t granules, enum area_kind kind) {
     if (!table_place() || !near_open(r))
         return os_refuse();
     struct page *run = granules <= HUGE_LEAST ? area_extend(r, &r->areas[NEAR], granules) : NULL;
     if (!run && !r->areas[PAGES].start && !region_place(r))
         return os_refuse();
-    if (!run)
-        run = area_extend(r, &r->areas[kind], granules);
-    if (!run)
-        run = area_extend(r, &r->areas[RUNS + DENSE - kind], granules);
+    for (unsigned i = 0; i < AREAS && !run; i++)
+        if (area_order[kind][i] != NEAR)
+            run = area_extend(r, &r->areas[area_order[kind][i]], granules);
     return run ? run : os_refuse();
 }
 
@@ -301,13 +330,8 @@ static struct page *area_find(struct area *a, uint32_t granules) {
 
 /* The same in any area, first in that of its kind and in NEAR; elsewhere only with its memory. */
 static struct page *run_find(struct region *r, uint32_t granules, enum area_kind kind) {
-    static const enum area_kind order[AREAS][AREAS] = {
-        [PAGES] = {PAGES, NEAR, RUNS, DENSE},
-        [RUNS] = {RUNS, NEAR, PAGES, DENSE},
-        [DENSE] = {DENSE, NEAR, PAGES, RUNS},
-    };
     for (unsigned i = 0; i < AREAS; i++) {
-        struct page *run = area_find(&r->areas[order[kind][i]], granules);
+        struct page *run = area_find(&r->areas[area_order[kind][i]], granules);
         if (run && (i < 2 || run->dirty))
             return run;
     }
