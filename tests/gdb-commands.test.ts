@@ -23,6 +23,7 @@ function places(stdout: string): Record<string, string> {
   );
 }
 
+const lowestBlock = "__import__('libmalloc.search').search.open_blocks().starts[0]";
 const searching = hunted.filter((variant) => everyVariant.includes(variant));
 describe.each(searching)('on %s', (variant) => {
   // Of list: the last word of a block, and the first one of the header behind it.
@@ -42,6 +43,15 @@ describe.each(searching)('on %s', (variant) => {
     'heap refs (char *)inner+3',
     'heap refs held',
     'heap refs ~hidden[0]',
+    // The lowest block counts as well as any other.
+    `python gdb.set_convenience_variable('lowest', ${lowestBlock})`,
+    'print/x $lowest',
+    'heap refs $lowest',
+    'set $kept = *(long *)$lowest',
+    'set var *(long *)$lowest = ~hidden[0]',
+    'heap refs ~hidden[0] + 1',
+    'heap leaks',
+    'set var *(long *)$lowest = $kept',
     // In a register alone: all of them are looked at in the innermost frame, and r12 is the same there.
     'set $kept = $r12',
     'set $r12 = ~hidden[0]',
@@ -90,7 +100,17 @@ describe.each(searching)('on %s', (variant) => {
 
   test('what a register leads to is no leak, and has a reference', () => {
     expect(said('heap refs ~hidden[0]', 1)).toMatch(/^ +register r12 +thread 1 +0x/m);
-    expect(said('heap leaks', 1)).toMatch(/^nothing is lost: /);
+    expect(said('heap leaks', 2)).toMatch(/^nothing is lost: /);
+  });
+
+  test('the lowest block is found, and what it points to', () => {
+    const lowest = /0x\w+$/.exec(said('print/x $lowest'))?.[0];
+    expect(said('heap refs $lowest')).toMatch(
+      new RegExp(`^\\d+ pointers? to the live block ${lowest} `, 'm'),
+    );
+    expect(said('heap refs ~hidden[0] + 1')).toMatch(
+      new RegExp(` 0 bytes into the live block ${lowest} `),
+    );
   });
 
   test('find tells the block that holds bytes, a number, a variable', () => {

@@ -66,6 +66,18 @@ describe('heap watch', () => {
     expect(answer(stderr, 'info breakpoints')).toMatch(new RegExp(`^\\d+ +${kind} `, 'm'));
   });
 
+  test.each(['list', 'paged', 'sharded'])(
+    '%s: stops at the reallocation of the block, and of no other',
+    async (variant) => {
+      const lines = ['set can-use-hw-watchpoints 0', 'heap watch global', 'continue', 'up'];
+      const options = ['--break', 'stop_here', '-x', questions(...lines)];
+      const { stderr } = await batch(variant, options, [search, 'grow']);
+      const followed = /follows the live block (0x\w+) /.exec(answer(stderr, lines[1] ?? ''))?.[1];
+      expect(answer(stderr, 'continue')).toContain(`heap watch: realloc of the block ${followed} `);
+      expect(answer(stderr, 'up')).toContain('global = realloc(global, 100000)');
+    },
+  );
+
   test('what it asks of the machine can tell the two apart', async () => {
     const asked = join(root, 'native', 'gdb', 'watchpoints.gdb');
     const gdb = [need('gdb'), '-nx', '-q', '-batch'];

@@ -64,8 +64,10 @@ describe('the last line', () => {
 
   test('counts what failed, and the status says so', async () => {
     const content = `test('a', () => {}); test('b', () => expect(1).toBe(2));`;
-    const { status, last } = await run('fails', content);
+    const { status, lines, last } = await run('fails', content);
     expect(last).toBe('1 passed, 1 failed');
+    const again = lines.slice(lines.indexOf('Failed:')).join('\n');
+    expect(again).toMatch(/^Failed:\n {2}\S*a\.test\.ts > b: expected 1 to be 2/);
     expect(status).toBe(1);
   });
 

@@ -13,6 +13,8 @@ export interface Tally {
   passed: number;
   failed: number;
   skipped: string[];
+  /** Each failed test and the first line of what it said. */
+  failures: string[];
 }
 
 function title(test: TestCase): string {
@@ -24,7 +26,7 @@ function title(test: TestCase): string {
  * is a failure too, as is a test that was begun and never heard of again.
  */
 export function tally(modules: readonly TestModule[], stray: number): Tally {
-  const result: Tally = { passed: 0, failed: stray, skipped: [] };
+  const result: Tally = { passed: 0, failed: stray, skipped: [], failures: [] };
   for (const module of modules) {
     result.failed += module.errors().length;
     for (const test of module.children.allTests()) {
@@ -32,7 +34,11 @@ export function tally(modules: readonly TestModule[], stray: number): Tally {
       if (outcome.state === 'passed') result.passed++;
       else if (outcome.state === 'skipped') {
         result.skipped.push(`${title(test)}: ${outcome.note ?? 'no reason given'}`);
-      } else result.failed++;
+      } else {
+        result.failed++;
+        const said = outcome.errors?.[0]?.message ?? 'never heard of again';
+        result.failures.push(`${title(test)}: ${said.split('\n', 1)[0]}`);
+      }
     }
     for (const suite of module.children.allSuites()) result.failed += suite.errors().length;
   }
@@ -45,7 +51,10 @@ export function lastLine({ passed, failed, skipped }: Tally): string {
   return `${passed} passed, ${failed} failed${tail}`;
 }
 
-/** Vitest's own report, then every skipped test by name and reason, then one line of totals. */
+/**
+ * Vitest's own report, then every skipped test by name and reason, every failed one again (a log is
+ * often cut to its end), and one line of totals.
+ */
 export default class Reporter extends DefaultReporter {
   override onTestRunEnd(
     modules: readonly TestModule[],
@@ -56,6 +65,7 @@ export default class Reporter extends DefaultReporter {
     const result = tally(modules, unhandled.length);
     if (result.passed + result.failed + result.skipped.length === 0) result.failed = 1;
     if (result.skipped.length > 0) this.log(`Skipped:\n  ${result.skipped.join('\n  ')}\n`);
+    if (result.failures.length > 0) this.log(`Failed:\n  ${result.failures.join('\n  ')}\n`);
     this.log(lastLine(result));
   }
 }

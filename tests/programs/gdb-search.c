@@ -6,6 +6,7 @@
  *     gdb-search loop     allocates i × 100 bytes for i = 0 … 99, status 3
  *     gdb-search wait     prints a line, waits for one, status 3
  *     gdb-search fork     stops in the child, status 3
+ *     gdb-search grow     stops, reallocates one block, status 3
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -79,6 +80,14 @@ static int fork_once(void) {
     return 3;
 }
 
+static int grow(void) {
+    fill();
+    stop_here();
+    inner = realloc(inner, 100);
+    global = realloc(global, 100000);
+    return 3;
+}
+
 int main(int argc, char **argv) {
     const char *mode = argc > 1 ? argv[1] : "";
     if (!strcmp(mode, "oom"))
@@ -89,6 +98,8 @@ int main(int argc, char **argv) {
         return wait_for_line();
     if (!strcmp(mode, "fork"))
         return fork_once();
+    if (!strcmp(mode, "grow"))
+        return grow();
     fill();
     struct block *volatile held = make(5);
     stack_clear();
