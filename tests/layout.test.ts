@@ -217,12 +217,24 @@ test('a mapping that is two things is cut, and keeps its resident bytes', () => 
     resident: 20480,
     swapped: 0,
   };
-  const pieces = cut(mapping, [8192, 4096, 90000], (start, end) => (end - start) * 2);
+  const twice = (start: number, end: number) => ({ sure: (end - start) * 2, perhaps: 0 });
+  const pieces = cut(mapping, [8192, 4096, 90000], twice);
   expect(pieces.map(({ start, end, resident }) => [start, end, resident])).toEqual([
     [0, 4096, 8192],
     [4096, 8192, 8192],
     [8192, 40960, 4096],
   ]);
+});
+
+test('of pages in doubt, a cut mapping counts as many as the kernel did', () => {
+  const mapping = { start: 0, end: 40960, permissions: 'rw-p', offset: 0, name: '', swapped: 0 };
+  // Pages that were only read, then pages written to: the kernel counts the latter.
+  const present = (start: number) =>
+    start === 0 ? { sure: 0, perhaps: 16384 } : { sure: 20480, perhaps: 0 };
+  const residents = (resident: number) =>
+    cut({ ...mapping, resident }, [16384], present).map((piece) => piece.resident);
+  expect(residents(20480)).toEqual([0, 20480]);
+  expect(residents(24576)).toEqual([4096, 20480]);
 });
 
 test('of smaps it takes what is resident and what is swapped out, and nothing else', () => {
@@ -298,7 +310,7 @@ test('regions are labelled with what is in each; the picture fills what is in me
     regions,
     malloc: malloc.name,
     elf: () => undefined,
-    present: () => 0,
+    present: () => ({ sure: 0, perhaps: 0 }),
   });
   expect(areas.map(({ label, note, grows }) => [label, note, grows])).toEqual([
     ['paged: region', '3 spans, 7 live blocks of 700 bytes, 2 KiB free', undefined],

@@ -159,9 +159,8 @@ describe('on a terminal', () => {
         ['send', '\x1a'],
         ['expect', 'Stopped'],
         ['expect', 'prompt> '],
-        ['send', 'kill %1; exit 5\n'],
-        ['expect', 'prompt> '],
-        ['send', 'exit 5\n'],
+        // A shell that has stopped jobs would ask back.
+        ['send', 'kill -KILL %1; disown %1; exit 5\n'],
       ],
       under(...shell()),
     );

@@ -20,6 +20,7 @@ struct block {
 };
 static struct block table[THREADS][LIVE];
 static long steps, seed;
+static pthread_barrier_t all_there; /* a thread needs memory, too, before it begins */
 static atomic_long refused, served;
 
 /* Only the ends of a block: the stress is the number of calls. */
@@ -77,6 +78,7 @@ static void release(struct block *b) {
 
 static void *work(void *arg) {
     struct block *mine = arg;
+    pthread_barrier_wait(&all_there);
     uint64_t random = (uint64_t)(seed * 1000 + (mine - table[0]) / LIVE) + 1;
     for (long i = 0; i < steps; i++) {
         struct block *b = &mine[chance_below(&random, LIVE)];
@@ -127,6 +129,7 @@ static void work_all(long threads) {
     pthread_attr_t small; /* the stacks are address space as well */
     pthread_attr_init(&small);
     pthread_attr_setstacksize(&small, 256 * 1024);
+    pthread_barrier_init(&all_there, NULL, (unsigned)threads);
     for (long i = 0; i < threads; i++)
         check(pthread_create(&ids[i], &small, work, table[i]) == 0, "no thread");
     for (long i = 0; i < threads; i++)

@@ -4,7 +4,7 @@
 import { basename } from 'node:path';
 import type { Elf, Segment } from '../elf.ts';
 import type { Mapping } from './maps.ts';
-import type { ProcessMemory } from './process.ts';
+import type { Present, ProcessMemory } from './process.ts';
 import { describeRegion, type HeapRegion } from './regions.ts';
 
 export type AreaKind =
@@ -49,7 +49,7 @@ export interface Context {
   /** The ELF file behind a mapping's path, where it can be read. */
   elf: (path: string) => Elf | undefined;
   /** How many bytes of [start, end) are in memory, for mappings that must be cut. */
-  present: (start: number, end: number) => number;
+  present: (start: number, end: number) => Present;
 }
 
 const PAGE = 4096;
@@ -112,12 +112,18 @@ export function cut(
   const inside = addresses.filter((at) => at > mapping.start && at < mapping.end);
   if (inside.length === 0) return [mapping];
   const edges = [...new Set([mapping.start, ...inside.sort((a, b) => a - b), mapping.end])];
-  let left = mapping.resident;
-  return edges.slice(1).map((end, i) => {
+  const parts = edges.slice(1).map((end, i) => {
     const start = edges[i] ?? mapping.start;
-    const last = i === edges.length - 2;
-    // What the kernel counted for the whole is right; how it is spread is what we ask for.
-    const share = last ? left : Math.min(left, present(start, end));
+    return { start, end, ...present(start, end) };
+  });
+  // What the kernel counted for the whole is right; how it is spread is what we ask for.
+  let left = mapping.resident;
+  let doubtful = left - parts.reduce((sum, { sure }) => sum + sure, 0);
+  return parts.map(({ start, end, sure, perhaps }, i) => {
+    const last = i === parts.length - 1;
+    const counted = Math.min(Math.max(doubtful, 0), perhaps);
+    const share = last ? left : Math.min(left, sure + counted);
+    doubtful -= counted;
     left -= share;
     return { ...mapping, start, end, resident: share, swapped: last ? mapping.swapped : 0 };
   });

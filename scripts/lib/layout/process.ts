@@ -71,46 +71,63 @@ export function stateOf(pid: number): string {
   return stat.slice(stat.lastIndexOf(')') + 2).charAt(0);
 }
 
+/** Bytes of a part of a mapping that are in memory for sure, and those that are or only look so. */
+export interface Present {
+  sure: number;
+  perhaps: number;
+}
+
 /**
- * Where the pages that are in memory lie, as of now: a function of (start, end) to bytes, for any part
- * of an anonymous mapping. Whoever reads the process's memory later (GDB does) adds to them.
+ * Where the pages that are in memory lie, as of now: a function of (start, end), for any part of an
+ * anonymous mapping. Whoever reads the process's memory later (GDB does) adds to them.
  */
 export function pagesPresent({
   pid,
   mappings,
-}: ProcessMemory): (start: number, end: number) => number {
+}: ProcessMemory): (start: number, end: number) => Present {
   const partly = mappings.filter(
     ({ name, resident, start, end }) => resident > 0 && resident < end - start && !/^\//.test(name),
   );
-  const present = partly.flatMap(({ start, end }) => presentPages(pid, start, end));
+  const found = partly.map(({ start, end }) => presentPages(pid, start, end));
+  const [sure, perhaps] = [found.flatMap((each) => each.sure), found.flatMap((e) => e.perhaps)];
+  const within = (pages: readonly number[], start: number, end: number): number =>
+    (lowerBound(pages, end) - lowerBound(pages, start)) * PAGE;
   return (start, end) => {
     const whole = mappings.find((each) => each.start <= start && end <= each.end);
-    if (whole && whole.resident === whole.end - whole.start) return end - start;
-    return (lowerBound(present, end) - lowerBound(present, start)) * PAGE;
+    if (whole && whole.resident === whole.end - whole.start)
+      return { sure: end - start, perhaps: 0 };
+    return { sure: within(sure, start, end), perhaps: within(perhaps, start, end) };
   };
 }
 
 const PAGE = 4096;
 
-/** The addresses of the pages in [start, end) that are in memory; none where the kernel tells nobody. */
-function presentPages(pid: number, start: number, end: number): number[] {
+/**
+ * The addresses of the pages in [start, end) that are in memory; none where the kernel tells nobody. A
+ * page that was only read is the kernel's one page of zeros, which it calls present and counts nowhere:
+ * such a page is in doubt, as one is that a process shares with another after a fork.
+ */
+function presentPages(pid: number, start: number, end: number) {
   const [ENTRY, AT_ONCE] = [8, 8192];
   const buffer = Buffer.alloc(ENTRY * AT_ONCE);
-  const present: number[] = [];
+  const pages = { sure: [] as number[], perhaps: [] as number[] };
   try {
     const fd = openSync(`/proc/${pid}/pagemap`, 'r');
     for (let page = start / PAGE; page < end / PAGE; page += AT_ONCE) {
       const wanted = Math.min(AT_ONCE, end / PAGE - page) * ENTRY;
       const got = readSync(fd, buffer, 0, wanted, page * ENTRY);
-      // Bit 63 of an entry: the page is in memory.
-      for (let at = 7; at < got; at += ENTRY)
-        if ((buffer[at] ?? 0) & 0x80) present.push((page + (at - 7) / ENTRY) * PAGE);
+      for (let at = 7; at < got; at += ENTRY) {
+        // Of an entry, bit 63: present; 61: of a file, or shared memory; 56: mapped here alone.
+        const bits = buffer[at] ?? 0;
+        const one = (page + (at - 7) / ENTRY) * PAGE;
+        if (bits & 0x80) (bits & 0x21 ? pages.sure : pages.perhaps).push(one);
+      }
     }
     closeSync(fd);
   } catch {
-    return present;
+    return pages;
   }
-  return present;
+  return pages;
 }
 
 function lowerBound(sorted: readonly number[], value: number): number {
