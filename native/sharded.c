@@ -154,6 +154,7 @@ static struct heap *heap_make(void) {
         h->direct[i] = NONE;
     for (unsigned i = 0; i < CLASSES; i++)
         h->current[i] = NONE;
+    h->lane = heap.heaps ? (heap.heaps->lane + 1u) % LANES : 0;
     h->next = heap.heaps;
     heap.heaps = h;
     return h;
@@ -186,14 +187,20 @@ static void page_drop(struct page *page) {
     region_leave(r);
 }
 
+/* Counts the blocks of a list; returns where it ends, or the first whose link is broken. */
+static struct block *list_follow(struct page *page, struct block *b, uint32_t *count) {
+    for (; page_holds(page, b) && block_is_linked(b, page) && *count <= page->extended; b = b->next)
+        ++*count;
+    return b;
+}
+
 /* Current pages without a live block go back to the region. */
 static void heap_shed(struct heap *h) {
     for (unsigned i = 0; i < CLASSES; i++) {
         struct page *page = h->current[i];
         uint32_t frees = 0;
-        struct block *b = page->free;
-        for (; b != &list_end && block_is_linked(b, page) && frees < page->extended; b = b->next)
-            frees++;
+        list_follow(page, page->free, &frees);
+        list_follow(page, page->back, &frees);
         if (page != NONE && frees == page->extended) {
             page_retire(h, page);
             page_drop(page);
@@ -360,6 +367,7 @@ static struct page *page_use(struct heap *h, struct page *page, unsigned class) 
             list_remove(&h->partial[class], page);
         page->listed = false;
         page->budget = ENDLESS;
+        page_ready(page);
     }
     direct_set(h, class, page ? page : NONE);
     return page;
@@ -389,7 +397,7 @@ static struct page *page_share(struct heap *h, unsigned class) {
     if (page == NONE || page->class != shared)
         page = page_fresh(h, shared);
     bool young = page && page->extended * size < os_page_size();
-    if (!page || (page->free == &list_end && !(young && page_extend(page))))
+    if (!page || (!page_ready(page) && !(young && page_extend(page))))
         return NULL;
     direct_set(h, class, page);
     return page;
@@ -400,7 +408,7 @@ static struct page *page_share(struct heap *h, unsigned class) {
 static struct page *page_next(struct heap *h, unsigned class) {
     struct page *page = h->current[class];
     inbox_empty(h);
-    if (page->free != &list_end)
+    if (page_ready(page))
         return page;
     if (page != NONE && page->class == class) {
         if (!h->partial[class] && page_extend(page))
@@ -509,8 +517,7 @@ static struct page *page_check(void *p, const char *call) {
     must(ours && page->kind != PAGE_NONE, call, "%p is not a block of this heap", p);
     must(page->kind == PAGE_SMALL || page->kind == PAGE_LARGE, call, "%s of %p (its page is free)",
          freed_twice(call), p);
-    size_t size =
-        page->kind == PAGE_SMALL ? page->size : (size_t)page->granules << GRANULE_BITS;
+    size_t size = page->kind == PAGE_SMALL ? page->size : (size_t)page->granules << GRANULE_BITS;
     must(offset % size == 0, call, "%p is not a block: it lies %zu bytes into %p (%zu bytes)", p,
          offset % size, (void *)((char *)p - offset % size), size);
     must(page->kind == PAGE_LARGE || offset / size < page->extended, call,
@@ -523,6 +530,7 @@ static struct page *page_check(void *p, const char *call) {
 static bool block_is_listed(struct page *page, struct block *b) {
     struct heap *home = page->home;
     bool listed = chain_lists(page, page->free, page->extended, b) ||
+                  chain_lists(page, page->back, page->extended, b) ||
                   messages_list(home, atomic_load(&home->inbox), b);
     for (struct heap *h = heap.heaps; h && !listed; h = h->next)
         listed = heap_sends(h, page, b);
@@ -565,7 +573,9 @@ static __attribute__((noinline)) void free_otherwise(void *p, struct page *recor
     }
     heap_busy(h, true);
     if (page->home == h) {
-        page_take_back(h, page, b, b, 1);
+        block_link(b, page->free, page);
+        page->free = b;
+        page_count(h, page, 1);
         inbox_empty(h);
     } else {
         collect(h, page, b);
@@ -573,7 +583,7 @@ static __attribute__((noinline)) void free_otherwise(void *p, struct page *recor
     heap_busy(h, false);
 }
 
-/* The block of another thread's page: 35 instructions. */
+/* The block of another thread's page: 38 instructions. */
 static __attribute__((noinline)) void free_slowly(void *p, struct page *page, const char *call) {
     struct heap *h = self;
     if (!page->home) { /* a large block */
@@ -600,8 +610,7 @@ static inline void heap_free(void *p, const char *call) {
     struct page *page = page_of(p);
     struct heap *h = self;
     struct block *b = p;
-    if (unlikely(page->home != h) ||
-        unlikely(!offset_begins(page, (uint16_t)(uintptr_t)p)) ||
+    if (unlikely(page->home != h) || unlikely(!offset_begins(page, (uint16_t)(uintptr_t)p)) ||
         unlikely(b->mark == MARK)) {
         free_slowly(p, page, call);
         return;

@@ -145,12 +145,13 @@ def page(value):
 def page_states(value, start, size):
     made, capacity = int(value['extended']), int(value['capacity'])
     states = ['#' if i < made else '.' for i in range(min(capacity, MOST))]
-    at, end, seen = value['free'], int(static(value, 'list_end').address), 0
-    while int(at) != end and seen < made and start <= int(at) < start + made * size:
-        number = (int(at) - start) // size
-        if number < len(states):
-            states[number] = '-'
-        at, seen = at['next'], seen + 1
+    seen = 0
+    for at in (value['free'], value['back']):  # they end outside of the page
+        while seen < made and start <= int(at) < start + made * size:
+            number = (int(at) - start) // size
+            if number < len(states):
+                states[number] = '-'
+            at, seen = at['next'], seen + 1
     return states
 
 

@@ -17,7 +17,7 @@ VARIABLE = {'region': 'region', 'original': 'original', 'heaps': 'heaps', 'main'
             'huges': 'huges', 'records_used': 'records_used'}
 REGION = {'used': 'used', 'dirty': 'dirty', 'older': 'older'}
 AREA = {'start': 'start', 'next': 'next', 'committed': 'committed', 'end': 'end'}
-PAGE = {'home': 'home', 'free': 'free', 'inverse': 'inverse', 'limit': 'limit',
+PAGE = {'home': 'home', 'free': 'free', 'back': 'back', 'inverse': 'inverse', 'limit': 'limit',
         'budget': 'budget', 'granules': 'granules', 'next': 'next', 'prev': 'prev',
         'key': 'key', 'kind': 'kind', 'index': 'class', 'dirty': 'dirty', 'listed': 'listed',
         'capacity': 'capacity', 'extended': 'extended'}
@@ -217,7 +217,7 @@ class Pages:
         """A byte for each block that was ever made: 0, IN_LIST or ON_ITS_WAY; and the Broken
         that cut it short, or None."""
         marks = bytearray(page.extended)
-        problem = self._mark_list(page, marks)
+        problem = self._mark_lists(page, marks)
         for block in self.remote[0].get(page.at, ()):
             number = (block - page.start) // page.size
             if marks[number] and not problem:
@@ -225,14 +225,19 @@ class Pages:
             marks[number] = ON_ITS_WAY
         return marks, problem
 
-    def _mark_list(self, page, marks):
-        at, end, start, size = page.free, self.list_end, page.start, page.size
-        if at == end:
+    def _mark_lists(self, page, marks):
+        lists = [at for at in (page.free, page.back) if at not in (0, self.list_end)]
+        if not lists:
             return None
         try:
-            words = memoryview(self.memory.once(start, page.extended * size)).cast('Q')
+            words = memoryview(self.memory.once(page.start, page.extended * page.size)).cast('Q')
         except Unreadable as error:
             return self._damage(page, str(error))
+        problems = [self._mark_list(page, marks, at, words) for at in lists]
+        return next(filter(None, problems), None)
+
+    def _mark_list(self, page, marks, at, words):
+        end, start, size = self.list_end, page.start, page.size
         while at != end:
             offset = at - start
             number, rest = divmod(offset, size)

@@ -108,14 +108,13 @@ static void *run_allocate(size_t alignment, size_t size, bool *zero) {
     if (slack > front)
         run[front + granules].era = run->era,
                     run_give(r, run + front + granules, slack - front, run->dirty);
-    bool dirty = run->dirty;
-    uint8_t era = run->era;
+    struct page was = *run;
     if (front)
-        run_give(r, run, front, dirty);
+        run_give(r, run, front, was.dirty);
     run += front;
     run->granules = granules;
-    run->era = era;
-    run->dirty = dirty;
+    run->era = was.era;
+    run->dirty = was.dirty;
     run->kind = PAGE_LARGE;
     run->home = NULL;
     region_leave(r);

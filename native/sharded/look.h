@@ -68,6 +68,7 @@ static void page_snapshot(struct page *page, struct snapshot *out) {
     uint32_t live = page->listed && budget <= extended ? budget : extended;
     if (page_is_still(page)) {
         page_mark(page, page->free, extended, &frees);
+        page_mark(page, page->back, extended, &frees);
         page_mark_remote(page, &remote);
     } else {
         for (uint32_t i = live; i < extended; i++)
@@ -98,14 +99,12 @@ static void run_snapshot(struct page *run, struct snapshot *out) {
                               .start = start, .extent = length, .kind = LIBMALLOC_CACHED});
         return;
     }
-    snapshot_add(out, (struct libmalloc_chunk){.start = start,
-                                               .extent = length,
+    bool small = run->kind == PAGE_SMALL;
+    snapshot_add(out, (struct libmalloc_chunk){.start = start, .extent = length,
                                                .kind = LIBMALLOC_SPAN,
-                                               .size_class = run->kind == PAGE_SMALL
-                                                                 ? run->size
-                                                                 : 0,
+                                               .size_class = small ? run->size : 0,
                                                .owner = (uintptr_t)run->home});
-    if (run->kind == PAGE_SMALL)
+    if (small)
         page_snapshot(run, out);
     else
         snapshot_block(out, LIBMALLOC_LIVE, start, 0, length, 0);
@@ -162,9 +161,8 @@ static void heaps_settle(void) {
 static void heap_snapshot(struct snapshot *out) {
     heaps_settle();
     struct region *r = region_enter();
-    area_snapshot(&r->areas[PAGES], out); /* in address order: these lie lower than any mapping */
-    area_snapshot(&r->areas[RUNS], out);
-    area_snapshot(&r->areas[DENSE], out);
+    for (unsigned i = PAGES; i < AREAS; i++) /* in address order: lower than any mapping */
+        area_snapshot(&r->areas[i], out);
     huges_snapshot(NULL, near, out);
     area_snapshot(&r->areas[NEAR], out);
     huges_snapshot(near, (char *)UINTPTR_MAX, out);
@@ -175,17 +173,18 @@ static void page_verify(struct page *page, struct findings *out) {
     struct marks frees = {0};
     uint32_t count = 0, listed = 0;
     void *start = page_start(page);
-    for (struct block *b = page->free; b != &list_end && listed <= page->extended;
-         b = b->next, listed++)
-        if (!page_holds(page, b) || !block_is_linked(b, page)) {
-            expect(out, false, "page %p: the free block %p was written to after its free", start,
-                   (void *)b);
+    struct block *lists[] = {page->free, page->back ? page->back : &list_end};
+    for (unsigned i = 0; i < 2; i++) {
+        struct block *end = list_follow(page, lists[i], &listed);
+        expect(out, end == &list_end, "page %p: the free block %p was written to after its free, "
+                                      "or comes twice in its list", start, (void *)end);
+        page_mark(page, lists[i], page->extended, &frees);
+        if (end != &list_end)
             return;
-        }
-    page_mark(page, page->free, page->extended, &frees);
+    }
     for (unsigned i = 0; i < GRANULE / ALIGNMENT / 64; i++)
         count += (uint32_t)__builtin_popcountll(frees.bits[i]);
-    expect(out, count == listed, "page %p: %u blocks in its list, %u of them twice", start, listed,
+    expect(out, count == listed, "page %p: %u blocks in its lists, %u of them twice", start, listed,
            listed - count);
     if (page->home->current[page->class] == page)
         return;

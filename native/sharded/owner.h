@@ -21,9 +21,13 @@
  * when its list has run out: then all its blocks are live, and the budget counts down to
  * when it is worthwhile to use it again (page_turn), and from then on to when it is empty.
  *
- *      live + blocks in the free list = extended         for every page
+ * What others freed comes home behind all that: into the list `back`, which becomes the free
+ * list when that has run out. So blocks go round in the order in which they lie in memory,
+ * and processors fetch the next one ahead: half of the time of whoever frees them elsewhere.
+ *
+ *      live + blocks in both lists = extended            for every page
  *      budget = live                                     for pages in the list `partial`
- *      budget + blocks in the free list = an eighth      for pages that were full
+ *      budget + blocks in both lists = an eighth         for pages that were full
  */
 #pragma once
 
@@ -37,6 +41,7 @@ enum {
     COLLECTED = 32,    /* pages of others for which a thread collects blocks */
     OUTGOING = 16,     /* other heaps to which it sends them */
     SENT_AT_ONCE = 64, /* blocks, so that an atomic operation is shared by so many */
+    MESSAGES = 64,     /* that are put in order at a time, when they arrive */
     ENDLESS = 1 << 30, /* budget of a current page */
     KEPT = 16,         /* granules of large blocks that a thread keeps */
     LARGE_HEAP = 128,  /* pages of a heap from which on it grows in huge pages */
@@ -70,6 +75,7 @@ struct heap {
     uint32_t kept[KEPT];       /* a freed run of each length, by number; 0 is none */
     uint32_t kept_granules;    /* in them */
     bool busy;                 /* in the slow path: after a fork, not to be trusted */
+    uint8_t lane;              /* of the area PAGES */
     pid_t process, thread;     /* its owner; 0: it was left */
     struct heap *next;         /* of all heaps */
     _Alignas(64) _Atomic(struct block *) inbox; /* the line that other threads write */
@@ -91,7 +97,7 @@ static inline void heap_busy(struct heap *h, bool busy) {
 
 /* What large heaps have in huge pages will soon be full. */
 static enum area_kind heap_area(const struct heap *h) {
-    return h->pages >= LARGE_HEAP ? DENSE : PAGES;
+    return h->pages >= LARGE_HEAP ? DENSE : PAGES + h->lane;
 }
 
 /* ── pages ─────────────────────────────────────────────────────────────────── */
@@ -136,6 +142,7 @@ static void page_open(struct page *page, struct heap *h, unsigned class) {
     page->size = (uint32_t)size;
     page->home = h;
     page->free = &list_end;
+    page->back = NULL;
     page->listed = false;
     page->inverse = (uint32_t)(UINT32_MAX / size + 1 + !(size & (size - 1)));
     page->key = (uint64_t)MARK << 48 | mix(heap_secret + page_number(page)) >> 18;
@@ -196,17 +203,41 @@ static bool page_turn(struct heap *h, struct page *page) {
     return false;
 }
 
-/* The owner takes back the blocks from `head` to `tail`, which are linked already. */
-static void page_take_back(struct heap *h, struct page *page, struct block *head,
-                           struct block *tail, uint32_t count) {
-    block_link(tail, page->free, page);
-    page->free = head;
+/* So many blocks more are free. */
+static void page_count(struct heap *h, struct page *page, uint32_t count) {
     while (count >= page->budget) {
         count -= page->budget;
         if (page_turn(h, page))
             return;
     }
     page->budget -= count;
+}
+
+/* The blocks from `head` to `tail`, which are linked already, have come home. They are handed
+ * out again in the order in which they were freed. Mostly that is the order in which they lie
+ * in memory, so that processors fetch the next one ahead; a stack would shuffle them more and
+ * more. */
+static void page_take_back(struct heap *h, struct page *page, struct block *head,
+                           struct block *tail, uint32_t count) {
+    block_link(tail, &list_end, page);
+    if (page->back) {
+        must(block_is_linked(page->back_last, page), "free", "%p was written to after its free",
+             (void *)page->back_last);
+        block_link(page->back_last, head, page);
+    } else {
+        page->back = head;
+    }
+    page->back_last = tail;
+    page_count(h, page, count);
+}
+
+/* Is there a block in its list, if need be of those that came home? */
+static bool page_ready(struct page *page) {
+    if (page->free == &list_end && page->back) {
+        page->free = page->back;
+        page->back = NULL;
+    }
+    return page->free != &list_end;
 }
 
 /* ── blocks that other threads free ────────────────────────────────────────── */
@@ -288,17 +319,25 @@ static struct page *message_read(struct heap *to, const struct block *m, uintptr
                                                                                        : NULL;
 }
 
+/* The newest message lies on top, and what was freed first is to be handed out first. */
 static void inbox_empty(struct heap *h) {
     if (likely(!atomic_load_explicit(&h->inbox, memory_order_relaxed)))
         return;
     struct block *m = atomic_exchange_explicit(&h->inbox, NULL, memory_order_acquire);
+    struct block *taken[MESSAGES];
     while (m) {
-        uintptr_t word;
-        struct page *page = message_read(h, m, &word);
-        must(page && message_count(word) <= page->extended, "free",
-             "%p was written to after its free", (void *)m);
-        page_take_back(h, page, message_head(word, page), m, message_count(word));
-        m = message_next(word);
+        unsigned n = 0;
+        for (uintptr_t word; m && n < MESSAGES; m = message_next(word)) {
+            struct page *page = message_read(h, m, &word);
+            must(page && message_count(word) <= page->extended, "free",
+                 "%p was written to after its free", (void *)m);
+            taken[n++] = m;
+        }
+        while (n-- > 0) {
+            struct page *page = page_first(page_of(taken[n]));
+            uintptr_t word = (uintptr_t)taken[n]->next;
+            page_take_back(h, page, message_head(word, page), taken[n], message_count(word));
+        }
     }
 }
 
@@ -374,8 +413,9 @@ static inline void collect(struct heap *h, struct page *page, struct block *b) {
         return;
     }
     heap_busy(h, true);
-    block_link(b, c->head, page);
-    c->head = b;
+    block_link(b, NULL, page);
+    block_link(c->tail, b, page);
+    c->tail = b;
     if (unlikely(++c->count == c->most))
         collect_last(h, c);
     else

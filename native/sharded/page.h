@@ -78,6 +78,7 @@ struct page {
     uint16_t capacity;  /* blocks in all */
     uint16_t extended;  /* blocks that were ever in the list; behind lies fresh memory */
     _Alignas(64) struct block *free; /* the list ends with &list_end */
+    struct block *back, *back_last; /* NULL, or blocks that came home: used when it has run out */
     uint32_t budget;     /* frees until something is to be done; while current, more */
     uint32_t next, prev; /* in a list, by number; 0 is none */
     bool listed;         /* in its heap's list of pages with room */

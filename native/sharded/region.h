@@ -6,11 +6,15 @@
  *      │ run    │ free │ run │ free │ fresh: zeroes  │ addresses without memory
  *      └────────┴──────┴─────┴──────┴────────────────┴──────────────────── ─ ─
  *
- * There are four such areas, since memory has several prices:
+ * There are several such areas, since memory has several prices:
  *
  *      NEAR    2 MiB beside our own variables: its addresses cost no system call and no
  *              page tables of their own, and a small program needs no others
- *      PAGES   for pages of small blocks
+ *      PAGES   for pages of small blocks, in lanes: threads that run at the same time take
+ *              theirs from different ones. Between each other's, whose records lie between
+ *              each other's as well, they would be slower by up to a half, now and then: a
+ *              core that walks along records fetches the next ones ahead, and takes them away
+ *              from who writes them
  *      RUNS    for large blocks: many are buffers that are never full, so in most of the
  *              granules here there is less memory than among the small ones, and it would
  *              be a waste to fill one of these up with small blocks, or to come in
@@ -44,19 +48,13 @@ enum {
     RECORDS_STEP = 1 << 18, /* bytes of the table: those of 128 MiB */
     PURGE_DELAY = 500,      /* ms */
     PURGE_LOOK = 100,       /* ms from one look for old runs to the next */
+    LANES = 8,
 };
 
 static const uintptr_t REGION_FROM = 16ul << 40, REGION_TO = 80ul << 40;
 static const size_t REGION_MOST = 256ul << 30, TABLE_MOST = 256ul << 30;
 
-enum area_kind { NEAR, PAGES, RUNS, DENSE, AREAS };
-
-/* Where what is wanted of one kind is looked for. */
-static const enum area_kind area_order[AREAS][AREAS] = {
-    [PAGES] = {PAGES, NEAR, RUNS, DENSE},
-    [RUNS] = {RUNS, NEAR, PAGES, DENSE},
-    [DENSE] = {DENSE, NEAR, PAGES, RUNS},
-};
+enum area_kind { NEAR, PAGES, RUNS = PAGES + LANES, DENSE, AREAS };
 
 struct area {
     char *start, *next, *committed, *end;
@@ -162,7 +160,10 @@ static bool region_place(struct region *r) {
         if (!older)
             region_from = (char *)at;
         char *end = region_to = (char *)at + size, *middle = end - size / 2;
-        area_open(&r->areas[PAGES], (char *)at + GRANULE, end - size / 4 * 3);
+        unsigned lanes = r->reserved ? LANES : 1; /* under a limit, addresses are too few */
+        for (unsigned i = 0; i < lanes; i++)
+            area_open(&r->areas[PAGES + i], (char *)at + size / 4 / lanes * i + GRANULE,
+                      (char *)at + size / 4 / lanes * (i + 1));
         area_open(&r->areas[RUNS], end - size / 4 * 3 + GRANULE, middle);
         area_open(&r->areas[DENSE], middle + HUGE_PAGE, end);
         if (r->reserved)
@@ -249,17 +250,18 @@ static bool near_open(struct region *r) {
     return false;
 }
 
-/* Fresh memory: near as long as there is some, then of the kind that is asked for, or of
- * another one. */
+/* Fresh memory: for the first lane, and for what is in none, near as long as there is some;
+ * then of the kind that is asked for, or of another one. */
 static struct page *region_extend(struct region *r, uint32_t granules, enum area_kind kind) {
     if (!table_place() || !near_open(r))
         return os_refuse();
-    struct page *run = granules <= HUGE_LEAST ? area_extend(r, &r->areas[NEAR], granules) : NULL;
-    if (!run && !r->areas[PAGES].start && !region_place(r))
-        return os_refuse();
-    for (unsigned i = 0; i < AREAS && !run; i++)
-        if (area_order[kind][i] != NEAR)
-            run = area_extend(r, &r->areas[area_order[kind][i]], granules);
+    struct page *run = NULL;
+    if (granules <= HUGE_LEAST && (kind == PAGES || kind >= RUNS))
+        run = area_extend(r, &r->areas[NEAR], granules);
+    if (!run && !r->areas[PAGES].start)
+        region_place(r);
+    for (unsigned i = 0; i <= AREAS && !run; i++) /* the others after it */
+        run = area_extend(r, &r->areas[i ? i - 1 : kind], granules);
     return run ? run : os_refuse();
 }
 
@@ -328,11 +330,13 @@ static struct page *area_find(struct area *a, uint32_t granules) {
     return NULL;
 }
 
-/* The same in any area, first in that of its kind and in NEAR; elsewhere only with its memory. */
+/* The same in any area, first in that of its kind; in one of another kind, but for NEAR and
+ * the other lanes, only with its memory. */
 static struct page *run_find(struct region *r, uint32_t granules, enum area_kind kind) {
-    for (unsigned i = 0; i < AREAS; i++) {
-        struct page *run = area_find(&r->areas[area_order[kind][i]], granules);
-        if (run && (i < 2 || run->dirty))
+    unsigned alike = kind < RUNS ? RUNS : PAGES;
+    for (unsigned i = 0; i <= AREAS; i++) {
+        struct page *run = area_find(&r->areas[i ? i - 1 : kind], granules);
+        if (run && (run->dirty || i <= alike))
             return run;
     }
     return NULL;
