@@ -487,16 +487,11 @@ static inline bool offset_begins(const struct page *page, uint16_t offset) {
     return offset * page->inverse <= page->limit;
 }
 
-/* The test of the fast path, and the whole address. */
-static inline bool block_begins(struct page *page, void *p) {
-    return page->kind == PAGE_SMALL && (size_t)((char *)p - page_start(page)) < GRANULE &&
-           offset_begins(page, (uint16_t)(uintptr_t)p);
-}
-
 /* The page of the block in use that begins at p: a larger one begins behind the first
  * granule, perhaps. NULL if none does. */
 static inline struct page *page_begun(struct page *page, void *p) {
-    if (likely(block_begins(page, p)))
+    bool same = page->kind == PAGE_SMALL && (size_t)((char *)p - page_start(page)) < GRANULE;
+    if (likely(same && offset_begins(page, (uint16_t)(uintptr_t)p)))
         return page;
     page = page_first(page);
     if (page->kind != PAGE_SMALL || !page_holds(page, p))
@@ -655,9 +650,13 @@ static size_t heap_usable(void *p, const char *call) {
     return page->size;
 }
 
-/* A block for what is copied into it: `copied` bytes at once. NULL with errno ENOMEM. */
+/* A block for what is copied into it: `copied` bytes at once. What grows by little has room for
+ * a quarter more, or it would soon be copied again. NULL with errno ENOMEM. */
 static void *resize_allocate(size_t size, size_t copied) {
     bool fresh;
+    size_t ahead = copied + copied / 4;
+    if (size > copied && size < ahead && ahead <= SMALL)
+        size = ahead;
     if (size <= SMALL)
         return heap_allocate(size);
     void *new = large_allocate(GRANULE, size, &fresh);

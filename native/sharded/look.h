@@ -84,7 +84,7 @@ static void page_snapshot(struct page *page, struct snapshot *out) {
                    start + ((size_t)page->granules << GRANULE_BITS));
 }
 
-static void run_snapshot(struct page *run, struct snapshot *out) {
+static void run_snapshot(struct page *run, void *out) {
     char *start = page_start(run);
     size_t length = (size_t)run->granules << GRANULE_BITS;
     if (run->kind == PAGE_FREE) {
@@ -118,15 +118,11 @@ static void runs_visit(struct area *a, void (*visit)(struct page *, void *), voi
     }
 }
 
-static void run_visit(struct page *run, void *out) {
-    run_snapshot(run, out);
-}
-
 static void area_snapshot(struct area *a, struct snapshot *out) {
     if (a->next == a->start)
         return;
     snapshot_region(out, a->start, (size_t)(a->committed - a->start));
-    runs_visit(a, run_visit, out);
+    runs_visit(a, run_snapshot, out);
     snapshot_fresh(out, a->next, a->committed);
 }
 

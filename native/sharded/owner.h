@@ -41,7 +41,7 @@ enum {
     COLLECTED = 32,    /* pages of others for which a thread collects blocks */
     OUTGOING = 16,     /* other heaps to which it sends them */
     SENT_AT_ONCE = 64, /* blocks, so that an atomic operation is shared by so many */
-    MESSAGES = 64,     /* that are put in order at a time, when they arrive */
+    MESSAGES = 256,    /* that are put in order at a time, when they arrive */
     ENDLESS = 1 << 30, /* budget of a current page */
     KEPT = 16,         /* granules of large blocks that a thread keeps */
     LARGE_HEAP = 128,  /* pages of a heap from which on it grows in huge pages */
