@@ -548,10 +548,6 @@ static COLD void block_suspect(struct page *page, struct block *b, const char *c
 
 static __attribute__((noinline)) void free_otherwise(void *p, struct page *record,
                                                     const char *call) {
-    if (large_begins(record, p)) {
-        large_free(p, record, call);
-        return;
-    }
     struct page *page = page_begun(record, p);
     if (unlikely(!page)) {
         if (!p || huge_free(p))
@@ -581,13 +577,11 @@ static __attribute__((noinline)) void free_otherwise(void *p, struct page *recor
 /* The block of another thread's page: 38 instructions. */
 static __attribute__((noinline)) void free_slowly(void *p, struct page *page, const char *call) {
     struct heap *h = self;
-    if (!page->home) { /* a large block */
-        free_otherwise(p, page, call);
-        return;
-    }
-    if (page->home == h || unlikely(h == &heap_none) ||
-        unlikely(!offset_begins(page, (uint16_t)(uintptr_t)p)) ||
-        unlikely(((struct block *)p)->mark == MARK))
+    if (large_begins(page, p))
+        large_free(p, page, call);
+    else if (!page->home || page->home == h || unlikely(h == &heap_none) ||
+             unlikely(!offset_begins(page, (uint16_t)(uintptr_t)p)) ||
+             unlikely(((struct block *)p)->mark == MARK))
         free_otherwise(p, page, call);
     else
         collect(h, page, p);

@@ -138,7 +138,7 @@ static inline bool large_begins(struct page *page, void *p) {
 }
 
 /* Two threads may free it at once: one of them wins. */
-static void large_free(void *p, struct page *page, const char *call) {
+static __attribute__((noinline)) void large_free(void *p, struct page *page, const char *call) {
     uint8_t live = PAGE_LARGE;
     if (likely(__libc_single_threaded))
         page->kind = PAGE_KEPT; /* large_begins has just seen that it lives; the half of the price */
