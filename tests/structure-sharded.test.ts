@@ -234,6 +234,12 @@ function cases(it: Declare): void {
     () => keeps('sharded', 'threads-left', { args: [30] }),
     { timeout: 90 },
   );
+
+  it(
+    'other threads: what they freed comes back in order, and their own blocks lie far apart',
+    () => keeps('sharded', 'remote-order', { args: [1000, 20] }),
+    { timeout: 60 },
+  );
 }
 
 await isolated(import.meta.url, 'sharded', cases);
