@@ -137,6 +137,21 @@ static void back(void) {
            resident_mib() - before);
 }
 
+static void merge(void) {
+    enum { N = 500000, SMALL = 112, LARGE = 60000 };
+    static char *p[N];
+    for (int i = 0; i < N; i++)
+        memset(p[i] = malloc(SMALL), 1, SMALL);
+    long with = resident_mib();
+    for (int i = 0; i < N; i++)
+        free(p[i]);
+    malloc_trim(0);
+    for (int i = 0; i < N * (long)SMALL / LARGE; i++)
+        memset(p[i] = malloc(LARGE), 1, LARGE);
+    printf("%ld MiB with small blocks; freed, trimmed, as much in large ones: %ld MiB\n", with,
+           resident_mib());
+}
+
 static void limit(int resource, const char *name) {
     struct rlimit to = {(rlim_t)(resource == RLIMIT_AS ? 256 : 32) << 20, RLIM_INFINITY};
     if (!getenv("LIMITED")) { /* as ulimit does: before the program starts */
@@ -305,7 +320,7 @@ int main(int argc, char **argv) {
                      {"zero", zero},         {"keys", keys},       {"destructors", destructors},
                      {"lazy", lazy},         {"back", back},       {"stack", stack},
                      {"mappings", mappings}, {"no-mmap", no_mmap}, {"atfork", atfork},
-                     {"calls", calls},       {"errno", errnos}};
+                     {"calls", calls},       {"errno", errnos},     {"merge", merge}};
     for (size_t i = 0; argc > 1 && i < sizeof questions / sizeof *questions; i++)
         if (!strcmp(argv[1], questions[i].name))
             return questions[i].ask(), 0;
