@@ -237,7 +237,7 @@ function cases(it: Declare): void {
 
   it(
     'other threads: what they freed comes back in order, and their own blocks lie far apart',
-    () => keeps('sharded', 'remote-order', { args: [1000, 20] }),
+    () => keeps('sharded', 'remote-order', { args: [1000, 6] }),
     { timeout: 60 },
   );
 }
