@@ -574,7 +574,7 @@ static __attribute__((noinline)) void free_otherwise(void *p, struct page *recor
     heap_busy(h, false);
 }
 
-/* The block of another thread's page: 38 instructions. */
+/* A large block, or one of another thread's page: on a short way. */
 static __attribute__((noinline)) void free_slowly(void *p, struct page *page, const char *call) {
     struct heap *h = self;
     if (large_begins(page, p))
