@@ -391,7 +391,7 @@ static struct page *page_share(struct heap *h, unsigned class) {
     while (size < class_size(class))
         size *= 2;
     unsigned shared = class_index(size);
-    if (h->pages >= FEW || size > DIRECT || shared == class)
+    if (h->pages >= FEW || shared == class)
         return NULL;
     struct page *page = h->current[shared];
     if (page == NONE || page->class != shared)

@@ -27,7 +27,7 @@
  *
  *      live + blocks in both lists = extended            for every page
  *      budget = live                                     for pages in the list `partial`
- *      budget + blocks in both lists = an eighth         for pages that were full
+ *      budget + blocks in both lists = a sixteenth       for pages that were full
  */
 #pragma once
 
@@ -48,7 +48,7 @@ enum {
     GROWS = 2,         /* fresh pages of a class after which it will fill the next one */
     FEW = 24,          /* pages of a heap in which classes share */
     AT_ONCE = 16384,   /* bytes that enter the list of a page that was in use before */
-    WORTHWHILE = 8,    /* a page is used again when an eighth of it is free */
+    WORTHWHILE = 16,   /* a page is used again when a sixteenth of it is free */
 };
 
 /* Blocks of one page of another heap. */
