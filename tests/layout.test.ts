@@ -135,13 +135,23 @@ describe('a running process', () => {
     const layout = await layoutOf(['--pid', `${pid}`]);
     expect(layout.malloc.name).toBe('paged');
     expect(layout.remark).toBeUndefined();
-    const regions = find(layout, 'malloc');
-    expect(regions.every(({ label }) => label === 'paged: region')).toBe(true);
+    const regions = find(layout, 'malloc').filter(({ label }) => label === 'paged: region');
     expect(layout.regions.reduce((sum, { live }) => sum + live, 0)).toBe(Number(said));
     expect(regions.reduce((sum, area) => sum + size(area), 0)).toBe(
       layout.regions.reduce((sum, { start, end }) => sum + end - start, 0),
     );
     expect(regions.reduce((sum, { resident }) => sum + resident, 0)).toBeGreaterThan(500_000);
+  });
+
+  test.each(['paged', 'sharded'])('on %s shows where the records are', async (variant) => {
+    need('gdb');
+    const { pid } = await waiting(holder(), { LD_PRELOAD: variantFile(variant) });
+    const layout = await layoutOf(['--pid', `${pid}`]);
+    const records = find(layout, 'malloc').filter(({ label }) => label === `${variant}: records`);
+    expect(records.reduce((sum, { resident }) => sum + resident, 0)).toBeGreaterThan(0);
+    // sharded's table has a record for every address there is.
+    const large = layout.areas.filter((area) => area.label === 'anonymous' && size(area) > 2 ** 30);
+    expect(large).toEqual([]);
   });
 
   test('that is static has no library, and is shown all the same', async () => {
@@ -295,6 +305,8 @@ test('regions are labelled with what is in each; the picture fills what is in me
     mappings: [
       piece(0x10000, 0x20000, 0x4000),
       piece(0x40000, 0x50000, 0x10000),
+      piece(0x60000, 0x70000, 0x1000),
+      piece(0x80000, 0x90000, 0x1000),
       piece(0x7000_0000, 0x7002_0000, 0x1000, '[stack]'),
     ],
     breakStart: 0x8000,
@@ -308,6 +320,7 @@ test('regions are labelled with what is in each; the picture fills what is in me
   const malloc = { name: 'paged', file: '/lib/libmalloc-paged.so' };
   const areas = areasOf(process, {
     regions,
+    records: [[0x61000, 0x62000]],
     malloc: malloc.name,
     elf: () => undefined,
     present: () => ({ sure: 0, perhaps: 0 }),
@@ -315,6 +328,8 @@ test('regions are labelled with what is in each; the picture fills what is in me
   expect(areas.map(({ label, note, grows }) => [label, note, grows])).toEqual([
     ['paged: region', '3 spans, 7 live blocks of 700 bytes, 2 KiB free', undefined],
     ['paged: region', '1 span, 1 live block of 100 bytes, 8 KiB never used', undefined],
+    ['paged: records', 'of its pages, blocks and threads', undefined],
+    ['anonymous', 'mapped by the malloc or the program', undefined],
     ['stack', '', 'down'],
   ]);
   const layout = {
@@ -332,18 +347,19 @@ test('regions are labelled with what is in each; the picture fills what is in me
     /^ {2}0x000070000000 +128 KiB +4 KiB {2}█░{7} ↓ stack {2}grows down, up to 8 MiB; 2 KiB of arg/,
   );
   expect(said[4]).toMatch(/⋮ +1.75 GiB +not mapped/);
-  expect(said[5]).toMatch(/^ {2}0x000000040000 +64 KiB +64 KiB {2}█{8} +paged: region/);
-  expect(said[6]).toMatch(/^ {2}0x000000010000 +64 KiB +16 KiB {2}██░{6} +paged: region/);
+  expect(said[6]).toMatch(/^ {2}0x000000060000 +64 KiB +4 KiB {2}█░{7} +paged: records/);
+  expect(said[7]).toMatch(/^ {2}0x000000040000 +64 KiB +64 KiB {2}█{8} +paged: region/);
+  expect(said[8]).toMatch(/^ {2}0x000000010000 +64 KiB +16 KiB {2}██░{6} +paged: region/);
   expect(said.join('\n')).toContain(
-    'mapped 256 KiB, of which 84 KiB in memory; new mappings go down',
+    'mapped 384 KiB, of which 92 KiB in memory; new mappings go down',
   );
   expect(said.join('\n')).toContain('text 100, data 20, bss 3 bytes');
   const svg = layoutPicture(layout, 'toy');
   const filled = [
     ...svg.matchAll(/width="([\d.]+)" height="[\d.]+" fill="#\w+" fill-opacity="0.85"/g),
   ];
-  // Of a column of 260: the stack's 1 of 32 pages, all of a region, a quarter of the other.
-  expect(filled.map(([, width]) => Number(width))).toEqual([8.1, 260, 65]);
+  // Of a column of 260: the stack's 1 of 32 pages, 1 of 16, all of a region, a quarter of the other.
+  expect(filled.map(([, width]) => Number(width))).toEqual([8.1, 16.3, 16.3, 260, 65]);
   // An arrow's head is where it grows to: below its tail for the stack.
   const [, from = 0, to = 0] = /<path d="M\d+ ([\d.]+)V([\d.]+)m/.exec(svg)?.map(Number) ?? [];
   expect(to).toBeGreaterThan(from);

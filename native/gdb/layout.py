@@ -1,4 +1,5 @@
-"""What `libmalloc layout` asks of a live process: where its malloc's regions lie, as JSON."""
+"""What `libmalloc layout` asks of a live process: where its malloc's regions and records lie, as
+JSON."""
 
 import json
 
@@ -8,8 +9,23 @@ from .chunks import REGION, SPAN, Broken, Stats
 from .commands import open_heap
 
 
+PAGE = 4096
+
+
+def merged(ranges):
+    """The same memory in few ranges: those on one page, or on neighbours, are one."""
+    found = []
+    for start, end in sorted((start // PAGE * PAGE, end) for start, end in ranges):
+        if found and start <= found[-1][1] + PAGE:
+            found[-1][1] = max(found[-1][1], end)
+        else:
+            found.append([start, end])
+    return found
+
+
 def regions():
-    """One line: the variant, its regions with their figures, and what is broken, or None."""
+    """One line: the variant, its regions with their figures, where records lie outside of them
+    and of the library, and what is broken, or None."""
     ours, heap = open_heap()
     found, stats, broken = [], None, None
     try:
@@ -27,4 +43,5 @@ def regions():
         counted = each.pop('stats')
         each.update(live=counted.live_bytes, blocks=counted.live_blocks, free=counted.free_bytes,
                     fresh=counted.fresh_bytes, headers=counted.header_bytes)
-    gdb.write(json.dumps({'variant': ours.variant, 'regions': found, 'broken': broken}) + '\n')
+    gdb.write(json.dumps({'variant': ours.variant, 'regions': found, 'broken': broken,
+                          'records': merged(heap.records())}) + '\n')

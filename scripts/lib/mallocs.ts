@@ -13,6 +13,9 @@ export interface Malloc {
   debug?: boolean;
 }
 
+/** What a program has when nothing is preloaded. */
+export const glibc: Malloc = { name: 'glibc', kind: 'glibc', file: undefined };
+
 /** Somebody else's malloc, as Debian packages it. */
 export interface Peer {
   name: string;
@@ -160,7 +163,7 @@ export function resolveMalloc(spec?: string, options: { debug?: boolean } = {}):
   const named = /^([^/=]+)=(.+)$/.exec(name);
   if (named?.[1] && named[2]) return resolveFile(named[2], named[1]);
   if (isFile(name)) return resolveFile(name, basename(name).replace(/\.so(\.\d+)*$/, ''));
-  if (name === 'glibc') return { name, kind: 'glibc', file: undefined };
+  if (name === glibc.name) return glibc;
   if (variants().includes(name)) return resolveVariant(name, options.debug ?? false);
   const known = peers.find((each) => each.name === name);
   if (known !== undefined) return resolvePeer(known);

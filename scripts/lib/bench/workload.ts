@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { buildFolder, compileInto } from '../compile.ts';
 import { Failure } from '../errors.ts';
-import type { Malloc } from '../mallocs.ts';
+import { glibc, type Malloc } from '../mallocs.ts';
 import { launch, preloadValue } from '../preload.ts';
 import { workloadsFolder } from './catalog.ts';
 
@@ -31,8 +31,6 @@ export interface Outcome {
 
 /** Options of the C program, `{ live: 100 }` being `--live 100`. */
 export type Options = Record<string, number>;
-
-const glibc: Malloc = { name: 'glibc', kind: 'glibc', file: undefined };
 
 // Nothing may be optimised away, and nothing but the malloc may be slow.
 const compileFlags = ['-O2', '-g', '-Wall', '-Wextra', '-fno-builtin', '-pthread'];

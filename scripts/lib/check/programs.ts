@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readElf } from '../elf.ts';
 import { atOurEnd } from '../ending.ts';
-import type { Malloc } from '../mallocs.ts';
+import { glibc, type Malloc } from '../mallocs.ts';
 import { type Launched, launch } from '../preload.ts';
 import { findProgram, type Program, programs } from '../programs.ts';
 import { disproof } from '../report.ts';
@@ -14,7 +14,7 @@ import { shellLine } from './compile.ts';
 import { gap } from './features.ts';
 import { debugLine } from './judge.ts';
 import { type RealProgram, realPrograms } from './programs-table.ts';
-import { glibc, prepared, workshop } from './workshop.ts';
+import { prepared, workshop } from './workshop.ts';
 
 const TIMEOUT = 90;
 const GiB = 2 ** 30;

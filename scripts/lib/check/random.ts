@@ -1,6 +1,6 @@
 // Any calls in any order (tests/programs/random.c): which ones fail, and how few still do.
 
-import type { Malloc } from '../mallocs.ts';
+import { glibc, type Malloc } from '../mallocs.ts';
 import { type Launched, launch } from '../preload.ts';
 import type { Case, Evidence, Subject, Verdict } from './case.ts';
 import { caseProgram, fromHere, shellLine, sourceOf } from './compile.ts';
@@ -164,7 +164,7 @@ async function investigate(
 /** The calls of a round that fails on its own, made as few as can be; undefined if they do not. */
 async function shortest(malloc: Malloc, mix: Mix, seed: number): Promise<string[] | undefined> {
   const list = ['list', seed, mix.calls, mix.largest];
-  const { stdout } = await start({ name: 'glibc', kind: 'glibc', file: undefined }, list, 30);
+  const { stdout } = await start(glibc, list, 30);
   const calls = stdout.toString().trim().split('\n');
   return shrink(calls, async (file) => failed(await start(malloc, ['file', file], TRIAL)));
 }

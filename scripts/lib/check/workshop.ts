@@ -11,10 +11,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { buildFolder } from '../compile.ts';
-import type { Malloc } from '../mallocs.ts';
+import { glibc } from '../mallocs.ts';
 import { launch } from '../preload.ts';
-
-export const glibc: Malloc = { name: 'glibc', kind: 'glibc', file: undefined };
 
 const fib = `#include <stdio.h>
 #include <stdlib.h>

@@ -44,6 +44,8 @@ export interface Area {
 export interface Context {
   /** What the malloc's own walk or records say is its memory. */
   regions: readonly HeapRegion[];
+  /** [start, end) of its records that lie elsewhere. */
+  records: readonly (readonly [number, number])[];
   /** The malloc's name, for labels. */
   malloc: string;
   /** The ELF file behind a mapping's path, where it can be read. */
@@ -168,6 +170,7 @@ function nameOf(
     region(piece, context) ??
     fromFile(piece, process, context) ??
     bss(piece, pieces, index, process, ends) ??
+    records(piece, context) ??
     threadStack(piece, pieces[index + 1], process) ??
     arena(piece, pieces, index, context) ?? {
       kind: piece.permissions.startsWith('---') ? 'guard' : 'anonymous',
@@ -217,6 +220,13 @@ function region(piece: Mapping, { regions, malloc }: Context): Name | undefined 
   const found = regions.find(({ start, end }) => start <= piece.start && piece.end <= end);
   if (found === undefined) return undefined;
   return { kind: 'malloc', label: `${malloc}: region`, note: describeRegion(found) };
+}
+
+/** The mappings that the malloc made for its records hold nothing else. */
+function records(piece: Mapping, { records, malloc }: Context): Name | undefined {
+  const holds = ([start, end]: readonly [number, number]) => start < piece.end && piece.start < end;
+  if (piece.permissions.startsWith('---') || !records.some(holds)) return undefined;
+  return { kind: 'malloc', label: `${malloc}: records`, note: 'of its pages, blocks and threads' };
 }
 
 function fromFile(piece: Mapping, process: ProcessMemory, context: Context): Name | undefined {

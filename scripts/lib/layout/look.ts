@@ -35,7 +35,9 @@ export async function lookAt(
   const used = malloc ?? mallocOf(process);
   const present = pagesPresent(process);
   const ours = used.file !== undefined && isOurs(used.file);
-  const found: Regions = ours ? await readRegions(pid, used.file ?? '') : { regions: [] };
+  const found: Regions = ours
+    ? await readRegions(pid, used.file ?? '')
+    : { regions: [], records: [] };
   const elfs = new Map<string, Elf | undefined>();
   const elf = (path: string): Elf | undefined => {
     if (!elfs.has(path)) elfs.set(path, elfAt(`/proc/${pid}/root${path}`));
@@ -43,6 +45,7 @@ export async function lookAt(
   };
   const areas = areasOf(process, {
     regions: found.regions,
+    records: found.records,
     malloc: used.name,
     elf,
     present,

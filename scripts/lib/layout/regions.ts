@@ -24,6 +24,8 @@ export interface HeapRegion {
 /** What was found; `reason` says why nothing was, or why not all. */
 export interface Regions {
   regions: HeapRegion[];
+  /** [start, end) of the malloc's records outside of its regions and its library. */
+  records: [number, number][];
   reason?: string;
 }
 
@@ -31,6 +33,7 @@ interface Answer {
   variant: string;
   broken: string | null;
   regions: HeapRegion[];
+  records: [number, number][];
 }
 
 const TIMEOUT_MS = 20_000;
@@ -38,8 +41,7 @@ const TIMEOUT_MS = 20_000;
 /** The regions of one of our mallocs, `library`, in process `pid`. */
 export async function readRegions(pid: number, library: string): Promise<Regions> {
   const gdb = which('gdb');
-  if (gdb === undefined)
-    return { regions: [], reason: 'gdb, which reads the heap, is missing: apt-get install gdb' };
+  if (gdb === undefined) return none('gdb, which reads the heap, is missing: apt-get install gdb');
   const { stdout, stderr } = await execa(gdb, gdbWords(pid, library), {
     reject: false,
     timeout: TIMEOUT_MS,
@@ -47,10 +49,12 @@ export async function readRegions(pid: number, library: string): Promise<Regions
     env: { LD_PRELOAD: undefined },
   });
   const line = stdout.split('\n').find((each) => each.startsWith('{"variant"'));
-  if (line === undefined) return { regions: [], reason: refusal(`${stdout}\n${stderr}`) };
-  const { regions, broken } = JSON.parse(line) as Answer;
-  return { regions, ...(broken !== null && { reason: `the heap is damaged: ${broken}` }) };
+  if (line === undefined) return none(refusal(`${stdout}\n${stderr}`));
+  const { regions, records, broken } = JSON.parse(line) as Answer;
+  return { regions, records, ...(broken !== null && { reason: `the heap is damaged: ${broken}` }) };
 }
+
+const none = (reason: string): Regions => ({ regions: [], records: [], reason });
 
 /** Symbols of our library only: those of a large program would take GDB seconds. */
 function gdbWords(pid: number, library: string): string[] {
