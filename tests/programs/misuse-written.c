@@ -36,8 +36,8 @@ static int by_address(const void *a, const void *b) {
 /* The n-th byte behind a block is the n-th of the next one, which is free. */
 static void overflow(long bytes) {
     qsort(blocks, COUNT, sizeof *blocks, by_address);
-    size_t usable = malloc_usable_size(blocks[0]);
-    for (int i = COUNT / 2; i + 1 < COUNT; i++)
+    for (int i = COUNT / 2; i + 1 < COUNT; i++) {
+        size_t usable = malloc_usable_size(blocks[i]); /* a small heap may round up some more */
         if (blocks[i] + usable == blocks[i + 1]) {
             victim = blocks[i + 1];
             free(victim);
@@ -45,6 +45,7 @@ static void overflow(long bytes) {
             spoil(blocks[i] + usable, (size_t)bytes);
             return free_others(i);
         }
+    }
     check(false, "no two blocks side by side");
 }
 
