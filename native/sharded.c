@@ -385,7 +385,8 @@ static struct page *page_fresh(struct heap *h, unsigned class) {
 
 /* A class that is asked for the first time costs a page fault, a small program has many
  * classes, and a page fault costs more than a hundred calls of malloc. So in a heap of
- * few pages the sizes up to a power of two share the first 4 KiB of its page. */
+ * few pages the sizes up to a power of two share the first 4 KiB of its page, or its first
+ * block where that is longer. */
 static struct page *page_share(struct heap *h, unsigned class) {
     size_t size = ALIGNMENT;
     while (size < class_size(class))

@@ -13,10 +13,10 @@ PAGE = 4096
 
 
 def merged(ranges):
-    """The same memory in few ranges: those on one page, or on neighbours, are one."""
+    """The same memory in few ranges: those that share a page, or touch, are one."""
     found = []
     for start, end in sorted((start // PAGE * PAGE, end) for start, end in ranges):
-        if found and start <= found[-1][1] + PAGE:
+        if found and start <= found[-1][1]:
             found[-1][1] = max(found[-1][1], end)
         else:
             found.append([start, end])
