@@ -231,10 +231,10 @@ describe('the page', () => {
       }
       const whole = await picture(page);
       for (let i = 0; i < 20; i++) await page.keyboard.press('+');
-      expect(await page.textContent('.window >> nth=0')).toContain('64 bytes a row');
+      await page.waitForSelector('.window:has-text("64 bytes a row")', { timeout: 20_000 }); // a frame later
       expect(await picture(page)).not.toBe(whole);
       await page.keyboard.press('Home');
-      expect(await page.textContent('.window >> nth=0')).toContain('the whole heap');
+      await page.waitForSelector('.window:has-text("the whole heap")', { timeout: 20_000 }); // a frame later
       const focused = () => page.evaluate(() => document.activeElement?.className);
       expect(await focused()).toBe('map');
       await page.keyboard.press('Shift+Tab');
