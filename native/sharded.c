@@ -619,13 +619,13 @@ static void *heap_allocate_zeroed(size_t size) {
     return p && !zero ? memset(p, 0, size) : p;
 }
 
-/* Pages begin at a multiple of 64 KiB, so blocks are as aligned as their size is. */
+/* Pages begin at a multiple of 64 KiB, so blocks are as aligned as their size is; and the class
+ * of a multiple of some power of two is a multiple of it, too. */
 static void *heap_allocate_aligned(size_t alignment, size_t size) {
     bool zero;
-    if (alignment <= GRANULE && size <= SMALL)
-        for (unsigned i = class_index(size); i < CLASSES; i++)
-            if (class_size(i) % alignment == 0)
-                return heap_allocate(class_size(i));
+    size_t room = round_up(size + !size, alignment);
+    if (room <= SMALL)
+        return heap_allocate(room);
     return large_allocate(alignment > GRANULE ? alignment : GRANULE,
                           size > SMALL ? size : SMALL + 1, &zero);
 }
@@ -660,7 +660,7 @@ static void *resize_allocate(size_t size, size_t copied) {
     return new;
 }
 
-static void *heap_resize(void *p, size_t size, const char *call) {
+static __attribute__((noinline)) void *resize_slowly(void *p, size_t size, const char *call) {
     size_t old = heap_usable(p, call), copied = size < old ? size : old;
     void *new = size <= old && size >= old / 2 ? p : large_resize(p, old, size);
     if (new)
@@ -675,6 +675,15 @@ static void *heap_resize(void *p, size_t size, const char *call) {
     memcpy(new, p, copied);
     heap_free(p, call);
     return new;
+}
+
+/* What is appended to piece by piece mostly has the room: a short way that asks what free
+ * asks (a block in use begins there, and does not look free), and leaves it where it is. */
+static inline void *heap_resize(void *p, size_t size, const char *call) {
+    struct page *page = page_of(p);
+    bool stays = page->kind == PAGE_SMALL && offset_begins(page, (uint16_t)(uintptr_t)p) &&
+                 page->size - size <= page->size / 2 && ((struct block *)p)->mark != MARK;
+    return likely(stays) ? p : resize_slowly(p, size, call);
 }
 
 static size_t heap_trim(size_t pad) {

@@ -17,6 +17,8 @@ const budget = {
   pairOfMedium: 52,
   /** The same of a block beyond 32 KiB that the thread keeps, with one atomic operation. */
   pairOfLarge: 100,
+  /** The same of a realloc that leaves a small block where it is. */
+  stay: 29,
   /** Atomic operations for each block that another thread frees. */
   atomicsPerRemoteFree: 1 / 32,
   /** Above a process with an empty library preloaded. */
@@ -75,6 +77,13 @@ test.each([
       expect(((long?.atomics ?? 0) - (short?.atomics ?? 0)) / 200).toBe(atomics);
   },
 );
+
+test(`a realloc that finds the room it wants: at most ${budget.stay} instructions`, async () => {
+  const [short, long] = await step(sharded, 'stay', { calls: 100 });
+  const instructions = ((long?.instructions ?? 0) - (short?.instructions ?? 0)) / 200;
+  expect(instructions).toBeLessThanOrEqual(budget.stay);
+  expect(instructions, 'fewer than it takes to look at the block').toBeGreaterThan(7);
+});
 
 describe('a block that another thread frees', () => {
   test.each([
