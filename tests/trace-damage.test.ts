@@ -1,13 +1,6 @@
 // Traces that are cut, flipped, foreign, empty, newer: a sentence each, and what can be read is read.
 
-import {
-  copyFileSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -126,13 +119,17 @@ describe('nothing can be read of', () => {
 
 describe('a part is read, and called a part', () => {
   test.each([0.1, 0.5, 0.9, 0.999])('of a file cut at %d of its length', (share) => {
-    const file = join(folder, 'cut');
-    copyFileSync(whole, file);
-    truncateSync(file, Math.floor(before.bytes * share));
-    const read = readTrace(file);
+    const length = Math.floor(before.bytes * share);
+    const start = length - (length % SEGMENT_BYTES);
+    const read = readTrace(changed('cut', (bytes) => bytes.subarray(0, length)));
     expect(read.damage.join('\n')).toMatch(/^cut: \d+ of \d+ segments are whole/);
+    // All that is not among the whole segments is in the rest. (Not a share of the events: where
+    // the malloc was slow, snapshots fill the file. Some of the cut segment may be readable.)
+    const first = events(readTrace(changed('first', (bytes) => bytes.subarray(0, start))));
+    const rest = changed('rest', (bytes) => void bytes.fill(0xff, SEGMENT_BYTES, start));
+    expect(first + events(readTrace(rest))).toBe(events(before));
+    expect(events(read)).toBeGreaterThanOrEqual(first);
     expect(events(read)).toBeLessThanOrEqual(events(before));
-    if (share >= 0.5) expect(events(read)).toBeGreaterThan(events(before) * share * 0.5);
   });
 
   test('when a segment is gone: the others are there', () => {
