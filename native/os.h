@@ -72,6 +72,18 @@ UNUSED static bool os_move(void *p, size_t size, void *to, size_t wanted) {
     return mremap(p, size, wanted, MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED;
 }
 
+/* Moves pages to `to`, which is mapped and gives way, and leaves the old addresses mapped, without
+ * memory. False where the kernel is older than 5.7. */
+UNUSED static bool os_move_pages(void *p, size_t size, void *to) {
+#ifndef MREMAP_DONTUNMAP
+    enum { MREMAP_DONTUNMAP = 4 };
+#endif
+    int saved = errno, flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+    bool done = mremap(p, size, size, flags, to) != MAP_FAILED;
+    errno = saved;
+    return done;
+}
+
 /* Drops the pages and keeps the addresses: they read as zero again. False when the kernel
  * refuses (locked memory). */
 UNUSED static bool os_purge(void *p, size_t size) {
@@ -145,14 +157,6 @@ UNUSED static void *os_reserve_readable(size_t size) {
     return os_reserved(mmap(NULL, size, PROT_READ, flags, -1, 0), size);
 }
 
-/* True once no thread of this process has that number any more. */
-UNUSED static bool os_thread_ended(pid_t process, pid_t thread) {
-    int saved = errno;
-    bool ended = syscall(SYS_tgkill, process, thread, 0) != 0 && errno == ESRCH;
-    errno = saved;
-    return ended;
-}
-
 /* A whole file, to be read only; NULL where it cannot be had. */
 UNUSED static const char *os_map_file(const char *path, size_t *size) {
     struct stat status;
@@ -174,7 +178,7 @@ UNUSED static size_t os_peek(void *to, const void *from, size_t size) {
 }
 
 /* Does this thread block any signal? In a signal handler it does. */
-UNUSED static bool os_blocks_signals(void) {
+UNUSED static bool os_in_signal_handler(void) {
     uint64_t set = 0;
     syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &set, sizeof set);
     return set != 0;

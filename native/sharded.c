@@ -1,41 +1,38 @@
 /* sharded.c: every thread owns its pages; no lock on the fast path.
  *
- * The idea: a page is 64 KiB cut into blocks of one class, with a free list of its
- * own. It belongs to the heap of one thread, and only that thread touches the list.
+ * The idea: a page is 64 KiB cut into blocks of one class. Which of them are free stands on a
+ * stack in the page's record. It belongs to the heap of one thread, and only that thread
+ * touches the stack.
  *
  *      malloc(n)                                free(p)
  *        self ─> heap                             p ─> record of its page   (page.h)
  *        heap.direct[n / 16] ─> page              page.home == self?  a block begins
- *        page.free ─> block, if its link holds    at p?  not marked as free?  then
- *        page.free = block.next                   block.next = page.free; page.free = p
+ *        the uppermost place on its stack         at p?  not marked as free?  then
+ *        is the block, if it is marked            p goes on the stack, and is marked
  *
  *      sharded.c          this story, the hot pair, threads, and the contract
  *      sharded/class.h    which sizes there are
  *      sharded/page.h     the record of a page, the way from a pointer to it, a free block
- *      sharded/region.h   where pages come from: address space, runs, giving back
+ *      sharded/region.h   where pages come from: arenas, runs, giving back
  *      sharded/owner.h    heaps and their pages; blocks that other threads free
  *      sharded/large.h    blocks of more than 32 KiB
  *      sharded/huge.h     those of them that have a mapping of their own
  *      sharded/look.h     describing all that, and verifying it
  *
- * The price, in instructions: malloc 16, free 22, with every check below in it; 38 for a
- * pair of up to 1 KiB in whatever order, 52 of up to 32 KiB (tests/costs.test.ts). A block
- * that another thread frees costs about 40 more and a sixty-fourth of an atomic operation.
- * A block of more than 32 KiB: 100 if the thread keeps one of its length, and an atomic
- * operation unless it is the only thread; else a lock and some 200. A page of memory that is
- * touched for the first time: 0.25 µs, and 15 µs on some virtual machines. That is why so much
- * here is about touching few pages, and, once a heap has grown, about touching them by the
- * 2 MiB.
+ * The price, in instructions: PAIRPRICE.
+ * A page of memory that is touched for the first time: 0.25 µs, and 15 µs on some virtual
+ * machines. That is why so much here is about touching few pages, and, once a heap has grown,
+ * about touching them by the 2 MiB.
  *
  * What it catches, always: pointers that are not ours, or not the start of a block;
- * blocks freed twice, as long as they have not been handed out again; free blocks that
- * were written to, before their link is followed, and again before their page goes.
+ * blocks freed twice, as long as they have not been handed out again; free blocks whose first
+ * bytes were written to, before they are handed out, and again before their page goes.
  *
- * Locking: 1. The region's lock guards the region, huge blocks, and the list of heaps.
+ * Locking: 1. The region's lock guards the region, records, huge blocks, and the list of heaps.
  * Nothing is called under it that takes another. 2. A heap, its pages and their records
- * belong to its thread, and only its inbox is shared: a stack that everybody pushes to
- * and the owner empties. 3. Who finds, under the lock, that the thread of a heap has
- * ended is its owner from then on.
+ * belong to its thread. Shared are the list `pending` of a heap and the word `remote` of a page,
+ * with the places behind it: any thread adds, the owner takes. 3. A thread owns the heaps whose
+ * `life` it holds; it never waits for one.
  *
  *     cc -O2 -g -std=gnu17 -fPIC -fvisibility=hidden -ftls-model=initial-exec -pthread \
  *        -fno-builtin -shared -Wl,-Bsymbolic -o libmalloc-sharded.so native/sharded.c
@@ -48,19 +45,17 @@ LIBMALLOC_VARIANT(4, sharded);
 #include "sharded/owner.h"
 
 #define FOUR(x) x, x, x, x
-#define SIXTY_FOUR(x)                                                                              \
-    FOUR(x), FOUR(x), FOUR(x), FOUR(x), FOUR(x), FOUR(x), FOUR(x), FOUR(x), FOUR(x), FOUR(x),      \
-        FOUR(x), FOUR(x), FOUR(x), FOUR(x), FOUR(x), FOUR(x)
+#define SIXTEEN(x) FOUR(x), FOUR(x), FOUR(x), FOUR(x)
+#define NONES SIXTEEN(NONE), SIXTEEN(NONE), SIXTEEN(NONE), SIXTEEN(NONE)
 
 /* What a thread has before its first call: a heap without pages. */
-static struct heap heap_none = {.direct = {SIXTY_FOUR(NONE), NONE},
-                                .current = {SIXTY_FOUR(NONE), FOUR(NONE), FOUR(NONE)}};
+static struct heap heap_none = {.direct = {NONES, NONE},
+                                .current = {NONES, FOUR(NONE), FOUR(NONE)}};
 static_assert(DIRECT / 16 + 1 == 65 && CLASSES == 72, "as many as are written out there");
 static __thread struct heap *self = &heap_none;
 
-/* The dynamic linker writes what `self` begins with only after it has relocated the
- * program, and the resolvers of the program's indirect functions may allocate before.
- * Ours come first, and so we have one: it is there for what it does when it is asked. */
+/* IFUNC resolvers in the program may call malloc before the linker initialises our TLS. Our
+ * resolvers run first, so we define an IFUNC solely for its side effect: setting `self`. */
 static void nothing(void) {}
 static void (*self_early(void))(void) {
     self = &heap_none;
@@ -73,17 +68,13 @@ static struct {
     struct region *region; /* the one in use: after a fork, perhaps another than the first */
     struct region original;
     struct heap first;   /* the main thread's: no mapping for a small program */
-    struct heap *heaps;  /* all of them */
-    struct heap *looked; /* where the search for one whose thread has ended goes on */
-    bool watched;        /* our constructor has run */
-    bool early;          /* the first heap is older: the main thread's for certain */
+    struct heap *heaps;  /* all of them; the last one adopted comes first */
+    struct heap *looked; /* where the search for an abandoned one goes on */
     struct huges huges;
-    char *records, *records_end; /* memory for heaps and huges, between guards */
-    size_t records_used;
 } heap = {.region = &heap.original, .original.lock = LOCK_FREE};
 
-/* The region in use, locked. Whoever was inside when a signal handler forked goes on in
- * the child with the one that he entered; others enter a fresh one (heap_freeze). */
+/* The region in use, locked. A thread that was inside when a signal handler forked goes on in
+ * the child with the region that it entered; others enter a fresh one (heap_freeze). */
 static struct region *region_enter(void) {
     struct region *r;
     do
@@ -96,66 +87,76 @@ static void region_leave(struct region *r) {
     lock_drop(&r->lock);
 }
 
-/* ── records ───────────────────────────────────────────────────────────────── */
-
-/* Memory for our own records, out of reach of any block that overflows. */
-static void *record_make(size_t size) {
-    size = round_up(size, 64);
-    if ((size_t)(heap.records_end - heap.records) < size) {
-        char *guarded = os_reserve_readable(3 * GRANULE);
-        if (!guarded || !os_commit(guarded + GRANULE, GRANULE))
-            return os_refuse();
-        heap.records = guarded + GRANULE;
-        heap.records_end = heap.records + GRANULE;
-    }
-    heap.records += size;
-    heap.records_used += size;
-    return heap.records - size;
-}
-
-static bool heaps_relieve(void);
-
-/* The runs that a thread keeps go back. The caller holds the lock. */
-static void kept_give(struct region *r, struct heap *h) {
-    for (unsigned i = 0; h->kept_granules && i < KEPT; i++)
-        if (h->kept[i]) {
-            run_give(r, page_at(h->kept[i]), i + 1, true);
-            h->kept[i] = 0;
-            h->kept_granules -= i + 1;
-        }
-}
-
-/* A run for a page of that heap, or for a large block, if need be of what others give
- * back for it. NULL with errno ENOMEM. */
-static struct page *region_take(uint32_t granules, struct heap *h) {
-    struct page *run = NULL;
-    for (int i = 0; i < 2 && !run && (i == 0 || heaps_relieve()); i++) {
-        struct region *r = region_enter();
-        enum area_kind kind = h ? heap_area(h) : large_area(r, granules);
-        if (self->kept_granules && !run_find(r, granules, kind))
-            kept_give(r, self);
-        run = run_take(r, granules, kind);
-        if (run)
-            run->kind = PAGE_LARGE; /* until the caller has made what it is */
-        region_leave(r);
-    }
-    return run;
-}
-
 #include "sharded/large.h"
+
+/* ── memory that goes back ─────────────────────────────────────────────────── */
+
+/* The memory of a chunk without records, but for its first page. */
+static void chunk_purge(struct region *r, struct chunk *c) {
+    bool done = os_purge((char *)c + os_page_size(), GRANULE - os_page_size());
+    if (!lock_take(&r->lock))
+        return;
+    struct chunk **list = done ? &slabs.clean : &slabs.empty;
+    c->next = *list;
+    *list = c;
+    region_leave(r);
+}
+
+/* Purges the oldest idle memory, a piece of 1 MiB at most: the system call is made without the
+ * lock, and nobody can take the piece meanwhile. The number of its granules; 0 if there is none,
+ * or if the kernel refuses (locked memory). */
+static uint32_t region_purge(struct region *r, bool torn) {
+    if (!lock_take(&r->lock))
+        return 0;
+    struct page *part = purge_begin(r);
+    struct chunk *chunk = slabs.empty;
+    if (chunk)
+        slabs.empty = chunk->next;
+    region_leave(r);
+    if (chunk)
+        chunk_purge(r, chunk);
+    if (!part)
+        return 0;
+    uint32_t granules = part->granules;
+    bool done = os_purge(part->start, page_length(part));
+    if (!lock_take(&r->lock))
+        return 0;
+    if (done && torn)
+        r->torn += granules;
+    purge_end(r, part, done);
+    region_leave(r);
+    return done ? granules : 0;
+}
+
+/* So many granules were freed. If most of the heap was by now, the program may never call us
+ * again, and what is idle beyond `keep` goes back at once. */
+static void region_tear(uint32_t granules) {
+    struct region *r = heap.region;
+    while (__atomic_load_n(&r->dirty, __ATOMIC_RELAXED) > region_keeps(r) + PIECE &&
+           !__atomic_load_n(&r->locked, __ATOMIC_RELAXED)) {
+        uint32_t gone = region_purge(r, true);
+        if (!gone || gone >= granules)
+            return;
+        granules -= gone;
+    }
+}
 
 /* ── heaps and threads ─────────────────────────────────────────────────────── */
 
 static struct heap *heap_make(void) {
-    struct heap *h = heap.heaps ? record_make(sizeof *h) : &heap.first;
-    if (!h)
+    struct heap *h = &heap.first;
+    unsigned lane = heap.heaps ? (heap.heaps->lane + 1u) % LANES : 0;
+    if (heap.heaps && !(h = record_cut(&slabs.lanes[lane], sizeof *h)))
         return NULL;
+    memset(h, 0, sizeof *h);
     for (unsigned i = 0; i <= DIRECT / 16; i++)
         h->direct[i] = NONE;
     for (unsigned i = 0; i < CLASSES; i++)
         h->current[i] = NONE;
-    h->lane = heap.heaps ? (heap.heaps->lane + 1u) % LANES : 0;
+    h->lane = (uint8_t)lane;
     h->next = heap.heaps;
+    life_begin(&h->life);
+    life_take(h);
     heap.heaps = h;
     return h;
 }
@@ -175,186 +176,248 @@ static void page_retire(struct heap *h, struct page *page) {
             direct_set(h, class, NONE);
 }
 
-static void page_drop(struct page *page) {
-    struct heap *h = page->home;
+/* The page has no live block: its memory is the region's again. */
+static void page_drop(struct heap *h, struct page *page) {
     h->pages--;
-    if (h->fresh[page->class] == page_number(page))
-        h->fresh[page->class] = 0;
-    for (uint32_t i = 1; i < page->granules; i++)
-        page[i].kind = PAGE_GONE;
+    if (h->fresh[page->class] == page)
+        h->fresh[page->class] = NULL;
+    uint32_t granules = page->granules;
     struct region *r = region_enter();
-    run_give(r, page, page->granules, true);
+    run_give(r, page, true);
+    region_leave(r);
+    region_tear(granules);
+}
+
+static void record_return(struct page *page) {
+    struct region *r = region_enter();
+    if (page->era == r->era)
+        record_free(page);
     region_leave(r);
 }
 
-/* Counts the blocks of a list; returns where it ends, or the first whose link is broken. */
-static struct block *list_follow(struct page *page, struct block *b, uint32_t *count) {
-    for (; page_holds(page, b) && block_is_linked(b, page) && *count <= page->extended; b = b->next)
-        ++*count;
-    return b;
+/* All blocks of a full page came back from other threads. The last of these gives its memory
+ * back; the record goes when the owner next drains, since it is in its list. */
+static void page_give_empty(struct page *page, uint64_t word) {
+    if (page->era != heap.region->era)
+        return;
+    page_verify_empty(page);
+    struct region *r = region_enter();
+    uint32_t granules = page->granules;
+    struct page *run = page->era == r->era ? record_make(&slabs.lanes[0], CLASSES) : NULL;
+    bool taken = run && atomic_compare_exchange_strong_explicit(
+                            &page->remote, &word, REMOTE_TAKEN | REMOTE_PENDING,
+                            memory_order_acq_rel, memory_order_relaxed);
+    if (taken) {
+        run->start = page->start;
+        run->granules = granules;
+        run->area = page->area;
+        run->era = page->era;
+        page->kind = PAGE_GONE;
+        page->granules = 0;
+        page->bound = 0;
+        run_give(r, run, true);
+    } else if (run) {
+        record_free(run);
+    }
+    region_leave(r);
+    if (taken)
+        region_tear(granules);
 }
 
 /* Current pages without a live block go back to the region. */
-static void heap_shed(struct heap *h) {
+static void heap_flush_pages(struct heap *h) {
     for (unsigned i = 0; i < CLASSES; i++) {
         struct page *page = h->current[i];
-        uint32_t frees = 0;
-        list_follow(page, page->free, &frees);
-        list_follow(page, page->back, &frees);
-        if (page != NONE && frees == page->extended) {
+        if (page != NONE && page->count == page->carved) {
             page_retire(h, page);
-            page_drop(page);
+            page_verify_empty(page);
+            page_drop(h, page);
         }
     }
 }
 
-/* Has its thread ended? There is no hook that would tell us in time and in order: a
- * pthread key is one less for the program, and other keys' destructors still call us
- * after ours; the C++ runtime's takes the dynamic linker's lock. But a heap may wait
- * for its next owner, so it will do to ask the kernel now and then. A heap of another
- * process, left behind by a fork that told nobody, may well be in use: never that. */
-static bool heap_is_left(struct heap *h) {
-    return h != &heap.first &&
-           (h->thread == 0 ||
-            (h->process == getpid() && os_thread_ended(h->process, h->thread))) &&
-           !h->busy;
-}
-
-static void heap_take(struct heap *h, pid_t thread) {
-    h->process = getpid();
-    h->thread = thread;
-}
-
-/* A heap that nobody has any more, and its new owner has now; of all there are, the
- * next few are looked at. NULL if none of these is left. The caller holds the lock. */
-static struct heap *heap_claim(pid_t thread) {
-    for (unsigned i = 0; i < LOOKS && heap.heaps; i++) {
-        struct heap *h = heap.looked ? heap.looked : heap.heaps;
+/* An abandoned heap, and its new owner has it now; of all there are, the first few are looked at,
+ * where those of brief threads are, and the next few of the rest. NULL if none of these is
+ * abandoned. The caller holds the lock. */
+static struct heap *heap_adopt(void) {
+    struct heap **at = &heap.heaps;
+    for (unsigned i = 0; i < LOOKS && *at; i++, at = &(*at)->next) {
+        struct heap *h = *at;
+        int error = h == self ? EBUSY : life_take(h);
+        if (error && !(error == EDEADLK && self == &heap_none))
+            continue;
+        *at = h->next;
+        h->next = heap.heaps;
+        heap.heaps = h;
+        return h;
+    }
+    for (unsigned i = 0; i < LOOKS && *at; i++) {
+        struct heap *h = heap.looked ? heap.looked : *at;
         heap.looked = h->next;
-        if (heap_is_left(h)) {
-            heap_take(h, thread);
+        int error = h == self ? EBUSY : life_take(h);
+        if (!error || (error == EDEADLK && self == &heap_none))
             return h;
-        }
     }
     return NULL;
 }
 
-/* Everything on its way goes home, as far as this heap can see to it. */
+/* Everything on its way arrives, as far as the owner of this heap can see to it. */
 static void heap_settle(struct heap *h) {
     bool busy = h->busy;
     heap_busy(h, true);
-    outgoing_send_all(h);
-    inbox_empty(h);
+    batches_send(h);
+    while (h->todo || atomic_load_explicit(&h->pending, memory_order_relaxed)) {
+        struct page *before = h->todo;
+        heap_drain(h);
+        if (before && h->todo == before)
+            break;
+    }
     heap_busy(h, busy);
 }
 
-/* The heap for a thread that has none yet: one that was left, as it is, or a new one.
- * NULL with errno ENOMEM. */
+/* The heap for a thread that has none yet: an abandoned one, as it is, or a new one. NULL with
+ * errno ENOMEM. */
 static struct heap *thread_begin(void) {
+    int saved = errno;
     struct region *r = region_enter();
-    bool first = !heap.heaps; /* the main thread's, which nobody ever takes over */
-    pid_t thread = first ? 0 : gettid();
     struct heap *h = NULL;
-    if (!first) /* the main thread's `self` is lost when it allocated very early */
-        h = heap.early && thread == getpid() && !heap.first.busy ? &heap.first : heap_claim(thread);
-    heap.early |= first && !heap.watched;
-    if (!h && (h = heap_make()) && !first)
-        heap_take(h, thread);
+    if (near_open(r) && !(h = heap_adopt()))
+        h = heap_make();
     region_leave(r);
     if (!h)
-        return NULL;
+        return os_refuse();
     self = h;
-    heap_settle(h); /* what the last owner had collected pins others' pages */
+    heap_busy(h, true);
+    batches_send(h); /* what the last owner had collected pins others' pages */
+    heap_drain(h);
+    heap_busy(h, false);
+    errno = saved;
     return h;
 }
 
-/* The owner puts its heap in order: pages without a live block and runs that it keeps
- * go back to the region. */
-static void heap_tidy(struct heap *h) {
+/* Pages without a live block, and runs that are kept, go back to the region. The caller is the
+ * owner. */
+static void heap_flush(struct heap *h) {
     heap_settle(h);
     bool busy = h->busy;
     heap_busy(h, true);
-    heap_shed(h);
+    heap_flush_pages(h);
     struct region *r = region_enter();
     kept_give(r, h);
     region_leave(r);
     heap_busy(h, busy);
 }
 
-/* For the next owner to see all that was done here. */
-static void heap_leave(struct heap *h) {
-    struct region *r = region_enter();
-    h->thread = 0;
-    region_leave(r);
-}
-
-/* What comes home to a heap that was left finds nobody. So whoever is about to ask the
- * kernel for memory empties the inbox of one of them first. */
+/* Nobody drains an abandoned heap. So before a thread asks the kernel for memory, and at a tick,
+ * it flushes one. */
 static void heap_visit(void) {
     struct region *r = region_enter();
-    struct heap *h = heap.heaps->next ? heap_claim(gettid()) : NULL;
+    struct heap *h = heap.heaps->next ? heap_adopt() : NULL;
     region_leave(r);
     if (!h)
         return;
-    heap_settle(h);
-    heap_leave(h);
+    heap_flush(h);
+    life_leave(h);
 }
 
-/* Does it to all heaps that were left. */
-static void heaps_left(void (*act)(struct heap *)) {
+/* Does it to all abandoned heaps. */
+static void heaps_abandoned(void (*act)(struct heap *)) {
     struct region *r = region_enter();
     struct heap *h = heap.heaps;
     region_leave(r);
-    for (; h; h = h->next) {
-        r = region_enter();
-        bool left = h != self && heap_is_left(h);
-        if (left)
-            heap_take(h, gettid());
-        region_leave(r);
-        if (left) {
+    for (; h; h = h->next)
+        if (h != self && life_take(h) == 0) {
             act(h);
-            heap_leave(h);
+            life_leave(h);
         }
-    }
 }
 
-/* Before anybody is refused memory: what lies idle in this heap, and in all that were
- * left, goes back to the region. False if there was none. */
-static bool heaps_relieve(void) {
+/* What is idle in this heap, in all abandoned ones, and in what other threads keep of large
+ * blocks, goes back to the region. False if there was none. */
+static bool heaps_reclaim(void) {
     size_t used = heap.region->used;
     if (self != &heap_none)
-        heap_tidy(self);
-    heaps_left(heap_tidy);
+        heap_flush(self);
+    heaps_abandoned(heap_flush);
+    struct region *r = region_enter();
+    for (struct heap *h = heap.heaps; h; h = h->next)
+        kept_give(r, h);
+    region_leave(r);
     return heap.region->used < used;
+}
+
+/* ── ticks ─────────────────────────────────────────────────────────────────── */
+
+/* An interval has passed: free memory has aged, and one abandoned heap is flushed. */
+static void region_interval(void) {
+    uint64_t now = now_ms();
+    struct region *r = region_enter();
+    bool aged = region_age(r, now);
+    struct huge *idle = huge_aged(&heap.huges, now, options.decay_ms / 2);
+    struct heap *h = aged ? heap.looked : NULL;
+    if (h)
+        kept_give(r, h);
+    region_leave(r);
+    huge_drop(idle);
+    if (aged)
+        heap_visit();
+}
+
+/* Every so many calls: what this thread holds back goes on its way when no more came, and a
+ * piece of the memory that has been idle for an interval goes back to the kernel. */
+static void heap_tick(struct heap *h) {
+    bool busy = h->busy;
+    heap_busy(h, true);
+    if (h->held && h->held == h->held_before)
+        batches_send(h);
+    h->held_before = h->held;
+    struct region *r = heap.region;
+    if (region_is_due(r)) {
+        region_interval();
+        if (__atomic_load_n(&r->surplus, __ATOMIC_RELAXED))
+            region_purge(r, false);
+    }
+    heap_busy(h, busy);
 }
 
 /* ── malloc ────────────────────────────────────────────────────────────────── */
 
 /* Where classes grow, their pages come with memory: one call instead of 16 page faults. */
 static void page_fault(struct page *page, struct heap *h, unsigned class) {
-    if (page->dirty || heap_area(h) == DENSE)
+    if (page->dirty || page->area == DENSE)
         return;
     if (h->made[class] < GROWS)
         h->made[class]++;
     else
-        os_populate(page_start(page), (size_t)page->granules << GRANULE_BITS);
+        os_populate(page->start, page_length(page));
+}
+
+/* A run for a page of that class. `more`: also if the region has to grow for it. */
+static struct page *page_take(struct heap *h, unsigned class, bool more) {
+    uint32_t granules = class_granules(class_size(class));
+    struct region *r = region_enter();
+    struct page *page = NULL;
+    if (near_open(r) && (more || run_find(r, granules, heap_area(h))) &&
+        (page = record_make(&slabs.lanes[h->lane], class)) &&
+        !run_take(r, granules, heap_area(h), page)) {
+        record_free(page);
+        page = NULL;
+    }
+    region_leave(r);
+    return page;
 }
 
 static struct page *page_make(struct heap *h, unsigned class) {
-    uint32_t granules = class_granules(class_size(class));
-    enum area_kind kind = heap_area(h);
-    struct region *r = region_enter();
-    struct page *page = run_find(r, granules, kind) ? run_take(r, granules, kind) : NULL;
-    if (page)
-        page->kind = PAGE_LARGE; /* as in region_take */
-    region_leave(r);
-    if (!page) {
-        outgoing_send_all(h);
+    struct page *page = page_take(h, class, false);
+    if (!page) { /* nothing is free: first look what waits in batches and abandoned heaps */
+        batches_send(h);
         heap_visit();
-        page = region_take(granules, h);
+        page = page_take(h, class, true);
     }
+    if (!page && heaps_reclaim())
+        page = page_take(h, class, true);
     if (!page)
-        return NULL;
+        return os_refuse();
     page_fault(page, h, class);
     page_open(page, h, class);
     h->pages++;
@@ -366,8 +429,9 @@ static struct page *page_use(struct heap *h, struct page *page, unsigned class) 
         if (page->listed) /* one with fresh blocks may be, too: twice in a list is a loop */
             list_remove(&h->partial[class], page);
         page->listed = false;
-        page->budget = ENDLESS;
-        page_ready(page);
+        page->budget = TICK;
+        if (atomic_load_explicit(&page->remote, memory_order_relaxed) & REMOTE_FULL)
+            atomic_fetch_and_explicit(&page->remote, ~REMOTE_FULL, memory_order_relaxed);
     }
     direct_set(h, class, page ? page : NONE);
     return page;
@@ -375,10 +439,12 @@ static struct page *page_use(struct heap *h, struct page *page, unsigned class) 
 
 /* A page with blocks that were never handed out. */
 static struct page *page_fresh(struct heap *h, unsigned class) {
-    struct page *page = h->fresh[class] ? page_at(h->fresh[class]) : NULL;
-    if (!page || !page_extend(page)) {
+    struct page *page = h->fresh[class];
+    if (!page || !page_carve(page)) {
         page = page_make(h, class);
-        h->fresh[class] = page ? page_number(page) : 0;
+        if (page)
+            page_carve(page);
+        h->fresh[class] = page;
     }
     return page_use(h, page, class);
 }
@@ -397,49 +463,61 @@ static struct page *page_share(struct heap *h, unsigned class) {
     struct page *page = h->current[shared];
     if (page == NONE || page->class != shared)
         page = page_fresh(h, shared);
-    bool young = page && page->extended * size < os_page_size();
-    if (!page || (!page_ready(page) && !(young && page_extend(page))))
+    bool young = page && page->carved * size < os_page_size();
+    if (!page || (!page->count && !(young && page_carve(page))))
         return NULL;
     direct_set(h, class, page);
     return page;
 }
 
-/* The current page has run out: what was freed elsewhere comes first, then what was never
- * handed out, so that no memory is touched while other memory lies idle. */
+/* The current page has run out: what other threads freed comes first, then what was never
+ * handed out, so that no memory is touched while other memory is idle. */
 static struct page *page_next(struct heap *h, unsigned class) {
     struct page *page = h->current[class];
-    inbox_empty(h);
-    if (page_ready(page))
+    if (++h->slow % SLOW == 0)
+        heap_tick(h);
+    heap_drain(h);
+    if (page->count)
         return page;
     if (page != NONE && page->class == class) {
-        if (!h->partial[class] && page_extend(page))
+        if (!h->partial[class] && page_carve(page))
             return page;
-        page_fill(page);
         page_retire(h, page);
+        page_rest(page);
     }
     if (h->partial[class])
-        return page_use(h, page_at(h->partial[class]), class);
+        return page_use(h, h->partial[class], class);
     if (page == NONE && !h->fresh[class] && (page = page_share(h, class)))
         return page;
     return page_fresh(h, class);
 }
 
-/* The first block, if its link holds. */
-static inline void *page_pop(struct page *page) {
-    struct block *b = page->free, *next = b->next;
-    if (unlikely(!block_is_linked(b, page)))
+/* The uppermost block on the stack, if it is still marked. The barrier makes the compiler count
+ * in memory: one instruction instead of two. */
+static inline void *page_pop(struct page *page, unsigned shift) {
+    size_t count = page->count;
+    if (unlikely(!count))
         return NULL;
-    page->free = next;
-    b->check = 0; /* a live block bears no mark */
+    struct block *b = (struct block *)(page->base + ((size_t)(page->stack - 1)[count] << shift));
+    if (unlikely(b->mark != MARK))
+        return NULL;
+    atomic_signal_fence(memory_order_seq_cst);
+    page->count--;
+    b->mark = 0; /* a live block bears no mark */
     return b;
 }
 
 static void *allocate_from(struct heap *h, unsigned class) {
     void *p;
     struct page *page = h->current[class];
-    while (!(p = page_pop(page))) {
-        must(page->free == &list_end, "malloc", "the free block %p was written to after its free",
-             (void *)page->free);
+    while (!(p = page_pop(page, page->shift))) {
+        if (page->count) { /* its memory went to the kernel, or the program wrote to it */
+            struct block *b = (struct block *)page_block(page, page->stack[page->count - 1]);
+            must(page->purged && !b->mark && !b->second, "malloc",
+                 "the free block %p was written to after its free", (void *)b);
+            page->count--;
+            return b;
+        }
         heap_busy(h, true);
         page = page_next(h, class);
         heap_busy(h, false);
@@ -455,158 +533,134 @@ static __attribute__((noinline)) void *allocate_slowly(size_t size) {
     if (unlikely(h == &heap_none) && !(h = thread_begin()))
         return NULL;
     return likely(size <= SMALL) ? allocate_from(h, class_index(size))
-                                 : large_allocate(GRANULE, size, &zero);
+                                 : large_allocate(64, size, &zero);
 }
 
-/* Beyond the short way: a class to compute first (30 instructions), or a run that the
- * thread keeps (100 instructions a pair). */
+/* Beyond the short way: a class to compute first, or a run that the thread keeps. */
 static __attribute__((noinline)) void *allocate_larger(size_t size) {
     struct heap *h = self;
     if (unlikely(size > SMALL)) {
-        void *run = size <= (size_t)KEPT << GRANULE_BITS ? run_kept(h, run_granules(size)) : NULL;
+        void *run = size <= KEPT_MOST ? run_kept(h, run_granules(size)) : NULL;
         return run ? run : allocate_slowly(size);
     }
     unsigned class = class_index(size);
-    void *p = page_pop(h->current[class]);
+    struct page *page = h->current[class];
+    void *p = page_pop(page, page->shift);
     if (likely(p))
         return p;
     return h == &heap_none ? allocate_slowly(size) : allocate_from(h, class);
 }
 
-/* The hot half: 16 instructions. */
+/* The hot half of malloc. */
 static inline void *heap_allocate(size_t size) {
     if (unlikely(size > DIRECT))
         return allocate_larger(size);
-    void *p = page_pop(self->direct[(size + 15) / 16]);
+    void *p = page_pop(self->direct[(size + 15) / 16], 0);
     return likely(p) ? p : allocate_slowly(size);
 }
 
 /* ── free ──────────────────────────────────────────────────────────────────── */
 
-/* Does a block in use begin at this offset? */
-static inline bool offset_begins(const struct page *page, uint16_t offset) {
-    return offset * page->inverse <= page->limit;
-}
-
-/* The page of the block in use that begins at p: a larger one begins behind the first
- * granule, perhaps. NULL if none does. */
-static inline struct page *page_begun(struct page *page, void *p) {
-    bool same = page->kind == PAGE_SMALL && (size_t)((char *)p - page_start(page)) < GRANULE;
-    if (likely(same && offset_begins(page, (uint16_t)(uintptr_t)p)))
-        return page;
-    page = page_first(page);
-    if (page->kind != PAGE_SMALL || !page_holds(page, p))
-        return NULL;
-    uint32_t offset = (uint32_t)((char *)p - page_start(page));
-    return offset % page->size == 0 && offset / page->size < page->extended ? page : NULL;
-}
-
-/* The page of a block in use, or we stop and say what the pointer is instead. */
-static struct page *page_check(void *p, const char *call) {
+/* What a pointer is: the record of the block in use that begins there, of a small page or a large
+ * run; or we stop and say what it is instead. */
+static struct page *block_check(void *p, const char *call) {
     struct page *page = page_of(p);
-    bool ours = table_mask && (size_t)((char *)p - page_start(page)) < GRANULE;
-    page = page_first(page);
-    if (ours && area_of(heap.region, p)) /* inside a large block, perhaps */
-        while (page->kind == PAGE_NONE || page->kind == PAGE_GONE)
-            page = page_first(page - 1);
-    size_t offset = (size_t)((char *)p - page_start(page));
-    must(ours && page->kind != PAGE_NONE, call, "%p is not a block of this heap", p);
-    must(page->kind == PAGE_SMALL || page->kind == PAGE_LARGE, call, "%s of %p (its page is free)",
-         freed_twice(call), p);
-    size_t size = page->kind == PAGE_SMALL ? page->size : (size_t)page->granules << GRANULE_BITS;
-    must(offset % size == 0, call, "%p is not a block: it lies %zu bytes into %p (%zu bytes)", p,
-         offset % size, (void *)((char *)p - offset % size), size);
-    must(page->kind == PAGE_LARGE || offset / size < page->extended, call,
-         "%p is not a block: it was never handed out", p);
-    return page;
+    if (page_begins(page, p) || large_begins(page, p))
+        return page;
+    bool held = page_holds(page, p);
+    must(held || arena_of(p), call, "%p is not a block of this heap", p);
+    must(held && (page->kind == PAGE_SMALL || page->kind == PAGE_LARGE), call,
+         "%s of %p (its page is free)", freed_twice(call), p);
+    size_t size = page->kind == PAGE_SMALL ? page->size : (size_t)(page_end(page) - page->base);
+    size_t offset = (size_t)((char *)p - page->base);
+    must((char *)p >= page->base && offset % size == 0, call,
+         "%p is not a block: it lies %zu bytes into %p (%zu bytes)", p, offset % size,
+         (void *)((char *)p - offset % size), size);
+    die(call, "%p is not a block: it was never handed out", p);
 }
 
-/* Is the block in a list: of its page, of what comes home to its owner, or of what any
- * thread collects? */
-static bool block_is_listed(struct page *page, struct block *b) {
-    struct heap *home = page->home;
-    bool listed = chain_lists(page, page->free, page->extended, b) ||
-                  chain_lists(page, page->back, page->extended, b) ||
-                  messages_list(home, atomic_load(&home->inbox), b);
-    for (struct heap *h = heap.heaps; h && !listed; h = h->next)
-        listed = heap_sends(h, page, b);
-    return listed;
-}
-
-/* A block that looks free: the program's data may look like that, so nothing is said
- * before the block was found in a list. The owner's finding is exact: while it looks,
- * nothing is handed out. Another thread may be led astray, by a block that is handed out
- * and written to while it reads it, so it has to find the block several times. */
-static COLD void block_suspect(struct page *page, struct block *b, const char *call) {
+/* A block that is marked: the program's data may look like that, so we report only after the
+ * block was found among the free ones. The owner's finding is exact: while it looks, nothing is
+ * handed out. Another thread may read a list that changes, so it has to find the block several
+ * times. */
+static COLD void block_suspect(struct page *page, void *p, const char *call) {
+    uint16_t place = page_place(page, p);
     for (int times = page->home == self ? 1 : CONFIRMATIONS; times > 0; times--) {
-        if (!block_is_listed(page, b))
+        bool listed = page_lists(page, place);
+        for (struct heap *h = heap.heaps; h && !listed; h = h->next)
+            listed = heap_holds(h, page, place);
+        if (!listed)
             return;
         if (times > 1)
             os_nap(1000000);
     }
-    die(call, "%s of %p (%zu bytes)", freed_twice(call), (void *)b, (size_t)page->size);
+    die(call, "%s of %p (%zu bytes)", freed_twice(call), p, (size_t)page->size);
 }
 
-static __attribute__((noinline)) void free_otherwise(void *p, struct page *record,
-                                                    const char *call) {
-    struct page *page = page_begun(record, p);
-    if (unlikely(!page)) {
-        if (!p || huge_free(p))
-            return;
-        page = page_check(p, call);
-    }
+static void free_otherwise(void *p, const char *call) {
+    if (!p || huge_free(p))
+        return;
+    struct page *page = block_check(p, call);
     struct heap *h = self;
-    struct block *b = p;
-    if (unlikely(block_looks_free(b, page)))
-        block_suspect(page, b, call);
-    if (h == &heap_none && !(h = thread_begin())) {
-        message_send(page, b); /* no memory for a heap of our own */
+    int saved = errno;
+    if (unlikely(block_is_marked(p)))
+        block_suspect(page, p, call);
+    if (h == &heap_none && !(h = thread_begin())) { /* no memory for a heap of our own */
+        errno = saved;
+        uint16_t place = page_place(page, p);
+        block_mark(p);
+        page_return(page, &place, 1);
+        return;
+    }
+    if (page->home != h) {
+        collect(h, page, p);
         return;
     }
     heap_busy(h, true);
-    if (page->home == h) {
-        block_link(b, page->free, page);
-        page->free = b;
-        page_count(h, page, 1);
-        inbox_empty(h);
-    } else {
-        collect(h, page, b);
-    }
+    block_mark(p);
+    page->stack[page->count++] = page_place(page, p);
+    page_count(h, page, 1);
     heap_busy(h, false);
-}
-
-/* A large block, or one of another thread's page: on a short way. */
-static __attribute__((noinline)) void free_slowly(void *p, struct page *page, const char *call) {
-    struct heap *h = self;
-    if (large_begins(page, p))
-        large_free(p, page, call);
-    else if (!page->home || page->home == h || unlikely(h == &heap_none) ||
-             unlikely(!offset_begins(page, (uint16_t)(uintptr_t)p)) ||
-             unlikely(((struct block *)p)->mark == MARK))
-        free_otherwise(p, page, call);
-    else
-        collect(h, page, p);
 }
 
 static COLD void free_last(struct heap *h, struct page *page) {
     heap_busy(h, true);
     page_turn(h, page);
-    inbox_empty(h); /* a thread may only free, and never run out of anything */
+    heap_drain(h); /* a thread may only free, and never run out of anything */
     heap_busy(h, false);
 }
 
-/* The other hot half: 22 instructions. NULL has a record without a home. */
+/* A large block, one of another thread's page, or of a page of several granules: on short ways. */
+static __attribute__((noinline)) void free_slowly(void *p, struct page *page, const char *call) {
+    struct heap *h = self;
+    if (large_begins(page, p)) {
+        large_free(p, page, call);
+    } else if (unlikely(!page_begins(page, p)) || unlikely(block_is_marked(p)) ||
+               unlikely(h == &heap_none)) {
+        free_otherwise(p, call);
+    } else if (page->home != h) {
+        collect(h, page, p);
+    } else {
+        block_mark(p);
+        page->stack[page->count++] = page_place(page, p);
+        if (unlikely(--page->budget == 0))
+            free_last(h, page);
+    }
+}
+
+/* The other hot half. NULL has no record that holds it. */
 static inline void heap_free(void *p, const char *call) {
     struct page *page = page_of(p);
     struct heap *h = self;
-    struct block *b = p;
-    if (unlikely(page->home != h) || unlikely(!offset_begins(page, (uint16_t)(uintptr_t)p)) ||
-        unlikely(b->mark == MARK)) {
+    if (unlikely(page->home != h) || unlikely(!offset_begins(page, p, page->bound)) ||
+        unlikely(block_is_marked(p))) {
         free_slowly(p, page, call);
         return;
     }
-    block_link(b, page->free, page);
-    page->free = b;
+    page->stack[page->count] = (uint16_t)(uintptr_t)p;
+    block_mark(p);
+    atomic_signal_fence(memory_order_seq_cst); /* as in page_pop */
+    page->count++;
     if (unlikely(--page->budget == 0))
         free_last(h, page);
 }
@@ -615,7 +669,7 @@ static inline void heap_free(void *p, const char *call) {
 
 static void *heap_allocate_zeroed(size_t size) {
     bool zero = false;
-    void *p = size > SMALL ? large_allocate(GRANULE, size, &zero) : heap_allocate(size);
+    void *p = size > SMALL ? large_allocate(64, size, &zero) : heap_allocate(size);
     return p && !zero ? memset(p, 0, size) : p;
 }
 
@@ -626,21 +680,20 @@ static void *heap_allocate_aligned(size_t alignment, size_t size) {
     size_t room = round_up(size + !size, alignment);
     if (room <= SMALL)
         return heap_allocate(room);
-    return large_allocate(alignment > GRANULE ? alignment : GRANULE,
-                          size > SMALL ? size : SMALL + 1, &zero);
+    return large_allocate(alignment, size > SMALL ? size : SMALL + 1, &zero);
 }
 
 static size_t heap_usable(void *p, const char *call) {
-    struct page *record = page_of(p), *page = page_begun(record, p);
-    if (unlikely(!page)) {
-        if (large_begins(record, p))
-            return (size_t)record->granules << GRANULE_BITS;
+    struct page *page = page_of(p);
+    if (unlikely(!page_begins(page, p) && !large_begins(page, p))) {
         size_t size = huge_usable(p);
         if (size)
             return size;
-        page = page_check(p, call);
+        page = block_check(p, call);
     }
-    if (unlikely(block_looks_free(p, page)))
+    if (page->kind == PAGE_LARGE)
+        return (size_t)(page_end(page) - page->base);
+    if (unlikely(block_is_marked(p)))
         block_suspect(page, p, call);
     return page->size;
 }
@@ -654,22 +707,26 @@ static void *resize_allocate(size_t size, size_t copied) {
         size = ahead;
     if (size <= SMALL)
         return heap_allocate(size);
-    void *new = large_allocate(GRANULE, size, &fresh);
+    void *new = large_allocate(64, size, &fresh);
     if (new && fresh)
-        os_populate(new, copied);
+        os_populate(align_up(new, os_page_size()), copied);
     return new;
+}
+
+/* Does a block stay as it is? A large one gives back what is more than two pages. */
+static bool resize_stays(size_t old, size_t size) {
+    bool large = old > SMALL && size > SMALL;
+    return size <= old && (large ? old - size < 2 * os_page_size() : size >= old / 2);
 }
 
 static __attribute__((noinline)) void *resize_slowly(void *p, size_t size, const char *call) {
     size_t old = heap_usable(p, call), copied = size < old ? size : old;
-    void *new = size <= old && size >= old / 2 ? p : large_resize(p, old, size);
+    void *new = resize_stays(old, size) ? p : large_resize(p, old, size);
+    if (!new && size > old)
+        new = large_move(p, old, size, call);
     if (new)
         return new;
-    /* what has grown so far grows on: from now on without copying, in huge pages */
-    if (size > old && old >= GROWN && (new = huge_allocate(GRANULE, round_up(size, HUGE_PAGE))))
-        os_make_huge(new, round_up(size, HUGE_PAGE));
-    if (!new)
-        new = resize_allocate(size, copied);
+    new = resize_allocate(size, copied);
     if (!new)
         return size <= old ? p : NULL;
     memcpy(new, p, copied);
@@ -678,31 +735,30 @@ static __attribute__((noinline)) void *resize_slowly(void *p, size_t size, const
 }
 
 /* What is appended to piece by piece mostly has the room: a short way that asks what free
- * asks (a block in use begins there, and does not look free), and leaves it where it is. */
+ * asks (a block in use begins there, and is not marked), and leaves it where it is. */
 static inline void *heap_resize(void *p, size_t size, const char *call) {
     struct page *page = page_of(p);
-    bool stays = page->kind == PAGE_SMALL && offset_begins(page, (uint16_t)(uintptr_t)p) &&
-                 page->size - size <= page->size / 2 && ((struct block *)p)->mark != MARK;
+    bool stays = offset_begins(page, p, page->bound) && page->size - size <= page->size / 2 &&
+                 !block_is_marked(p);
     return likely(stays) ? p : resize_slowly(p, size, call);
 }
 
 static size_t heap_trim(size_t pad) {
     (void)pad;
-    if (self != &heap_none) {
-        heap_tidy(self);
-        heap_visit();
+    size_t gone = 0;
+    heaps_reclaim();
+    for (uint32_t piece; (piece = region_purge(heap.region, false)); gone += piece) {
     }
     struct region *r = region_enter();
-    size_t gone = region_purge(r, UINT64_MAX, SIZE_MAX);
+    struct huge *idle = huge_aged(&heap.huges, now_ms(), 0);
+    gone += idle ? idle->length >> GRANULE_BITS : 0;
     region_leave(r);
+    huge_drop(idle);
     return gone << GRANULE_BITS;
 }
 
 static size_t heap_overhead(void) {
-    struct region *r = region_enter();
-    size_t records = heap.records_used;
-    region_leave(r);
-    return sizeof heap + records;
+    return sizeof heap + slabs.bytes;
 }
 
 static struct lock *heap_lock(unsigned i) {
@@ -720,41 +776,39 @@ static bool heap_freeze(void) {
     if (!fresh)
         return false;
     *fresh = (struct region){.lock = LOCK_FREE,
-                              .era = (uint8_t)(heap.region->era + 1),
-                              .older = heap.region};
+                             .era = (uint8_t)(heap.region->era + 1),
+                             .older = heap.region};
     heap.region = fresh;
     heap.looked = NULL;
-    heap.records = heap.records_end = NULL; /* one may be set and the other not */
-    heap.huges.spare = NULL;
+    memset(slabs.lanes, 0, sizeof slabs.lanes); /* a list of theirs may be half done */
+    slabs.empty = slabs.clean = NULL;
+    slabs.next = slabs.end = NULL;
+    heap.huges.spare = heap.huges.idle = NULL;
     self = &heap_none;
     return true;
 }
 
 /* ── fork ──────────────────────────────────────────────────────────────────── */
 
-/* In the child no other thread is left, and their heaps are, unless one was in the slow
- * path: its lists may be half done, so it stays as it is, and what is freed there is
- * kept. The fast path of another thread needs no such care: at whatever instruction it
- * stopped, a block may be missing from its page, and nothing else. That of our own may go
- * on, if a signal handler forked inside of it and returns. A handler blocks its signal,
- * and nothing else tells: so whoever forks with a signal blocked begins a heap of his own
- * in the child. He would have had to copy the pages of the old one anyhow. */
+/* In the child no other thread is left. Their heaps are abandoned, unless one was in the slow
+ * path: its lists may be half done, so it stays as it is, and what is freed there is kept. The
+ * fast path of another thread needs no such care: at whatever instruction it stopped, a block may
+ * be missing from its page, and nothing else. That of our own may go on, if a signal handler
+ * forked inside of it and returns; then this thread begins another heap. */
 static void heaps_forked(void) {
     for (struct heap *h = heap.heaps; h; h = h->next)
-        h->thread = 0;
-    if (self == &heap_none)
-        return;
-    self->process = getpid();
-    self->thread = gettid();
-    if (self->busy || os_blocks_signals()) {
-        self->busy = true;
+        if (h->busy || (h == self && os_in_signal_handler()))
+            h->lost = true;
+        else
+            life_begin(&h->life);
+    if (self != &heap_none && self->lost)
         self = &heap_none;
-    }
+    else if (self != &heap_none)
+        life_take(self);
 }
 
 __attribute__((constructor)) static void heaps_watch(void) {
     pthread_atfork(NULL, NULL, heaps_forked);
-    heap.watched = true;
 }
 
 #include "sharded/look.h"

@@ -1,7 +1,11 @@
 /* large.h: blocks of more than SMALL bytes. Up to LARGE they are runs of granules, which
- * keep their pages for a while when they are freed, so that the next one need not ask
- * the kernel; beyond that, and once they have grown by realloc beyond GROWN, they have
- * a mapping of their own (huge.h), which grows without copying.
+ * keep their memory for a while when they are freed, so that the next one need not ask
+ * the kernel; beyond that, and once they grow by realloc, they have a mapping of their own
+ * (huge.h), which grows without copying.
+ *
+ * A run begins at a multiple of 64 KiB, and if blocks did, too, the first lines of all of them
+ * would contend for the same few places of a cache (48 buffers read in step: 11 ns an access
+ * instead of 1.6). So a block begins up to 4 KiB behind its run's start.
  *
  * Locking: takes the region's lock; called without any.
  */
@@ -10,115 +14,219 @@
 #include <sys/single_threaded.h>
 
 #include "huge.h"
-#include "region.h"
+#include "owner.h"
 
 enum {
     LARGE = 32 << 20,
-    GROWN = 2 << 20,
+    GROWN = 256 << 10,  /* bytes from which on a block that grows gets its own mapping */
+    COLORS = 64,        /* starts of large blocks, a cache line apart */
+    COLORED = (COLORS - 1) * 64,
+    DENSE_LEAST = 4,    /* granules of a large block from which on it may get huge pages */
+    KEPT_MOST = (KEPT << GRANULE_BITS) - COLORED,
+    SAMPLES = 8,        /* pages of it that are looked at, to see whether it was filled */
 };
 static const size_t RUN_MOST = 32ul << 30;
 
-static void *huge_allocate(size_t alignment, size_t size) {
-    size_t length = round_up(size, GRANULE);
-    alignment = alignment > HUGE_PAGE ? alignment : HUGE_PAGE;
-    char *start = os_map_aligned(length, alignment);
-    if (!start)
-        return NULL;
+static inline uint32_t run_granules(size_t size) {
+    return (uint32_t)((size + COLORED + GRANULE - 1) >> GRANULE_BITS);
+}
+
+/* Where a block begins in memory that starts there. Neighbours differ. */
+static inline char *block_start(char *start, size_t alignment) {
+    size_t color = ((uintptr_t)start >> GRANULE_BITS) * 37 % COLORS * 64;
+    return start + (alignment > 64 ? color & ~(alignment - 1) & COLORED : color);
+}
+
+/* ── mappings of their own ─────────────────────────────────────────────────── */
+
+static void huge_unmap(struct huge *block) {
+    if (os_unmap(block->start, block->length))
+        limit_give(block->length);
+    else /* one mapping too many for the kernel: at least the memory goes */
+        os_purge(block->start, block->length);
+}
+
+static void *huge_allocate(size_t alignment, size_t size, bool *zero) {
+    size_t length = round_up(size + COLORED, GRANULE);
     struct region *r = region_enter();
-    struct huge *block = NULL;
-    if ((start = huge_settle(r, start, length, alignment))) {
-        if ((block = heap.huges.spare))
-            heap.huges.spare = block->next;
-        else
-            block = record_make(sizeof *block);
-    }
-    if (block) {
-        block->start = start;
+    struct huge *block = huge_reuse(&heap.huges, length, alignment);
+    bool reused = block;
+    if (!block)
+        block = huge_record(&heap.huges);
+    region_leave(r);
+    if (block && !reused) {
+        alignment = alignment > HUGE_PAGE ? alignment : HUGE_PAGE;
         block->length = length;
+        block->start = limit_take(length) ? os_map_aligned(length, alignment) : NULL;
+        if (!block->start)
+            limit_give(length);
+    }
+    r = region_enter();
+    char *user = NULL;
+    if (block && block->start) {
+        *zero = !reused;
+        user = block->user = block_start(block->start, alignment < HUGE_PAGE ? alignment : 64);
         huge_link(&heap.huges, block);
+        heap.huges.bytes += block->length;
+        heap.huges.count++;
+    } else if (block) {
+        huge_spare(&heap.huges, block);
     }
     region_leave(r);
-    if (start && !block)
-        os_unmap(start, length);
-    return block ? start : NULL;
+    return user ? user : os_refuse();
+}
+
+static void huge_drop(struct huge *block) {
+    if (!block)
+        return;
+    huge_unmap(block);
+    struct region *r = region_enter();
+    huge_spare(&heap.huges, block);
+    region_leave(r);
 }
 
 static bool huge_free(void *p) {
-    if ((uintptr_t)p % GRANULE || page_of(p)->kind == PAGE_SMALL)
-        return false;
     struct region *r = region_enter();
     struct huge **at = huge_find(&heap.huges, p);
-    struct huge *block = *at ? huge_unlink(at) : NULL;
-    struct huge was = block ? *block : (struct huge){0};
+    struct huge *block = *at ? huge_unlink(at) : NULL, *other = NULL;
     if (block) {
-        block->next = heap.huges.spare;
-        heap.huges.spare = block;
+        heap.huges.bytes -= block->length;
+        heap.huges.count--;
+        other = huge_retire(&heap.huges, block);
     }
     region_leave(r);
-    if (block && !os_unmap(was.start, was.length))
-        os_purge(was.start, was.length);
+    huge_drop(other);
     return block;
 }
 
-/* A thread keeps the last runs that it freed, one of each length, so that a large block
- * that comes and goes costs no lock. They are the region's again when it would have to
- * grow for this thread. */
-static bool run_keep(struct page *run) {
-    struct heap *h = self;
-    uint32_t granules = run->granules;
-    if (h == &heap_none || h->kept_granules + granules > KEPT || h->kept[granules - 1] ||
-        run->era != heap.region->era)
-        return false;
-    h->kept_granules += granules;
-    h->kept[granules - 1] = page_number(run);
-    return true;
+static size_t huge_usable(void *p) {
+    struct region *r = region_enter();
+    struct huge *block = *huge_find(&heap.huges, p);
+    size_t size = block ? (size_t)(block->start + block->length - block->user) : 0;
+    region_leave(r);
+    return size;
 }
 
-static inline uint32_t run_granules(size_t size) {
-    return (uint32_t)((size + GRANULE - 1) >> GRANULE_BITS);
+/* ── runs ──────────────────────────────────────────────────────────────────── */
+
+/* A thread keeps the last runs that it freed, one of each short length, so that a large block
+ * that comes and goes costs no lock. Other threads may take them from it, to give them back
+ * (kept_give), so the slots are exchanged, unless there is only one thread. */
+static inline struct page *kept_exchange(struct heap *h, uint32_t granules, struct page *run) {
+    struct page **slot = &h->kept[granules - 1], *was;
+    if (likely(__libc_single_threaded)) {
+        was = *slot;
+        *slot = run;
+        return was;
+    }
+    return __atomic_exchange_n(slot, run, __ATOMIC_ACQ_REL);
 }
 
 static inline void *run_kept(struct heap *h, uint32_t granules) {
-    if (!h->kept[granules - 1])
+    if (!__atomic_load_n(&h->kept[granules - 1], __ATOMIC_RELAXED))
         return NULL;
-    struct page *run = page_at(h->kept[granules - 1]);
-    h->kept[granules - 1] = 0;
-    h->kept_granules -= granules;
+    struct page *run = kept_exchange(h, granules, NULL);
+    if (!run)
+        return NULL;
     run->kind = PAGE_LARGE;
-    return page_start(run);
+    return run->base;
 }
 
-/* A run of granules. An alignment beyond a granule takes a longer one and gives both
- * ends back. */
+/* The runs that a thread keeps go back. The caller holds the lock. */
+static void kept_give(struct region *r, struct heap *h) {
+    for (uint32_t i = 1; i <= KEPT; i++) {
+        struct page *run = h->kept[i - 1] ? kept_exchange(h, i, NULL) : NULL;
+        if (run)
+            run_give(r, run, true);
+    }
+}
+
+/* Will fresh memory for a large block be filled? As much of it as was seen to be filled before
+ * comes in huge pages. */
+static enum area_kind large_area(struct region *r, uint32_t granules) {
+    if (granules < DENSE_LEAST || r->full < granules || !options.huge)
+        return RUNS;
+    r->full -= granules;
+    return DENSE;
+}
+
+/* Was the block filled while it lived? A page that nobody wrote to reads as zero. */
+static bool large_is_full(const struct page *page) {
+    for (size_t i = 0; i < SAMPLES; i++) {
+        const volatile uint64_t *word =
+            (uint64_t *)(page->start + (page->granules * i / SAMPLES << GRANULE_BITS) + 8192);
+        if (!word[0] && !word[1])
+            return false;
+    }
+    return true;
+}
+
+/* What a block that is freed tells of those to come. The caller holds the lock. */
+static void large_learn(struct region *r, const struct page *page, bool full) {
+    if (full)
+        r->full += page->granules;
+    else
+        r->full -= r->full < page->granules ? r->full : page->granules;
+}
+
+/* A run in use from now on; NULL with errno ENOMEM. An alignment beyond a granule takes a
+ * longer one and gives both ends back. */
+static struct page *run_make(struct region *r, uint32_t granules, size_t alignment) {
+    struct page *run = record_make(&slabs.lanes[0], CLASSES);
+    uint32_t slack = alignment > GRANULE ? (uint32_t)(alignment >> GRANULE_BITS) - 1 : 0;
+    if (!run)
+        return os_refuse();
+    if (!run_take(r, granules + slack, large_area(r, granules + slack), run)) {
+        record_free(run);
+        return NULL;
+    }
+    if (!slack)
+        return run;
+    bool dirty = run->dirty;
+    uint32_t front = (uint32_t)((align_up(run->start, alignment) - run->start) >> GRANULE_BITS);
+    struct page *rest = front ? record_make(&slabs.lanes[0], CLASSES) : run;
+    if (!rest) {
+        run_give(r, run, dirty);
+        return os_refuse();
+    }
+    if (front) { /* what lies before goes back, and `rest` is the block's */
+        rest->start = rest->base = run->start + ((size_t)front << GRANULE_BITS);
+        rest->granules = run->granules - front;
+        rest->area = run->area;
+        rest->era = run->era;
+        rest->dirty = dirty;
+        rest->kind = PAGE_BUSY;
+        run->granules = front;
+        map_set_all(rest);
+        run_give(r, run, dirty);
+    }
+    run_resize(r, rest, granules, dirty);
+    return rest;
+}
+
+static bool heaps_reclaim(void);
+
 static void *run_allocate(size_t alignment, size_t size, bool *zero) {
     if (size > RUN_MOST || alignment > RUN_MOST)
         return os_refuse();
     uint32_t granules = run_granules(size);
-    uint32_t slack = (uint32_t)(alignment >> GRANULE_BITS) - 1;
-    char *kept = slack || granules > KEPT ? NULL : run_kept(self, granules);
+    struct heap *h = self;
+    void *kept = alignment > 64 || granules > KEPT ? NULL : run_kept(h, granules);
     if (kept)
         return *zero = false, kept;
-    struct page *run = region_take(granules + slack, NULL);
+    struct page *run = NULL;
+    for (int i = 0; i < 2 && !run && (i == 0 || heaps_reclaim()); i++) {
+        struct region *r = region_enter();
+        run = run_make(r, granules, alignment);
+        region_leave(r);
+    }
     if (!run)
         return NULL;
-    struct region *r = region_enter();
     *zero = !run->dirty;
-    char *start = page_start(run);
-    uint32_t front = (uint32_t)((align_up(start, alignment) - start) >> GRANULE_BITS);
-    if (slack > front)
-        run[front + granules].era = run->era,
-                    run_give(r, run + front + granules, slack - front, run->dirty);
-    struct page was = *run;
-    if (front)
-        run_give(r, run, front, was.dirty);
-    run += front;
-    run->granules = granules;
-    run->era = was.era;
-    run->dirty = was.dirty;
-    run->kind = PAGE_LARGE;
+    run->base = block_start(run->start, alignment);
     run->home = NULL;
-    region_leave(r);
-    return page_start(run);
+    run->kind = PAGE_LARGE;
+    return run->base;
 }
 
 /* Where there are no addresses left of the one kind, there may be some of the other. */
@@ -127,44 +235,89 @@ static void *large_allocate(size_t alignment, size_t size, bool *zero) {
     *zero = true;
     if (size > PTRDIFF_MAX)
         return os_refuse();
-    void *p = huge ? huge_allocate(alignment, size) : run_allocate(alignment, size, zero);
+    void *p = huge ? huge_allocate(alignment, size, zero) : run_allocate(alignment, size, zero);
     if (unlikely(!p))
-        p = huge ? run_allocate(alignment, size, zero) : huge_allocate(alignment, size);
+        p = huge ? run_allocate(alignment, size, zero) : huge_allocate(alignment, size, zero);
     return p;
 }
 
-static inline bool large_begins(struct page *page, void *p) {
-    return page->kind == PAGE_LARGE && page_start(page) == (char *)p;
+static inline bool large_begins(const struct page *page, const void *p) {
+    return page->kind == PAGE_LARGE && page->base == p;
 }
+
+static void region_tear(uint32_t granules);
 
 /* Two threads may free it at once: one of them wins. */
 static __attribute__((noinline)) void large_free(void *p, struct page *page, const char *call) {
     uint8_t live = PAGE_LARGE;
+    struct heap *h = self;
     if (likely(__libc_single_threaded))
-        page->kind = PAGE_KEPT; /* large_begins has just seen that it lives; the half of the price */
+        page->kind = PAGE_KEPT; /* large_begins has just seen that it is live: half of the price */
     else
         must(__atomic_compare_exchange_n(&page->kind, &live, PAGE_KEPT, false, __ATOMIC_ACQ_REL,
                                          __ATOMIC_RELAXED),
              call, "%s of %p", freed_twice(call), p);
-    bool kept = run_keep(page);
-    if (kept && likely(!region_is_due(heap.region)))
-        return;
+    uint32_t granules = page->granules;
+    bool first = !page->dirty; /* only its first use tells: later its pages are there anyhow */
+    if (granules <= KEPT && h != &heap_none && page->era == heap.region->era) {
+        page->dirty = true;
+        page = kept_exchange(h, granules, page);
+        if (likely(!page))
+            return;
+    }
+    bool full = first && granules >= DENSE_LEAST && page->area == RUNS && large_is_full(page);
     struct region *r = region_enter();
-    if (kept)
-        region_look(r, now_ms());
-    else
-        run_give(r, page, page->granules, true);
+    if (first && granules >= DENSE_LEAST)
+        large_learn(r, page, full || page->area == DENSE);
+    granules = page->granules;
+    run_give(r, page, true);
     region_leave(r);
+    region_tear(granules);
 }
 
-static size_t huge_usable(void *p) {
-    if ((uintptr_t)p % GRANULE || page_of(p)->kind == PAGE_SMALL)
-        return 0;
-    struct region *r = region_enter();
-    struct huge *block = *huge_find(&heap.huges, p);
-    size_t length = block ? block->length : 0;
-    region_leave(r);
-    return length;
+/* ── growing and shrinking ─────────────────────────────────────────────────── */
+
+/* Where the block is after its mapping got `length` bytes; NULL if the kernel refuses. */
+static char *huge_remap(struct huge *block, size_t length) {
+    size_t offset = (size_t)(block->user - block->start);
+    if (!os_resize(block->start, block->length, length)) {
+        char *to = os_map_aligned(length, HUGE_PAGE);
+        if (!to || !os_move(block->start, block->length, to, length)) {
+            if (to)
+                os_unmap(to, length);
+            return NULL;
+        }
+        block->start = to;
+    }
+    block->length = length;
+    block->user = block->start + offset;
+    return block->user;
+}
+
+static void *huge_resize(struct huge **at, size_t size) {
+    struct huge *block = huge_unlink(at);
+    size_t old = block->length, length = round_up(size + COLORED, os_page_size());
+    if (length > old) /* it grows on */
+        length = round_up(length + length / 16, HUGE_PAGE);
+    bool allowed = length <= old || limit_take(length - old);
+    void *new = allowed ? huge_remap(block, length) : NULL;
+    if (new && length < old)
+        limit_give(old - length);
+    else if (!new && allowed && length > old)
+        limit_give(length - old);
+    if (new) {
+        heap.huges.bytes += length - old;
+        if (length > old && options.huge)
+            os_make_huge(block->start, length);
+    }
+    huge_link(&heap.huges, block);
+    return new;
+}
+
+/* The memory behind the new end of a block that shrinks goes back at once. */
+static bool large_purge_end(struct page *page, char *end) {
+    end = align_up(end, os_page_size());
+    return os_purge(end, (size_t)(page_end(page) - end));
 }
 
 /* Large blocks grow where they stand if they can; huge ones by moving page tables. */
@@ -173,16 +326,42 @@ static void *large_resize(void *p, size_t old, size_t size) {
         return NULL;
     struct region *r = region_enter();
     struct page *page = page_of(p);
-    struct huge **at = huge_find(&heap.huges, p);
+    struct huge **at = large_begins(page, p) ? NULL : huge_find(&heap.huges, p);
     void *new = NULL;
-    if (*at && size >= GROWN) {
-        struct huge *block = huge_unlink(at);
-        new = huge_remap(r, block, round_up(size, HUGE_PAGE));
-        huge_link(&heap.huges, block);
-    } else if (!*at && size <= LARGE && (size < old || old < GROWN) &&
-               run_resize(r, page, run_granules(size))) {
-        new = p;
+    if (at && *at) {
+        new = size > LARGE / 4 ? huge_resize(at, size) : NULL;
+    } else if (!at && size <= LARGE) {
+        size_t offset = (size_t)(page->base - page->start);
+        bool gone = size < old && large_purge_end(page, page->base + size);
+        if (run_resize(r, page, (uint32_t)((offset + size + GRANULE - 1) >> GRANULE_BITS), !gone))
+            new = p;
     }
     region_leave(r);
     return new;
+}
+
+/* A large run that grows and cannot grow where it stands gets a mapping of its own, to which its
+ * pages move: it was filled so far, and grows on without copying, in huge pages. NULL if there is
+ * none to be had. */
+static void *large_move(void *p, size_t old, size_t size, const char *call) {
+    bool zero;
+    struct page *page = page_of(p);
+    if (old < GROWN || !large_begins(page, p))
+        return NULL;
+    void *to = huge_allocate(64, size + size / 8, &zero);
+    if (!to)
+        return NULL;
+    struct region *r = region_enter();
+    struct huge *block = huge_unlink(huge_find(&heap.huges, to));
+    bool moved = os_move_pages(page->start, page_length(page), block->start);
+    if (moved)
+        block->user = block->start + (page->base - page->start);
+    huge_link(&heap.huges, block);
+    region_leave(r);
+    if (options.huge && size >= HUGE_PAGE)
+        os_make_huge(block->start, block->length);
+    if (!moved)
+        memcpy(block->user, p, old);
+    large_free(p, page, call);
+    return block->user;
 }

@@ -1,21 +1,29 @@
-/* page.h: the record of a page, and the table that leads from any pointer to it.
+/* page.h: the record of a run of granules, the way from a pointer to it, and a free block.
  *
- *      a pointer:   ┌ window ┬──── granule ────┬─ offset ─┐
- *                   │ 128 TiB│                 │  64 KiB  │
- *                            └──┬──────────────┘
- *      table ──────────────┬────▼───┬─────────────────────
- *       0   0   0   0   0  │ struct │  0   0   0   0   0      two cache lines for each
- *      ────────────────────┴ page ──┴─────────────────────    granule of the window
+ *      a pointer:   ┌────── granule ──────┬─ offset ─┐
+ *                   │                     │  64 KiB  │
+ *                   └──────────┬──────────┴──────────┘
+ *                              │ modulo the length of the map
+ *      map ───────> ┌───┬───┬──▼┬───┬───┬───┐          one pointer for each granule
+ *                   └───┴───┴─┬─┴───┴───┴───┘
+ *                             ▼
+ *      ┌ record ────────────────────────┐              ┌ run ──────────────────────┐
+ *      │ start, size, inverse, bound, … │ ─── start ──>│ block │ block │ block │ … │
+ *      │ stack: which blocks are free   │              └───────────────────────────┘
+ *      └────────────────────────────────┘
  *
- * The whole table is addresses only; memory is behind the part of it that describes
- * our region. All the rest reads as zero: a record without a home. So free tests
- * neither for NULL nor for foreign pointers, they fail the test of the home, and
- * any 64 bits at all lead into the table. The window holds all addresses that a program
- * can have. Under an address-space limit it is smaller, and two addresses that differ by
- * a multiple of it share a record: then the region lies where no part of the program does
- * (region_place), and the slow way compares the whole address.
+ * The map is as long as the heap needs it (region.h), so far-apart addresses share an
+ * entry. That does no harm, because the test of a block's beginning covers the whole
+ * address: an address outside of the run fails it, and so does NULL.
+ *
+ * Which blocks of a page are free stands in its record, as offsets on a stack. Nothing that
+ * malloc follows lies in a block: there is no link to forge, to leak or to write back, free
+ * memory can go back to the kernel, and an offset leads nowhere but into its own page. The
+ * records lie outside of the arenas, between guard pages, where no overflow reaches them.
  */
 #pragma once
+
+#include <stdatomic.h>
 
 #include "../die.h"
 #include "../os.h"
@@ -24,127 +32,181 @@
 enum {
     GRANULE_BITS = 16,
     GRANULE = 1 << GRANULE_BITS,
-    RECORD_BITS = 7, /* a record is two cache lines */
     HUGE_PAGE = 2 << 20,
 };
 
 enum page_kind {
-    PAGE_NONE,  /* not ours, or inside a large block */
+    PAGE_GONE,  /* describes no memory (any more) */
     PAGE_SMALL, /* equal blocks of one class */
-    PAGE_REST,  /* a further granule of a small page; `next` is its first */
-    PAGE_LARGE, /* one block: the first granule of its run */
+    PAGE_LARGE, /* one block */
     PAGE_KEPT,  /* the same, freed, and kept by a thread for its next one */
-    PAGE_FREE,  /* the first or the last granule of a free run */
-    PAGE_GONE,  /* was in use once, and is inside a free run now */
+    PAGE_FREE,  /* a free run */
+    PAGE_BUSY,  /* a run between two owners: being made, or being purged */
 };
 
-/* What is written into a free block: `check` is next + the key of its page, whose upper
- * 16 bits are MARK. No address reaches up there, so a free block shows the mark, and free
- * looks at those two bytes alone: a load that narrow gets by with what the program wrote
- * last, where one of all eight bytes often waits for several smaller stores to arrive in
- * the cache. A link that something else wrote does not match the rest of the key, which
- * is random. (A sum: next ^ key would hold as well when both words are inverted.)
- *
- *        0                6    8               16
- *        ┌────────────────┬────┬────────────────┐
- *        │ check          ┊mark│ next           │
- *        └────────────────┴────┴────────────────┘
- */
-enum { MARK = 0xa5c7 };
-
-struct block {
-    union {
-        uintptr_t check;
-        struct {
-            uint16_t rest[3], mark;
-        };
-    };
-    struct block *next;
+/* The word `remote` of a page: how many blocks other threads have freed. First they reserve
+ * places at the far end of the stack, then they fill them, then they say so. */
+enum {
+    REMOTE_RESERVED = 1,       /* 16 bits of count */
+    REMOTE_FILLED = 1 << 16,   /* 15 bits of count */
+    REMOTE_COUNT = (1 << 15) - 1,
 };
+static const uint64_t
+    REMOTE_PENDING = 1ul << 32, /* in its owner's list of pages with remote frees, or about to be */
+    REMOTE_FULL = 1ul << 33,    /* the owner has handed out every block, and uses it no more */
+    REMOTE_TAKEN = 1ul << 34;   /* somebody else found it empty and gave the run back */
 
 /* In the first cache line is what any thread that frees has to read, and hardly anybody
- * writes; in the second what its owner writes at each call. In one line, every malloc of
- * the owner would take it away from those who free his blocks, and every free from him. */
+ * writes; in the second what its owner writes at each call; the third is written by other
+ * threads. In one line, every malloc of the owner would take it away from those who free
+ * its blocks, and every free from the owner. */
 struct page {
-    struct heap *home;  /* whose page it is; NULL unless it is a small one */
-    uint32_t inverse;   /* offset × inverse ≤ limit: a block in use begins there, */
-    uint32_t limit;     /* if it begins in the page's first granule */
-    uint32_t size;      /* of its blocks */
-    uint32_t granules;  /* length of the run */
-    uint64_t key;       /* of a free run: since when it is, in ms */
+    struct heap *home; /* the owner; NULL unless it is a small page */
+    char *start;
+    uint64_t inverse;  /* offset × inverse < bound: a block in use begins there. Of pages */
+    uint64_t bound;    /* of more than one granule 0, since their offsets are shifted */
+    uint32_t size;     /* of its blocks */
+    uint32_t granules; /* length of the run */
+    uint16_t capacity; /* blocks in all */
+    uint16_t carved;   /* blocks that were ever on the stack; behind lies fresh memory */
     uint8_t kind, class;
-    bool dirty;         /* of a run: may hold old data */
-    uint8_t era;        /* of which region (a fork may begin a new one) */
-    uint16_t capacity;  /* blocks in all */
-    uint16_t extended;  /* blocks that were ever in the list; behind lies fresh memory */
-    _Alignas(64) struct block *free; /* the list ends with &list_end */
-    struct block *back, *back_last; /* NULL, or blocks that came home: used when it has run out */
-    uint32_t budget;     /* frees until something is to be done; while current, more */
-    uint32_t next, prev; /* in a list, by number; 0 is none */
-    bool listed;         /* in its heap's list of pages with room */
+    uint8_t shift;     /* a place on the stack counts 1 << shift bytes */
+    uint8_t era;       /* of which region (a fork may begin a new one) */
+    uint8_t area;      /* what kind of memory it is */
+    bool dirty;        /* of a run: may hold old data */
+    uint16_t slot;     /* length of this record, in bytes / 64 */
+
+    _Alignas(64) char *base; /* the start again; of a large block, its address */
+    uint32_t count;          /* free blocks on the stack */
+    struct page *next, *prev; /* in a list of pages or of free runs */
+    uint32_t budget;         /* frees until something is to be done. Not beside `count`: both
+                              * would be changed by one vector, in four instructions more */
+    struct page *younger, *older; /* of free runs: those that keep their pages, by age */
+    bool listed;             /* in its heap's list of pages with room */
+    bool purged;             /* free blocks may have lost their marks to the kernel */
+
+    _Alignas(64) _Atomic(uint64_t) remote;
+    struct page *pending; /* the next page with remote frees of the same owner */
+    _Alignas(64) uint16_t stack[];
 };
-static_assert(sizeof(struct page) == 1 << RECORD_BITS, "free computes its address by shifting");
-static_assert(sizeof(struct block) == ALIGNMENT, "the smallest block holds a link");
+static_assert(sizeof(struct page) == 3 * 64, "three cache lines before the stack");
 
-/* The end of every list matches no key, so a single comparison finds the end of a
- * list and a broken link. */
-static struct block list_end;
+/* A record that describes nothing, for heaps and classes that have none. */
+static struct page page_none;
+#define NONE &page_none
 
-/* Before the first call, everything is the one empty record. */
-static struct page table_none;
-static char *table = (char *)&table_none;
-static uintptr_t table_mask;
-static uintptr_t window; /* the address that the first record is about */
-static uint64_t heap_secret; /* of which the pages' keys are made; the kernel's random bytes */
+/* ── the map ───────────────────────────────────────────────────────────────── */
 
-static inline struct page *page_of(void *p) {
-    return (struct page *)(table + (((uintptr_t)p >> (GRANULE_BITS - RECORD_BITS)) & table_mask));
+enum { MAP_FIRST = 64 }; /* granules: enough for the area beside our own variables */
+
+/* An entry is the distance from the map to a record. The map begins with a record that describes
+ * nothing, so an entry of 0 leads there, and a fresh map is memory that nobody has touched. */
+struct map {
+    _Alignas(64) char none[sizeof(struct page)];
+    uintptr_t mask;
+    ptrdiff_t entry[];
+};
+
+static struct {
+    _Alignas(64) char none[sizeof(struct page)];
+    uintptr_t mask;
+    ptrdiff_t entry[MAP_FIRST];
+} map_first = {.mask = MAP_FIRST - 1};
+
+/* A longer map takes its place as the heap grows; the old one stays, for threads that are
+ * reading it. A thread that has a pointer from malloc has the map that knows it, too: publishing
+ * it happened before that malloc returned. */
+static _Atomic(struct map *) page_map = (struct map *)&map_first;
+
+static inline struct page *page_of(const void *p) {
+    struct map *m = atomic_load_explicit(&page_map, memory_order_relaxed);
+    return (struct page *)((char *)m + m->entry[(uintptr_t)p >> GRANULE_BITS & m->mask]);
 }
 
-static inline struct page *page_at(uint32_t number) {
-    return (struct page *)(table + ((uintptr_t)number << RECORD_BITS));
-}
-static inline uint32_t page_number(struct page *page) {
-    return (uint32_t)((uintptr_t)((char *)page - table) >> RECORD_BITS);
-}
-static inline char *page_start(struct page *page) {
-    return (char *)(window + ((uintptr_t)page_number(page) << GRANULE_BITS));
+static inline size_t page_length(const struct page *page) {
+    return (size_t)page->granules << GRANULE_BITS;
 }
 
-/* The whole address: page_of knows it up to a multiple of the window only. */
-static inline bool page_holds(struct page *page, const void *p) {
-    return (size_t)((const char *)p - page_start(page)) < (size_t)page->granules << GRANULE_BITS;
+static inline char *page_end(const struct page *page) {
+    return page->start + page_length(page);
 }
 
-static inline bool block_is_linked(const struct block *b, const struct page *page) {
-    return b->check - (uintptr_t)b->next == page->key;
+static inline bool page_holds(const struct page *page, const void *p) {
+    return (size_t)((const char *)p - page->start) < page_length(page);
 }
 
-static inline void block_link(struct block *b, struct block *next, const struct page *page) {
-    b->next = next;
-    b->check = (uintptr_t)next + page->key;
+/* ── blocks ────────────────────────────────────────────────────────────────── */
+
+/* What a free block begins with, so that free can suspect one that is free already, and malloc
+ * sees that one was written to. Sign extension makes eight bytes of a constant of four: a
+ * comparison takes one instruction. free looks at the lower half alone: a load that narrow is
+ * served from what the program stored last, where one of eight bytes often waits for several
+ * smaller stores to arrive in the cache. */
+enum { MARK = (int32_t)0xa5c7935e };
+struct block {
+    int64_t mark, second;
+};
+static_assert(sizeof(struct block) == ALIGNMENT, "the smallest block holds both marks");
+
+static inline bool block_is_marked(const void *p) {
+    int32_t low;
+    memcpy(&low, p, sizeof low);
+    return low == MARK;
 }
 
-/* Spreads every bit over all. Source: the finalizer of splitmix64 (Steele, Lea, Flood,
- * "Fast splittable pseudorandom number generators", 2014). */
-static inline uint64_t mix(uint64_t x) {
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
-    x = (x ^ x >> 27) * 0x94d049bb133111eb;
-    return x ^ x >> 31;
+static inline bool block_is_whole(const struct block *b) {
+    return b->mark == MARK && b->second == MARK;
+}
+
+static inline void block_mark(void *p) {
+    struct block *b = p;
+    b->mark = b->second = MARK;
+}
+
+/* The offset of block n is n × size, and size × inverse is `rest` more than 2^64, at most
+ * `size`. So n blocks give n × rest, while everything between two blocks gives at least
+ * inverse - (offset / size) × rest, which is more than any bound as long as size ≤ 2^15 and
+ * |offset| < 2^48; so do addresses before the start. Source of the test: Lemire, Kaser, Kurz,
+ * "Faster remainder by direct computation" (2019). */
+static_assert(SMALL <= 1 << 15, "the test of a block's beginning needs that");
+static inline bool offset_begins(const struct page *page, const void *p, uint64_t bound) {
+    return (uint64_t)((const char *)p - page->start) * page->inverse < bound;
+}
+
+static inline uint64_t page_bound(const struct page *page) {
+    return page->carved ? (page->carved - 1u) * (page->inverse * page->size) + 1 : 0;
+}
+
+static void page_set_carved(struct page *page, uint32_t carved) {
+    page->carved = (uint16_t)carved;
+    page->bound = page->shift ? 0 : page_bound(page);
+}
+
+/* Does a block in use begin at p? For any page. */
+static inline bool page_begins(const struct page *page, const void *p) {
+    return page->kind == PAGE_SMALL && offset_begins(page, p, page_bound(page));
+}
+
+static inline char *page_block(const struct page *page, uint16_t place) {
+    return page->base + ((size_t)place << page->shift);
+}
+
+static inline uint16_t page_place(const struct page *page, const void *p) {
+    return (uint16_t)((size_t)((const char *)p - page->start) >> page->shift);
 }
 
 /* ── lists of pages ────────────────────────────────────────────────────────── */
 
-static void list_push(uint32_t *head, struct page *page) {
-    page->prev = 0;
+static void list_push(struct page **head, struct page *page) {
+    page->prev = NULL;
     page->next = *head;
     if (*head)
-        page_at(*head)->prev = page_number(page);
-    *head = page_number(page);
+        (*head)->prev = page;
+    *head = page;
 }
 
-static void list_remove(uint32_t *head, struct page *page) {
-    *(page->prev ? &page_at(page->prev)->next : head) = page->next;
+static void list_remove(struct page **head, struct page *page) {
+    *(page->prev ? &page->prev->next : head) = page->next;
     if (page->next)
-        page_at(page->next)->prev = page->prev;
+        page->next->prev = page->prev;
 }

@@ -1,268 +1,296 @@
-/* region.h: address space reserved once, committed in steps, handed out in runs of
- * granules (64 KiB each), and taken back.
+/* region.h: memory from the kernel in arenas, handed out in runs of granules (64 KiB each),
+ * taken back, and given back to the kernel when it lies idle.
  *
- *      area.start                   area.next        area.committed
- *      ├────────┬──────┬─────┬──────┼────────────────┼──────────────────── ─ ─
- *      │ run    │ free │ run │ free │ fresh: zeroes  │ addresses without memory
- *      └────────┴──────┴─────┴──────┴────────────────┴──────────────────── ─ ─
+ *      ┌ arena ──────────────────────────────────────────┐   ┌ arena ───── …
+ *      │ run │ free, dirty │ run │ run │ free, clean      │   │
+ *      └─────────────────────────────────────────────────┘   └────────────
  *
- * There are several such areas, since memory has several prices:
+ * The first arena lies beside our own variables: its addresses cost no system call and no page
+ * tables of their own, and a small program needs no other. Each further one is as long as an
+ * eighth of the heap, so there are few of them however much memory is in use; they lie where
+ * the kernel puts them, and never go back. There are several kinds of memory, since memory has
+ * several prices:
  *
- *      NEAR    2 MiB beside our own variables: its addresses cost no system call and no
- *              page tables of their own, and a small program needs no others
- *      PAGES   for pages of small blocks, in lanes: threads that run at the same time take
- *              theirs from different ones. Between each other's, whose records lie between
- *              each other's as well, they would be slower by up to a half, now and then: a
- *              core that walks along records fetches the next ones ahead, and takes them away
- *              from who writes them
- *      RUNS    for large blocks: many are buffers that are never full, so in most of the
- *              granules here there is less memory than among the small ones, and it would
- *              be a waste to fill one of these up with small blocks, or to come in
- *      DENSE   huge pages, for whoever fills them: heaps that have become large, and blocks
- *              of 256 KiB and more once there are many
+ *      PAGES   for pages of small blocks
+ *      RUNS    for large blocks: many are buffers that are never filled. Between them, small
+ *              pages would keep long runs from forming again
+ *      DENSE   huge pages, for memory that is known to be filled: heaps that have become large,
+ *              and large blocks once as many bytes of others were seen to be full
  *
- * Free runs merge with their neighbours and wait in bins by length. They keep their
- * pages for a while, since what was wanted once is likely to be wanted again: giving
- * a page back and getting it again costs more than a dozen calls of malloc. Pages go
- * back when nobody wanted them for PURGE_DELAY, and when the region must grow while too
- * many lie idle (SLACK): then as many go as come.
+ * A free run is clean (untouched, or purged: it reads as zero) or dirty (it keeps its memory).
+ * Neighbours of one kind merge, and wait in bins by length. What was wanted once is likely to
+ * be wanted again, and a page fault costs more than a dozen calls of malloc, so dirty runs are
+ * used first, and go back only when they are surplus: more than was wanted at any moment of a
+ * whole interval (the low-water mark of `dirty`). A program that frees nearly everything may not
+ * call us again, so then what exceeds `keep` goes back at once; `keep` grows when that memory
+ * was wanted again soon.
  *
  * Locking: the caller holds the region's lock.
  */
 #pragma once
 
 #include <sys/auxv.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "../lock.h"
+#include "../options.h"
 #include "page.h"
 
 enum {
-    EXACT = 32, /* bins for one length each; then four to each doubling */
-    BINS = EXACT + 4 * 16,
-    SLACK = 2,              /* half of what is in use may lie idle when the region grows */
-    COMMIT_STEP = 4 << 20,  /* bytes */
-    HUGE_FROM = 12 << 20,   /* bytes in use from which on large blocks come in huge pages, */
-    HUGE_LEAST = 4,         /* if they have as many granules; NEAR has none that are longer */
-    RECORDS_STEP = 1 << 18, /* bytes of the table: those of 128 MiB */
-    PURGE_DELAY = 500,      /* ms */
-    PURGE_LOOK = 100,       /* ms from one look for old runs to the next */
+    EXACT = 32,            /* bins for one length each; then eight to each doubling */
+    BINS = EXACT + 8 * 20,
+    TRIES = 8,             /* runs of its own bin that are looked at before the next bin */
+    ARENA_STEP = 4 << 20,  /* bytes, at least */
+    ARENA_MOST = 64 << 20, /* bytes that are taken ahead, at most */
+    PIECE = 16,            /* granules that are purged at a time */
+    KEEP = 64,             /* idle granules that stay when nearly everything was freed, at least */
     LANES = 8,
+    MAPPED = 64,           /* granules of a run that have an entry each: pages have four at most */
 };
 
-static const uintptr_t REGION_FROM = 16ul << 40, REGION_TO = 80ul << 40;
-static const size_t REGION_MOST = 256ul << 30, TABLE_MOST = 256ul << 30;
+enum area_kind { PAGES, RUNS, DENSE, AREAS };
 
-enum area_kind { NEAR, PAGES, RUNS = PAGES + LANES, DENSE, AREAS };
-
-struct area {
-    char *start, *next, *committed, *end;
-    char *records; /* the table is memory up to here */
-    uint64_t bin_map[2]; /* which bins are not empty */
-    uint32_t bins[BINS];
+struct bins {
+    uint64_t used[BINS / 64]; /* which are not empty */
+    struct page *first[BINS];
 };
 
 struct region {
     struct lock lock;
-    bool reserved; /* the addresses of all areas are ours already */
     uint8_t era;
-    struct area areas[AREAS];
-    uint64_t looked;      /* when old runs were looked for, ms */
-    size_t used, dirty;   /* granules in use, and in free runs that keep their pages */
-    struct region *older; /* frozen at a fork; GDB still finds its blocks */
+    struct bins free[AREAS][2];     /* clean, dirty */
+    struct page *oldest, *youngest; /* dirty free runs */
+    size_t used, dirty;             /* granules in use, and in dirty free runs */
+    size_t least;                   /* the least that `dirty` was since `since` */
+    size_t surplus;                 /* granules that are to be purged */
+    size_t keep;                    /* dirty granules that a large teardown leaves */
+    size_t torn;                    /* granules purged by teardowns, and not wanted since */
+    size_t full;                    /* granules of large blocks that were seen to be filled */
+    uint64_t since;                 /* ms */
+    bool locked;                    /* the kernel refused a purge: memory is locked */
+    struct region *older;           /* frozen at a fork; GDB still finds its blocks */
 };
 
-/* Where the area NEAR lies. What follows a library in memory is another one's code, mostly:
+/* ── records ───────────────────────────────────────────────────────────────── */
+
+/* Records are cut from chunks of a granule, which threads that run at the same time take
+ * from different lanes. Between each other's they would be slower by up to a half: a core that
+ * walks along records fetches the next ones ahead, and takes them away from their writer. */
+struct chunk {
+    struct lane *lane;
+    struct chunk *next; /* of the empty ones */
+    uint32_t used, live; /* bytes, records */
+};
+
+struct lane {
+    struct chunk *chunk;              /* the one in use */
+    struct page *spare[CLASSES + 1];  /* records to use again, by class; then those of runs */
+};
+
+enum { RECORDS_STEP = 16 /* chunks that are reserved at a time */ };
+static struct {
+    struct lane lanes[LANES];
+    struct chunk *empty, *clean; /* without a record: purged or not */
+    char *next, *end; /* chunks that were never used */
+    size_t bytes;     /* committed */
+} slabs;
+
+static inline size_t record_size(unsigned class) {
+    size_t blocks = class < CLASSES ? ((size_t)class_granules(class_size(class)) << GRANULE_BITS) /
+                                          class_size(class)
+                                    : 0;
+    return round_up(sizeof(struct page) + blocks * sizeof(uint16_t), 64);
+}
+
+/* Where the first arena lies. What follows a library in memory is another one's code, mostly:
  * what overflows here ends there. */
 enum { NEAR_SIZE = 2 << 20 };
 static char near[NEAR_SIZE + GRANULE] __attribute__((section(".bss.near"))); /* behind all of ours */
+static inline char *near_start(void) { return align_up(near, GRANULE); }
 
-static char *region_from, *region_to; /* beyond NEAR; of all eras */
+/* A chunk between guard pages, or the first granule of the area near. */
+static struct chunk *chunk_make(void) {
+    struct chunk **list = slabs.empty ? &slabs.empty : &slabs.clean, *c = *list;
+    if (c) {
+        *list = c->next;
+        return c;
+    }
+    if (!slabs.bytes) {
+        slabs.bytes = GRANULE;
+        return (struct chunk *)near_start();
+    }
+    if (slabs.next == slabs.end) {
+        size_t length = (RECORDS_STEP + 3) * GRANULE;
+        char *memory = os_reserve(length);
+        if (!memory)
+            return NULL;
+        slabs.next = align_up(memory + GRANULE, GRANULE);
+        slabs.end = slabs.next + RECORDS_STEP * GRANULE;
+    }
+    if (!os_commit(slabs.next, GRANULE))
+        return NULL;
+    c = (struct chunk *)slabs.next;
+    slabs.next += GRANULE;
+    slabs.bytes += GRANULE;
+    return c;
+}
 
-/* ── where it lies ─────────────────────────────────────────────────────────── */
+/* NULL with errno ENOMEM. */
+static void *record_cut(struct lane *lane, size_t size) {
+    struct chunk *c = lane->chunk;
+    if (!c || c->used + size > GRANULE) {
+        if (!(c = chunk_make()))
+            return os_refuse();
+        *c = (struct chunk){.lane = lane, .used = 64};
+        lane->chunk = c;
+    }
+    c->live++;
+    c->used += (uint32_t)size;
+    return (char *)c + c->used - size;
+}
 
-/* Is a region that begins at `start` near any address that the program already uses, taken
- * modulo the window? */
-static bool region_near(uintptr_t start, size_t coverage) {
-    int local;
-    uintptr_t used[] = {(uintptr_t)&local, getauxval(AT_PHDR), (uintptr_t)&region_near};
-    for (unsigned i = 0; i < sizeof used / sizeof *used; i++)
-        if ((used[i] - start + coverage / 16) % coverage < coverage / 4)
+static struct page *record_make(struct lane *lane, unsigned class) {
+    struct page *record = lane->spare[class];
+    if (record) {
+        list_remove(&lane->spare[class], record);
+        struct chunk *c = (struct chunk *)((uintptr_t)record & ~(uintptr_t)(GRANULE - 1));
+        c->live++;
+    } else if ((record = record_cut(lane, record_size(class)))) {
+        record->class = (uint8_t)class;
+    }
+    return record;
+}
+
+/* A chunk without a live record: its records leave the lists, and its memory can go. */
+static void chunk_clear(struct chunk *c) {
+    for (uint32_t at = 64; at < c->used;) {
+        struct page *record = (struct page *)((char *)c + at);
+        list_remove(&c->lane->spare[record->class], record);
+        at += (uint32_t)record_size(record->class);
+    }
+    c->next = slabs.empty;
+    slabs.empty = c;
+}
+
+/* Entries of the map may still lead to the record: it describes nothing until it is made again. */
+static void record_free(struct page *record) {
+    struct chunk *c = (struct chunk *)((uintptr_t)record & ~(uintptr_t)(GRANULE - 1));
+    record->kind = PAGE_GONE;
+    record->home = NULL;
+    record->bound = 0;
+    record->granules = 0;
+    list_push(&c->lane->spare[record->class], record);
+    if (--c->live == 0 && c != c->lane->chunk)
+        chunk_clear(c);
+}
+
+/* ── arenas, and the map that covers them ──────────────────────────────────── */
+
+struct arena {
+    char *start, *end;
+};
+
+/* Of all eras. Adjacent ones are one; a reader without the lock sees each end change alone. */
+static struct {
+    struct arena *list;
+    size_t count, room;
+    struct arena first[16];
+} arenas;
+
+static struct arena *arena_of(const void *p) {
+    for (size_t i = 0; i < arenas.count; i++)
+        if ((const char *)p >= arenas.list[i].start && (const char *)p < arenas.list[i].end)
+            return &arenas.list[i];
+    return NULL;
+}
+
+static bool arenas_add(char *start, char *end) {
+    for (struct arena *a = arenas.list; a < arenas.list + arenas.count; a++) {
+        if (a->end == start)
+            return a->end = end, true;
+        if (a->start == end)
+            return a->start = start, true;
+    }
+    if (arenas.count == arenas.room) {
+        size_t room = arenas.room ? 4 * arenas.room : sizeof arenas.first / sizeof *arenas.first;
+        struct arena *more = arenas.room ? os_map(room * sizeof *more) : arenas.first;
+        if (!more)
+            return false;
+        if (arenas.count)
+            memcpy(more, arenas.list, arenas.count * sizeof *more);
+        arenas.list = more;
+        arenas.room = room;
+    }
+    arenas.list[arenas.count] = (struct arena){start, end};
+    arenas.count++;
+    return true;
+}
+
+/* Would two of these granules share an entry of a map of that length? */
+static bool ranges_share(char *start, char *end, struct arena *a, uintptr_t mask) {
+    uintptr_t window = (mask + 1) << GRANULE_BITS;
+    return ((uintptr_t)(start - a->start) & (window - 1)) < (size_t)(a->end - a->start) ||
+           ((uintptr_t)(a->start - start) & (window - 1)) < (size_t)(end - start);
+}
+
+static bool map_shares(char *start, char *end, uintptr_t mask) {
+    if ((size_t)(end - start) > (mask + 1) << GRANULE_BITS)
+        return true;
+    for (size_t i = 0; i < arenas.count; i++)
+        if (ranges_share(start, end, &arenas.list[i], mask))
             return true;
     return false;
 }
 
-static size_t address_limit(void) {
-    struct rlimit limit;
-    return getrlimit(RLIMIT_AS, &limit) == 0 ? limit.rlim_cur : RLIM_INFINITY;
+/* Is each granule's entry still its own in a map of that length? */
+static bool map_serves(char *start, char *end, uintptr_t mask) {
+    for (size_t i = 0; i < arenas.count; i++)
+        for (size_t j = 0; j < i; j++)
+            if (ranges_share(arenas.list[i].start, arenas.list[i].end, &arenas.list[j], mask))
+                return false;
+    return !map_shares(start, end, mask);
 }
 
-/* Addresses for the table, and in `*records` how many bytes: for all addresses that there
- * are. A limit on them (ulimit -v) leaves a 32nd of itself for the table, which still covers
- * eight times the limit and more; and where the kernel has fewer to give, or valgrind, half of that,
- * and so on. */
-static char *table_reserve(size_t *records, size_t limit) {
-    char *memory = NULL;
-    *records = TABLE_MOST;
-    while (*records > GRANULE && *records > limit / 32)
-        *records /= 2;
-    while (*records > GRANULE && !(memory = os_reserve_readable(*records)))
-        *records /= 2;
-    return memory;
+static void map_enter(struct map *m, const char *granule, const struct page *page) {
+    m->entry[(uintptr_t)granule >> GRANULE_BITS & m->mask] = (const char *)page - (char *)m;
 }
 
-/* What lies before `start` stays empty: a guard, and number 0 means none. */
-static void area_open(struct area *a, char *start, char *end) {
-    a->start = a->next = a->committed = start;
-    a->end = end;
-    a->records = (char *)page_of(start);
-}
-
-/* The table, unless it is there from an era before. */
-static bool table_place(void) {
-    if (table_mask)
+/* Makes the map as long as it takes for the granules from start to end to have entries of
+ * their own. False without memory for it. */
+static bool map_cover(char *start, char *end) {
+    struct map *old = atomic_load_explicit(&page_map, memory_order_relaxed);
+    uintptr_t mask = old->mask;
+    if (!map_shares(start, end, mask))
         return true;
-    uint64_t random[2] = {0};
-    if (getauxval(AT_RANDOM))
-        memcpy(random, (void *)getauxval(AT_RANDOM), sizeof random);
-    heap_secret = mix(random[0] ^ mix(random[1])); /* libc's own secrets are not to be seen in it */
-    size_t records;
-    char *memory = table_reserve(&records, address_limit());
-    if (!memory)
+    do
+        mask = 2 * mask + 1;
+    while (mask < 1ul << 31 && !map_serves(start, end, mask));
+    struct map *new = mask < 1ul << 31 ? os_map(sizeof *new + (mask + 1) * sizeof *new->entry) : NULL;
+    if (!new)
         return false;
-    table = memory;
-    table_mask = records - sizeof(struct page);
+    new->mask = mask;
+    for (size_t i = 0; i < arenas.count; i++)
+        for (char *p = arenas.list[i].start; p < arenas.list[i].end; p += GRANULE)
+            if ((char *)page_of(p) != old->none)
+                map_enter(new, p, page_of(p));
+    atomic_store_explicit(&page_map, new, memory_order_release);
     return true;
 }
 
-/* So many bytes of addresses have a record of their own. */
-static size_t table_coverage(void) {
-    return (table_mask + sizeof(struct page)) << (GRANULE_BITS - RECORD_BITS);
+static void map_set(const struct page *page, uint32_t granule) {
+    struct map *m = atomic_load_explicit(&page_map, memory_order_relaxed);
+    map_enter(m, page->start + ((size_t)granule << GRANULE_BITS), page);
 }
 
-/* Addresses for the areas beyond NEAR; under a limit these are taken step by step. The last
- * record of the table stays out of it: one behind a run is looked at. */
-static bool region_place(struct region *r) {
-    size_t limit = address_limit();
-    size_t coverage = table_coverage();
-    size_t size = coverage / 8 < REGION_MOST ? coverage / 8 : REGION_MOST;
-    char *older = r->older ? r->older->areas[PAGES].start : NULL;
-    uintptr_t at = older ? (uintptr_t)older - GRANULE + size : REGION_FROM;
-    for (; at < REGION_TO; at += size) {
-        if (region_near(at, coverage) || (at + size) % coverage == 0 || (older && at / coverage != window / coverage))
-            continue;
-        r->reserved = os_reserve_at((void *)at, size);
-        if (!r->reserved && limit == RLIM_INFINITY)
-            continue;
-        if (!r->areas[NEAR].start) /* then the table is about all addresses, and others read it */
-            window = at / coverage * coverage;
-        if (!older)
-            region_from = (char *)at;
-        char *end = region_to = (char *)at + size, *middle = end - size / 2;
-        unsigned lanes = r->reserved ? LANES : 1; /* under a limit, addresses are too few */
-        for (unsigned i = 0; i < lanes; i++)
-            area_open(&r->areas[PAGES + i], (char *)at + size / 4 / lanes * i + GRANULE,
-                      (char *)at + size / 4 / lanes * (i + 1));
-        area_open(&r->areas[RUNS], end - size / 4 * 3 + GRANULE, middle);
-        area_open(&r->areas[DENSE], middle + HUGE_PAGE, end);
-        if (r->reserved)
-            os_make_huge(middle, size / 2);
-        return true;
-    }
-    return false;
+/* The ends of a run, for its neighbours; the first few of one in use, for pointers into it. */
+static void map_set_ends(const struct page *page) {
+    map_set(page, 0);
+    map_set(page, page->granules - 1);
 }
-
-/* Has what the kernel mapped at `p` a record of its own? In a table that is smaller than the
- * addresses, it may be that of a page of ours: then the block would be taken for one there. */
-static bool region_spares(struct region *r, void *p) {
-    if (!table_place())
-        return false;
-    if (table_mask + sizeof(struct page) == TABLE_MOST)
-        return true;
-    char *same = page_start(page_of(p));
-    return (r->areas[PAGES].start || region_place(r)) && (same < region_from || same >= region_to);
-}
-
-/* May the region have `size` bytes more? A limit that the program sets itself comes when
- * the addresses are ours already, and the kernel would not refuse memory behind them. So
- * as many are taken once more, for the kernel to count. */
-static bool region_may_grow(struct region *r, size_t size) {
-    return !r->reserved || address_limit() == RLIM_INFINITY || os_reserve(size);
-}
-
-/* Memory behind the records of what ends at `end`. */
-static bool records_commit(struct area *a, char *end) {
-    char *records = (char *)page_of(end) + sizeof(struct page);
-    if (records > a->records) {
-        size_t step = round_up((size_t)(records - a->records), RECORDS_STEP);
-        size_t rest = (size_t)(table + table_mask + sizeof(struct page) - a->records);
-        if (step > rest)
-            step = rest;
-        if (!os_commit(a->records, step))
-            return false;
-        a->records += step;
-    }
-    return true;
-}
-
-/* Memory behind the next `size` bytes of addresses, and behind their records. */
-static bool area_commit(struct region *r, struct area *a, size_t size) {
-    if (!region_may_grow(r, size) || !records_commit(a, a->committed + size) ||
-        (!r->reserved && !os_reserve_at(a->committed, size)) || !os_commit(a->committed, size))
-        return false;
-    if (!r->reserved && a == &r->areas[DENSE])
-        os_make_huge(a->committed, size);
-    a->committed += size;
-    return true;
-}
-
-/* Fresh memory behind all that is in use; of the area only if that is there already. */
-static struct page *area_extend(struct region *r, struct area *a, uint32_t granules) {
-    size_t size = (size_t)granules << GRANULE_BITS;
-    if ((size_t)(a->end - a->next) < size)
-        return NULL;
-    if (a->next + size > a->committed) {
-        size_t missing = (size_t)(a->next + size - a->committed);
-        size_t step = (size_t)(align_up(a->next + size, COMMIT_STEP) - a->committed);
-        if ((step >= (size_t)(a->end - a->committed) || !area_commit(r, a, step)) &&
-            !area_commit(r, a, missing))
-            return NULL;
-    }
-    struct page *run = page_of(a->next);
-    a->next += size;
-    run->dirty = false;
-    return run;
-}
-
-/* The area NEAR is for the first region, and for a table of all addresses: in a smaller one,
- * its records may be those of the program's own memory. */
-static bool near_open(struct region *r) {
-    struct area *a = &r->areas[NEAR];
-    if (a->start || r->era || table_mask + sizeof(struct page) < TABLE_MOST)
-        return true;
-    char *start = align_up(near, GRANULE);
-    area_open(a, start, start + NEAR_SIZE);
-    a->committed = a->end;
-    if (records_commit(a, a->end))
-        return true;
-    *a = (struct area){0};
-    return false;
-}
-
-/* Fresh memory: for the first lane, and for what is in none, near as long as there is some;
- * then of the kind that is asked for, or of another one. */
-static struct page *region_extend(struct region *r, uint32_t granules, enum area_kind kind) {
-    if (!table_place() || !near_open(r))
-        return os_refuse();
-    struct page *run = NULL;
-    if (granules <= HUGE_LEAST && (kind == PAGES || kind >= RUNS))
-        run = area_extend(r, &r->areas[NEAR], granules);
-    if (!run && !r->areas[PAGES].start)
-        region_place(r);
-    for (unsigned i = 0; i <= AREAS && !run; i++) /* the others after it */
-        run = area_extend(r, &r->areas[i ? i - 1 : kind], granules);
-    return run ? run : os_refuse();
+static void map_set_all(const struct page *page) {
+    for (uint32_t i = 0; i < page->granules && i < MAPPED; i++)
+        map_set(page, i);
+    map_set(page, page->granules - 1);
 }
 
 /* ── free runs ─────────────────────────────────────────────────────────────── */
@@ -271,101 +299,241 @@ static unsigned run_bin(uint32_t granules) {
     if (granules <= EXACT)
         return granules - 1;
     unsigned log = 31 - (unsigned)__builtin_clz(granules - 1);
-    return EXACT + (log - 5) * 4 + ((granules - 1) >> (log - 2)) % 4;
+    unsigned bin = EXACT + (log - 5) * 8 + ((granules - 1) >> (log - 3)) % 8;
+    return bin < BINS ? bin : BINS - 1;
 }
 
-/* A neighbour in use may just become something else (large_free), but nothing free. */
-static bool run_is_free(struct page *run) {
-    return __atomic_load_n(&run->kind, __ATOMIC_RELAXED) == PAGE_FREE;
-}
-
-/* Will fresh memory for large blocks be filled soon? Small ones have heaps to tell that. */
-static enum area_kind large_area(struct region *r, uint32_t granules) {
-    return granules >= HUGE_LEAST && r->used << GRANULE_BITS >= HUGE_FROM ? DENSE : RUNS;
-}
-
-/* The area that an address is in, or NULL. */
-static struct area *area_of(struct region *r, const void *p) {
-    for (struct area *a = r->areas; a < r->areas + AREAS; a++)
-        if ((char *)p >= a->start && (char *)p < a->next)
-            return a;
-    return NULL;
-}
-
-/* Both ends of a free run say how long it is, so that its neighbours find it. */
-static void run_insert(struct region *r, struct page *run, uint32_t granules, bool dirty,
-                       uint64_t since) {
-    run->kind = run[granules - 1].kind = PAGE_FREE;
-    run->granules = run[granules - 1].granules = granules;
-    run->dirty = dirty;
-    run->key = since;
-    unsigned bin = run_bin(granules);
-    struct area *a = area_of(r, page_start(run));
-    list_push(&a->bins[bin], run);
-    a->bin_map[bin / 64] |= 1ull << bin % 64;
-    r->dirty += dirty ? granules : 0;
-}
-
-static void run_remove(struct region *r, struct page *run) {
+static void run_link(struct region *r, struct page *run) {
+    struct bins *b = &r->free[run->area][run->dirty];
     unsigned bin = run_bin(run->granules);
-    struct area *a = area_of(r, page_start(run));
-    list_remove(&a->bins[bin], run);
-    if (!a->bins[bin])
-        a->bin_map[bin / 64] &= ~(1ull << bin % 64);
-    r->dirty -= run->dirty ? run->granules : 0;
-    run->kind = run[run->granules - 1].kind = PAGE_GONE;
+    run->kind = PAGE_FREE;
+    list_push(&b->first[bin], run);
+    b->used[bin / 64] |= 1ull << bin % 64;
+    map_set_ends(run);
+    if (!run->dirty)
+        return;
+    r->dirty += run->granules;
+    run->younger = NULL;
+    run->older = r->youngest;
+    *(r->youngest ? &r->youngest->younger : &r->oldest) = run;
+    r->youngest = run;
 }
 
-/* A free run that is long enough: in its own bin or, from the next bin on, any. */
-static struct page *area_find(struct area *a, uint32_t granules) {
-    unsigned bin = run_bin(granules);
-    for (uint32_t i = a->bins[bin]; i; i = page_at(i)->next)
-        if (page_at(i)->granules >= granules)
-            return page_at(i);
-    for (bin++; bin < BINS; bin = (bin | 63) + 1) {
-        uint64_t map = a->bin_map[bin / 64] & ~0ull << bin % 64;
-        if (map)
-            return page_at(a->bins[bin / 64 * 64 + (unsigned)__builtin_ctzll(map)]);
-    }
-    return NULL;
-}
-
-/* The same in any area, first in that of its kind; in one of another kind, but for NEAR and
- * the other lanes, only with its memory. */
-static struct page *run_find(struct region *r, uint32_t granules, enum area_kind kind) {
-    unsigned alike = kind < RUNS ? RUNS : PAGES;
-    for (unsigned i = 0; i <= AREAS; i++) {
-        struct page *run = area_find(&r->areas[i ? i - 1 : kind], granules);
-        if (run && (run->dirty || i <= alike))
-            return run;
-    }
-    return NULL;
-}
-
-static size_t run_purge(struct region *r, struct page *run) {
-    size_t size = (size_t)run->granules << GRANULE_BITS;
-    if (!os_purge(page_start(run), size))
-        return 0;
-    if (size >= HUGE_PAGE && r->used << GRANULE_BITS >= HUGE_FROM)
-        os_make_huge(page_start(run), size); /* it was in use, and will be again */
-    run->dirty = false;
+static void run_unlink(struct region *r, struct page *run) {
+    struct bins *b = &r->free[run->area][run->dirty];
+    unsigned bin = run_bin(run->granules);
+    run->kind = PAGE_BUSY;
+    list_remove(&b->first[bin], run);
+    if (!b->first[bin])
+        b->used[bin / 64] &= ~(1ull << bin % 64);
+    if (!run->dirty)
+        return;
     r->dirty -= run->granules;
-    return run->granules;
+    if (r->dirty < r->least)
+        r->least = r->dirty;
+    *(run->older ? &run->older->younger : &r->oldest) = run->younger;
+    *(run->younger ? &run->younger->older : &r->youngest) = run->older;
 }
 
-/* Gives pages back, of the longest runs first: of those that nobody wanted since
- * `before`, until `enough` granules are gone. */
-static size_t region_purge(struct region *r, uint64_t before, size_t enough) {
-    size_t gone = 0;
-    for (unsigned bin = BINS * AREAS; bin-- > 0 && r->dirty && gone < enough;)
-        for (uint32_t i = r->areas[bin % AREAS].bins[bin / AREAS]; i && gone < enough;
-             i = page_at(i)->next) {
-            struct page *run = page_at(i);
-            if (run->dirty && run->key <= before)
-                gone += run_purge(r, run);
-        }
-    return gone;
+static bool runs_merge(const struct page *a, const struct page *b) {
+    return a->kind == PAGE_FREE && a->area == b->area && a->dirty == b->dirty && a->era == b->era;
 }
+
+/* Makes it a free run, one with its neighbours of the same kind. */
+static void run_insert(struct region *r, struct page *run) {
+    struct page *before = page_of(run->start - 1), *next = page_of(page_end(run));
+    if (runs_merge(before, run) && page_end(before) == run->start) {
+        run_unlink(r, before);
+        run->start = before->start;
+        run->granules += before->granules;
+        record_free(before);
+    }
+    if (runs_merge(next, run) && next->start == page_end(run)) {
+        run_unlink(r, next);
+        run->granules += next->granules;
+        record_free(next);
+    }
+    run_link(r, run);
+}
+
+/* A free run that is long enough: one of its own bin, or any of the next one that is not empty.
+ * Of its own bin only a few are looked at, since all of them may be slightly too short. */
+static struct page *bins_find(struct bins *b, uint32_t granules) {
+    unsigned bin = run_bin(granules), tries = TRIES;
+    for (struct page *run = b->first[bin]; run && tries--; run = run->next)
+        if (run->granules >= granules)
+            return run;
+    for (bin++; bin < BINS; bin = (bin | 63) + 1) {
+        uint64_t used = b->used[bin / 64] & ~0ull << bin % 64;
+        if (used)
+            return b->first[bin / 64 * 64 + (unsigned)__builtin_ctzll(used)];
+    }
+    return NULL;
+}
+
+/* Dirty runs come first, of any kind; clean ones only of the kind that is asked for, but for
+ * short ones while all of the heap lies near. */
+static struct page *run_find(struct region *r, uint32_t granules, enum area_kind kind) {
+    struct page *run = bins_find(&r->free[kind][true], granules);
+    for (unsigned i = 0; i < AREAS && !run; i++)
+        run = bins_find(&r->free[i][true], granules);
+    if (!run)
+        run = bins_find(&r->free[kind][false], granules);
+    if (!run && kind == RUNS && granules <= 4 && r->used < NEAR_SIZE >> GRANULE_BITS)
+        run = bins_find(&r->free[PAGES][false], granules);
+    return run;
+}
+
+/* ── more memory ───────────────────────────────────────────────────────────── */
+
+/* A clean run from `start` on, with a record that was made for it. */
+static void region_add(struct region *r, struct page *record, char *start, size_t length,
+                       enum area_kind kind) {
+    record->start = start;
+    record->granules = (uint32_t)(length >> GRANULE_BITS);
+    record->area = (uint8_t)kind;
+    record->dirty = false;
+    record->era = r->era;
+    run_insert(r, record);
+}
+
+/* The first arena, whose first granule is for slabs. */
+static bool near_open(struct region *r) {
+    if (arenas.count)
+        return true;
+    struct page *record = record_make(&slabs.lanes[0], CLASSES);
+    char *start = near_start() + GRANULE, *end = near_start() + NEAR_SIZE;
+    if (!record || !arenas_add(start, end))
+        return false;
+    region_add(r, record, start, (size_t)(end - start), PAGES);
+    return true;
+}
+
+static bool arena_make(struct region *r, size_t length, enum area_kind kind) {
+    if (!limit_take(length))
+        return false;
+    size_t alignment = length % HUGE_PAGE ? GRANULE : HUGE_PAGE;
+    struct page *record = record_make(&slabs.lanes[0], CLASSES);
+    char *start = record ? os_map_aligned(length, alignment) : NULL;
+    if (start && map_cover(start, start + length) && arenas_add(start, start + length)) {
+        if (kind == DENSE && options.huge)
+            os_make_huge(start, length);
+        region_add(r, record, start, length, kind);
+        return true;
+    }
+    if (start)
+        os_unmap(start, length);
+    if (record)
+        record_free(record);
+    limit_give(length);
+    return false;
+}
+
+/* An eighth of the heap ahead; or just what is missing, where the kernel refuses that. */
+static bool region_extend(struct region *r, uint32_t granules, enum area_kind kind) {
+    size_t exact = (size_t)granules << GRANULE_BITS, ahead = r->used << GRANULE_BITS >> 3;
+    if (ahead > ARENA_MOST)
+        ahead = ARENA_MOST;
+    size_t wanted = round_up(exact > ahead ? exact : ahead, ARENA_STEP);
+    return arena_make(r, wanted, kind) || (wanted != exact && arena_make(r, exact, kind));
+}
+
+/* ── runs in use ───────────────────────────────────────────────────────────── */
+
+/* Gives the first granules of a free run to `record`, a run in use from then on. */
+static bool run_cut(struct region *r, struct page *run, uint32_t granules, struct page *record) {
+    struct page *rest = run->granules > granules ? record_make(&slabs.lanes[0], CLASSES) : NULL;
+    if (run->granules > granules && !rest)
+        return false;
+    run_unlink(r, run);
+    record->start = record->base = run->start;
+    record->granules = granules;
+    record->dirty = run->dirty;
+    record->area = run->area;
+    record->era = r->era;
+    record->kind = PAGE_BUSY;
+    if (rest) {
+        rest->start = page_end(record);
+        rest->granules = run->granules - granules;
+        rest->area = run->area;
+        rest->dirty = run->dirty;
+        rest->era = run->era;
+        run_link(r, rest);
+    }
+    record_free(run);
+    r->used += granules;
+    map_set_all(record);
+    return true;
+}
+
+/* Makes `record` a run of so many granules; `dirty` says whether it may hold old data. False
+ * with errno ENOMEM. */
+static bool run_take(struct region *r, uint32_t granules, enum area_kind kind,
+                     struct page *record) {
+    if (!near_open(r))
+        return os_refuse();
+    struct page *run = run_find(r, granules, kind);
+    if (!run) {
+        if (!region_extend(r, granules, kind) || !(run = run_find(r, granules, kind)))
+            return os_refuse();
+    } else if (!run->dirty && r->torn) { /* what a teardown gave back is wanted again */
+        size_t again = granules < r->torn ? granules : r->torn;
+        r->torn -= again;
+        r->keep += 2 * again;
+    }
+    return run_cut(r, run, granules, record) || os_refuse();
+}
+
+/* The run is free from now on, with its record. */
+static void run_give(struct region *r, struct page *run, bool dirty) {
+    if (run->era != r->era)
+        return; /* frozen at a fork */
+    r->used -= run->granules;
+    run->home = NULL;
+    run->bound = 0;
+    run->dirty = dirty;
+    run_insert(r, run);
+}
+
+/* Grows or shrinks a run where it stands; false if something is in the way. `dirty`: what it
+ * gives back may hold old data. */
+static bool run_resize(struct region *r, struct page *run, uint32_t granules, bool dirty) {
+    if (run->era != r->era)
+        return false; /* frozen at a fork */
+    if (granules == run->granules)
+        return true;
+    if (granules < run->granules) {
+        struct page *rest = record_make(&slabs.lanes[0], CLASSES);
+        if (!rest)
+            return true; /* it keeps what it has */
+        rest->start = run->start + ((size_t)granules << GRANULE_BITS);
+        rest->granules = run->granules - granules;
+        rest->area = run->area;
+        rest->era = run->era;
+        run->granules = granules;
+        map_set(run, granules - 1);
+        run_give(r, rest, dirty);
+        return true;
+    }
+    struct page *next = page_of(page_end(run));
+    uint32_t more = granules - run->granules;
+    if (next->kind != PAGE_FREE || next->start != page_end(run) || next->era != run->era ||
+        next->granules < more)
+        return false;
+    struct page *part = record_make(&slabs.lanes[0], CLASSES);
+    if (!part || !run_cut(r, next, more, part)) {
+        if (part)
+            record_free(part);
+        return false;
+    }
+    run->granules = granules;
+    run->dirty |= part->dirty;
+    record_free(part);
+    map_set_all(run);
+    return true;
+}
+
+/* ── giving memory back ────────────────────────────────────────────────────── */
 
 static uint64_t now_ms(void) {
     struct timespec t;
@@ -373,94 +541,71 @@ static uint64_t now_ms(void) {
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* ── runs in use ───────────────────────────────────────────────────────────── */
-
-/* A run of granules, whose first record says in `dirty` whether it may hold old
- * data. NULL with errno ENOMEM. */
-static struct page *run_take(struct region *r, uint32_t granules, enum area_kind kind) {
-    struct page *run = run_find(r, granules, kind);
-    if (!run) {
-        if (r->dirty > r->used / SLACK)
-            region_purge(r, UINT64_MAX, granules);
-        if (!(run = region_extend(r, granules, kind)))
-            return NULL;
-    } else {
-        run_remove(r, run);
-        if (run->granules > granules)
-            run_insert(r, run + granules, run->granules - granules, run->dirty, run->key);
-    }
-    run->granules = granules;
-    run->era = r->era;
-    r->used += granules;
-    return run;
-}
-
-/* Now and then, what nobody wanted for long goes back. */
-static void region_look(struct region *r, uint64_t now) {
-    if (now - r->looked < PURGE_LOOK)
-        return;
-    __atomic_store_n(&r->looked, now, __ATOMIC_RELAXED);
-    region_purge(r, now - PURGE_DELAY, SIZE_MAX);
-}
-
-/* The same question without the lock, and without the clock where nothing lies idle. */
-static bool region_is_due(struct region *r) {
-    return __atomic_load_n(&r->dirty, __ATOMIC_RELAXED) &&
-           now_ms() - __atomic_load_n(&r->looked, __ATOMIC_RELAXED) >= PURGE_LOOK;
-}
-
-static void run_give(struct region *r, struct page *run, uint32_t granules, bool dirty) {
-    if (run->era != r->era)
-        return; /* frozen at a fork */
-    r->used -= granules;
-    run->kind = PAGE_GONE;
-    run->home = NULL;
-    struct page *next = run + granules, *before = run - 1;
-    uint64_t now = now_ms(), since = now;
-    uint32_t most = granules; /* what is used now and then is as old as the rest of its run */
-    if (run_is_free(next)) {
-        run_remove(r, next);
-        if (next->dirty && next->granules > most)
-            most = next->granules, since = next->key;
-        dirty |= next->dirty;
-        granules += next->granules;
-    }
-    if (run_is_free(before)) {
-        run = before - (before->granules - 1);
-        run_remove(r, run);
-        if (run->dirty && run->granules > most)
-            since = run->key;
-        dirty |= run->dirty;
-        granules += run->granules;
-    }
-    run_insert(r, run, granules, dirty, since);
-    region_look(r, now);
-}
-
-/* Changes the length of a run where it stands; false if something is in the way. */
-static bool run_resize(struct region *r, struct page *run, uint32_t granules) {
-    uint32_t old = run->granules;
-    if (run->era != r->era)
-        return false; /* frozen at a fork */
-    if (granules < old) {
-        struct page *rest = run + granules;
-        rest->era = run->era;
-        run->granules = granules;
-        run_give(r, rest, old - granules, true);
-        return true;
-    }
-    struct page *next = run + old;
-    uint32_t more = granules - old;
-    if (next->kind == PAGE_FREE && next->granules >= more) {
-        run_remove(r, next);
-        if (next->granules > more)
-            run_insert(r, next + more, next->granules - more, next->dirty, next->key);
-    } else {
-        struct area *a = area_of(r, page_start(run));
-        if (page_start(next) != a->next || !area_extend(r, a, more))
-            return false;
-    }
-    r->used += more;
-    run->granules = granules;
+/* An interval has passed: what was idle all the time is surplus. */
+static bool region_age(struct region *r, uint64_t now) {
+    if (now - r->since < options.decay_ms / 2)
+        return false;
+    __atomic_store_n(&r->since, now, __ATOMIC_RELAXED);
+    r->surplus = r->least;
+    r->least = r->dirty;
+    r->keep -= r->keep / 4;
+    r->torn = 0;
+    r->locked = false;
     return true;
+}
+
+/* How many idle granules a teardown leaves: half of what is in use. */
+static size_t region_keeps(struct region *r) {
+    size_t keep = r->used / 2 > r->keep ? r->used / 2 : r->keep;
+    return keep > KEEP ? keep : KEEP;
+}
+
+/* Without the lock: is there anything to purge? */
+static bool region_is_due(struct region *r) {
+    if (__atomic_load_n(&r->locked, __ATOMIC_RELAXED) || !__atomic_load_n(&r->dirty, __ATOMIC_RELAXED))
+        return false;
+    return __atomic_load_n(&r->surplus, __ATOMIC_RELAXED) ||
+           now_ms() - __atomic_load_n(&r->since, __ATOMIC_RELAXED) >= options.decay_ms / 2;
+}
+
+/* The end of the oldest dirty run, to be purged without the lock; NULL if there is none. */
+static struct page *purge_begin(struct region *r) {
+    struct page *run = r->oldest;
+    if (!run)
+        return NULL;
+    uint32_t piece = run->area == DENSE ? HUGE_PAGE / GRANULE : PIECE;
+    struct page *part = run->granules > piece ? record_make(&slabs.lanes[0], CLASSES) : run;
+    if (!part)
+        return NULL;
+    struct page *younger = run->younger;
+    run_unlink(r, run);
+    if (part != run) {
+        run->granules -= piece;
+        part->start = page_end(run);
+        part->granules = piece;
+        part->area = run->area;
+        part->era = run->era;
+        part->dirty = true;
+        part->kind = PAGE_BUSY;
+        map_set_ends(part);
+        run_link(r, run);
+        if (younger) { /* it is still the oldest */
+            r->youngest = run->older;
+            run->older->younger = NULL;
+            run->older = NULL;
+            run->younger = r->oldest;
+            r->oldest->older = run;
+            r->oldest = run;
+        }
+    }
+    return part;
+}
+
+static void purge_end(struct region *r, struct page *part, bool done) {
+    size_t granules = part->granules;
+    r->surplus -= r->surplus < granules ? r->surplus : granules;
+    part->dirty = !done;
+    if (!done)
+        __atomic_store_n(&r->locked, true, __ATOMIC_RELAXED);
+    run_insert(r, part);
 }
