@@ -49,6 +49,7 @@ const everyCall = [
   'walk',
   'check',
   'stats',
+  'purge',
   'version',
   'showAllocMem',
 ] as const;
