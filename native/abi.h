@@ -3,7 +3,8 @@
  *
  * What stands here is what every malloc must get right: errno, overflow, zero
  * sizes, alignment rules. Public functions never call public names: in a library
- * opened with dlopen those would be glibc's.
+ * opened with dlopen those are glibc's, unless the linker was told -Bsymbolic. Two
+ * functions have to, and say why.
  *
  * Define the whole family: a function left out would be glibc's, and its blocks
  * would reach our free. C++ operator new stays libstdc++'s: it calls malloc, and
@@ -59,13 +60,21 @@ static void *reallocate(void *p, size_t size, const char *call) {
     return likely(size <= PTRDIFF_MAX) ? heap_resize(p, size, call) : os_refuse();
 }
 
-EXPORT void *realloc(void *p, size_t size) { return reallocate(p, size, "realloc"); }
+/* Not inlined: reallocarray has to call it (below). */
+__attribute__((noinline)) EXPORT void *realloc(void *p, size_t size) {
+    return reallocate(p, size, "realloc");
+}
 
+/* valgrind puts its own functions in the place of malloc, free, realloc and memalign, but
+ * of neither reallocarray nor pvalloc: it rewrites calls by the address that they go to.
+ * So these two call the public function at its address, and get blocks of whoever answers
+ * for the others. -Bsymbolic binds the call to our own function, even in a library that
+ * was opened with dlopen. */
 EXPORT void *reallocarray(void *p, size_t count, size_t size) {
     size_t bytes;
     if (unlikely(__builtin_mul_overflow(count, size, &bytes)))
         return os_refuse();
-    return reallocate(p, bytes, "reallocarray");
+    return realloc(p, bytes);
 }
 
 /* C23: the caller says what it asked for, and it had better be true. */
@@ -119,7 +128,7 @@ EXPORT void *aligned_alloc(size_t alignment, size_t size) {
 }
 
 /* glibc rounds an alignment that is no power of two up to the next one. */
-EXPORT void *memalign(size_t alignment, size_t size) {
+__attribute__((noinline)) EXPORT void *memalign(size_t alignment, size_t size) {
     if (alignment > SIZE_MAX / 2 + 1)
         return invalid_alignment();
     size_t power = ALIGNMENT;
@@ -132,7 +141,23 @@ EXPORT void *valloc(size_t size) { return allocate_aligned(os_page_size(), size)
 
 EXPORT void *pvalloc(size_t size) {
     size_t page = os_page_size();
-    return size > PTRDIFF_MAX - page ? os_refuse() : allocate_aligned(page, round_up(size, page));
+    return size > PTRDIFF_MAX - page ? os_refuse() : memalign(page, round_up(size, page));
 }
+
+/* ── glibc's second names ──────────────────────────────────────────────────── */
+
+/* Programs that wrap malloc reach glibc's by these names, and mix the blocks of both. The
+ * same functions under a second name cost nothing. Not by the attribute `alias`: the compiler
+ * would want all attributes of the C library's declarations repeated. */
+#define TEXT_OF(name) #name
+#define SECOND_NAME(second, name)                                                                  \
+    __asm__(".globl " #second "\n.set " #second ", " TEXT_OF(name))
+SECOND_NAME(__libc_malloc, malloc);
+SECOND_NAME(__libc_calloc, calloc);
+SECOND_NAME(__libc_realloc, realloc);
+SECOND_NAME(__libc_free, free);
+SECOND_NAME(__libc_memalign, memalign);
+SECOND_NAME(__libc_valloc, valloc);
+SECOND_NAME(__libc_pvalloc, pvalloc);
 
 #include "inspect.h"

@@ -27,8 +27,8 @@
 LIBMALLOC_VARIANT(1, dumb);
 
 #include "die.h"
+#include "limit.h"
 #include "lock.h"
-#include "os.h"
 #include "snapshot.h"
 
 enum { BLOCK = 64 * 1024 };
@@ -59,11 +59,11 @@ static void knobs_read(void) {
 static void *block_take(size_t alignment) {
     char *now, *p, *old;
     if (unlikely(heap.frozen))
-        return os_map_aligned(round_up(heap.block, os_page_size()), alignment);
+        return limit_map(round_up(heap.block, os_page_size()), alignment, 0);
     do {
         now = os_break(0);
         p = align_up(now, alignment);
-        if (!(old = os_break(p - now + (intptr_t)heap.block)))
+        if (!(old = limit_break(p - now + (intptr_t)heap.block)))
             return NULL;
     } while (old != now);
     if (!heap.start)
@@ -128,6 +128,8 @@ static void heap_verify(struct findings *out) {
 }
 
 static size_t heap_overhead(void) { return 0; }
+
+static bool heap_count(struct libmalloc_stats *s, bool patient) { return heap_tally(s, patient); }
 
 static struct lock *heap_lock(unsigned i) { return i == 0 ? &heap.lock : NULL; }
 

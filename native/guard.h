@@ -292,17 +292,21 @@ static size_t guard_trim(size_t pad) {
 /* The variant's picture, with what the program has in the place of the variant's
  * blocks; those in quarantine are free. */
 static void guard_snapshot(struct snapshot *out) {
-    heap_snapshot(out);
-    for (size_t i = 0; i < out->count; i++) {
-        struct libmalloc_chunk *c = &out->chunks[i];
+    struct snapshot under = {0};
+    heap_snapshot(&under);
+    for (size_t i = 0; i < under.count; i++) {
+        struct libmalloc_chunk *c = &under.chunks[i];
         struct record *r = c->user ? record_of_base(c->user) : NULL;
         uint32_t state = r ? r->state : IDLE;
-        if (state == IDLE || c->usable != r->room) /* dumb's is all blocks in one */
-            continue;
-        c->user = r->user;
-        c->usable = r->size;
-        c->kind = state == FREED ? LIBMALLOC_FREE : LIBMALLOC_LIVE;
+        if (state != IDLE && c->usable == r->room) { /* dumb's is all blocks in one */
+            c->user = r->user;
+            c->usable = r->size;
+            c->kind = state == FREED ? LIBMALLOC_FREE : LIBMALLOC_LIVE;
+        }
+        snapshot_add(out, *c);
     }
+    out->failed |= under.failed;
+    snapshot_drop(&under);
 }
 
 /* Visits the records in use, each claimed meanwhile; what is claimed already is about
@@ -329,6 +333,11 @@ static void record_report(struct record *r, bool freed, void *out) {
 static void guard_verify(struct findings *out) {
     heap_verify(out);
     records_visit(record_report, out);
+}
+
+/* Of what the program asked for; in a signal handler, of the variant's blocks. */
+static bool guard_count(struct libmalloc_stats *out, bool patient) {
+    return patient ? heap_tally(out, true) : heap_count(out, false);
 }
 
 static size_t guard_overhead(void) {
@@ -392,3 +401,4 @@ __attribute__((destructor)) static void guard_end(void) {
 #define heap_snapshot         guard_snapshot
 #define heap_verify           guard_verify
 #define heap_overhead         guard_overhead
+#define heap_count            guard_count

@@ -73,6 +73,12 @@ static void heap_snapshot(struct snapshot *out);
 static void heap_verify(struct findings *out);
 static size_t heap_overhead(void); /* bytes of records outside every region */
 
+/* The figures of libmalloc_stats, but for `size` and `limit`; `out` is zero before. From
+ * counters, where the variant has any: programs ask often. Not `patient` is a caller that
+ * may have interrupted malloc (a signal handler): then it waits for no lock and allocates
+ * nothing. False when the figures cannot be had that way, or without memory for a walk. */
+static bool heap_count(struct libmalloc_stats *out, bool patient);
+
 /* For fork (lock.h): the i-th lock, NULL past the last; whether the heap can go on in
  * a child if none of them is lost; and how to abandon it if not: its blocks stay
  * readable, frees of them are ignored, and a fresh heap takes over. False without
@@ -80,3 +86,8 @@ static size_t heap_overhead(void); /* bytes of records outside every region */
 static struct lock *heap_lock(unsigned i);
 static bool heap_goes_on(void);
 static bool heap_freeze(void);
+
+/* Offered by inspect.h to a variant without counters: heap_count by a walk; and whether
+ * every lock is free, so that a caller that is not `patient` may take them. */
+static bool heap_tally(struct libmalloc_stats *out, bool patient);
+static bool heap_is_idle(void);

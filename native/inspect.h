@@ -1,7 +1,6 @@
 /* inspect.h: looking at the heap: libmalloc.h and glibc's own questions about a
  * malloc (mallinfo, malloc_stats, …), which would otherwise describe glibc's idle
- * heap. Everything is counted from one picture of the heap (snapshot.h), so all
- * answers agree; each costs time in proportion to the number of chunks.
+ * heap. All figures come from heap_count, so all answers agree.
  */
 #pragma once
 
@@ -9,6 +8,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "limit.h"
+#include "lock.h"
 #include "os.h"
 #include "snapshot.h"
 
@@ -44,97 +45,85 @@ EXPORT const char *libmalloc_version(void) { return heap_version; }
 
 /* ── counting ──────────────────────────────────────────────────────────────── */
 
-struct tally {
-    struct libmalloc_stats stats;
-    size_t tail; /* unused bytes at the end of the last region */
-};
+enum { IDLE_TRIES = 10, IDLE_NAP = 1000000 }; /* nanoseconds */
 
-static int tally_visit(const struct libmalloc_chunk *c, void *arg) {
-    struct tally *t = arg;
-    struct libmalloc_stats *s = &t->stats;
-    switch ((enum libmalloc_kind)c->kind) {
-    case LIBMALLOC_REGION:
-        s->regions++;
-        s->mapped += c->extent;
-        t->tail = 0;
-        return 0;
-    case LIBMALLOC_SPAN:
-        return 0;
-    case LIBMALLOC_LIVE:
-        s->live_blocks++;
-        s->live_bytes += c->usable;
-        s->header_bytes += c->extent - c->usable;
-        t->tail = 0;
-        return 0;
-    case LIBMALLOC_HEADER:
-        s->header_bytes += c->extent;
-        t->tail = 0;
-        return 0;
-    case LIBMALLOC_FRESH:
-        s->fresh_bytes += c->extent;
-        break;
-    case LIBMALLOC_CACHED: /* whole pages: nothing of it is a header */
-        s->free_blocks++;
-        s->free_bytes += c->extent;
-        break;
-    case LIBMALLOC_FREE:
-    case LIBMALLOC_REMOTE:
-        s->free_blocks++;
-        s->free_bytes += c->usable;
-        s->header_bytes += c->extent - c->usable;
-        break;
+/* A lock that this very thread holds, below the signal handler that asks, is never free. One
+ * that another thread holds soon is. So this waits for 10 ms at most; afterwards whoever
+ * holds a lock is another thread, and waiting for it ends. */
+UNUSED static bool heap_is_idle(void) {
+    for (int tries = IDLE_TRIES;; os_nap(IDLE_NAP)) {
+        unsigned i = 0;
+        while (heap_lock(i) && lock_is_free(heap_lock(i)))
+            i++;
+        if (!heap_lock(i) || --tries == 0)
+            return !heap_lock(i);
     }
-    t->tail += c->extent;
-    return 0;
 }
 
-static struct tally tally(void) {
-    struct tally t = {.stats.size = sizeof t.stats, .stats.header_bytes = heap_overhead()};
-    if (walk(tally_visit, &t))
-        t.stats.size = 0;
-    return t;
+UNUSED static bool heap_tally(struct libmalloc_stats *out, bool patient) {
+    if (!patient && !heap_is_idle())
+        return false;
+    struct figures figures = {.stats = out};
+    struct snapshot picture = {.figures = &figures};
+    out->header_bytes = heap_overhead();
+    heap_snapshot(&picture);
+    return !picture.failed;
+}
+
+/* `size` stays 0 when there are no figures. */
+static struct libmalloc_stats count(bool patient) {
+    struct libmalloc_stats s = {0};
+    if (heap_count(&s, patient))
+        s.size = sizeof s;
+    s.limit = options.limit == SIZE_MAX ? 0 : options.limit;
+    s.taken = atomic_load_explicit(&limit_taken, memory_order_relaxed);
+    return s;
 }
 
 EXPORT int libmalloc_stats(struct libmalloc_stats *stats) {
-    struct tally t = tally();
+    struct libmalloc_stats s = count(true);
     size_t known = stats->size;
-    if (t.stats.size == 0 || known < sizeof known) {
+    if (s.size == 0 || known < sizeof known) {
         errno = known < sizeof known ? EINVAL : ENOMEM;
         return -1;
     }
-    if (known > sizeof t.stats) {
-        memset((char *)stats + sizeof t.stats, 0, known - sizeof t.stats);
-        known = sizeof t.stats;
+    if (known > sizeof s) {
+        memset((char *)stats + sizeof s, 0, known - sizeof s);
+        known = sizeof s;
     }
-    t.stats.size = known;
-    memcpy(stats, &t.stats, known);
+    s.size = known;
+    memcpy(stats, &s, known);
     return 0;
 }
+
+EXPORT size_t libmalloc_purge(void) { return heap_trim(0); }
 
 /* ── the questions that programs ask glibc (mallinfo(3), malloc_info(3), …) ─── */
 
 EXPORT struct mallinfo2 mallinfo2(void) {
-    struct tally t = tally();
+    struct libmalloc_stats s = count(true);
     return (struct mallinfo2){
-        .arena = t.stats.mapped,
-        .ordblks = t.stats.free_blocks,
-        .uordblks = t.stats.live_bytes,
-        .fordblks = t.stats.free_bytes + t.stats.fresh_bytes,
-        .keepcost = t.tail,
+        .arena = s.mapped,
+        .ordblks = s.free_blocks,
+        .uordblks = s.live_bytes,
+        .fordblks = s.free_bytes + s.fresh_bytes,
+        .keepcost = s.spare_bytes,
     };
 }
 
 /* The old interface counts in int and wraps beyond 2 GiB, as glibc's does. */
 EXPORT struct mallinfo mallinfo(void) {
-    struct tally t = tally();
+    struct libmalloc_stats s = count(true);
     return (struct mallinfo){
-        .arena = (int)t.stats.mapped,
-        .ordblks = (int)t.stats.free_blocks,
-        .uordblks = (int)t.stats.live_bytes,
-        .fordblks = (int)(t.stats.free_bytes + t.stats.fresh_bytes),
-        .keepcost = (int)t.tail,
+        .arena = (int)s.mapped,
+        .ordblks = (int)s.free_blocks,
+        .uordblks = (int)s.live_bytes,
+        .fordblks = (int)(s.free_bytes + s.fresh_bytes),
+        .keepcost = (int)s.spare_bytes,
     };
 }
+
+#include "summary.h"
 
 /* Prints through write(2): the stream may be closed, and must not allocate. */
 static void print(int fd, const char *text, int length) {
@@ -143,25 +132,18 @@ static void print(int fd, const char *text, int length) {
 }
 
 EXPORT void malloc_stats(void) {
-    struct libmalloc_stats s = tally().stats;
-    char text[512];
-    int length = snprintf(text, sizeof text,
-                          "%s\n"
-                          "system bytes     = %12zu in %zu regions\n"
-                          "in use bytes     = %12zu in %zu blocks\n"
-                          "free bytes       = %12zu in %zu blocks\n"
-                          "never used bytes = %12zu\n"
-                          "header bytes     = %12zu\n",
-                          heap_version, s.mapped, s.regions, s.live_bytes, s.live_blocks,
-                          s.free_bytes, s.free_blocks, s.fresh_bytes, s.header_bytes);
-    print(STDERR_FILENO, text, length);
+    struct text text = {0};
+    text_add(&text, heap_version);
+    text_add(&text, "\n");
+    text_stats(&text, count(true));
+    print(STDERR_FILENO, text.bytes, (int)text.used);
 }
 
 /* XML with glibc's element names; 0, EINVAL for options other than 0. */
-EXPORT int malloc_info(int options, FILE *stream) {
-    if (options)
+EXPORT int malloc_info(int option, FILE *stream) {
+    if (option)
         return EINVAL;
-    struct libmalloc_stats s = tally().stats;
+    struct libmalloc_stats s = count(true);
     int printed = fprintf(stream,
                           "<malloc version=\"1\">\n<heap nr=\"0\">\n"
                           "<total type=\"rest\" count=\"%zu\" size=\"%zu\"/>\n"

@@ -1,8 +1,7 @@
 /* libmalloc.h: what our libraries offer beyond malloc(3).
  *
- * Every function may be called from any thread at any time, except inside a
- * signal handler or a `visit` that walks again while it holds nothing. None of
- * them allocates from the heap that it describes. Sizes are in bytes.
+ * Every function may be called from any thread at any time, except from a signal
+ * handler. None of them allocates from the heap that it describes. Sizes are in bytes.
  */
 #pragma once
 
@@ -63,8 +62,15 @@ struct libmalloc_stats {
     size_t free_bytes;   /* their usable bytes */
     size_t fresh_bytes;  /* bytes never handed out */
     size_t header_bytes; /* the allocator's own records, inside regions and outside */
+    size_t spare_bytes;  /* unused bytes that libmalloc_purge could give back */
+    size_t limit;        /* LIBMALLOC_OPTIONS=limit=BYTES; 0 without a limit */
+    size_t taken;        /* bytes that count against the limit */
 };
 int libmalloc_stats(struct libmalloc_stats *stats); /* 0, or -1 with errno */
+
+/* Gives unused memory back to the system, all that can be had at once; returns the
+ * number of bytes given back. It is wanted again at the price of page faults. */
+size_t libmalloc_purge(void);
 
 const char *libmalloc_version(void); /* for instance "libmalloc 0.1.0 (list)" */
 

@@ -32,8 +32,8 @@
 LIBMALLOC_VARIANT(2, list);
 
 #include "die.h"
+#include "limit.h"
 #include "lock.h"
-#include "os.h"
 #include "snapshot.h"
 
 struct chunk {
@@ -194,9 +194,11 @@ static char *chunk_fit(struct chunk *c, size_t alignment, size_t size) {
 static char *arena_break(struct arena *a, intptr_t n) {
     char *old = a->top;
     if (!old)
-        return os_break(n);
-    if (n > a->limit - old || (n > 0 && !os_commit(old, (size_t)n)))
+        return limit_break(n);
+    if (n > a->limit - old || (n > 0 && !limit_commit(old, (size_t)n)))
         return os_refuse();
+    if (n < 0)
+        limit_give((size_t)-n);
     a->top += n;
     return old;
 }
@@ -399,5 +401,7 @@ static void heap_verify(struct findings *out) {
 }
 
 static size_t heap_overhead(void) { return sizeof heap + HEADER; }
+
+static bool heap_count(struct libmalloc_stats *s, bool patient) { return heap_tally(s, patient); }
 
 #include "abi.h"

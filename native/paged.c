@@ -37,8 +37,8 @@
 LIBMALLOC_VARIANT(3, paged);
 
 #include "die.h"
+#include "limit.h"
 #include "lock.h"
-#include "os.h"
 #include "snapshot.h"
 
 enum {
@@ -271,7 +271,7 @@ static void span_clear(struct span *s) {
  * another hole, the span stays and only its pages go. */
 static COLD void span_release(struct span *s) {
     table_set(s->start, span_entered(s), &gone);
-    if (os_unmap(s->start, s->length)) {
+    if (limit_unmap(s->start, s->length)) {
         span_forget(s);
         return;
     }
@@ -289,7 +289,7 @@ static COLD struct span *span_create(struct class *class, size_t alignment, size
     if (!large)
         size = class_size((unsigned)(class - class->arena->classes));
     size_t length = round_up(large ? size : size * SPAN_BLOCKS, GRANULE);
-    char *start = os_map_aligned(length, alignment);
+    char *start = limit_map(length, alignment, 0);
     struct span *s = start ? span_record(class, large ? 1 : (uint32_t)(length / size)) : NULL;
     if (s) {
         s->start = start;
@@ -305,7 +305,7 @@ static COLD struct span *span_create(struct class *class, size_t alignment, size
         span_forget(s);
     }
     if (start)
-        os_unmap(start, length);
+        limit_unmap(start, length);
     return NULL;
 }
 
@@ -392,7 +392,7 @@ static inline struct span *span_enter(void *p, const char *call, struct span **f
 
 /* Moves the pages of a block that cannot grow where it stands to where it can. */
 static bool large_move(struct span *s, size_t length) {
-    char *to = os_map_aligned(length, GRANULE), *from = s->start;
+    char *to = limit_map(length, GRANULE, s->length), *from = s->start;
     if (!to)
         return false;
     table_set(from, GRANULE, &gone);
@@ -404,15 +404,16 @@ static bool large_move(struct span *s, size_t length) {
     }
     table_set(from, GRANULE, s);
     os_unmap(to, length);
+    limit_give(length - s->length);
     return false;
 }
 
 /* A large block's new address; NULL when it must be copied. */
 static void *large_resize(struct span *s, size_t size) {
     size_t length = round_up(size, GRANULE);
-    if (length < s->length && os_unmap(s->start + length, s->length - length))
+    if (length < s->length && limit_unmap(s->start + length, s->length - length))
         s->length = length;
-    else if (length > s->length && os_resize(s->start, s->length, length))
+    else if (length > s->length && limit_resize(s->start, s->length, length))
         s->length = length;
     else if (length > s->length && !large_move(s, length))
         return NULL;
@@ -422,7 +423,8 @@ static void *large_resize(struct span *s, size_t size) {
 
 /* ── the contract ──────────────────────────────────────────────────────────── */
 
-/* A block of this class, from a span with room or a new one. */
+/* A block of this class, from a span with room or a new one. Before a refusal, spans that
+ * are kept empty go back, and it is tried once more. */
 static inline void *take(unsigned index, size_t alignment, size_t size, bool *fresh) {
     for (;;) {
         struct class *class = class_enter(index);
@@ -433,8 +435,10 @@ static inline void *take(unsigned index, size_t alignment, size_t size, bool *fr
             s = span_create(class, alignment, size);
         char *p = likely(s) ? span_take(s, fresh) : NULL;
         class_leave(class);
-        if (likely(p) || !class_is_frozen(class)) /* by a fork just now: try the fresh one */
+        if (likely(p))
             return p;
+        if (!class_is_frozen(class) && !heap_trim(0)) /* by a fork just now: try the fresh one */
+            return NULL;
     }
 }
 
@@ -602,6 +606,8 @@ static void span_verify(struct span *s, void *out) {
     expect(out, s->used == s->capacity || (s->prev ? s->prev->next : s->class->room) == s,
            "span %p: has room, but is missing from its class's list", start);
 }
+
+static bool heap_count(struct libmalloc_stats *s, bool patient) { return heap_tally(s, patient); }
 
 static void heap_verify(struct findings *out) { spans_visit(span_verify, out); }
 

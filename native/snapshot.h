@@ -2,7 +2,8 @@
  *
  * It lives in memory of its own from the OS: a walk that allocated from the heap
  * would change what it describes, and a callback under a lock that it needs
- * itself would wait for ever.
+ * itself would wait for ever. Where only figures are wanted, its chunks are counted
+ * as they come, and nothing is stored.
  */
 #pragma once
 
@@ -14,9 +15,73 @@
 struct snapshot {
     struct libmalloc_chunk *chunks;
     size_t count, room;
-    size_t region; /* the index of the last region */
-    bool failed;   /* no memory; the rest of the picture is missing */
+    size_t region;    /* the index of the last region */
+    char *region_end; /* NULL before the first */
+    bool failed;      /* no memory; the rest of the picture is missing */
+    struct figures *figures; /* NULL: store the chunks */
 };
+
+/* Chunks as they are counted. Unused memory can go back if it is a whole span, or if it lies
+ * outside of spans at the end of the last region. */
+struct figures {
+    struct libmalloc_stats *stats;
+    char *span_end;
+    size_t span, tail; /* bytes of either that spare_bytes counts, as long as they are unused */
+};
+
+static void figures_spare(struct figures *f, const struct libmalloc_chunk *c) {
+    if ((char *)c->start < f->span_end)
+        return;
+    f->tail += c->extent;
+    f->stats->spare_bytes += c->extent;
+}
+
+static void figures_busy(struct figures *f) {
+    f->stats->spare_bytes -= f->span + f->tail;
+    f->span = f->tail = 0;
+}
+
+static void figures_add(struct figures *f, const struct libmalloc_chunk *c) {
+    struct libmalloc_stats *s = f->stats;
+    switch ((enum libmalloc_kind)c->kind) {
+    case LIBMALLOC_REGION:
+        s->regions++;
+        s->mapped += c->extent;
+        s->spare_bytes -= f->tail;
+        f->tail = 0;
+        break;
+    case LIBMALLOC_SPAN:
+        s->spare_bytes += f->span = c->extent;
+        f->span_end = (char *)c->start + c->extent;
+        break;
+    case LIBMALLOC_LIVE:
+        s->live_blocks++;
+        s->live_bytes += c->usable;
+        s->header_bytes += c->extent - c->usable;
+        figures_busy(f);
+        break;
+    case LIBMALLOC_HEADER:
+        s->header_bytes += c->extent;
+        figures_busy(f);
+        break;
+    case LIBMALLOC_FRESH:
+        s->fresh_bytes += c->extent;
+        figures_spare(f, c);
+        break;
+    case LIBMALLOC_CACHED: /* whole pages: nothing of it is a header */
+        s->free_blocks++;
+        s->free_bytes += c->extent;
+        figures_spare(f, c);
+        break;
+    case LIBMALLOC_FREE:
+    case LIBMALLOC_REMOTE:
+        s->free_blocks++;
+        s->free_bytes += c->usable;
+        s->header_bytes += c->extent - c->usable;
+        figures_spare(f, c);
+        break;
+    }
+}
 
 static bool snapshot_grow(struct snapshot *s) {
     size_t room = s->room ? 2 * s->room : 1024;
@@ -33,15 +98,18 @@ static bool snapshot_grow(struct snapshot *s) {
 }
 
 static void snapshot_add(struct snapshot *s, struct libmalloc_chunk chunk) {
-    if (s->count < s->room || (!s->failed && snapshot_grow(s)))
+    if (s->figures)
+        figures_add(s->figures, &chunk);
+    else if (s->count < s->room || (!s->failed && snapshot_grow(s)))
         s->chunks[s->count++] = chunk;
 }
 
 /* Opens a region at `start`, or continues the last one when it ends just there. */
 static void snapshot_region(struct snapshot *s, void *start, size_t extent) {
-    struct libmalloc_chunk *last = s->count ? &s->chunks[s->region] : NULL;
-    if (last && (char *)last->start + last->extent == (char *)start) {
-        last->extent += extent;
+    bool goes_on = s->region_end == (char *)start && !s->failed;
+    s->region_end = (char *)start + extent;
+    if (goes_on) {
+        *(s->figures ? &s->figures->stats->mapped : &s->chunks[s->region].extent) += extent;
         return;
     }
     s->region = s->count;

@@ -10,7 +10,7 @@ import { explainLoadError } from '../scripts/lib/library.ts';
 import { variants } from '../scripts/lib/mallocs.ts';
 import { isolated } from './lib/child.ts';
 import { compileProgram } from './lib/compile.ts';
-import { ENOMEM, gap, KiB, must, written } from './lib/mallocs.ts';
+import { allAre, ENOMEM, gap, KiB, must, written } from './lib/mallocs.ts';
 import { everyVariant, variantFile } from './lib/variants.ts';
 
 const first = everyVariant[0] as string;
@@ -49,6 +49,7 @@ const everyCall = [
   'walk',
   'check',
   'stats',
+  'purge',
   'version',
   'showAllocMem',
 ] as const;
@@ -289,6 +290,52 @@ for (const variant of variants())
       assert.deepEqual(m.mallinfo(), after);
       m.free(block);
       if (!gap(variant, 'reuse')) assert.equal(m.mallinfo2().uordblks, before.uordblks);
+    });
+
+    it('the figures are those of a walk, also of mallinfo2, and of a heap that changes', () => {
+      const m = openMalloc(variant, { fresh: true });
+      const blocks = [16, 100, 1000, 50 * KiB].flatMap((size) =>
+        Array.from({ length: 50 }, () => must(m.malloc(size))),
+      );
+      for (const block of blocks.filter((_, i) => i % 3 === 0)) m.free(block);
+      const chunks = m.walk();
+      const stats = m.stats();
+      const sum = (kinds: string[], of: 'extent' | 'usable'): number =>
+        chunks.filter(({ kind }) => kinds.includes(kind)).reduce((n, c) => n + c[of], 0);
+      const count = (kinds: string[]): number =>
+        chunks.filter(({ kind }) => kinds.includes(kind)).length;
+      const unused = ['free', 'remote', 'cached'];
+      assert.equal(stats.regions, count(['region']));
+      assert.equal(stats.mapped, sum(['region'], 'extent'));
+      assert.equal(stats.liveBlocks, count(['live']));
+      assert.equal(stats.liveBytes, sum(['live'], 'usable'));
+      assert.equal(stats.freeBlocks, count(unused));
+      assert.equal(stats.freeBytes, sum(['free', 'remote'], 'usable') + sum(['cached'], 'extent'));
+      assert.equal(stats.freshBytes, sum(['fresh'], 'extent'));
+      assert.ok(stats.spareBytes <= stats.freeBytes + stats.freshBytes + stats.headerBytes);
+      const info = m.mallinfo2();
+      assert.equal(info.arena, stats.mapped);
+      assert.equal(info.ordblks, stats.freeBlocks);
+      assert.equal(info.uordblks, stats.liveBytes);
+      assert.equal(info.fordblks, stats.freeBytes + stats.freshBytes);
+      assert.equal(info.keepcost, stats.spareBytes);
+    });
+
+    it('purge gives back what is unused, says how much, and leaves a sound heap', () => {
+      const m = openMalloc(variant, { fresh: true });
+      const keep = must(m.malloc(100));
+      m.bytes(keep, 100).fill(7);
+      for (let round = 0; round < 2; round++) {
+        const blocks = Array.from({ length: 300 }, () => must(m.malloc(10 * KiB)));
+        for (const block of blocks) m.bytes(block, 10 * KiB).fill(1);
+        for (const block of blocks) m.free(block);
+        const given = m.purge();
+        if (gap(variant, 'reuse')) assert.equal(given, 0);
+        else assert.ok(given > 0, 'nothing was given back');
+        assert.equal(m.purge(), 0, 'a second purge found more');
+      }
+      assert.ok(allAre(m, keep, 100, 7), 'a live block changed');
+      assert.deepEqual(m.check(), []);
     });
 
     it('malloc_stats prints to standard error, about our heap', () => {

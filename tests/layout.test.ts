@@ -353,6 +353,9 @@ test('regions are labelled with what is in each; the picture fills what is in me
   expect(said.join('\n')).toContain(
     'mapped 384 KiB, of which 92 KiB in memory; new mappings go down',
   );
+  expect(said.join('\n')).toContain(
+    'paged has 4 spans, 8 live blocks of 800 bytes, 2 KiB free, 8 KiB never used',
+  );
   expect(said.join('\n')).toContain('text 100, data 20, bss 3 bytes');
   const svg = layoutPicture(layout, 'toy');
   const filled = [

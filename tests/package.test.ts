@@ -14,7 +14,9 @@ const family = [
   'malloc calloc realloc reallocarray free free_sized free_aligned_sized posix_memalign',
   'aligned_alloc memalign valloc pvalloc malloc_usable_size mallinfo mallinfo2 malloc_stats',
   'malloc_info malloc_trim mallopt',
-  'libmalloc_walk libmalloc_check libmalloc_stats libmalloc_version show_alloc_mem',
+  '__libc_malloc __libc_calloc __libc_realloc __libc_free __libc_memalign __libc_valloc',
+  '__libc_pvalloc',
+  'libmalloc_walk libmalloc_check libmalloc_stats libmalloc_purge libmalloc_version show_alloc_mem',
 ];
 const exported = family.join(' ').split(' ').sort();
 

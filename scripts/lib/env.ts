@@ -1,6 +1,7 @@
 import { accessSync, constants } from 'node:fs';
 import { dirname } from 'node:path';
 import { Failure } from './errors.ts';
+import { brokenOptions } from './options.ts';
 
 /** A variable that the libraries read: what it is for, and why a value is broken (or undefined). */
 interface Variable {
@@ -15,6 +16,7 @@ function brokenBlock(value: string): string | undefined {
   return 'give a number of bytes above 0, in decimal digits only: LIBMALLOC_BLOCK=1024';
 }
 
+/** Why a file cannot be written with this beginning of its name. */
 function brokenReport(value: string): string | undefined {
   if (value === '' || value.endsWith('/')) return 'give the beginning of a file name: /tmp/report';
   try {
@@ -64,6 +66,10 @@ export const variables: Readonly<Record<string, Variable>> = {
   LIBMALLOC_DEBUG: {
     meaning: 'debug builds: what the guard does (KEY=VALUE,…)',
     broken: brokenDebug,
+  },
+  LIBMALLOC_OPTIONS: {
+    meaning: 'our mallocs: decay, huge pages, limit, statistics (KEY=VALUE,…)',
+    broken: brokenOptions,
   },
   LIBMALLOC_REPORT: {
     meaning: 'each process leaves a record in PREFIX.PID',

@@ -40,6 +40,11 @@ export interface Stats {
   freeBytes: number;
   freshBytes: number;
   headerBytes: number;
+  /** Unused bytes that `purge` could give back. */
+  spareBytes: number;
+  /** LIBMALLOC_OPTIONS=limit=BYTES, and what counts against it; 0 without a limit. */
+  limit: number;
+  taken: number;
 }
 
 /** The fields of `struct libmalloc_stats` after its size. */
@@ -52,12 +57,16 @@ const statsFields = [
   'freeBytes',
   'freshBytes',
   'headerBytes',
+  'spareBytes',
+  'limit',
+  'taken',
 ] as const satisfies (keyof Stats)[];
 
 export const viewPrototypes = {
   walk: 'int libmalloc_walk(libmalloc_visit *visit, void *arg)',
   check: 'int libmalloc_check(libmalloc_report *report, void *arg)',
   stats: 'int libmalloc_stats(_Inout_ uint8_t *stats)',
+  purge: 'size_t libmalloc_purge(void)',
   version: 'const char *libmalloc_version(void)',
   showAllocMem: 'void show_alloc_mem(void)',
 };
@@ -69,6 +78,8 @@ export interface HeapView {
   /** One line for each broken invariant; empty when the heap is sound. */
   check(): string[];
   stats(): Stats;
+  /** Gives unused memory back to the system, all that can be had; the number of bytes. */
+  purge(): number;
   /** For instance `libmalloc 0.1.0 (list)`. */
   version(): string;
   /** Prints zones, blocks and a total to file descriptor 1, past process.stdout. */
@@ -88,6 +99,7 @@ export function heapView(library: Library, state: CallState): HeapView {
     walk: bind(viewPrototypes.walk),
     check: bind(viewPrototypes.check),
     stats: bind(viewPrototypes.stats),
+    purge: bind(viewPrototypes.purge),
     version: bind(viewPrototypes.version),
     showAllocMem: bind(viewPrototypes.showAllocMem),
   };
@@ -122,6 +134,7 @@ export function heapView(library: Library, state: CallState): HeapView {
       const entries = statsFields.map((field, i) => [field, readSize(view, 8 * (i + 1))]);
       return Object.fromEntries(entries) as Stats;
     },
+    purge: () => Number(raw.purge()),
     version: () => raw.version() as string,
     showAllocMem: () => void raw.showAllocMem(),
   };

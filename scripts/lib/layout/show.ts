@@ -6,6 +6,7 @@ import { color } from '../table.ts';
 import { bytes } from '../units.ts';
 import type { Area, AreaKind } from './areas.ts';
 import type { Layout } from './look.ts';
+import { describeRegion, type HeapRegion } from './regions.ts';
 
 const BAR = 8;
 /**
@@ -95,7 +96,23 @@ export function noteOf(area: Area, { process }: Layout): string {
 const kinds = ({ pieces }: Area): string =>
   pieces.map(({ permissions }) => permissions.slice(0, 3)).join(' ');
 
-function totals({ areas, program, process, remark }: Layout): string[] {
+/** The figures of all regions: those of libmalloc_stats. */
+function together(regions: readonly HeapRegion[]): HeapRegion {
+  const sum = (of: (region: HeapRegion) => number): number =>
+    regions.reduce((total, each) => total + of(each), 0);
+  return {
+    start: 0,
+    end: 0,
+    spans: sum(({ spans }) => spans),
+    blocks: sum(({ blocks }) => blocks),
+    live: sum(({ live }) => live),
+    free: sum(({ free }) => free),
+    fresh: sum(({ fresh }) => fresh),
+    headers: sum(({ headers }) => headers),
+  };
+}
+
+function totals({ areas, program, process, remark, regions, malloc }: Layout): string[] {
   const mapped = process.mappings.reduce((sum, { start, end }) => sum + end - start, 0);
   const resident = areas.reduce((sum, area) => sum + area.resident, 0);
   const swapped = areas.reduce((sum, area) => sum + area.swapped, 0);
@@ -104,6 +121,7 @@ function totals({ areas, program, process, remark }: Layout): string[] {
   const lines = [
     `mapped ${bytes(mapped)}, of which ${bytes(resident)} in memory${out}; new mappings go ${direction}`,
   ];
+  if (regions.length > 0) lines.push(`${malloc.name} has ${describeRegion(together(regions))}`);
   if (program) {
     const { text, data, bss } = program;
     lines.push(`the program's file: text ${text}, data ${data}, bss ${bss} bytes`);

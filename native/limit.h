@@ -1,0 +1,88 @@
+/* limit.h: LIBMALLOC_OPTIONS=limit=BYTES: how much memory a variant may hold.
+ *
+ * A variant accounts for memory where it takes it from the system and where it gives it
+ * back, so a limit costs the calls in between nothing. What counts is memory for blocks,
+ * headers between them and blocks kept for reuse included. Records elsewhere (heap_overhead)
+ * do not count: a refusal there would not help.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "options.h"
+#include "os.h"
+
+static _Atomic(size_t) limit_taken; /* bytes */
+
+/* Accounts for `size` bytes that are about to be taken; false with errno ENOMEM when that
+ * is beyond the limit. One compare-and-swap. */
+UNUSED static bool limit_take(size_t size) {
+    if (unlikely(!options.read))
+        options_read();
+    size_t taken = atomic_load_explicit(&limit_taken, memory_order_relaxed);
+    do
+        if (size > options.limit || taken > options.limit - size) {
+            errno = ENOMEM;
+            return false;
+        }
+    while (!atomic_compare_exchange_weak_explicit(&limit_taken, &taken, taken + size,
+                                                  memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+/* They went back, or could not be had after all. Keeps errno. */
+UNUSED static void limit_give(size_t size) {
+    atomic_fetch_sub_explicit(&limit_taken, size, memory_order_relaxed);
+}
+
+/* ── the calls of os.h that take and give memory, within the limit ─────────── */
+
+/* A mapping that takes the place of `replaced` bytes, which count already. */
+UNUSED static void *limit_map(size_t size, size_t alignment, size_t replaced) {
+    if (!limit_take(size - replaced))
+        return NULL;
+    void *p = os_map_aligned(size, alignment);
+    if (!p)
+        limit_give(size - replaced);
+    return p;
+}
+
+UNUSED static bool limit_unmap(void *p, size_t size) {
+    bool done = os_unmap(p, size);
+    if (done)
+        limit_give(size);
+    return done;
+}
+
+/* Grows a mapping where it stands. */
+UNUSED static bool limit_resize(void *p, size_t size, size_t wanted) {
+    int saved = errno;
+    if (!limit_take(wanted - size)) {
+        errno = saved;
+        return false;
+    }
+    bool done = os_resize(p, size, wanted);
+    if (!done)
+        limit_give(wanted - size);
+    return done;
+}
+
+UNUSED static bool limit_commit(void *p, size_t size) {
+    if (!limit_take(size))
+        return false;
+    bool done = os_commit(p, size);
+    if (!done)
+        limit_give(size);
+    return done;
+}
+
+UNUSED static char *limit_break(intptr_t n) {
+    if (n > 0 && !limit_take((size_t)n))
+        return NULL;
+    char *old = os_break(n);
+    if (n > 0 && !old)
+        limit_give((size_t)n);
+    if (n < 0 && old)
+        limit_give((size_t)-n);
+    return old;
+}

@@ -1,0 +1,17 @@
+/* Every call that gives memory, each block freed: under a tool that puts its own functions in
+ * the place of some of them, all blocks have to be of the same kind. */
+#include "program.h"
+
+int main(void) {
+    void *blocks[] = {malloc(10),         calloc(2, 5),          realloc(NULL, 10),
+                      valloc(10),         memalign(64, 10),      aligned_alloc(64, 64),
+                      strdup("a string"), reallocarray(NULL, 2, 5), pvalloc(10)};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
+        char *p = reallocarray(blocks[i], 3, 10);
+        check(p, "no memory");
+        p[29] = 1;
+        free(p);
+    }
+    free(pvalloc(5000));
+    return 0;
+}
