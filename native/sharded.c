@@ -761,11 +761,6 @@ static size_t heap_overhead(void) {
     return sizeof heap + slabs.bytes;
 }
 
-/* By a walk, which a signal handler must not begin: it may have interrupted our own thread. */
-static bool heap_count(struct libmalloc_stats *out, bool patient) {
-    return patient && heap_tally(out, patient);
-}
-
 static struct lock *heap_lock(unsigned i) {
     return i == 0 ? &heap.region->lock : NULL;
 }

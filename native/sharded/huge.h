@@ -27,7 +27,7 @@ struct huges {
     size_t gone;        /* length of the last mapping that went back, */
     uint64_t since;     /* and when; or since when there is an idle one. ms */
     bool repeats;       /* such a length was wanted again soon */
-    size_t count, bytes; /* blocks, and in their mappings */
+    size_t count, bytes, colored; /* blocks; in their mappings; before the blocks in these */
 };
 
 static struct huge **huge_find(struct huges *all, void *p) {
@@ -41,11 +41,17 @@ static void huge_link(struct huges *all, struct huge *block) {
     struct huge **at = huge_find(all, block->user);
     block->next = *at;
     *at = block;
+    all->count++;
+    all->bytes += block->length;
+    all->colored += (size_t)(block->user - block->start);
 }
 
-static struct huge *huge_unlink(struct huge **at) {
+static struct huge *huge_unlink(struct huges *all, struct huge **at) {
     struct huge *block = *at;
     *at = block->next;
+    all->count--;
+    all->bytes -= block->length;
+    all->colored -= (size_t)(block->user - block->start);
     return block;
 }
 

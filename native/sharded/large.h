@@ -67,8 +67,6 @@ static void *huge_allocate(size_t alignment, size_t size, bool *zero) {
         *zero = !reused;
         user = block->user = block_start(block->start, alignment < HUGE_PAGE ? alignment : 64);
         huge_link(&heap.huges, block);
-        heap.huges.bytes += block->length;
-        heap.huges.count++;
     } else if (block) {
         huge_spare(&heap.huges, block);
     }
@@ -88,12 +86,8 @@ static void huge_drop(struct huge *block) {
 static bool huge_free(void *p) {
     struct region *r = region_enter();
     struct huge **at = huge_find(&heap.huges, p);
-    struct huge *block = *at ? huge_unlink(at) : NULL, *other = NULL;
-    if (block) {
-        heap.huges.bytes -= block->length;
-        heap.huges.count--;
-        other = huge_retire(&heap.huges, block);
-    }
+    struct huge *block = *at ? huge_unlink(&heap.huges, at) : NULL;
+    struct huge *other = block ? huge_retire(&heap.huges, block) : NULL;
     region_leave(r);
     huge_drop(other);
     return block;
@@ -295,7 +289,7 @@ static char *huge_remap(struct huge *block, size_t length) {
 }
 
 static void *huge_resize(struct huge **at, size_t size) {
-    struct huge *block = huge_unlink(at);
+    struct huge *block = huge_unlink(&heap.huges, at);
     size_t old = block->length, length = round_up(size + COLORED, os_page_size());
     if (length > old) /* it grows on */
         length = round_up(length + length / 16, HUGE_PAGE);
@@ -305,11 +299,8 @@ static void *huge_resize(struct huge **at, size_t size) {
         limit_give(old - length);
     else if (!new && allowed && length > old)
         limit_give(length - old);
-    if (new) {
-        heap.huges.bytes += length - old;
-        if (length > old && options.huge)
-            os_make_huge(block->start, length);
-    }
+    if (new && length > old && options.huge)
+        os_make_huge(block->start, length);
     huge_link(&heap.huges, block);
     return new;
 }
@@ -352,7 +343,7 @@ static void *large_move(void *p, size_t old, size_t size, const char *call) {
     if (!to)
         return NULL;
     struct region *r = region_enter();
-    struct huge *block = huge_unlink(huge_find(&heap.huges, to));
+    struct huge *block = huge_unlink(&heap.huges, huge_find(&heap.huges, to));
     bool moved = os_move_pages(page->start, page_length(page), block->start);
     if (moved)
         block->user = block->start + (page->base - page->start);

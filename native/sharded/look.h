@@ -168,6 +168,51 @@ static void heap_snapshot(struct snapshot *out) {
     region_leave(r);
 }
 
+/* What a run adds to the figures: no block is looked at. */
+static void run_count(struct page *run, void *out) {
+    struct libmalloc_stats *s = out;
+    size_t length = page_length(run), size = run->size;
+    if (run->kind == PAGE_SMALL) {
+        uint64_t word = atomic_load_explicit(&run->remote, memory_order_relaxed);
+        size_t carved = __atomic_load_n(&run->carved, __ATOMIC_RELAXED);
+        size_t frees = __atomic_load_n(&run->count, __ATOMIC_RELAXED) + remote_filled(word);
+        frees = frees < carved ? frees : carved;
+        s->live_blocks += carved - frees;
+        s->live_bytes += (carved - frees) * size;
+        s->free_blocks += frees;
+        s->free_bytes += frees * size;
+        s->fresh_bytes += length - carved * size;
+    } else if (run->kind == PAGE_LARGE) {
+        s->live_blocks++;
+        s->live_bytes += (size_t)(page_end(run) - run->base);
+        s->header_bytes += (size_t)(run->base - run->start);
+    } else if (run->kind == PAGE_FREE && !run->dirty) {
+        s->fresh_bytes += length;
+    } else {
+        s->free_blocks++;
+        s->free_bytes += length;
+    }
+}
+
+/* From the records: 0.1 µs for each page. Blocks in other threads' batches count as live. */
+static bool heap_count(struct libmalloc_stats *out, bool patient) {
+    if (!patient && !heap_is_idle())
+        return false;
+    struct region *r = region_enter();
+    out->header_bytes = heap_overhead();
+    out->regions = arenas.count + heap.huges.count;
+    for (size_t i = 0; i < arenas.count; i++) {
+        out->mapped += (size_t)(arenas.list[i].end - arenas.list[i].start);
+        runs_visit(&arenas.list[i], run_count, out);
+    }
+    out->mapped += heap.huges.bytes;
+    out->live_blocks += heap.huges.count;
+    out->live_bytes += heap.huges.bytes - heap.huges.colored;
+    out->header_bytes += heap.huges.colored;
+    region_leave(r);
+    return true;
+}
+
 static void page_verify(struct page *page, struct findings *out) {
     struct marks frees = {0};
     void *start = page->start;

@@ -33,7 +33,7 @@
 #include <time.h>
 
 #include "../lock.h"
-#include "../options.h"
+#include "../limit.h"
 #include "page.h"
 
 enum {
