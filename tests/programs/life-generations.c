@@ -22,9 +22,11 @@ int main(int argc, char **argv) {
     long first = resident_mib();
     for (long i = 0; i < generations; i++) {
         pid_t child = fork();
-        if (child != 0) {
-            check_child(child, "the next generation");
-            _exit(0);
+        if (child != 0) { /* the last generation has said what is wrong */
+            int status = 0;
+            check(waitpid(child, &status, 0) == child, "waitpid: %s", strerror(errno));
+            check(!WIFSIGNALED(status), "generation %ld died of signal %d", i, WTERMSIG(status));
+            _exit(WEXITSTATUS(status));
         }
         drop(blocks, count);
         build(blocks, count, size);

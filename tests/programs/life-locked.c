@@ -43,7 +43,7 @@ int main(int argc, char **argv) {
     free(must_malloc(100));
     if (kib)
         become_a_user(kib);
-    die_after(20);
+    die_after(10);
     int refused = mlockall(flags) ? errno : 0;
     long locked = status_kib("VmLck:") / 1024, resident = resident_mib();
     long tables = status_kib("VmPTE:") / 1024;
