@@ -33,6 +33,13 @@ describe.each(able)('%s', (variant) => {
   );
 });
 
+describe.each(able.filter((name) => name !== 'list'))('%s', (variant) => {
+  test.each([48, 128, 500])(
+    'secrets of two pages of %i bytes a block do not help to forge a link in a third one',
+    (size) => keeps(variant, 'life-leaked', { args: [size] }),
+  );
+});
+
 describe('the debug build of sharded', () => {
   test.each([64, 1000])('a forged or copied link in a free block of %i bytes', async (size) => {
     await keeps('sharded', 'life-forged', { debug: true, args: [size] });

@@ -39,7 +39,7 @@ static char *free_two(size_t at, char **linked) {
 }
 
 static void forge_one(void) {
-    size_t count = 40 + 140000 / size, rounds = 600 + 70000 / size; /* of more than one page */
+    size_t count = 40 + (elsewhere ? 140000 / size : 0), rounds = 600 + 70000 / size; /* more than a page */
     count = count < 2000 ? count : 2000;
     rounds = rounds < 2500 ? rounds : 2500;
     for (size_t i = 0; i < count; i++)
