@@ -25,7 +25,7 @@ describe.each(builds)('$name', ({ variant, debug }) => {
     (blocked) =>
       keeps(variant, 'life-generations', {
         debug,
-        args: few ? [blocked, 15, 4000, 2000] : [blocked, 30, 30_000, 200],
+        args: few ? [blocked, 10, 1500, 2000] : [blocked, 15, 30_000, 200],
       }),
   );
 

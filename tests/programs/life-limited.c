@@ -22,15 +22,15 @@ int main(int argc, char **argv) {
     say("limited to %ld MiB, when %ld were in use", mib, used);
     check(own != MAP_FAILED, "the program's own mmap fails: %s", strerror(errno));
     run_threads(4, use);
-    for (int i = 0; i < 3000; i++)
+    for (int i = 0; i < 1000; i++)
         memset(must_malloc(100000), 1, 100000);
-    for (int i = 0; i < 20000; i++)
+    for (int i = 0; i < 4000; i++)
         memset(must_malloc(1000), 1, 1000);
     long large = 0;
     while (malloc(40 * MIB))
         large++;
     check(errno == ENOMEM, "malloc failed with errno %d", errno);
-    long room = (mib - 1024 - 350) / 2; /* 1 GiB of reserve and 350 MiB of blocks; half of the rest */
+    long room = (mib - 1024 - 150) / 2; /* 1 GiB of reserve and 150 MiB of blocks; half of the rest */
     say("%ld blocks of 40 MiB", large);
     check(large * 40 >= room, "only %ld MiB in large blocks", large * 40);
     run_threads(2, use);
