@@ -9,15 +9,15 @@ import { everyVariant } from './lib/variants.ts';
 const able = everyVariant.filter((name) => !gap(name, 'sizes') && !gap(name, 'reuse'));
 
 /** Release builds of all, and the debug build of the one with threads of its own. */
-const builds = [
-  ...able.map((variant) => ({ variant, debug: false, name: variant })),
-  { variant: 'sharded', debug: true, name: 'the debug build of sharded' },
+const builds: [string, { variant: string; debug: boolean }][] = [
+  ...able.map((variant): (typeof builds)[number] => [variant, { variant, debug: false }]),
+  ['the debug build of sharded', { variant: 'sharded', debug: true }],
 ];
 
 /** libstdc++ allocates before any thread runs, and before the malloc has been initialised. */
 const withLibstdcxx = ['-Wl,--no-as-needed', '-lstdc++'];
 
-describe.each(builds)('$name', ({ variant, debug }) => {
+describe.each(builds)('%s', (_, { variant, debug }) => {
   const few = variant === 'list' || debug;
 
   test.each(['none', 'SIGCHLD', 'all'])(
@@ -25,7 +25,7 @@ describe.each(builds)('$name', ({ variant, debug }) => {
     (blocked) =>
       keeps(variant, 'life-generations', {
         debug,
-        args: few ? [blocked, 10, 1500, 2000] : [blocked, 15, 30_000, 200],
+        args: few ? [blocked, 10, debug ? 4000 : 1500, 2000] : [blocked, 15, 30_000, 200],
       }),
   );
 

@@ -7,7 +7,7 @@
 #include "life.h"
 
 static char **blocks;
-static long count, before;
+static long count, again, before;
 static size_t size, later;
 static bool trims, main_ends;
 static pthread_t main_thread;
@@ -35,8 +35,7 @@ static void *free_all(void *arg) {
         check(trimmed <= most / 2 + 4, "of %ld MiB malloc_trim left %ld", most, trimmed);
         _exit(0);
     }
-    long again = count * (long)size / (long)later;
-    build(blocks, again < count ? again : count, later);
+    build(blocks, again, later); /* about as many bytes */
     long rebuilt = resident_mib() - before;
     say("%ld MiB, freed by another thread: %ld, built anew: %ld", most, freed, rebuilt);
     check(rebuilt <= most * 5 / 4 + 8, "%ld MiB became %ld when they were built anew", most, rebuilt);
@@ -50,8 +49,10 @@ int main(int argc, char **argv) {
     count = argument(argc, argv, 3, 1000000);
     size = (size_t)argument(argc, argv, 4, 112);
     later = (size_t)argument(argc, argv, 5, (long)size);
-    blocks = table((size_t)count, sizeof *blocks);
-    memset(blocks, 0, (size_t)count * sizeof *blocks);
+    again = count * (long)size / (long)later;
+    size_t most = (size_t)(again > count ? again : count);
+    blocks = table(most, sizeof *blocks);
+    memset(blocks, 0, most * sizeof *blocks);
     before = resident_mib();
     main_thread = pthread_self();
     if (main_ends) {
