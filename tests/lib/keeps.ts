@@ -4,6 +4,8 @@ import { launch } from '../../scripts/lib/preload.ts';
 import { compileProgram } from './compile.ts';
 
 export interface Trial {
+  /** The debug build of the variant. */
+  debug?: boolean;
   args?: (string | number)[];
   env?: Record<string, string>;
   /** Flags of the compiler. */
@@ -43,11 +45,12 @@ export async function outputOf(
   const file = compileProgram(`${program}.c`, { flags: trial.flags ?? [] });
   const args = (trial.args ?? []).map(String);
   const timeout = trial.timeout ?? 60;
-  const result = await launch(resolveMalloc(variant), [...(trial.via ?? []), file, ...args], {
+  const malloc = resolveMalloc(variant, { debug: trial.debug === true });
+  const result = await launch(malloc, [...(trial.via ?? []), file, ...args], {
     timeout,
     env: {
       ...process.env,
-      MALLOC_UNDER_TEST: resolveMalloc(variant).file,
+      MALLOC_UNDER_TEST: malloc.file,
       LD_PRELOAD: (trial.behind ?? []).join(':'),
       ...trial.env,
     },

@@ -7,6 +7,8 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
  */
 export const longest: readonly string[] = [
   'fork',
+  'life-memory',
+  'life-processes',
   'build',
   'conformance',
   'check',
