@@ -6,7 +6,7 @@
 // `libmalloc bench life --json FILE` found), and `--safety SECONDS` measures for docs/safety.md, random
 // calls for so long in all; with 0, and where everything is measured, their record stays as it is.
 
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -107,11 +107,13 @@ async function measureLadder(): Promise<Ladder> {
 const measureBench = () => measure(planBench([]), selectMallocs([], { hard: true }), {});
 const measureLives = () => measure(planBench(['life']), selectMallocs([], { hard: true }), {});
 
-/** What `libmalloc bench --json FILE` wrote. Throws Failure where that is not what FILE holds. */
-function readBench(file: string): BenchResult {
+/** What `libmalloc bench --json FILE` wrote. Throws Failure where FILE is none, or lacks that part. */
+function readBench(file: string, part: 'contests' | 'life'): BenchResult {
+  const hint = `libmalloc bench ${part === 'life' ? 'life ' : ''}--json ${file}`;
+  if (!existsSync(file)) throw new Failure(`there is no file ${file}`, { hint });
   const { schema, ...found } = JSON.parse(readFileSync(file, 'utf8'));
-  if (schema !== 'libmalloc/bench/1')
-    throw new Failure(`${file} is not what libmalloc bench --json writes`);
+  if (schema !== 'libmalloc/bench/1' || found[part] === undefined)
+    throw new Failure(`${file} has no ${part} of a bench`, { hint });
   return found;
 }
 
@@ -162,13 +164,14 @@ async function measureAll(options: {
   if (all || options.ladder)
     writeFileSync(files.ladder, `${JSON.stringify(await measureLadder(), null, 1)}\n`);
   if (options.bench !== undefined) {
-    writeFileSync(files.bench, readableJson(readBench(options.bench)));
+    writeFileSync(files.bench, readableJson(readBench(options.bench, 'contests')));
   } else if (all) {
     writeFileSync(files.bench, readableJson(await measureBench()));
     await drawHeaps();
   }
   if (all || options.life) writeFileSync(files.life, readableJson(await measureLives()));
-  else if (lifeFrom !== undefined) writeFileSync(files.life, readableJson(readBench(lifeFrom)));
+  else if (lifeFrom !== undefined)
+    writeFileSync(files.life, readableJson(readBench(lifeFrom, 'life')));
   return readMeasured();
 }
 

@@ -1,7 +1,7 @@
 // `bench life`: what it chooses, what it makes of runs, and runs of next to nothing. No time is
 // asserted; memory only where the difference is one of kind.
 
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -16,7 +16,7 @@ import { figureOf, type Observation, observe } from '../scripts/lib/bench/observ
 import { figureKinds, type Scenario } from '../scripts/lib/bench/scenarios.ts';
 import { defaultVariant, type Malloc, resolveMalloc } from '../scripts/lib/mallocs.ts';
 import { probe } from '../scripts/lib/preload.ts';
-import { cli, libmalloc } from './lib/cli.ts';
+import { cli, libmalloc, play, script } from './lib/cli.ts';
 import { compileProgram } from './lib/compile.ts';
 import { interruptWhen } from './lib/interrupt.ts';
 
@@ -258,6 +258,20 @@ describe('the command line', () => {
     const { status, stderr } = await libmalloc(['bench', ...words]);
     expect(status).not.toBe(0);
     expect(stderr).toContain(message);
+  });
+
+  test('the documents are not made from a file that holds no scenarios', async () => {
+    const file = join(folder, 'none.json');
+    const from = () => play([...script('docs'), '--life-from', file]);
+    expect(await from()).toMatchObject({
+      status: 125,
+      stderr: expect.stringContaining('there is no file'),
+    });
+    writeFileSync(file, '{"schema": "libmalloc/bench/1", "contests": {}}');
+    expect(await from()).toMatchObject({
+      status: 125,
+      stderr: expect.stringContaining('has no life of a bench'),
+    });
   });
 
   test('Ctrl-C ends it with what was measured so far, and says what was not', async () => {
