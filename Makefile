@@ -89,14 +89,17 @@ bench-gdb: $(release) $(debug) $(js)
 
 ## make docs                  measure, then regenerate every generated document and picture
 ##                            (DRAW=1: only draw; BENCH=FILE: from `libmalloc bench --json FILE`;
-##                            one part alone: LADDER=1, HUNT=1: the hunts of docs/debugging.md,
-##                            HEAPS=1: the heap maps, SAFETY=3600: docs/safety.md,
-##                            random calls for so many seconds in all; 0: theirs stay as they are)
+##                            one part alone: LADDER=1, LIFE=1: the long lives of docs/bench.md
+##                            (LIFE=FILE: from `libmalloc bench life --json FILE`),
+##                            HUNT=1: the hunts of docs/debugging.md, HEAPS=1: the heap maps,
+##                            SAFETY=3600: docs/safety.md, random calls for so many seconds in all;
+##                            0: theirs stay as they are)
 .PHONY: docs
 docs: $(release) $(debug) $(js)
 	$(need-node)
 	@node build/js/docs.js $(if $(BENCH),--bench '$(BENCH)') $(if $(SAFETY),--safety '$(SAFETY)') \
-	  $(if $(DRAW),--draw) $(if $(HEAPS),--heaps) $(if $(LADDER),--ladder) $(if $(HUNT),--hunt)
+	  $(if $(DRAW),--draw) $(if $(HEAPS),--heaps) $(if $(LADDER),--ladder) $(if $(HUNT),--hunt) \
+	  $(if $(LIFE),$(if $(filter 1,$(LIFE)),--life,--life-from '$(LIFE)'))
 
 ## make deps                  install the Debian packages that tests and demonstrations use (as root;
 ##                            otherwise show the command)

@@ -7,6 +7,7 @@ import {
   planContests,
 } from './lib/bench/contests.ts';
 import { type Curve, measureCurve, planCurve } from './lib/bench/curve.ts';
+import { type Life, measureLife, planLife } from './lib/bench/life.ts';
 import { measurePairs, type Pairs, planPairs } from './lib/bench/pairs.ts';
 import { type Provenance, provenance } from './lib/bench/provenance.ts';
 import { describe, draw } from './lib/bench/report.ts';
@@ -33,6 +34,7 @@ export interface BenchResult {
   start?: Starts;
   curve?: { curves: Curve[]; uncounted?: string };
   pairs?: { pairs: Pairs[]; uncounted?: string };
+  life?: Life;
 }
 
 /** What is to be done: a choice from the catalogue, or a command. */
@@ -62,7 +64,7 @@ export function planBench(names: string[], command?: string[]): BenchPlan {
       hint: 'measure them one after the other',
     });
   }
-  return { workloads: [], programs: [], measurements: [], command };
+  return { workloads: [], programs: [], scenarios: [], measurements: [], command };
 }
 
 /** Instructions are a part of the whole picture; CPU times of pairs only where they are the topic. */
@@ -85,6 +87,8 @@ export async function measure(
   }
   if (measurements.includes('curve'))
     result.curve = await measureCurve(mallocs, planCurve(options));
+  if (plan.scenarios.length > 0)
+    result.life = await measureLife(plan.scenarios, mallocs, planLife(options));
   if (command) result.contests = await measureCommand(command, mallocs, planContests(options));
   else if (among) result.contests = await measureContests(plan, mallocs, planContests(options));
   return result;
@@ -100,12 +104,13 @@ function commandAfterDashes(command: Command): string[] | undefined {
 async function bench(words: string[], options: BenchOptions, command: Command): Promise<void> {
   const after = commandAfterDashes(command);
   const plan = planBench(words.slice(0, words.length - (after?.length ?? 0)), after);
-  const hard = plan.command !== undefined || plan.workloads.length + plan.programs.length > 0;
+  const work = plan.workloads.length + plan.programs.length + plan.scenarios.length;
+  const hard = plan.command !== undefined || work > 0;
   const result = await measure(plan, selectMallocs(options.malloc ?? [], { hard }), options);
   if (options.json !== '-') process.stdout.write(describe(result));
   if (options.json !== undefined) writeJson('bench', options.json, result);
   if (options.svg !== undefined) writePicture(options.svg, await draw(result));
-  if (result.contests?.interrupted) process.exitCode = 130;
+  if (result.contests?.interrupted || result.life?.interrupted) process.exitCode = 130;
 }
 
 export function benchCommand(): Command {
@@ -121,7 +126,7 @@ export function benchCommand(): Command {
       '[WORKLOAD...]',
       'a name of tests/workloads/workloads.json, or the beginning of several (tight); workloads, ' +
         'programs: all of them; start: of a process; pairs: one small malloc+free; curve: cost per ' +
-        'call against live blocks',
+        'call against live blocks; life: memory and latency in what services live through',
     )
     .option(
       '-m, --malloc <M>',

@@ -2,16 +2,18 @@
 // document. `--draw` measures nothing and draws from docs/*.json; `--bench FILE` takes what
 // `libmalloc bench --json FILE` found for the bench's part. One part alone: `--hunt` repeats the
 // sessions of docs/debugging.md, `--ladder` measures for docs/ladder.md, `--heaps` records and draws
-// the heap maps, and `--safety SECONDS` measures for docs/safety.md, random calls for so long in all;
-// with 0, and where everything is measured, their record stays as it is.
+// the heap maps, `--life` measures for the bench's part about long lives (`--life-from FILE` takes what
+// `libmalloc bench life --json FILE` found), and `--safety SECONDS` measures for docs/safety.md, random
+// calls for so long in all; with 0, and where everything is measured, their record stays as it is.
 
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { type BenchResult, measure, planBench } from './bench.ts';
 import { tryArticle } from './lib/article.ts';
 import { benchBlocks, benchPictures } from './lib/bench/document.ts';
+import { lifeBlocks, lifePictures } from './lib/bench/life-document.ts';
 import { selectMallocs } from './lib/bench/select.ts';
 import { measureMisuse, measureRandom, type Safety, safetyBlocks } from './lib/check/safety.ts';
 import { blockNames, fillBlocks, readableJson } from './lib/docs.ts';
@@ -26,6 +28,8 @@ export interface Measured {
   ladder: Ladder;
   /** What docs/bench.json holds. */
   bench: BenchResult;
+  /** What docs/life.json holds: a bench of scenarios. */
+  life: BenchResult;
   /** The sessions of docs/debugging.md, as docs/debugging.json holds them. */
   hunts: Hunts;
   /** What docs/safety.json holds. */
@@ -35,15 +39,17 @@ export interface Measured {
 const files = {
   ladder: join(root, 'docs', 'ladder.json'),
   bench: join(root, 'docs', 'bench.json'),
+  life: join(root, 'docs', 'life.json'),
   hunts: join(root, 'docs', 'debugging.json'),
   safety: join(root, 'docs', 'safety.json'),
 };
 
 /** A generated block by name, or undefined. */
-function block(name: string, { ladder, bench, hunts, safety }: Measured): string | undefined {
+function block(name: string, { ladder, bench, life, hunts, safety }: Measured): string | undefined {
   return (
     ladderBlocks[name]?.(ladder) ??
     benchBlocks[name]?.(bench) ??
+    lifeBlocks[name]?.(life) ??
     safetyBlocks[name]?.(safety) ??
     huntBlock(name, hunts) ??
     (name === 'launch' ? launchBlock() : undefined)
@@ -61,7 +67,7 @@ export function generate(text: string, data: Measured): string {
     if (text === undefined) {
       const hunts = Object.keys(data.hunts).map((variant) => `hunt-${variant}`);
       const known = [
-        ...[ladderBlocks, benchBlocks, safetyBlocks].flatMap(Object.keys),
+        ...[ladderBlocks, benchBlocks, lifeBlocks, safetyBlocks].flatMap(Object.keys),
         ...hunts,
         'launch',
       ];
@@ -72,10 +78,11 @@ export function generate(text: string, data: Measured): string {
 }
 
 /** The pictures by file name in docs/. */
-export async function pictures({ ladder, bench }: Measured): Promise<Record<string, string>> {
+export async function pictures({ ladder, bench, life }: Measured): Promise<Record<string, string>> {
   return {
     ...(await ladderPictures(ladder)),
     ...(await benchPictures(bench)),
+    ...(await lifePictures(life)),
   };
 }
 
@@ -92,11 +99,23 @@ export function documents(): string[] {
 }
 
 async function measureLadder(): Promise<Ladder> {
-  const plan = { workloads: [], programs: [], measurements: ['pairs' as const, 'curve' as const] };
+  const none = { workloads: [], programs: [], scenarios: [] };
+  const plan = { ...none, measurements: ['pairs' as const, 'curve' as const] };
   return { ...(await measure(plan, selectMallocs([]), {})), article: await tryArticle(root) };
 }
 
 const measureBench = () => measure(planBench([]), selectMallocs([], { hard: true }), {});
+const measureLives = () => measure(planBench(['life']), selectMallocs([], { hard: true }), {});
+
+/** What `libmalloc bench --json FILE` wrote. Throws Failure where FILE is none, or lacks that part. */
+function readBench(file: string, part: 'contests' | 'life'): BenchResult {
+  const hint = `libmalloc bench ${part === 'life' ? 'life ' : ''}--json ${file}`;
+  if (!existsSync(file)) throw new Failure(`there is no file ${file}`, { hint });
+  const { schema, ...found } = JSON.parse(readFileSync(file, 'utf8'));
+  if (schema !== 'libmalloc/bench/1' || found[part] === undefined)
+    throw new Failure(`${file} has no ${part} of a bench`, { hint });
+  return found;
+}
 
 /** What was measured before, as `make docs` left it in docs/. */
 export function readMeasured(): Measured {
@@ -104,6 +123,7 @@ export function readMeasured(): Measured {
   return {
     ladder: read(files.ladder),
     bench: read(files.bench),
+    life: read(files.life),
     hunts: read(files.hunts),
     safety: read(files.safety),
   };
@@ -127,11 +147,15 @@ async function measureAll(options: {
   bench?: string;
   hunt?: boolean;
   ladder?: boolean;
+  life?: boolean;
+  'life-from'?: string;
   safety?: string;
 }): Promise<Measured> {
   const seconds = Number(options.safety ?? 0);
   if (!(seconds >= 0)) throw new Failure('--safety needs a number of seconds, or 0');
-  const parts = [options.draw, options.bench, options.hunt, options.ladder, options.safety];
+  const lifeFrom = options['life-from'];
+  const named = [options.draw, options.bench, options.hunt, options.ladder, options.safety];
+  const parts = [...named, options.life, lifeFrom];
   const all = parts.every((part) => part === undefined);
   if (all || options.hunt)
     writeFileSync(files.hunts, `${JSON.stringify(await huntAll(), null, 1)}\n`);
@@ -140,14 +164,14 @@ async function measureAll(options: {
   if (all || options.ladder)
     writeFileSync(files.ladder, `${JSON.stringify(await measureLadder(), null, 1)}\n`);
   if (options.bench !== undefined) {
-    const { schema, ...found } = JSON.parse(readFileSync(options.bench, 'utf8'));
-    if (schema !== 'libmalloc/bench/1')
-      throw new Failure(`${options.bench} is not what libmalloc bench --json writes`);
-    writeFileSync(files.bench, readableJson(found));
+    writeFileSync(files.bench, readableJson(readBench(options.bench, 'contests')));
   } else if (all) {
     writeFileSync(files.bench, readableJson(await measureBench()));
     await drawHeaps();
   }
+  if (all || options.life) writeFileSync(files.life, readableJson(await measureLives()));
+  else if (lifeFrom !== undefined)
+    writeFileSync(files.life, readableJson(readBench(lifeFrom, 'life')));
   return readMeasured();
 }
 
@@ -158,6 +182,8 @@ async function docs(): Promise<void> {
       bench: { type: 'string' },
       hunt: { type: 'boolean' },
       ladder: { type: 'boolean' },
+      life: { type: 'boolean' },
+      'life-from': { type: 'string' },
       heaps: { type: 'boolean' },
       safety: { type: 'string' },
     },

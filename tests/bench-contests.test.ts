@@ -30,8 +30,9 @@ const catalog = readCatalog();
 const names = (entries: { name: string }[]) => entries.map(({ name }) => name);
 
 describe('what is to be measured', () => {
-  test('nothing named is everything but the curve', () => {
-    expect(planBench([])).toEqual({ ...catalog, measurements: ['start', 'pairs'] });
+  test('nothing named is everything but the curve and long lives', () => {
+    const measurements = ['start', 'pairs'];
+    expect(planBench([])).toEqual({ ...catalog, scenarios: [], measurements });
   });
 
   test('a name is itself, or all that begin with it', () => {
@@ -49,6 +50,7 @@ describe('what is to be measured', () => {
     expect(choose(['programs'], catalog)).toEqual({
       workloads: [],
       programs: catalog.programs,
+      scenarios: [],
       measurements: [],
     });
     expect(choose(['workloads'], catalog).workloads).toEqual(catalog.workloads);

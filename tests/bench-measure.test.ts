@@ -1,12 +1,9 @@
 // Bench, for real: the launcher and the counter say what is true, and a run says what failed.
 // No time is asserted, only what holds on any machine.
 
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as nap } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { choose, readCatalog } from '../scripts/lib/bench/catalog.ts';
 import { compete } from '../scripts/lib/bench/compete.ts';
@@ -23,6 +20,7 @@ import { defaultVariant, type Malloc, resolveMalloc } from '../scripts/lib/mallo
 import { probe } from '../scripts/lib/preload.ts';
 import { cli, libmalloc } from './lib/cli.ts';
 import { compileProgram } from './lib/compile.ts';
+import { interruptWhen } from './lib/interrupt.ts';
 import { need } from './lib/need.ts';
 
 const glibc = resolveMalloc('glibc');
@@ -240,26 +238,10 @@ describe('the command line', () => {
   });
 });
 
-/** What the children of a process are doing: their command lines. */
-function children(pid: number): string {
-  const of = (path: string) => readFileSync(`/proc/${path}`, 'utf8');
-  try {
-    const pids = of(`${pid}/task/${pid}/children`).split(' ').filter(Boolean);
-    return pids.map((child) => of(`${child}/cmdline`)).join(' ');
-  } catch {
-    return ''; // one of them has just ended
-  }
-}
-
 test('Ctrl-C ends a bench with what was measured so far, and says what was not', async () => {
   const file = join(folder, 'interrupted.json');
   const words = [...cli, 'bench', 'tight', '-m', 'glibc', '--runs', '50', '--json', file];
-  const bench = spawn(words[0] as string, words.slice(1), { stdio: 'ignore' });
-  while (bench.exitCode === null && !children(bench.pid as number).includes('measure-'))
-    await nap(20);
-  bench.kill('SIGINT');
-  const [status] = await once(bench, 'exit');
-  expect(status).toBe(130);
+  expect(await interruptWhen(words, 'measure-')).toBe(130);
   const { contests, absent } = JSON.parse(readFileSync(file, 'utf8')).contests;
   expect(absent.length, 'the one under way and those after it').toBeGreaterThan(0);
   expect(absent.at(-1)).toEqual({ name: 'tight-drawn', reason: 'interrupted' });

@@ -15,7 +15,7 @@
 #include <string.h>
 #include "sizes.h"
 
-enum { THREADS = 16 };
+enum { THREADS = 64 };
 
 /* The word after --name, or fallback. */
 static inline const char *option(int argc, char **argv, const char *name, const char *fallback)

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Failure } from '../errors.ts';
 import { root } from '../paths.ts';
+import { readScenarios, type Scenario } from './scenarios.ts';
 
 /** How much of it: about a second of CPU with glibc, a sixth of that, next to nothing. */
 export type Amount = 'full' | 'quick' | 'tiny';
@@ -36,6 +37,8 @@ export interface RealProgram {
 export interface Catalog {
   workloads: Workload[];
   programs: RealProgram[];
+  /** Of `bench life`. */
+  scenarios: Scenario[];
 }
 
 /** What else `bench` measures, by the names that it is asked for with. */
@@ -49,21 +52,25 @@ export interface Choice extends Catalog {
 export const workloadsFolder = join(root, 'tests', 'workloads');
 
 export function readCatalog(): Catalog {
-  return JSON.parse(readFileSync(join(workloadsFolder, 'workloads.json'), 'utf8'));
+  const { workloads, programs } = JSON.parse(
+    readFileSync(join(workloadsFolder, 'workloads.json'), 'utf8'),
+  );
+  return { workloads, programs, scenarios: readScenarios() };
 }
 
-/** `tight-16` is itself, and `tight` is every name that begins with `tight-`. */
+/** `tight-16` is itself, and `tight` is every name that begins with `tight-`; so is `life`. */
 const means = (given: string, name: string) => name === given || name.startsWith(`${given}-`);
 
 /**
- * What the names stand for: workloads, programs (also all of either: `workloads`, `programs`) and
- * measurements. None is everything that a malloc is judged by: all but the curve. Throws Failure
+ * What the names stand for: workloads, programs (also all of either: `workloads`, `programs`),
+ * scenarios and measurements. None is everything but the scenarios and the curve. Throws Failure
  * for a name that stands for nothing.
  */
 export function choose(names: readonly string[], catalog: Catalog): Choice {
-  if (names.length === 0) return { ...catalog, measurements: ['start', 'pairs'] };
-  const all = [...catalog.workloads, ...catalog.programs].map(({ name }) => name);
-  const known = ['workloads', 'programs', ...measurements];
+  if (names.length === 0) return { ...catalog, scenarios: [], measurements: ['start', 'pairs'] };
+  const entries = [...catalog.workloads, ...catalog.programs, ...catalog.scenarios];
+  const all = entries.map(({ name }) => name);
+  const known = ['workloads', 'programs', 'life', ...measurements];
   const unknown = names.find(
     (given) => !known.includes(given) && !all.some((name) => means(given, name)),
   );
@@ -77,6 +84,7 @@ export function choose(names: readonly string[], catalog: Catalog): Choice {
   return {
     workloads: catalog.workloads.filter(wanted('workloads')),
     programs: catalog.programs.filter(wanted('programs')),
+    scenarios: catalog.scenarios.filter(wanted('life')),
     measurements: measurements.filter((name) => names.includes(name)),
   };
 }

@@ -5,6 +5,7 @@ import { progress } from '../progress.ts';
 import type { Choice } from './catalog.ts';
 import { type ContestPlan, type ContestResult, compete, referee } from './compete.ts';
 import { type Absent, type Contest, prepare, prepareCommand } from './contest.ts';
+import { howFar, untilInterrupted } from './interrupt.ts';
 
 export interface Contests {
   plan: ContestPlan;
@@ -27,21 +28,6 @@ export function peersAmong(mallocs: readonly Malloc[]): Contests['peers'] {
   const names = (kinds: Malloc['kind'][]) =>
     mallocs.filter(({ kind }) => kinds.includes(kind)).map(({ name }) => name);
   return { debian: names(['glibc', 'peer']), all: names(['glibc', 'peer', 'file']) };
-}
-
-/** "12 of 56, some 9 min left": from how long it has taken so far. */
-function howFar(done: number, all: number, since: number): string {
-  if (done === 0) return `1 of ${all}`;
-  const minutes = ((performance.now() - since) / 60_000 / done) * (all - done);
-  const left = minutes < 1 ? 'less than a minute' : `some ${Math.ceil(minutes)} min`;
-  return `${done + 1} of ${all}, ${left} left`;
-}
-
-/** An hour of measuring is not lost to Ctrl-C. A second one ends us at once. */
-function untilInterrupted(): AbortSignal {
-  const stop = new AbortController();
-  process.on('SIGINT', () => (stop.signal.aborted ? process.exit(130) : stop.abort()));
-  return stop.signal;
 }
 
 type Played = Pick<Contests, 'contests' | 'absent' | 'interrupted'>;

@@ -30,7 +30,7 @@ function contestsOf({ contests }: BenchResult): Contests {
 const plain = ({ head, rows }: Rows) => markdownTable(head, rows);
 
 /** What is as good as the best peer, or better, stands out. */
-function marked({ head, rows }: Rows, from: number): string {
+export function marked({ head, rows }: Rows, from: number): string {
   const strong = (text: string, column: number) =>
     column >= from && Number(text) <= 1 ? `**${text}**` : text;
   return markdownTable(
@@ -55,7 +55,7 @@ function targetTable(result: BenchResult): string {
   return markdownTable([`held against ${champion(result)}`, 'found', ''], rows);
 }
 
-const sentences = (items: string[], none: string) =>
+export const sentences = (items: string[], none: string) =>
   items.length === 0 ? none : items.map((item) => `- ${item}`).join('\n');
 
 function notes(result: BenchResult): string {

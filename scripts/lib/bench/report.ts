@@ -5,6 +5,8 @@ import { stack } from '../svg/canvas.ts';
 import { color, table } from '../table.ts';
 import type { Contests } from './contests.ts';
 import { failures } from './envelope.ts';
+import { lifePicture } from './life-pictures.ts';
+import { describeLife, lifeRemarks } from './life-show.ts';
 import { contestBars, contestPareto } from './pictures.ts';
 import { describeProvenance } from './provenance.ts';
 import {
@@ -128,7 +130,7 @@ function describeContests(all: Contests): string[] {
 
 /** The whole report, as text for a terminal. */
 export function describe(result: BenchResult): string {
-  const { provenance, notRun, contests, start, curve, pairs } = result;
+  const { provenance, notRun, contests, start, curve, pairs, life } = result;
   const parts: string[] = [];
   if (contests) parts.push(...describeContests(contests));
   if (start) parts.push(describeStart(start));
@@ -138,24 +140,30 @@ export function describe(result: BenchResult): string {
     const lines = stopped.map(({ malloc, stopped: why }) => `${malloc}: ${why}`);
     parts.push([pairsTable(pairs.pairs), ...lines].join('\n'));
   }
+  if (life) parts.push(...describeLife(life));
   parts.push(...describeTargets(result));
   const uncounted = curve?.uncounted ?? pairs?.uncounted;
   if (uncounted) parts.push(`Instructions were not counted: ${uncounted}`);
   const missing = notRun.map(({ malloc, reason }) => `not run: ${malloc}: ${reason}`);
-  const remarks = [...(contests ? notes(contests) : []), ...missing];
+  const remarks = [
+    ...(contests ? notes(contests) : []),
+    ...(life ? lifeRemarks(life) : []),
+    ...missing,
+  ];
   if (remarks.length > 0) parts.push(remarks.join('\n'));
   parts.push(color.dim(describeProvenance(provenance)));
   return `${parts.join('\n\n')}\n`;
 }
 
 /** All pictures that there are for it, one below the other. */
-export async function draw({ contests, curve, pairs }: BenchResult): Promise<string> {
+export async function draw({ contests, curve, pairs, life }: BenchResult): Promise<string> {
   const drawn = contests && contests.contests.length > 0;
   const pictures = [
     ...(drawn ? [contestPareto(contests), contestBars(contests, 'cpu')] : []),
     ...(drawn ? [contestBars(contests, 'peak')] : []),
     ...(curve ? [curvePicture(curve.curves)] : []),
     ...(pairs ? [pairsPicture(pairs.pairs)] : []),
+    ...(life ? lifePicture(life) : []),
   ];
   return stack('libmalloc bench', await Promise.all(pictures));
 }

@@ -1,7 +1,7 @@
 // What was measured, as tables for a terminal and as pictures.
 
 import { dotPicture } from '../svg/dots.ts';
-import { logLogPicture } from '../svg/lines.ts';
+import { linePicture } from '../svg/lines.ts';
 import type { Panel } from '../svg/scale.ts';
 import { table } from '../table.ts';
 import type { Curve, CurvePoint } from './curve.ts';
@@ -116,7 +116,7 @@ export function curvePicture(curves: readonly Curve[]): Promise<string> {
     panel('CPU per call, ns', (point) => point.nanoseconds.median),
     panel('Instructions per call', (point) => point.instructions),
   ];
-  return logLogPicture(panels.filter(({ series }) => series.length > 0));
+  return linePicture(panels.filter(({ series }) => series.length > 0));
 }
 
 /** The pairs as cells: instructions in three orders and their worst, CPU in three orders, ratio. */

@@ -52,16 +52,19 @@ function programArguments(options: Options): string[] {
   return Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
 }
 
+/** Whether `provider`, the file that malloc came from, is that of `malloc`. */
+export function isProvider(malloc: Malloc, provider: string): boolean {
+  const actual = existsSync(provider) ? realpathSync(provider) : provider;
+  if (malloc.file === undefined) return basename(actual).startsWith('libc.so');
+  return actual === realpathSync(malloc.file);
+}
+
 /** Somebody else's malloc in the process would make every figure a lie. */
 function assertProvider(malloc: Malloc, provider: string): void {
-  const expected = malloc.file === undefined ? undefined : realpathSync(malloc.file);
-  const actual = existsSync(provider) ? realpathSync(provider) : provider;
-  const right =
-    expected === undefined ? basename(actual).startsWith('libc.so') : actual === expected;
-  if (right) return;
+  if (isProvider(malloc, provider)) return;
   throw new Failure(`${malloc.name} was not in use: malloc came from ${provider}`, {
     hint:
-      expected === undefined
+      malloc.file === undefined
         ? 'unset LD_PRELOAD: glibc is measured without any preload'
         : 'does the library define malloc?',
   });
@@ -81,8 +84,14 @@ function readOutcome(malloc: Malloc, line: string): Outcome {
   return { sections, ...(printed.stopped === null ? {} : { stopped: printed.stopped }) };
 }
 
-async function launched(under: Malloc, argv: string[], timeout: number) {
-  const result = await launch(under, argv, { timeout });
+/** What a program printed, and how it ended if not well: "killed by SIGSEGV". */
+export async function launched(
+  under: Malloc,
+  argv: string[],
+  timeout: number,
+  limits?: { addressSpace: number },
+): Promise<{ output: string; ended: string | undefined }> {
+  const result = await launch(under, argv, { timeout, ...(limits && { limits }) });
   const output = String(result.stdout).trim();
   if (result.timedOut) return { output, ended: `no end within ${timeout} s` };
   if (result.signal) return { output, ended: `killed by ${result.signal}` };

@@ -1,4 +1,4 @@
-// Lines over logarithmic axes, each named at its end.
+// Lines, each named at its end: over logarithmic axes, or over linear ones that begin at zero.
 
 import { colorOf, type Figure, finish, grouped, library, row, style } from './canvas.ts';
 import { centred, extent, type Panel, type Series, spreadOut, ticks } from './scale.ts';
@@ -8,29 +8,59 @@ const HEIGHT = 400;
 const MARGIN = { top: 40, right: 78, bottom: 44, left: 56 };
 const LABEL_HEIGHT = 13;
 
+const PIXELS = HEIGHT - MARGIN.top - MARGIN.bottom;
+
+/** A vertical axis: from data to pixels above its lower end, and back. */
+interface Axis {
+  place(y: number): number;
+  value(place: number): number;
+}
+
+function axis([low, high]: [number, number], linear: boolean): Axis {
+  const scale = PIXELS / (linear ? high - low : Math.log(high / low));
+  return linear
+    ? { place: (y) => (y - low) * scale, value: (place) => low + place / scale }
+    : {
+        place: (y) => Math.log(y / low) * scale,
+        value: (place) => low * Math.exp(place / scale),
+      };
+}
+
 /** Where each line's name stands, in data units: at its last point, moved out of the others' way. */
-function labels(series: Series[], [low, high]: [number, number]) {
-  const pixels = HEIGHT - MARGIN.top - MARGIN.bottom;
-  const scale = pixels / Math.log(high / low);
+function labels(series: Series[], { place, value }: Axis) {
   const last = series.flatMap(({ name, points }) => {
     const end = points.at(-1);
     return end === undefined ? [] : [{ name, ...end }];
   });
   const places = spreadOut(
-    last.map(({ y }) => Math.log(y / low) * scale),
+    last.map(({ y }) => place(y)),
     LABEL_HEIGHT,
   );
-  return last.map((end, i) => ({ ...end, y: low * Math.exp((places[i] ?? 0) / scale) }));
+  return last.map((end, i) => ({ ...end, y: value(places[i] ?? 0) }));
 }
 
-/** Lines over two logarithmic axes, each named at its end. */
-async function logLogPanel(panel: Panel): Promise<string> {
+/** The ends of both axes. */
+function domains(data: { x: number; y: number }[], linear: boolean) {
+  const xs = extent(data.map(({ x }) => x));
+  const [least, most] = extent(data.map(({ y }) => y));
+  const [below, above]: [number, number] = [least / 1.3, most * 1.3];
+  return linear
+    ? { xs: [0, xs[1]] as [number, number], ys: [0, most * 1.05] as [number, number] }
+    : { xs, ys: [below, above] as [number, number] };
+}
+
+/** Ticks are chosen by hand on logarithmic axes, by Plot on linear ones. */
+const marked = (linear: boolean, [low, high]: [number, number]) =>
+  linear ? { ticks: 6 } : { ticks: ticks(low, high) };
+
+/** Lines over two axes of a kind, each named at its end. */
+async function linePanel(panel: Panel): Promise<string> {
   const { Plot, document } = await library();
   const names = panel.series.map(({ name }) => name);
   const data = panel.series.flatMap(({ name, points }) => points.map((at) => ({ name, ...at })));
-  const xs = extent(data.map(({ x }) => x));
-  const [least, most] = extent(data.map(({ y }) => y));
-  const ys: [number, number] = [least / 1.3, most * 1.3];
+  const linear = panel.linear ?? false;
+  const type = linear ? 'linear' : 'log';
+  const { xs, ys } = domains(data, linear);
   const figure = Plot.plot({
     document,
     width: WIDTH,
@@ -40,17 +70,17 @@ async function logLogPanel(panel: Panel): Promise<string> {
     marginBottom: MARGIN.bottom,
     marginLeft: MARGIN.left,
     style,
-    x: { type: 'log', domain: xs },
-    y: { type: 'log', domain: ys },
+    x: { type, domain: xs },
+    y: { type, domain: ys },
     color: { domain: names, range: names.map((name) => colorOf(name, names)) },
     marks: [
-      Plot.gridX(ticks(...xs)),
-      Plot.gridY(ticks(...ys)),
-      Plot.axisX(ticks(...xs), { tickFormat: grouped, label: panel.x, ...centred }),
-      Plot.axisY(ticks(...ys), { tickFormat: grouped, label: null }),
+      Plot.gridX(marked(linear, xs)),
+      Plot.gridY(marked(linear, ys)),
+      Plot.axisX({ ...marked(linear, xs), tickFormat: grouped, label: panel.x, ...centred }),
+      Plot.axisY({ ...marked(linear, ys), tickFormat: grouped, label: null }),
       Plot.lineY(data, { x: 'x', y: 'y', z: 'name', stroke: 'name', strokeWidth: 2 }),
-      Plot.dot(data, { x: 'x', y: 'y', fill: 'name', r: 3 }),
-      Plot.text(labels(panel.series, ys), {
+      Plot.dot(linear ? [] : data, { x: 'x', y: 'y', fill: 'name', r: 3 }),
+      Plot.text(labels(panel.series, axis(ys, linear)), {
         x: 'x',
         y: 'y',
         text: 'name',
@@ -64,10 +94,10 @@ async function logLogPanel(panel: Panel): Promise<string> {
   return finish(figure as unknown as Figure, panel.title);
 }
 
-/** Line pictures over logarithmic axes, side by side. */
-export async function logLogPicture(panels: Panel[]): Promise<string> {
+/** Line pictures side by side. */
+export async function linePicture(panels: Panel[]): Promise<string> {
   return row(
     panels.map(({ title }) => title),
-    await Promise.all(panels.map(logLogPanel)),
+    await Promise.all(panels.map(linePanel)),
   );
 }

@@ -12,6 +12,8 @@ export interface Panel {
   /** Under the horizontal axis. */
   x: string;
   series: Series[];
+  /** Both axes, from zero on; logarithmic if not said. */
+  linear?: true;
 }
 
 /**
