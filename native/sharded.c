@@ -309,14 +309,21 @@ static void heap_flush(struct heap *h) {
 }
 
 /* Nobody drains an abandoned heap. So before a thread asks the kernel for memory, and at a tick,
- * it flushes one. */
+ * it puts one in order; a few pages at a time, however many there are to drain. */
 static void heap_visit(void) {
     struct region *r = region_enter();
     struct heap *h = heap.heaps->next ? heap_adopt() : NULL;
     region_leave(r);
     if (!h)
         return;
-    heap_flush(h);
+    heap_busy(h, true);
+    batches_send(h);
+    heap_drain(h);
+    heap_flush_pages(h);
+    r = region_enter();
+    kept_give(r, h);
+    region_leave(r);
+    heap_busy(h, false);
     life_leave(h);
 }
 
@@ -797,7 +804,7 @@ static bool heap_freeze(void) {
  * forked inside of it and returns; then this thread begins another heap. */
 static void heaps_forked(void) {
     for (struct heap *h = heap.heaps; h; h = h->next)
-        if (h->busy || (h == self && os_in_signal_handler()))
+        if (h->busy || (h == self && os_interrupted_us()))
             h->lost = true;
         else
             life_begin(&h->life);

@@ -321,7 +321,7 @@ static void *large_resize(void *p, size_t old, size_t size) {
     void *new = NULL;
     if (at && *at) {
         new = size > LARGE / 4 ? huge_resize(at, size) : NULL;
-    } else if (!at && size <= LARGE) {
+    } else if (!at && size <= LARGE && page->era == r->era) {
         size_t offset = (size_t)(page->base - page->start);
         bool gone = size < old && large_purge_end(page, page->base + size);
         if (run_resize(r, page, (uint32_t)((offset + size + GRANULE - 1) >> GRANULE_BITS), !gone))
