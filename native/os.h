@@ -73,18 +73,6 @@ UNUSED static bool os_move(void *p, size_t size, void *to, size_t wanted) {
     return mremap(p, size, wanted, MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED;
 }
 
-/* Moves pages to `to`, which is mapped and gives way, and leaves the old addresses mapped, without
- * memory. False where the kernel is older than 5.7. */
-UNUSED static bool os_move_pages(void *p, size_t size, void *to) {
-#ifndef MREMAP_DONTUNMAP
-    enum { MREMAP_DONTUNMAP = 4 };
-#endif
-    int saved = errno, flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
-    bool done = mremap(p, size, size, flags, to) != MAP_FAILED;
-    errno = saved;
-    return done;
-}
-
 /* Drops the pages and keeps the addresses: they read as zero again. False when the kernel
  * refuses (locked memory). */
 UNUSED static bool os_purge(void *p, size_t size) {

@@ -214,7 +214,7 @@ static void page_give_empty(struct page *page, uint64_t word) {
         run->era = page->era;
         page->kind = PAGE_GONE;
         page->granules = 0;
-        page->bound = 0;
+        page->bound = page->limit = 0;
         run_give(r, run, true);
     } else if (run) {
         record_free(run);
@@ -642,14 +642,16 @@ static __attribute__((noinline)) void free_slowly(void *p, struct page *page, co
     struct heap *h = self;
     if (large_begins(page, p)) {
         large_free(p, page, call);
-    } else if (unlikely(!page_begins(page, p)) || unlikely(block_is_marked(p)) ||
-               unlikely(h == &heap_none)) {
+        return;
+    }
+    if (unlikely(!page_begins(page, p)) || unlikely(block_is_marked(p)) ||
+        unlikely(h == &heap_none)) {
         free_otherwise(p, call);
     } else if (page->home != h) {
         collect(h, page, p);
     } else {
-        block_mark(p);
         page->stack[page->count++] = page_place(page, p);
+        block_mark(p);
         if (unlikely(--page->budget == 0))
             free_last(h, page);
     }

@@ -18,22 +18,27 @@
 
 enum {
     LARGE = 32 << 20,
-    GROWN = 256 << 10,  /* bytes from which on a block that grows gets its own mapping */
+    GROWN = 2 << 20,    /* bytes from which on a block that grows gets its own mapping */
     COLORS = 64,        /* starts of large blocks, a cache line apart */
     COLORED = (COLORS - 1) * 64,
+    COLORED_LEAST = 512 << 10,
     DENSE_LEAST = 4,    /* granules of a large block from which on it may get huge pages */
-    KEPT_MOST = (KEPT << GRANULE_BITS) - COLORED,
+    KEPT_MOST = KEPT << GRANULE_BITS,
     SAMPLES = 8,        /* pages of it that are looked at, to see whether it was filled */
+    CREDIT = 160,       /* granules in huge pages that are not known to be filled, at most */
 };
 static const size_t RUN_MOST = 32ul << 30;
 
+/* Of a run of half a MiB and more, the granule that this may take is hardly missed. */
 static inline uint32_t run_granules(size_t size) {
-    return (uint32_t)((size + COLORED + GRANULE - 1) >> GRANULE_BITS);
+    size_t room = size >= COLORED_LEAST ? COLORED : 0;
+    return (uint32_t)((size + room + GRANULE - 1) >> GRANULE_BITS);
 }
 
-/* Where a block begins in memory that starts there. Neighbours differ. */
-static inline char *block_start(char *start, size_t alignment) {
-    size_t color = ((uintptr_t)start >> GRANULE_BITS) * 37 % COLORS * 64;
+/* Where a block of that size begins in its memory, as far as there is room. Neighbours differ. */
+static inline char *block_start(char *start, size_t length, size_t alignment, size_t size) {
+    size_t colors = (length - size) / 64 + 1;
+    size_t color = ((uintptr_t)start >> GRANULE_BITS) * 37 % (colors < COLORS ? colors : COLORS) * 64;
     return start + (alignment > 64 ? color & ~(alignment - 1) & COLORED : color);
 }
 
@@ -55,9 +60,9 @@ static void *huge_allocate(size_t alignment, size_t size, bool *zero) {
         block = huge_record(&heap.huges);
     region_leave(r);
     if (block && !reused) {
-        alignment = alignment > HUGE_PAGE ? alignment : HUGE_PAGE;
+        size_t aligned = alignment > HUGE_PAGE ? alignment : HUGE_PAGE;
         block->length = length;
-        block->start = limit_take(length) ? os_map_aligned(length, alignment) : NULL;
+        block->start = limit_take(length) ? os_map_aligned(length, aligned) : NULL;
         if (!block->start)
             limit_give(length);
     }
@@ -65,7 +70,7 @@ static void *huge_allocate(size_t alignment, size_t size, bool *zero) {
     char *user = NULL;
     if (block && block->start) {
         *zero = !reused;
-        user = block->user = block_start(block->start, alignment < HUGE_PAGE ? alignment : 64);
+        user = block->user = block_start(block->start, block->length, alignment, size);
         huge_link(&heap.huges, block);
     } else if (block) {
         huge_spare(&heap.huges, block);
@@ -135,32 +140,40 @@ static void kept_give(struct region *r, struct heap *h) {
     }
 }
 
-/* Will fresh memory for a large block be filled? As much of it as was seen to be filled before
- * comes in huge pages. */
-static enum area_kind large_area(struct region *r, uint32_t granules) {
-    if (granules < DENSE_LEAST || r->full < granules || !options.huge)
-        return RUNS;
-    r->full -= granules;
-    return DENSE;
-}
-
-/* Was the block filled while it lived? A page that nobody wrote to reads as zero. */
-static bool large_is_full(const struct page *page) {
-    for (size_t i = 0; i < SAMPLES; i++) {
-        const volatile uint64_t *word =
-            (uint64_t *)(page->start + (page->granules * i / SAMPLES << GRANULE_BITS) + 8192);
-        if (!word[0] && !word[1])
+/* Huge pages make fresh memory cheap that will be filled, and all of it resident even if it is
+ * not. A large block may be a buffer that is never filled; so we look what became of those before
+ * it. Was this one filled by now? A page that nobody wrote to reads as zero. The program may write
+ * while we read: any answer is a guess. */
+__attribute__((no_sanitize("thread", "address"))) static bool large_is_full(const char *start,
+                                                                            uint32_t granules) {
+    for (size_t i = 1; i <= SAMPLES; i++) {
+        size_t at = (((size_t)granules - 2) << GRANULE_BITS) * i / SAMPLES & ~(size_t)4095;
+        const volatile uint64_t *word = (const volatile uint64_t *)(start + at);
+        if (!word[0] && !word[1] && !word[2] && !word[64])
             return false;
     }
     return true;
 }
 
-/* What a block that is freed tells of those to come. The caller holds the lock. */
-static void large_learn(struct region *r, const struct page *page, bool full) {
-    if (full)
-        r->full += page->granules;
-    else
-        r->full -= r->full < page->granules ? r->full : page->granules;
+/* Watches a block in fresh memory, and learns from an earlier one. Each granule that was filled
+ * earns two more, up to CREDIT; a block that was not costs all, and its like are looked at less
+ * often, since an untouched page costs a fault. The caller holds the lock. */
+static void large_watch(struct region *r, const struct page *run) {
+    uint32_t at = r->watch++ % WATCHED, granules = r->watched[at].granules;
+    if (run->area == DENSE)
+        r->credit -= r->credit < run->granules ? r->credit : run->granules;
+    if (granules && r->watch > r->blind) {
+        bool full = large_is_full(r->watched[at].start, granules);
+        uint32_t credit = r->credit + 2 * granules;
+        r->credit = !full ? 0 : credit < CREDIT ? credit : CREDIT;
+        r->blind = full ? 0 : r->watch + 16;
+    }
+    r->watched[at].start = run->start;
+    r->watched[at].granules = run->granules;
+}
+
+static enum area_kind large_area(const struct region *r, uint32_t granules) {
+    return granules >= DENSE_LEAST && granules <= r->credit && options.huge ? DENSE : RUNS;
 }
 
 /* A run in use from now on; NULL with errno ENOMEM. An alignment beyond a granule takes a
@@ -174,6 +187,8 @@ static struct page *run_make(struct region *r, uint32_t granules, size_t alignme
         record_free(run);
         return NULL;
     }
+    if (!run->dirty && granules >= DENSE_LEAST)
+        large_watch(r, run);
     if (!slack)
         return run;
     bool dirty = run->dirty;
@@ -217,7 +232,7 @@ static void *run_allocate(size_t alignment, size_t size, bool *zero) {
     if (!run)
         return NULL;
     *zero = !run->dirty;
-    run->base = block_start(run->start, alignment);
+    run->base = block_start(run->start, page_length(run), alignment, size);
     run->home = NULL;
     run->kind = PAGE_LARGE;
     return run->base;
@@ -252,17 +267,13 @@ static __attribute__((noinline)) void large_free(void *p, struct page *page, con
                                          __ATOMIC_RELAXED),
              call, "%s of %p", freed_twice(call), p);
     uint32_t granules = page->granules;
-    bool first = !page->dirty; /* only its first use tells: later its pages are there anyhow */
     if (granules <= KEPT && h != &heap_none && page->era == heap.region->era) {
         page->dirty = true;
         page = kept_exchange(h, granules, page);
         if (likely(!page))
             return;
     }
-    bool full = first && granules >= DENSE_LEAST && page->area == RUNS && large_is_full(page);
     struct region *r = region_enter();
-    if (first && granules >= DENSE_LEAST)
-        large_learn(r, page, full || page->area == DENSE);
     granules = page->granules;
     run_give(r, page, true);
     region_leave(r);
@@ -331,28 +342,19 @@ static void *large_resize(void *p, size_t old, size_t size) {
     return new;
 }
 
-/* A large run that grows and cannot grow where it stands gets a mapping of its own, to which its
- * pages move: it was filled so far, and grows on without copying, in huge pages. NULL if there is
- * none to be had. */
+/* A large run that grows and cannot grow where it stands gets a mapping of its own: it was filled
+ * so far, and grows on without copying, in huge pages. NULL if there is none to be had. */
 static void *large_move(void *p, size_t old, size_t size, const char *call) {
     bool zero;
     struct page *page = page_of(p);
     if (old < GROWN || !large_begins(page, p))
         return NULL;
-    void *to = huge_allocate(64, size + size / 8, &zero);
+    char *to = huge_allocate(64, round_up(size, HUGE_PAGE), &zero);
     if (!to)
         return NULL;
-    struct region *r = region_enter();
-    struct huge *block = huge_unlink(&heap.huges, huge_find(&heap.huges, to));
-    bool moved = os_move_pages(page->start, page_length(page), block->start);
-    if (moved)
-        block->user = block->start + (page->base - page->start);
-    huge_link(&heap.huges, block);
-    region_leave(r);
-    if (options.huge && size >= HUGE_PAGE)
-        os_make_huge(block->start, block->length);
-    if (!moved)
-        memcpy(block->user, p, old);
+    if (options.huge)
+        os_make_huge((char *)((uintptr_t)to & ~(uintptr_t)(GRANULE - 1)), round_up(size, HUGE_PAGE));
+    memcpy(to, p, old);
     large_free(p, page, call);
-    return block->user;
+    return to;
 }

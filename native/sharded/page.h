@@ -63,8 +63,9 @@ static const uint64_t
 struct page {
     struct heap *home; /* the owner; NULL unless it is a small page */
     char *start;
-    uint64_t inverse;  /* offset × inverse < bound: a block in use begins there. Of pages */
-    uint64_t bound;    /* of more than one granule 0, since their offsets are shifted */
+    uint64_t inverse;  /* offset × inverse < limit: a block in use begins there */
+    uint64_t bound;    /* the limit; 0 for pages of several granules, whose places are shifted */
+    uint64_t limit;
     uint32_t size;     /* of its blocks */
     uint32_t granules; /* length of the run */
     uint16_t capacity; /* blocks in all */
@@ -173,18 +174,15 @@ static inline bool offset_begins(const struct page *page, const void *p, uint64_
     return (uint64_t)((const char *)p - page->start) * page->inverse < bound;
 }
 
-static inline uint64_t page_bound(const struct page *page) {
-    return page->carved ? (page->carved - 1u) * (page->inverse * page->size) + 1 : 0;
-}
-
 static void page_set_carved(struct page *page, uint32_t carved) {
     page->carved = (uint16_t)carved;
-    page->bound = page->shift ? 0 : page_bound(page);
+    page->limit = carved ? (carved - 1) * (page->inverse * page->size) + 1 : 0;
+    page->bound = page->shift ? 0 : page->limit;
 }
 
 /* Does a block in use begin at p? For any page. */
 static inline bool page_begins(const struct page *page, const void *p) {
-    return page->kind == PAGE_SMALL && offset_begins(page, p, page_bound(page));
+    return offset_begins(page, p, page->limit);
 }
 
 static inline char *page_block(const struct page *page, uint16_t place) {

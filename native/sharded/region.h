@@ -6,9 +6,8 @@
  *      └─────────────────────────────────────────────────┘   └────────────
  *
  * The first arena lies beside our own variables: its addresses cost no system call and no page
- * tables of their own, and a small program needs no other. Each further one is as long as an
- * eighth of the heap, so there are few of them however much memory is in use; they lie where
- * the kernel puts them, and never go back. There are several kinds of memory, since memory has
+ * tables of their own, and a small program needs no other. Each further one is as long as
+ * half of the heap, up to ARENA_MOST; they lie where the kernel puts them, and never go back. There are several kinds of memory, since memory has
  * several prices:
  *
  *      PAGES   for pages of small blocks
@@ -43,8 +42,9 @@ enum {
     ARENA_STEP = 4 << 20,  /* bytes, at least */
     ARENA_MOST = 64 << 20, /* bytes that are taken ahead, at most */
     PIECE = 16,            /* granules that are purged at a time */
-    KEEP = 64,             /* idle granules that stay when nearly everything was freed, at least */
+    KEEP = 256,            /* idle granules that stay when nearly everything was freed, at least */
     LANES = 8,
+    WATCHED = 4,
     MAPPED = 64,           /* granules of a run that have an entry each: pages have four at most */
 };
 
@@ -65,7 +65,12 @@ struct region {
     size_t surplus;                 /* granules that are to be purged */
     size_t keep;                    /* dirty granules that a large teardown leaves */
     size_t torn;                    /* granules purged by teardowns, and not wanted since */
-    size_t full;                    /* granules of large blocks that were seen to be filled */
+    struct {                        /* the last large blocks in fresh memory */
+        const char *start;
+        uint32_t granules;
+    } watched[WATCHED];
+    uint32_t watch, blind;          /* the next of them; how many are not looked at */
+    uint32_t credit;                /* granules of large blocks that may come in huge pages */
     uint64_t since;                 /* ms */
     bool locked;                    /* the kernel refused a purge: memory is locked */
     struct region *older;           /* frozen at a fork; GDB still finds its blocks */
@@ -177,7 +182,7 @@ static void record_free(struct page *record) {
     struct chunk *c = (struct chunk *)((uintptr_t)record & ~(uintptr_t)(GRANULE - 1));
     record->kind = PAGE_GONE;
     record->home = NULL;
-    record->bound = 0;
+    record->bound = record->limit = 0;
     record->granules = 0;
     list_push(&c->lane->spare[record->class], record);
     if (--c->live == 0 && c != c->lane->chunk)
@@ -429,9 +434,9 @@ static bool arena_make(struct region *r, size_t length, enum area_kind kind) {
     return false;
 }
 
-/* An eighth of the heap ahead; or just what is missing, where the kernel refuses that. */
+/* Half of the heap ahead; or just what is missing, where the kernel refuses that. */
 static bool region_extend(struct region *r, uint32_t granules, enum area_kind kind) {
-    size_t exact = (size_t)granules << GRANULE_BITS, ahead = r->used << GRANULE_BITS >> 3;
+    size_t exact = (size_t)granules << GRANULE_BITS, ahead = r->used << GRANULE_BITS >> 1;
     if (ahead > ARENA_MOST)
         ahead = ARENA_MOST;
     size_t wanted = round_up(exact > ahead ? exact : ahead, ARENA_STEP);
@@ -490,9 +495,23 @@ static void run_give(struct region *r, struct page *run, bool dirty) {
         return; /* frozen at a fork */
     r->used -= run->granules;
     run->home = NULL;
-    run->bound = 0;
+    run->bound = run->limit = 0;
     run->dirty = dirty;
     run_insert(r, run);
+}
+
+/* Granules of the free runs behind a run, as far as `wanted`: dirty ones and clean ones follow each
+ * other without being one. */
+static uint32_t runs_after(const struct page *run, uint32_t wanted) {
+    uint32_t granules = 0;
+    for (char *end = page_end(run); granules < wanted;) {
+        const struct page *next = page_of(end);
+        if (next->kind != PAGE_FREE || next->start != end || next->era != run->era)
+            break;
+        granules += next->granules;
+        end = page_end(next);
+    }
+    return granules;
 }
 
 /* Grows or shrinks a run where it stands; false if something is in the way. `dirty`: what it
@@ -515,21 +534,22 @@ static bool run_resize(struct region *r, struct page *run, uint32_t granules, bo
         run_give(r, rest, dirty);
         return true;
     }
-    struct page *next = page_of(page_end(run));
-    uint32_t more = granules - run->granules;
-    if (next->kind != PAGE_FREE || next->start != page_end(run) || next->era != run->era ||
-        next->granules < more)
+    if (runs_after(run, granules - run->granules) < granules - run->granules)
         return false;
-    struct page *part = record_make(&slabs.lanes[0], CLASSES);
-    if (!part || !run_cut(r, next, more, part)) {
-        if (part)
-            record_free(part);
-        return false;
+    while (run->granules < granules) {
+        struct page *next = page_of(page_end(run));
+        uint32_t more = granules - run->granules;
+        struct page *part = record_make(&slabs.lanes[0], CLASSES);
+        if (!part || !run_cut(r, next, more < next->granules ? more : next->granules, part)) {
+            if (part)
+                record_free(part);
+            return false;
+        }
+        run->granules += part->granules;
+        run->dirty |= part->dirty;
+        record_free(part);
+        map_set_all(run);
     }
-    run->granules = granules;
-    run->dirty |= part->dirty;
-    record_free(part);
-    map_set_all(run);
     return true;
 }
 
@@ -573,7 +593,9 @@ static struct page *purge_begin(struct region *r) {
     struct page *run = r->oldest;
     if (!run)
         return NULL;
-    uint32_t piece = run->area == DENSE ? HUGE_PAGE / GRANULE : PIECE;
+    uint32_t piece = PIECE; /* or what is behind the last boundary of a huge page */
+    if (run->area == DENSE)
+        piece = (uint32_t)((((uintptr_t)page_end(run) - GRANULE) % HUGE_PAGE + GRANULE) >> GRANULE_BITS);
     struct page *part = run->granules > piece ? record_make(&slabs.lanes[0], CLASSES) : run;
     if (!part)
         return NULL;
