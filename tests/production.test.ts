@@ -30,8 +30,9 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 /** The command, as an install puts it into the PATH. */
 function installCommand(): string {
   const bin = mkdtempSync(join(folder, 'bin-'));
-  symlinkSync(cli[1], join(bin, 'libmalloc'));
-  chmodSync(cli[1], 0o755);
+  const script = cli[1] as string;
+  symlinkSync(script, join(bin, 'libmalloc'));
+  chmodSync(script, 0o755);
   return bin;
 }
 
