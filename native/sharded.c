@@ -339,17 +339,13 @@ static void heaps_abandoned(void (*act)(struct heap *)) {
         }
 }
 
-/* What is idle in this heap, in all abandoned ones, and in what other threads keep of large
- * blocks, goes back to the region. False if there was none. */
+/* What is idle in this heap and in all abandoned ones goes back to the region. False if there was
+ * none. */
 static bool heaps_reclaim(void) {
     size_t used = heap.region->used;
     if (self != &heap_none)
         heap_flush(self);
     heaps_abandoned(heap_flush);
-    struct region *r = region_enter();
-    for (struct heap *h = heap.heaps; h; h = h->next)
-        kept_give(r, h);
-    region_leave(r);
     return heap.region->used < used;
 }
 
@@ -361,9 +357,6 @@ static void region_interval(void) {
     struct region *r = region_enter();
     bool aged = region_age(r, now);
     struct huge *idle = huge_aged(&heap.huges, now, options.decay_ms / 2);
-    struct heap *h = aged ? heap.looked : NULL;
-    if (h)
-        kept_give(r, h);
     region_leave(r);
     huge_drop(idle);
     if (aged)
@@ -547,7 +540,7 @@ static __attribute__((noinline)) void *allocate_slowly(size_t size) {
 static __attribute__((noinline)) void *allocate_larger(size_t size) {
     struct heap *h = self;
     if (unlikely(size > SMALL)) {
-        void *run = size <= KEPT_MOST ? run_kept(h, run_granules(size)) : NULL;
+        void *run = size <= KEPT_MOST ? run_kept(h, size) : NULL;
         return run ? run : allocate_slowly(size);
     }
     unsigned class = class_index(size);
@@ -604,7 +597,7 @@ static COLD void block_suspect(struct page *page, void *p, const char *call) {
     die(call, "%s of %p (%zu bytes)", freed_twice(call), p, (size_t)page->size);
 }
 
-static void free_otherwise(void *p, const char *call) {
+static COLD void free_otherwise(void *p, const char *call) {
     if (!p || huge_free(p))
         return;
     struct page *page = block_check(p, call);
@@ -637,24 +630,33 @@ static COLD void free_last(struct heap *h, struct page *page) {
     heap_busy(h, false);
 }
 
-/* A large block, one of another thread's page, or of a page of several granules: on short ways. */
-static __attribute__((noinline)) void free_slowly(void *p, struct page *page, const char *call) {
-    struct heap *h = self;
-    if (large_begins(page, p)) {
-        large_free(p, page, call);
+static __attribute__((noinline)) void free_remote(void *p, struct page *page, const char *call) {
+    if (unlikely(!page_begins(page, p)) || unlikely(block_is_marked(p)) ||
+        unlikely(self == &heap_none)) {
+        if (large_begins(page, p))
+            large_free(p, page, call);
+        else
+            free_otherwise(p, call);
         return;
     }
-    if (unlikely(!page_begins(page, p)) || unlikely(block_is_marked(p)) ||
-        unlikely(h == &heap_none)) {
-        free_otherwise(p, call);
-    } else if (page->home != h) {
-        collect(h, page, p);
-    } else {
-        page->stack[page->count++] = page_place(page, p);
-        block_mark(p);
-        if (unlikely(--page->budget == 0))
-            free_last(h, page);
+    collect(self, page, p);
+}
+
+/* A block of a page of several granules, one of another thread's page, or a large one: on short
+ * ways, each a tail call. */
+static __attribute__((noinline)) void free_slowly(void *p, struct page *page, const char *call) {
+    struct heap *h = self;
+    if (unlikely(page->home != h) || unlikely(!page_begins(page, p)) ||
+        unlikely(block_is_marked(p))) {
+        free_remote(p, page, call);
+        return;
     }
+    page->stack[page->count] = page_place(page, p);
+    block_mark(p);
+    atomic_signal_fence(memory_order_seq_cst); /* as in page_pop */
+    page->count++;
+    if (unlikely(--page->budget == 0))
+        free_last(h, page);
 }
 
 /* The other hot half. NULL has no record that holds it. */

@@ -37,8 +37,8 @@ static inline uint32_t run_granules(size_t size) {
 
 /* Where a block of that size begins in its memory, as far as there is room. Neighbours differ. */
 static inline char *block_start(char *start, size_t length, size_t alignment, size_t size) {
-    size_t colors = (length - size) / 64 + 1;
-    size_t color = ((uintptr_t)start >> GRANULE_BITS) * 37 % (colors < COLORS ? colors : COLORS) * 64;
+    size_t room = length - size < COLORED ? length - size : COLORED;
+    size_t color = ((uintptr_t)start >> GRANULE_BITS) * 37 % COLORS * (room / 64 + 1) / COLORS * 64;
     return start + (alignment > 64 ? color & ~(alignment - 1) & COLORED : color);
 }
 
@@ -109,35 +109,35 @@ static size_t huge_usable(void *p) {
 /* ── runs ──────────────────────────────────────────────────────────────────── */
 
 /* A thread keeps the last runs that it freed, one of each short length, so that a large block
- * that comes and goes costs no lock. Other threads may take them from it, to give them back
- * (kept_give), so the slots are exchanged, unless there is only one thread. */
-static inline struct page *kept_exchange(struct heap *h, uint32_t granules, struct page *run) {
-    struct page **slot = &h->kept[granules - 1], *was;
-    if (likely(__libc_single_threaded)) {
-        was = *slot;
-        *slot = run;
-        return was;
-    }
-    return __atomic_exchange_n(slot, run, __ATOMIC_ACQ_REL);
-}
-
-static inline void *run_kept(struct heap *h, uint32_t granules) {
-    if (!__atomic_load_n(&h->kept[granules - 1], __ATOMIC_RELAXED))
-        return NULL;
-    struct page *run = kept_exchange(h, granules, NULL);
+ * that comes and goes costs no lock. */
+static inline void *run_kept(struct heap *h, size_t size) {
+    struct page **slot = &h->kept[run_granules(size) - 1], *run = *slot;
     if (!run)
         return NULL;
+    *slot = NULL;
+    if (unlikely((size_t)(page_end(run) - run->base) < size))
+        run->base = block_start(run->start, page_length(run), 64, size);
     run->kind = PAGE_LARGE;
     return run->base;
 }
 
+static bool run_keep(struct page *run) {
+    struct heap *h = self;
+    if (run->granules > KEPT || h == &heap_none || h->kept[run->granules - 1] ||
+        run->era != heap.region->era)
+        return false;
+    run->dirty = true;
+    h->kept[run->granules - 1] = run;
+    return true;
+}
+
 /* The runs that a thread keeps go back. The caller holds the lock. */
 static void kept_give(struct region *r, struct heap *h) {
-    for (uint32_t i = 1; i <= KEPT; i++) {
-        struct page *run = h->kept[i - 1] ? kept_exchange(h, i, NULL) : NULL;
-        if (run)
-            run_give(r, run, true);
-    }
+    for (uint32_t i = 0; i < KEPT; i++)
+        if (h->kept[i]) {
+            run_give(r, h->kept[i], true);
+            h->kept[i] = NULL;
+        }
 }
 
 /* Huge pages make fresh memory cheap that will be filled, and all of it resident even if it is
@@ -220,7 +220,7 @@ static void *run_allocate(size_t alignment, size_t size, bool *zero) {
         return os_refuse();
     uint32_t granules = run_granules(size);
     struct heap *h = self;
-    void *kept = alignment > 64 || granules > KEPT ? NULL : run_kept(h, granules);
+    void *kept = alignment > 64 || granules > KEPT ? NULL : run_kept(h, size);
     if (kept)
         return *zero = false, kept;
     struct page *run = NULL;
@@ -259,22 +259,16 @@ static void region_tear(uint32_t granules);
 /* Two threads may free it at once: one of them wins. */
 static __attribute__((noinline)) void large_free(void *p, struct page *page, const char *call) {
     uint8_t live = PAGE_LARGE;
-    struct heap *h = self;
     if (likely(__libc_single_threaded))
         page->kind = PAGE_KEPT; /* large_begins has just seen that it is live: half of the price */
     else
         must(__atomic_compare_exchange_n(&page->kind, &live, PAGE_KEPT, false, __ATOMIC_ACQ_REL,
                                          __ATOMIC_RELAXED),
              call, "%s of %p", freed_twice(call), p);
-    uint32_t granules = page->granules;
-    if (granules <= KEPT && h != &heap_none && page->era == heap.region->era) {
-        page->dirty = true;
-        page = kept_exchange(h, granules, page);
-        if (likely(!page))
-            return;
-    }
+    if (likely(run_keep(page)))
+        return;
     struct region *r = region_enter();
-    granules = page->granules;
+    uint32_t granules = page->granules;
     run_give(r, page, true);
     region_leave(r);
     region_tear(granules);

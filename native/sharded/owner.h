@@ -45,7 +45,7 @@ enum {
     DRAINS = 16,         /* pending pages that are drained at a time */
     TICK = 4096,         /* frees to a current page between two ticks, */
     SLOW = 64,           /* and calls that run out of a page */
-    KEPT = 5,            /* granules of the longest large block that a thread keeps */
+    KEPT = 2,            /* granules of the longest large block that a thread keeps */
     LARGE_HEAP = 128,    /* pages of a heap from which on it grows in huge pages */
     GROWS = 2,           /* fresh pages of a class after which it will fill the next one */
     FEW = 24,            /* pages of a heap in which classes share */
@@ -334,7 +334,7 @@ static void batches_send(struct heap *h) {
 }
 
 static inline struct batch *batch_of(struct heap *h, const struct page *page) {
-    return &h->batches[(uintptr_t)page / sizeof(struct page) % BATCHES];
+    return &h->batches[((uintptr_t)page >> 8) % BATCHES];
 }
 
 /* The first block of a page, or the last that there is room for. */
