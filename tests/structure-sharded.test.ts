@@ -240,6 +240,12 @@ function cases(it: Declare): void {
     () => keeps('sharded', 'remote-order', { args: [1000, 6] }),
     { timeout: 60 },
   );
+
+  it(
+    'other threads: a page that they empty is forgotten by its owner before its record is used again',
+    () => keeps('sharded', 'sharded-fresh'),
+    { timeout: 60 },
+  );
 }
 
 await isolated(import.meta.url, 'sharded', cases);
