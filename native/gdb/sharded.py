@@ -202,6 +202,7 @@ class ShardedReader(Reader):
     def _in_page(self, address, page, rows):
         number, into = divmod(address - page.start, page.size)
         marks, broken = self.pages.marks(page)
+        broken = self.pages.damage_of(page, marks, broken)
         rows = [
             ('class', f'{page.index}: blocks of {page.size} bytes'),
             ('page', f'{page.start:#x} .. {page.end:#x}  {count(page.capacity, "block")}, '

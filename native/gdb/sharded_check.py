@@ -1,7 +1,7 @@
 """The invariants of sharded: the runs tile their arenas, lists and counts agree with them."""
 
 from .chunks import Broken, count
-from .memory import ALL, Unreadable
+from .memory import ALL
 from .sharded_pages import HUGE
 
 
@@ -12,7 +12,9 @@ def check(reader):
     small = {run.at: run for run in runs if run.kind == pages.PAGE_SMALL}
     for page in small.values():
         _check_page(pages, page)
-        _check_blocks(pages, page)
+        problem = pages.damage_of(page, *pages.marks(page))
+        if problem:
+            raise problem
     _check_runs(pages, region, [run for run in runs if run.era == region.era])
     kept = {run.at: run for run in runs if run.kind == pages.PAGE_KEPT}
     for heap in pages.heaps.values():
@@ -39,36 +41,6 @@ def _check_page(pages, page):
                               ('base', page.base, page.start)):
         if told != right:
             raise pages.damage(page, f'the {what} is {told:#x}, and should be {right:#x}')
-
-
-def _check_blocks(pages, page):
-    """The free blocks bear both marks, unless their memory went to the kernel."""
-    marks, problem = pages.marks(page)
-    if problem:
-        raise problem
-    try:
-        data = pages.memory.once(page.start, page.carved * page.size) if any(marks) else b''
-    except Unreadable as error:
-        raise pages.damage(page, str(error)) from None
-    mark = (pages.MARK & ALL).to_bytes(8, 'little') * 2
-    good = (mark, bytes(len(mark))) if page.purged else (mark,)
-    for number, state in enumerate(marks):
-        at = number * page.size
-        if state and data[at:at + len(mark)] not in good:
-            raise _overwritten(pages, page, number, marks, data)
-
-
-def _overwritten(pages, page, number, marks, data):
-    """With the block in front of it, as that may have run over its end."""
-    at = number * page.size
-    rows = [(f'{page.start + at + i:#x}',
-             f'{int.from_bytes(data[at + i:at + i + 8], "little"):#018x}  should be '
-             f'{pages.MARK & ALL:#018x}') for i in (0, 8)]
-    if number:
-        rows.append(('the one before', f'{page.start + at - page.size:#x}  '
-                                       f'{"free" if marks[number - 1] else "live"}'))
-    return pages.damage(page, f'the free block {page.start + at:#x} was written to after its free',
-                        rows)
 
 
 def _check_runs(pages, region, runs):

@@ -228,6 +228,35 @@ class Pages:
         """How many of its blocks other threads have freed: listed in its record, or in batches."""
         return page.filled + len(self.batches.get(page.at, ()))
 
+    def damage_of(self, page, marks, problem):
+        """The problem of `marks`, or that a free block does not bear both marks of one, unless its
+        memory went to the kernel; or None."""
+        if problem or not any(marks):
+            return problem
+        try:
+            data = self.memory.once(page.start, page.carved * page.size)
+        except Unreadable as error:
+            return self.damage(page, str(error))
+        mark = (self.MARK & ALL).to_bytes(8, 'little') * 2
+        good = (mark, bytes(len(mark))) if page.purged else (mark,)
+        for number, state in enumerate(marks):
+            at = number * page.size
+            if state and data[at:at + len(mark)] not in good:
+                return self._overwritten(page, number, marks, data)
+        return None
+
+    def _overwritten(self, page, number, marks, data):
+        """With the block in front of it, as that may have run over its end."""
+        at = number * page.size
+        words = [int.from_bytes(data[at + i:at + i + 8], 'little') for i in (0, 8)]
+        rows = [(f'{page.start + at + 8 * i:#x}', f'{word:#018x}  should be {self.MARK & ALL:#018x}')
+                for i, word in enumerate(words)]
+        if number:
+            rows.append(('the one before', f'{page.start + at - page.size:#x}  '
+                                           f'{"free" if marks[number - 1] else "live"}'))
+        return self.damage(page, f'the free block {page.start + at:#x} was written to after its free',
+                           rows)
+
     def damage(self, page, what, rows=None):
         return Broken(f'page {page.start:#x} (blocks of {page.size} bytes): {what}',
                       rows or self.show_page(page),
