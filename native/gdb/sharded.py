@@ -14,7 +14,7 @@ from .sharded_pages import Pages
 STATES = (LIVE, FREE, REMOTE)  # by mark
 WORDS = {FRESH: 'fresh: never handed out',
          REMOTE: 'remote: freed by another thread, and not yet taken over by the owner'}
-FROZEN = 'frozen by a fork or by the end of the library: its memory is never used anew'
+FROZEN = 'frozen by a fork or by the end of the library: its memory never goes back'
 OWNER_DIED, OWNER = 0x40000000, 0x3fffffff  # in the futex of a robust mutex
 
 
@@ -270,5 +270,5 @@ class ShardedReader(Reader):
                 'may be half done' for heap in heaps if heap.busy and not heap.lost]
         times = len(self.older)
         frozen = [f'this heap was frozen when the library stopped the program, or by a fork '
-                  f'({count(times, "time")}): memory from before is never used anew'] if times else []
+                  f'({count(times, "time")}): memory from before never goes back'] if times else []
         return owners_note([owner(lock)]) + busy + frozen

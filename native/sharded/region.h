@@ -486,11 +486,12 @@ static bool run_take(struct region *r, uint32_t granules, enum area_kind kind,
 
 /* The run is free from now on, with its record. */
 static void run_give(struct region *r, struct page *run, bool dirty) {
-    if (run->era != r->era)
-        return; /* frozen at a fork */
-    r->used -= run->granules;
     run->home = NULL;
     run->bound = 0;
+    run->kind = PAGE_BUSY;
+    if (run->era != r->era)
+        return; /* frozen at a fork: nobody's from now on */
+    r->used -= run->granules;
     run->dirty = dirty;
     run_insert(r, run);
 }
