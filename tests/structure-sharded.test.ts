@@ -246,6 +246,12 @@ function cases(it: Declare): void {
     () => keeps('sharded', 'sharded-fresh'),
     { timeout: 60 },
   );
+
+  it(
+    'arenas: where one fills the gap between two, every block behind it is still known',
+    () => keeps('sharded', 'sharded-between', { flags: ['-rdynamic'] }),
+    { timeout: 60 },
+  );
 }
 
 await isolated(import.meta.url, 'sharded', cases);

@@ -205,12 +205,21 @@ static struct arena *arena_of(const void *p) {
 }
 
 static bool arenas_add(char *start, char *end) {
+    struct arena *below = NULL, *above = NULL;
     for (struct arena *a = arenas.list; a < arenas.list + arenas.count; a++) {
-        if (a->end == start)
-            return a->end = end, true;
-        if (a->start == end)
-            return a->start = start, true;
+        below = a->end == start ? a : below;
+        above = a->start == end ? a : above;
     }
+    if (below && above) { /* it fills a gap: a free run may reach over all three */
+        below->end = above->end;
+        *above = arenas.list[arenas.count - 1];
+        arenas.count--;
+        return true;
+    }
+    if (below)
+        return below->end = end, true;
+    if (above)
+        return above->start = start, true;
     if (arenas.count == arenas.room) {
         size_t room = arenas.room ? 4 * arenas.room : sizeof arenas.first / sizeof *arenas.first;
         struct arena *more = arenas.room ? os_map(room * sizeof *more) : arenas.first;
