@@ -240,6 +240,18 @@ function cases(it: Declare): void {
     () => keeps('sharded', 'remote-order', { args: [1000, 6] }),
     { timeout: 60 },
   );
+
+  it(
+    'other threads: a page that they empty is forgotten by its owner before its record is used again',
+    () => keeps('sharded', 'sharded-fresh'),
+    { timeout: 60 },
+  );
+
+  it(
+    'arenas: where one fills the gap between two, every block behind it is still known',
+    () => keeps('sharded', 'sharded-between', { flags: ['-rdynamic'] }),
+    { timeout: 60 },
+  );
 }
 
 await isolated(import.meta.url, 'sharded', cases);

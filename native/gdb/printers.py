@@ -125,59 +125,67 @@ def paged_class(value):
 
 # ── sharded ──────────────────────────────────────────────────────────────────
 
-KINDS = ('inside a larger block, or not ours', 'page', 'part of a page', 'large block',
-         'kept by a thread', 'free run', 'inside a free run')
+KINDS = ('record of nothing', 'page', 'large block', 'kept by a thread', 'free run',
+         'run between two owners')
 
 
 def page(value):
-    kind, granules = int(value['kind']), int(value['granules'])
+    kind, granules, start = (int(value[name]) for name in ('kind', 'granules', 'start'))
     name = KINDS[kind] if kind < len(KINDS) else f'kind {kind}'
-    number = int(value.address) - int(static(value, 'table')) >> int(static(value, 'RECORD_BITS'))
-    start = int(static(value, 'window')) + (number << int(static(value, 'GRANULE_BITS')))
     line = f'{name} at {start:#x}, {granules} granules'
-    if kind == SMALL_PAGE and int(value['inverse']):
-        size = round(2 ** 32 / int(value['inverse']))
-        line = (f'{int(value["capacity"])} blocks of {size} bytes at {start:#x}  '
-                f'{picture(page_states(value, start, size), int(value["capacity"]))}')
-    return Printed(line, parts(value, 'kind', 'granules', 'inverse', 'limit'))
+    size, capacity = int(value['size']), int(value['capacity'])
+    if kind == SMALL_PAGE and size:
+        line = (f'{capacity} blocks of {size} bytes at {start:#x}  '
+                f'{picture(page_states(value, size, capacity), capacity)}')
+    return Printed(line, parts(value, 'start', 'kind', 'granules', 'size', 'capacity', 'inverse',
+                               'bound', 'stack'))
 
 
-def page_states(value, start, size):
-    made, capacity = int(value['extended']), int(value['capacity'])
-    states = ['#' if i < made else '.' for i in range(min(capacity, MOST))]
-    seen = 0
-    for at in (value['free'], value['back']):  # they end outside of the page
-        while seen < made and start <= int(at) < start + made * size:
-            number = (int(at) - start) // size
-            if number < len(states):
-                states[number] = '-'
-            at, seen = at['next'], seen + 1
+def page_states(value, size, capacity):
+    """Of what other threads have freed, as far as it has arrived."""
+    carved, shift, filled = int(value['carved']), int(value['shift']), int(value['remote']) >> 16
+    states = ['#' if i < carved else '.' for i in range(min(capacity, MOST))]
+    stack = gdb.selected_inferior().read_memory(int(value['stack'].address), 2 * capacity)
+    places = memoryview(bytes(stack)).cast('H')
+    for place in (*places[:int(value['count'])], *places[capacity - (filled & 0xffff):]):
+        number = (place << shift) // size
+        if number < len(states):
+            states[number] = '-'
     return states
 
 
-def area(value):
-    places = ('start', 'next', 'committed', 'end')
-    line = ', '.join(f'{name} {int(value[name]):#x}' for name in places)
-    bins = [('bins' + index, each) for index, each in filled(value['bins'])]
-    return Printed(line, [*parts(value, 'bins', *places), *bins])
+def bins(value):
+    return Printed(None, [('first' + index, each) for index, each in filled(value['first'])])
+
+
+def batch(value):
+    return Printed(f'{int(value["count"])} blocks of {value["page"]}')
+
+
+def life(value):
+    """Whose heap it is: a robust mutex."""
+    data = value['__data']
+    return f'held by thread {int(data["__owner"])}' if int(data['__lock']) else 'free'
 
 
 def threads_heap(value):
     nothing = int(static(value, 'page_none').address)
-    arrays = ('direct', 'current', 'partial', 'fresh', 'kept', 'collected', 'out')
+    arrays = ('direct', 'current', 'partial', 'fresh', 'kept', 'made', 'batches', 'life')
     current = {}
     for index, at in filled(value['current'], nothing):
         current.setdefault(int(at), (f'current{index}', at.dereference()))
-    used = [(f'{name}[{i}]', value[name][i]) for name, key in (('collected', 'page'), ('out', 'to'))
-            for i in range(value[name].type.range()[1] + 1) if int(value[name][i][key])]
+    batches = value['batches']
+    used = [(f'batches[{i}]', batches[i]) for i in range(batches.type.range()[1] + 1)
+            if int(batches[i]['page'])]
     lists = [(name + index, each) for name in ('partial', 'fresh', 'kept')
              for index, each in filled(value[name])]
-    return Printed(None, [*parts(value, *arrays), *current.values(), *lists, *used])
+    return Printed(None, [*parts(value, *arrays), ('life', life(value['life'])),
+                          *current.values(), *lists, *used])
 
 
 def huges(value):
-    return Printed(None, [('spare', value['spare']),
-                        *(('bucket' + i, each) for i, each in filled(value['bucket']))])
+    return Printed(None, [*parts(value, 'bucket'),
+                          *(('bucket' + i, each) for i, each in filled(value['bucket']))])
 
 
 # By variant, then by the name of the struct; '' is the variable `heap`, whose struct has none.
@@ -186,7 +194,7 @@ PRINTERS = {
     'list': {'lock': lock, 'chunk': chunk, 'arena': list_arena},
     'paged': {'lock': lock, 'span': span, 'class': paged_class, 'arena': paged_arena,
               '': paged_heap},
-    'sharded': {'lock': lock, 'page': page, 'area': area, 'heap': threads_heap,
+    'sharded': {'lock': lock, 'page': page, 'bins': bins, 'batch': batch, 'heap': threads_heap,
                 'huges': huges},
 }
 

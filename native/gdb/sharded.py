@@ -1,143 +1,117 @@
-"""Reads the heap of sharded.c: what the commands ask, answered from its pages.
+"""Reads the heap of sharded.c: what the commands ask, answered from the records of its runs.
 
-Figures come from following the free lists of the pages: what is in none of them, and not on its
-way home from another thread, is live.
+Figures come from the records alone. Which blocks of a page live is told by its stack: those that
+are on it, or in the batch of another thread, are free.
 """
 
 import gdb
 
-from .chunks import (CACHED, FREE, FRESH, FROZEN, LIVE, REGION, REMOTE, SPAN, Broken, Chunk, Place,
+from .chunks import (CACHED, FREE, FRESH, HEADER, LIVE, REGION, REMOTE, SPAN, Broken, Chunk, Place,
                      Reader, Stats, count, owner, owners_note, stretches)
-from .memory import Unreadable
 from .sharded_check import check
-from .sharded_pages import IN_LIST, ON_ITS_WAY, VARIABLE, Pages
+from .sharded_pages import Pages
 
 STATES = (LIVE, FREE, REMOTE)  # by mark
 WORDS = {FRESH: 'fresh: never handed out',
-         REMOTE: 'remote: freed by another thread, on its way home'}
+         REMOTE: 'remote: freed by another thread, and not yet taken over by the owner'}
+FROZEN = 'frozen by a fork or by the end of the library: its memory never goes back'
+OWNER_DIED, OWNER = 0x40000000, 0x3fffffff  # in the futex of a robust mutex
 
 
 class ShardedReader(Reader):
+    others = ()  # arenas are of all regions
 
     def __init__(self, library, memory):
         super().__init__(library, memory)
         self.pages = Pages(library, memory)
-        regions = self.pages.regions()
-        # The one in use, unless it has just taken over: whoever looks then wants the old one.
-        self.number = next((i for i, region in enumerate(regions) if region.areas), 0)
-        self.region = regions.pop(self.number)
-        self.others = regions
-
-    def contents(self, *areas):
-        """(run, marks of its blocks) in address order, of these areas or of all. Where the list of
-        a page is broken, the first of these problems is raised after the last run."""
-        pages = self.pages
-        problem = None
-        for area in areas or self.region.areas:
-            for run in pages.runs(area):
-                marks = None
-                if run.kind == pages.PAGE_SMALL:
-                    marks, broken = pages.marks(run)
-                    problem = problem or broken
-                yield run, marks
-        problem = problem or pages.remote[1]
-        if problem:
-            raise problem
+        self.region, *self.older = self.pages.regions()
 
     # ── what the commands ask ────────────────────────────────────────────────
 
     def walk(self):
-        broken, huges = None, self.pages.huges()
-        regions = stretches(huges)
-        for each in sorted([*self.region.areas, *huges], key=lambda each: each.start):
-            if each in huges:
-                yield from self._huge(each, regions)
+        pages, broken = self.pages, None
+        parts = sorted([*pages.arenas, *pages.huges], key=lambda each: each.start)
+        regions = stretches(parts)
+        for part in parts:
+            if part.start in regions:
+                yield Chunk(REGION, part.start, regions[part.start] - part.start)
+            if part.at:
+                yield Chunk(SPAN, part.start, part.length)
+                yield from self._large(part.start, part.user, part.end)
                 continue
             try:
-                yield from self._area(each)
+                for run in pages.runs(part):
+                    if run.kind != pages.PAGE_SMALL:
+                        yield from self._run(run)
+                        continue
+                    marks, problem = pages.marks(run)
+                    broken = broken or problem
+                    yield from self._page(run, marks)
             except Broken as error:
                 broken = broken or error
-            if each.start < each.next < each.committed:
-                yield Chunk(FRESH, each.next, each.committed - each.next)
         if broken:
             raise broken
 
-    def _area(self, area):
-        if area.next > area.start:
-            yield Chunk(REGION, area.start, area.committed - area.start)
-        for run, marks in self.contents(area):
-            yield from self._chunks(run, marks)
+    def _large(self, start, block, end):
+        if start < block:
+            yield Chunk(HEADER, start, block - start)
+        yield Chunk(LIVE, block, end - block, block, end - block)
 
-    def _huge(self, huge, regions):
-        if huge.start in regions:
-            yield Chunk(REGION, huge.start, regions[huge.start] - huge.start)
-        yield Chunk(SPAN, huge.start, huge.length)
-        yield Chunk(LIVE, huge.start, huge.length, huge.start, huge.length)
+    def _run(self, run):
+        if run.kind == self.pages.PAGE_LARGE:
+            yield Chunk(SPAN, run.start, run.length)
+            yield from self._large(run.start, run.base, run.end)
+        else:
+            yield Chunk(FRESH if self._is_clean(run) else CACHED, run.start, run.length)
 
-    def _chunks(self, run, marks):
-        if run.kind == self.pages.PAGE_KEPT:
-            yield Chunk(CACHED, run.start, run.length)
-            return
-        if run.kind == self.pages.PAGE_FREE:
-            yield Chunk(CACHED if run.dirty else FRESH, run.start, run.length)
-            return
-        size, home = (run.size, run.home) if marks is not None else (0, run.home)
-        yield Chunk(SPAN, run.start, run.length, size_class=size, owner=home)
-        if marks is None:
-            yield Chunk(LIVE, run.start, run.length, run.start, run.length)
-            return
-        for number, mark in enumerate(marks):
-            at = run.start + number * size
+    def _is_clean(self, run):
+        return run.kind == self.pages.PAGE_FREE and not run.dirty
+
+    def _page(self, page, marks):
+        size, home = page.size, page.home
+        yield Chunk(SPAN, page.start, page.length, size_class=size, owner=home)
+        at = page.start
+        for mark in marks:
             yield Chunk(STATES[mark], at, size, at, size, size, home)
-        fresh = run.start + len(marks) * size
-        if fresh < run.end:
-            yield Chunk(FRESH, fresh, run.end - fresh)
+            at += size
+        if at < page.end:
+            yield Chunk(FRESH, at, page.end - at)
+
+    def _runs(self):
+        return (run for arena in self.pages.arenas for run in self.pages.runs(arena))
 
     def stats(self):
-        """As counted from the walk, but page by page."""
-        stats, broken, end = Stats(self.overhead()), None, None
+        stats, broken = Stats(self.overhead()), None
         self.shares, self.homes = {}, {}
         try:
             self.shares = {home: [0, 0, 0, 0, 0] for home in self.pages.heaps}
-            self._count_region(stats)
+            for part in (*self.pages.arenas, *self.pages.huges):
+                stats.add(Chunk(REGION, part.start, part.end - part.start))
+            for huge in self.pages.huges:
+                for chunk in self._large(huge.start, huge.user, huge.end):
+                    stats.add(chunk)
+            for run in self._runs():
+                if run.kind == self.pages.PAGE_SMALL:
+                    self._count(stats, run)
+                else:
+                    for chunk in self._run(run):
+                        stats.add(chunk)
         except Broken as error:
             broken = error
-        try:
-            for huge in self.pages.huges():
-                stats.regions += huge.start != end
-                end = huge.end
-                stats.mapped += huge.length
-                stats.live_blocks += 1
-                stats.live_bytes += huge.length
-        except Broken as error:
-            broken = broken or error
         return stats, broken
 
-    def _count_region(self, stats):
-        for area in self.region.areas:
-            if area.next > area.start:
-                stats.add(Chunk(REGION, area.start, area.committed - area.start))
-                stats.add(Chunk(FRESH, area.next, area.committed - area.next))
-        for run, marks in self.contents():
-            if marks is None:
-                for chunk in self._chunks(run, marks):
-                    stats.add(chunk)
-            else:
-                self._count(stats, run, marks)
-
-    def _count(self, stats, page, marks):
-        size, made = page.size, page.extended
-        free, remote = marks.count(IN_LIST), marks.count(ON_ITS_WAY)
-        live, fresh = made - free - remote, page.length - made * size
+    def _count(self, stats, page):
+        size, free, remote = page.size, page.count, self.pages.remote(page)
+        live, fresh = page.carved - free - remote, page.length - page.carved * size
         stats.live_blocks += live
         stats.live_bytes += live * size
         stats.free_blocks += free + remote
         stats.free_bytes += (free + remote) * size
         stats.fresh_bytes += fresh
         stats.largest = max(stats.largest, fresh, size if free or remote else 0)
+        bits = self.pages.GRANULE_BITS
+        self.homes.update(dict.fromkeys(range(page.start >> bits, page.end >> bits), page.home))
         share = self.shares[page.home]
-        self.homes.update(dict.fromkeys(range(page.start >> self.pages.GRANULE_BITS,
-                                              page.end >> self.pages.GRANULE_BITS), page.home))
         for i, more in enumerate((1, live, live * size, free, remote)):
             share[i] += more
 
@@ -152,94 +126,88 @@ class ShardedReader(Reader):
         return ('heap', 'pages', 'live', 'bytes', 'free', 'remote', 'of'), rows
 
     def _whose(self, home):
-        heap = self.pages.heaps[home]
-        if home == self.pages.main:
-            return 'the main thread'
-        if not heap.thread:
+        if self.pages.heaps[home].lost:
+            return 'nobody: stopped inside of malloc by a fork, or by the end of its thread'
+        heap = gdb.Value(home).cast(self.heap['first'].type.pointer())
+        life = heap['life']['__data']
+        word, last = int(life['__lock']), int(life['__owner'])
+        if word & OWNER_DIED:
+            return f'nobody: LWP {last} has ended'
+        if not word & OWNER:
             return 'nobody: left for the next thread'
         for thread in gdb.selected_inferior().threads():
-            if thread.ptid[1] == heap.thread:
-                return f'thread {thread.num} (LWP {heap.thread})'
-        return f'nobody: LWP {heap.thread} has ended'
+            if thread.ptid[1] == last:
+                return ('the main thread' if thread.ptid[0] == last else
+                        f'thread {thread.num} (LWP {last})')
+        return f'LWP {last}, which is no thread of this process'
 
     def overhead(self):
-        return self.heap.type.sizeof + int(self.heap[VARIABLE['records_used']])
+        return self.heap.type.sizeof + int(self.pages.slabs['bytes'])
 
     def records(self):
         pages = self.pages
-        table = (pages.table, pages.table + pages.mask + (1 << pages.RECORD_BITS))
-        found = [table] if pages.mask else []
-        found += [(at, at + pages.heap_layout.size) for at in pages.heaps]
-        found += [(huge.at, huge.at + pages.huge_layout.size) for huge in pages.huges()]
+        found = [(pages.map, pages.entries + 8 * (pages.mask + 1))]
+        try:
+            idle = pages.idle()
+            found += [(idle.start, idle.end)] if idle else []
+            found += [(at, at + pages.granule) for at in pages.chunks()]
+        except Broken:
+            pass  # whoever asked walks as well, and says so
         return found
 
     def place(self, address):
-        for other in self.others:
-            for area in other.areas:
-                if area.start <= address < area.next:
-                    return Place(f'{address:#x} lies in another region: only one is in use, and '
-                                 'frees of blocks in a frozen one are ignored',
-                                 [('region', f'{area.start:#x} .. {area.next:#x}')])
-        for area in self.region.areas:
-            if area.start - (0 if area.near else self.pages.granule) <= address < area.end:
-                what = self._outside(area, address)
-                return Place(f'{address:#x} lies {what}', []) if what else self._in_run(address)
-        for huge in self.pages.huges():
+        pages = self.pages
+        for arena in pages.arenas:
+            if arena.start <= address < arena.end:
+                return self._in_run(address, pages.run_at(arena, address))
+        for huge in pages.huges:
             if huge.start <= address < huge.end:
-                return Place(self._where(address, huge.start, LIVE), [
-                    ('block', f'{huge.start:#x} .. {huge.end:#x}  {huge.length} bytes'),
+                return Place(self._where(address, huge.user, LIVE), [
+                    ('block', f'{huge.user:#x} .. {huge.end:#x}  {huge.end - huge.user} bytes'),
                     ('state', LIVE), ('class', 'huge: a mapping of its own'),
                     ('record', f'{huge.at:#x}')])
+        idle = pages.idle()
+        if idle and idle.start <= address < idle.end:
+            return Place(f'{address:#x} lies in a mapping that is kept for the next huge block', [
+                ('mapping', f'{idle.start:#x} .. {idle.end:#x}  {idle.length} bytes'),
+                ('state', 'cached: freed, and its memory kept for reuse')])
         return None
-
-    def _outside(self, area, address):
-        return ('in the empty granule before the first page' if address < area.start else
-                'in addresses that are reserved for the heap; no memory is behind them yet'
-                if address >= area.committed else
-                'in fresh memory: nothing was ever handed out from here on'
-                if address >= area.next else None)
 
     def _where(self, address, block, state):
         into = address - block
-        return f'{address:#x} is ' + (f'{into} bytes into the {state} block {block:#x}' if into
-                                      else f'the start of a {state} block')
+        return f'{address:#x} is ' + (
+            f'{into} bytes into the {state} block {block:#x}' if into > 0 else
+            f'{-into} bytes before the {state} block {block:#x}' if into else
+            f'the start of a {state} block')
 
-    def _in_run(self, address):
+    def _in_run(self, address, run):
         pages = self.pages
-        run = pages.run_at(address)
-        if run is None:
-            raise Broken(f'no record of the table leads to a run that holds {address:#x}')
-        record = ('record', f'{run.at:#x}')
-        if run.kind == pages.PAGE_FREE:
-            kept = ('cached: freed, and its memory kept for reuse' if run.dirty else
-                    'fresh: its memory is not there, or was never used')
-            return Place(f'{address:#x} lies in a free run', [
-                ('run', f'{run.start:#x} .. {run.end:#x}  {run.length} bytes'),
-                ('state', kept), record])
-        if run.kind == pages.PAGE_KEPT:
-            return Place(f'{address:#x} lies in a free run', [
-                ('run', f'{run.start:#x} .. {run.end:#x}  {run.length} bytes'),
-                ('state', 'cached: freed, and kept by a thread for its next large block'), record])
+        rows = [('record', f'{run.at:#x}')]
+        if run.era != self.region.era:
+            rows.append(('region', FROZEN))
+        if run.kind == pages.PAGE_SMALL:
+            return self._in_page(address, run, rows)
         if run.kind == pages.PAGE_LARGE:
-            return Place(self._where(address, run.start, LIVE), [
-                ('block', f'{run.start:#x} .. {run.end:#x}  {run.length} bytes'),
-                ('state', LIVE), ('class', 'large: a run of its own'), record])
-        return self._in_page(address, run, record)
+            return Place(self._where(address, run.base, LIVE), [
+                ('block', f'{run.base:#x} .. {run.end:#x}  {run.end - run.base} bytes'),
+                ('state', LIVE), ('class', 'large: a run of its own'), *rows])
+        state = ('fresh: its memory is not there, or was never used' if self._is_clean(run) else
+                 'cached: freed, and its memory kept for reuse' if run.kind == pages.PAGE_FREE else
+                 'cached: freed, and kept by a thread for its next large block'
+                 if run.kind == pages.PAGE_KEPT else
+                 'cached: a thread is about to hand it out, or to give its memory back')
+        return Place(f'{address:#x} lies in a free run', [
+            ('run', f'{run.start:#x} .. {run.end:#x}  {run.length} bytes'), ('state', state), *rows])
 
-    def _in_page(self, address, page, record):
-        area = next(area for area in self.region.areas if area.start <= address < area.next)
-        problem = self.pages.problem(page, area)
-        if problem:
-            raise Broken(f'page {page.start:#x}: {problem}', self.pages.show_page(page))
+    def _in_page(self, address, page, rows):
         number, into = divmod(address - page.start, page.size)
         marks, broken = self.pages.marks(page)
+        broken = self.pages.damage_of(page, marks, broken)
         rows = [
             ('class', f'{page.index}: blocks of {page.size} bytes'),
             ('page', f'{page.start:#x} .. {page.end:#x}  {count(page.capacity, "block")}, '
                      f'{marks.count(0)} live'),
-            ('owner', f'{self._whose(page.home)} (heap {page.home:#x})'),
-            record,
-        ]
+            ('owner', f'{self._whose(page.home)} (heap {page.home:#x})'), *rows]
         if broken:
             rows.append(('damage', str(broken)))
         if number >= page.capacity:
@@ -266,31 +234,26 @@ class ShardedReader(Reader):
         stats, broken = self.stats()
         if broken:
             raise broken
-        classes, runs = {}, []
-        for run, marks in self.contents():
-            if marks is not None:
-                classes.setdefault(run.index, []).append((run, marks))
+        classes, runs = {}, {True: [], False: []}  # of runs: clean or not
+        for run in self._runs():
+            if run.kind == self.pages.PAGE_SMALL:
+                classes.setdefault(run.index, []).append(run)
             elif run.kind != self.pages.PAGE_LARGE:
-                runs.append(run)
+                runs[self._is_clean(run)].append(run.length)
         rows = [self._class_row(*each) for each in sorted(classes.items())]
-        cached = sum(run.length for run in runs if self._has_memory(run))
-        fresh = sum(run.length for run in runs if not self._has_memory(run))
         last = (f'{count(stats.free_blocks, "free block")}, {stats.free_bytes} bytes '
-                '(fresh: blocks never handed out; remote: on their way home)')
-        if runs:
-            last += (f'\n{count(len(runs), "free run")} between the pages: {cached} bytes keep '
-                     f'their memory, {fresh} do not')
+                '(fresh: blocks never handed out; remote: freed by other threads)')
+        if runs[True] or runs[False]:
+            last += (f'\n{count(len(runs[True] + runs[False]), "free run")} between the pages: '
+                     f'{sum(runs[False])} bytes keep their memory, {sum(runs[True])} do not')
         heading = ('class', 'block', 'pages', 'live', 'free', 'remote', 'fresh', 'free bytes')
         return heading, rows, last
 
-    def _has_memory(self, run):
-        return run.dirty or run.kind == self.pages.PAGE_KEPT
-
     def _class_row(self, index, pages):
-        size = self.pages.sizes[index]
-        live, free, remote = (sum(marks.count(mark) for _, marks in pages)
-                              for mark in (0, IN_LIST, ON_ITS_WAY))
-        fresh = sum(page.capacity - page.extended for page, _ in pages)
+        size, free = self.pages.sizes[index], sum(page.count for page in pages)
+        remote = sum(map(self.pages.remote, pages))
+        live = sum(page.carved for page in pages) - free - remote
+        fresh = sum(page.capacity - page.carved for page in pages)
         return index, size, len(pages), live, free, remote, fresh, (free + remote) * size
 
     def check(self):
@@ -301,12 +264,11 @@ class ShardedReader(Reader):
             heaps = self.pages.heaps.values()
         except Broken:
             return []
-        pointer = self.heap[VARIABLE['region']].type
+        pointer = self.heap['region'].type
         lock = gdb.Value(self.region.at).cast(pointer)['lock']
         busy = [f'the heap of {self._whose(heap.at)} is busy: stopped inside a call, so a change '
-                'may be half done' for heap in heaps if heap.busy]
-        frozen = [f'this heap was {FROZEN}'] if self.number else []
-        return owners_note([owner(lock)]) + busy + frozen + [
-            'another region: ' + ', '.join(f'{area.start:#x} .. {area.next:#x}'
-                                           for area in other.areas if area.start < area.next)
-            for other in self.others if other.areas]
+                'may be half done' for heap in heaps if heap.busy and not heap.lost]
+        times = len(self.older)
+        frozen = [f'this heap was frozen when the library stopped the program, or by a fork '
+                  f'({count(times, "time")}): memory from before never goes back'] if times else []
+        return owners_note([owner(lock)]) + busy + frozen

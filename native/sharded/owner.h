@@ -277,6 +277,8 @@ static bool page_drain(struct heap *h, struct page *page) {
     bool stable;
     if (word & REMOTE_TAKEN) {
         h->pages--;
+        if (h->fresh[page->class] == page)
+            h->fresh[page->class] = NULL;
         record_return(page);
         return true;
     }
@@ -290,8 +292,8 @@ static bool page_drain(struct heap *h, struct page *page) {
                                : (word - count * (uint64_t)(REMOTE_RESERVED + REMOTE_FILLED)) &
                                      ~REMOTE_FULL;
         if (!atomic_compare_exchange_weak_explicit(&page->remote, &word, next,
-                                                   memory_order_acquire, memory_order_acquire))
-            continue;
+                                                   memory_order_acq_rel, memory_order_acquire))
+            continue; /* release: the places, and `pending`, were read before others reuse them */
         memcpy(page->stack + page->count, taken, count * sizeof *taken);
         page->count += count;
         total += count;

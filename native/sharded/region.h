@@ -210,12 +210,21 @@ static struct arena *arena_of(const void *p) {
 }
 
 static bool arenas_add(char *start, char *end) {
+    struct arena *below = NULL, *above = NULL;
     for (struct arena *a = arenas.list; a < arenas.list + arenas.count; a++) {
-        if (a->end == start)
-            return a->end = end, true;
-        if (a->start == end)
-            return a->start = start, true;
+        below = a->end == start ? a : below;
+        above = a->start == end ? a : above;
     }
+    if (below && above) { /* it fills a gap: a free run may reach over all three */
+        below->end = above->end;
+        *above = arenas.list[arenas.count - 1];
+        arenas.count--;
+        return true;
+    }
+    if (below)
+        return below->end = end, true;
+    if (above)
+        return above->start = start, true;
     if (arenas.count == arenas.room) {
         size_t room = arenas.room ? 4 * arenas.room : sizeof arenas.first / sizeof *arenas.first;
         struct arena *more = arenas.room ? os_map(room * sizeof *more) : arenas.first;
@@ -491,11 +500,13 @@ static bool run_take(struct region *r, uint32_t granules, enum area_kind kind,
 
 /* The run is free from now on, with its record. */
 static void run_give(struct region *r, struct page *run, bool dirty) {
-    if (run->era != r->era)
-        return; /* frozen at a fork */
-    r->used -= run->granules;
+    run->home = NULL;
     run->home = NULL;
     run->bound = run->limit = 0;
+    run->kind = PAGE_BUSY;
+    if (run->era != r->era)
+        return; /* frozen at a fork: nobody's from now on */
+    r->used -= run->granules;
     run->dirty = dirty;
     run_insert(r, run);
 }

@@ -6,24 +6,23 @@
  *     cc -fsanitize=thread … -o sharded-under && ./sharded-under [threads] [rounds]
  */
 #include "program.h"
-#include <sys/syscall.h>
 
-/* That a thread has ended, sharded learns from the kernel, by a system call. All that the
- * thread did has happened before then, which the thread sanitizer has to be told. */
+/* When a thread ends, the kernel marks its heap's robust mutex. All that the thread did has
+ * happened before then, but the thread sanitizer does not know what the kernel does. */
 #ifdef __SANITIZE_THREAD__
 void __tsan_acquire(void *);
 void __tsan_release(void *);
-#else
-#define __tsan_acquire(at) (void)(at)
-#define __tsan_release(at) (void)(at)
-#endif
 static char graveyard;
-#define syscall(...)                                                                               \
+#define thread_ends() __tsan_release(&graveyard)
+#define pthread_mutex_trylock(mutex)                                                               \
     __extension__({                                                                                \
-        long result_ = (syscall)(__VA_ARGS__);                                                     \
-        __tsan_acquire(&graveyard);                                                                    \
-        result_;                                                                                   \
+        int error_ = (pthread_mutex_trylock)(mutex);                                               \
+        __tsan_acquire(&graveyard);                                                                \
+        error_;                                                                                    \
     })
+#else
+#define thread_ends() (void)0
+#endif
 
 /* libc's own declarations are read by now: from here on, these names are sharded's. */
 #define malloc             under_malloc
@@ -111,7 +110,7 @@ static void *live(void *arg) {
     }
     for (int k = 0; k < 32; k++)
         block_end(mine[k], &random);
-    __tsan_release(&graveyard);
+    thread_ends();
     return NULL;
 }
 

@@ -79,6 +79,15 @@ export const fork: ProgramCase[] = [
     frugal: { args: [10, 0, 3000, 2], env: small },
   },
   ...[1000, 20_000, 300_000].map(frozen),
+  {
+    name: 'fork-emptied',
+    promise: 'a child that was forked inside of malloc frees what another thread had',
+    level: 'promise',
+    program: 'fork-emptied',
+    args: [20],
+    flags: ['-rdynamic'],
+    needs: ['alone'],
+  },
   ...(['self', 'other', 'waiting'] as const).map((mode) => stepped(mode, 7, 80)),
   {
     name: 'fork-stdio',
