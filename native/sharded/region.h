@@ -161,7 +161,7 @@ static struct page *record_make(struct lane *lane, unsigned class) {
         struct chunk *c = (struct chunk *)((uintptr_t)record & ~(uintptr_t)(GRANULE - 1));
         c->live++;
     } else if ((record = record_cut(lane, record_size(class)))) {
-        record->class = (uint8_t)class;
+        *record = (struct page){.class = (uint8_t)class}; /* its chunk may have held others before */
     }
     return record;
 }
@@ -177,7 +177,7 @@ static void chunk_clear(struct chunk *c) {
     slabs.empty = c;
 }
 
-/* Entries of the map may still lead to the record: it describes nothing until it is made again. */
+/* No entry of the map leads to the record any more (map_clear). */
 static void record_free(struct page *record) {
     struct chunk *c = (struct chunk *)((uintptr_t)record & ~(uintptr_t)(GRANULE - 1));
     record->kind = PAGE_GONE;
@@ -307,6 +307,15 @@ static void map_set_all(const struct page *page) {
     map_set(page, page->granules - 1);
 }
 
+/* Inside of a free run no entry leads anywhere: records come and go. */
+static void map_clear(const struct page *page) {
+    struct map *m = atomic_load_explicit(&page_map, memory_order_relaxed);
+    char *end = page_end(page);
+    for (char *p = page->start; p < end && p < page->start + ((size_t)MAPPED << GRANULE_BITS); p += GRANULE)
+        map_enter(m, p, (struct page *)m);
+    map_enter(m, end - GRANULE, (struct page *)m);
+}
+
 /* ── free runs ─────────────────────────────────────────────────────────────── */
 
 static unsigned run_bin(uint32_t granules) {
@@ -354,14 +363,17 @@ static bool runs_merge(const struct page *a, const struct page *b) {
 /* Makes it a free run, one with its neighbours of the same kind. */
 static void run_insert(struct region *r, struct page *run) {
     struct page *before = page_of(run->start - 1), *next = page_of(page_end(run));
+    map_clear(run);
     if (runs_merge(before, run) && page_end(before) == run->start) {
         run_unlink(r, before);
+        map_clear(before);
         run->start = before->start;
         run->granules += before->granules;
         record_free(before);
     }
     if (runs_merge(next, run) && next->start == page_end(run)) {
         run_unlink(r, next);
+        map_clear(next);
         run->granules += next->granules;
         record_free(next);
     }
