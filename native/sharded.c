@@ -339,14 +339,17 @@ static void heaps_abandoned(void (*act)(struct heap *)) {
         }
 }
 
-/* What is idle in this heap and in all abandoned ones goes back to the region. False if there was
- * none. */
-static bool heaps_reclaim(void) {
-    size_t used = heap.region->used;
+/* Before anybody is refused memory: what is idle in this heap and in all abandoned ones goes back
+ * to the region, and from there to the kernel, so that dirty runs and clean ones become one.
+ * The granules that went; 0 if there were none. */
+static size_t heaps_reclaim(void) {
+    size_t gone = 0, used = heap.region->used;
     if (self != &heap_none)
         heap_flush(self);
     heaps_abandoned(heap_flush);
-    return heap.region->used < used;
+    for (uint32_t piece; (piece = region_purge(heap.region, false)); gone += piece) {
+    }
+    return gone + (heap.region->used < used);
 }
 
 /* ── ticks ─────────────────────────────────────────────────────────────────── */
@@ -756,10 +759,7 @@ static inline void *heap_resize(void *p, size_t size, const char *call) {
 
 static size_t heap_trim(size_t pad) {
     (void)pad;
-    size_t gone = 0;
-    heaps_reclaim();
-    for (uint32_t piece; (piece = region_purge(heap.region, false)); gone += piece) {
-    }
+    size_t gone = heaps_reclaim();
     struct region *r = region_enter();
     struct huge *idle = huge_aged(&heap.huges, now_ms(), 0);
     gone += idle ? idle->length >> GRANULE_BITS : 0;

