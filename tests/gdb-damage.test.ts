@@ -113,7 +113,7 @@ describe('a damaged heap', () => {
       [`${page}->stack[0]`, `${page}->stack[1]`, 'where one is free already'],
       [`*(long *)(${page}->start + ${page}->stack[0])`, '7', 'was written to after its free'],
       [`${thread}.current[36]`, "&'sharded.c'::page_none", 'a budget of '],
-      [`${thread}.pages`, '7', 'counts 7 pages, but has 21'],
+      [`${thread}.pages`, '7', 'counts 7 pages, but has '],
       [`${thread}.current[28]`, '16', 'the current page of class 28, 0x10, is none'],
       [`${thread}.direct[50]`, '16', 'for 800 bytes it leads to 0x10'],
       [`${thread}.fresh[28]`, '16', 'the fresh page of class 28, 0x10, is none'],
@@ -137,7 +137,7 @@ describe('a damaged heap', () => {
       ["'sharded.c'::arenas.list", '0', 'the list of arenas at 0x0 is not there'],
       ["'sharded.c'::arenas.list[0].start", '16', 'overlaps another, or ends in the middle'],
       ["'sharded.c'::page_map", '0', 'the map at 0x0 is not there'],
-      ["'sharded.c'::map_first.entry[3]", '8', 'run 0x'],
+      [`'sharded.c'::map_first.entry[(long)${page}->start >> 16 & 63]`, '8', 'run 0x'],
     ],
     dumb: [
       ["'dumb.c'::heap.end", "'dumb.c'::heap.start - 16", 'ends before that'],
