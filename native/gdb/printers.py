@@ -138,7 +138,7 @@ def page(value):
         line = (f'{capacity} blocks of {size} bytes at {start:#x}  '
                 f'{picture(page_states(value, size, capacity), capacity)}')
     return Printed(line, parts(value, 'start', 'kind', 'granules', 'size', 'capacity', 'inverse',
-                               'bound', 'stack'))
+                               'bound', 'limit', 'stack'))
 
 
 def page_states(value, size, capacity):

@@ -197,7 +197,8 @@ class ShardedReader(Reader):
                  if run.kind == pages.PAGE_KEPT else
                  'cached: a thread is about to hand it out, or to give its memory back')
         return Place(f'{address:#x} lies in a free run', [
-            ('run', f'{run.start:#x} .. {run.end:#x}  {run.length} bytes'), ('state', state), *rows])
+            ('run', f'{run.start:#x} .. {run.end:#x}  {run.length} bytes'),
+            ('state', state), *rows])
 
     def _in_page(self, address, page, rows):
         number, into = divmod(address - page.start, page.size)

@@ -34,10 +34,9 @@ def check(reader):
 
 def _check_page(pages, page):
     inverse = ALL // page.size + 1 + (not page.size & page.size - 1)
-    bound = (page.carved - 1) * (inverse * page.size & ALL) + 1 if page.carved else 0
-    if page.shift:
-        bound = 0  # of several granules: computed where it is needed
-    for what, told, right in (('inverse', page.inverse, inverse), ('bound', page.bound, bound),
+    limit = (page.carved - 1) * (inverse * page.size & ALL) + 1 if page.carved else 0
+    for what, told, right in (('inverse', page.inverse, inverse), ('limit', page.limit, limit),
+                              ('bound', page.bound, 0 if page.shift else limit),
                               ('base', page.base, page.start)):
         if told != right:
             raise pages.damage(page, f'the {what} is {told:#x}, and should be {right:#x}')

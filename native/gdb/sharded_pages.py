@@ -14,14 +14,14 @@ from .memory import ALL, PAGE, Layout, Unreadable
 
 # The fields of native/sharded.c and sharded/*.h that are read here.
 REGION = ('era', 'used', 'dirty', 'oldest', 'youngest', 'older')
-RECORD = ('home', 'start', 'inverse', 'bound', 'size', 'granules', 'capacity', 'carved', 'kind',
-          'class', 'shift', 'era', 'area', 'dirty', 'base', 'count', 'next', 'prev', 'budget',
-          'younger', 'older', 'listed', 'purged', 'remote', 'pending')
+RECORD = ('home', 'start', 'inverse', 'bound', 'limit', 'size', 'granules', 'capacity',
+          'carved', 'kind', 'class', 'shift', 'era', 'area', 'dirty', 'base', 'count', 'next',
+          'prev', 'budget', 'younger', 'older', 'listed', 'purged', 'remote', 'pending')
 HEAP = ('pages', 'held', 'busy', 'lost', 'todo', 'next', 'pending')
 HUGE = ('next', 'start', 'user', 'length')
-CONSTANTS = ('GRANULE_BITS', 'ALIGNMENT', 'STEPS', 'CLASSES', 'EXACT', 'BINS', 'WORTHWHILE', 'BATCH',
-             'COLORED', 'MARK', 'REMOTE_PENDING', 'REMOTE_TAKEN', 'PAGE_SMALL', 'PAGE_LARGE',
-             'PAGE_KEPT', 'PAGE_FREE', 'PAGE_BUSY')
+CONSTANTS = ('GRANULE_BITS', 'ALIGNMENT', 'STEPS', 'CLASSES', 'EXACT', 'BINS', 'WORTHWHILE',
+             'BATCH', 'COLORED', 'MARK', 'REMOTE_PENDING', 'REMOTE_TAKEN', 'PAGE_SMALL',
+             'PAGE_LARGE', 'PAGE_KEPT', 'PAGE_FREE', 'PAGE_BUSY')
 
 IN_STACK, FREED_REMOTELY = 1, 2  # marks of blocks that are free; 0 is live
 SMALL_CLASSES = 8
@@ -249,13 +249,12 @@ class Pages:
         """With the block in front of it, as that may have run over its end."""
         at = number * page.size
         words = [int.from_bytes(data[at + i:at + i + 8], 'little') for i in (0, 8)]
-        rows = [(f'{page.start + at + 8 * i:#x}', f'{word:#018x}  should be {self.MARK & ALL:#018x}')
-                for i, word in enumerate(words)]
+        block, right = page.start + at, f'should be {self.MARK & ALL:#018x}'
+        rows = [(f'{block + 8 * i:#x}', f'{word:#018x}  {right}') for i, word in enumerate(words)]
         if number:
-            rows.append(('the one before', f'{page.start + at - page.size:#x}  '
-                                           f'{"free" if marks[number - 1] else "live"}'))
-        return self.damage(page, f'the free block {page.start + at:#x} was written to after its free',
-                           rows)
+            state = 'free' if marks[number - 1] else 'live'
+            rows.append(('the one before', f'{block - page.size:#x}  {state}'))
+        return self.damage(page, f'the free block {block:#x} was written to after its free', rows)
 
     def damage(self, page, what, rows=None):
         return Broken(f'page {page.start:#x} (blocks of {page.size} bytes): {what}',
