@@ -93,12 +93,9 @@ UNUSED static void os_make_huge(void *p, size_t size) {
 /* Memory now instead of at the first touch of each page, which costs an interruption each: a
  * hint, too (a kernel before 5.14 knows nothing of it). */
 UNUSED static void os_populate(void *p, size_t size) {
+    enum { POPULATE_WRITE = 23 }; /* MADV_POPULATE_WRITE; libc's headers may be older */
     int saved = errno;
-#ifdef MADV_POPULATE_WRITE
-    madvise(p, size, MADV_POPULATE_WRITE);
-#else
-    (void)p, (void)size;
-#endif
+    madvise(p, size, POPULATE_WRITE);
     errno = saved;
 }
 
@@ -166,15 +163,16 @@ UNUSED static size_t os_peek(void *to, const void *from, size_t size) {
     return copied < 0 ? 0 : (size_t)copied;
 }
 
-/* The addresses of our own code, from the link editor. */
+/* The addresses of our own code: from the first of the library, which the link editor knows, to its
+ * variables. */
 extern const char os_code_start[] __asm__("__ehdr_start") __attribute__((visibility("hidden")));
-extern const char os_code_end[] __asm__("etext") __attribute__((visibility("hidden")));
+UNUSED static char os_code_end;
 
 /* Could these words be the saved registers of a thread that a signal interrupted in our code? On
  * x86-64 the program counter lies behind the stack pointer, and two words before the code segment,
  * which is 0x33 in a program. Elsewhere any word that leads into our code will do. */
-static bool os_looks_interrupted(const uintptr_t *word) {
-    bool ours = *word >= (uintptr_t)os_code_start && *word < (uintptr_t)os_code_end;
+UNUSED static bool os_looks_interrupted(const uintptr_t *word) {
+    bool ours = *word >= (uintptr_t)os_code_start && *word < (uintptr_t)&os_code_end;
 #ifdef __x86_64__
     return ours && (word[2] & 0xffff) == 0x33;
 #else

@@ -89,15 +89,18 @@ describe('a block that another thread frees', () => {
   test.each([
     ['in order of allocation', 0],
     ['in any order', 1],
-  ])('costs few atomic operations, %s: what is held back is bounded in bytes', async (_name, order) => {
-    onlyHere();
-    for (const size of [32, 1000] as const) {
-      const [section] = await step(sharded, 'remote', { order, size, blocks: 640 });
-      const each = perCall(section, 'atomics');
-      expect(each, `${size} bytes`).toBeLessThanOrEqual(budget.atomicsPerRemoteFree[size]);
-      expect(each, 'none at all: nothing can have gone home').toBeGreaterThan(0);
-    }
-  });
+  ])(
+    'costs few atomic operations, %s: what is held back is bounded in bytes',
+    async (_name, order) => {
+      onlyHere();
+      for (const size of [32, 1000] as const) {
+        const [section] = await step(sharded, 'remote', { order, size, blocks: 640 });
+        const each = perCall(section, 'atomics');
+        expect(each, `${size} bytes`).toBeLessThanOrEqual(budget.atomicsPerRemoteFree[size]);
+        expect(each, 'none at all: nothing can have gone home').toBeGreaterThan(0);
+      }
+    },
+  );
 
   test('costs glibc at least one, by the same count', async () => {
     onlyHere();

@@ -148,7 +148,10 @@ function cases(it: Declare): void {
     must(m.malloc(MiB));
     for (const i of [0, 2, 1]) m.free(blocks[i] as Pointer);
     const one = must(m.malloc(3 * MiB));
-    assert.equal(spanOf(m.walk(), one).start / BigInt(GRANULE), (blocks[0] as Pointer) / BigInt(GRANULE));
+    assert.equal(
+      spanOf(m.walk(), one).start / BigInt(GRANULE),
+      (blocks[0] as Pointer) / BigInt(GRANULE),
+    );
     assert.deepEqual(m.check(), []);
   });
 

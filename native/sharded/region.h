@@ -63,7 +63,8 @@ struct region {
     size_t used, dirty;             /* granules in use, and in dirty free runs */
     size_t least;                   /* the least that `dirty` was since `since` */
     size_t surplus;                 /* granules that are to be purged */
-    size_t keep;                    /* dirty granules that a large teardown leaves */
+    size_t keep;                    /* dirty granules that a large teardown leaves, */
+    size_t most;                    /* at most as many as were in use lately */
     size_t torn;                    /* granules purged by teardowns, and not wanted since */
     struct {                        /* the last large blocks in fresh memory */
         const char *start;
@@ -486,6 +487,8 @@ static bool run_cut(struct region *r, struct page *run, uint32_t granules, struc
     }
     record_free(run);
     r->used += granules;
+    if (r->used > r->most)
+        r->most = r->used;
     if (r->dirty < r->least)
         r->least = r->dirty;
     map_set_all(record);
@@ -508,7 +511,7 @@ static bool run_take(struct region *r, uint32_t granules, enum area_kind kind,
     } else if (!run->dirty && r->torn) { /* what a teardown gave back is wanted again */
         size_t again = granules < r->torn ? granules : r->torn;
         r->torn -= again;
-        r->keep += 2 * again;
+        r->keep = r->keep + 2 * again < r->most ? r->keep + 2 * again : r->most;
     }
     return run_cut(r, run, granules, record) || os_refuse();
 }
@@ -594,6 +597,7 @@ static bool region_age(struct region *r, uint64_t now) {
     r->surplus = r->least;
     r->least = r->dirty;
     r->keep -= r->keep / 4;
+    r->most = r->used;
     r->torn = 0;
     r->locked = false;
     return true;
