@@ -15,8 +15,8 @@
  * few at a time, whenever one of its pages runs out.
  *
  * A page that has handed out every block is full: its owner forgets it until blocks of it are
- * freed. When all of them come back from other threads, the last of these gives the page back
- * to the region, so a sleeping owner holds no empty page. The heap of a thread that ended is
+ * freed. When all of them come back from other threads, and the owner does not drain, the last of
+ * these gives the page back to the region, so a sleeping owner holds few empty pages. The heap of a thread that ended is
  * adopted, whole, by the next one.
  *
  *      fresh ── page_carve ──> on the stack ── malloc ──> live ── free ─┐
@@ -41,6 +41,7 @@ enum {
     BATCHES = 32,        /* pages of others for which a thread collects blocks */
     BATCH = 58,          /* blocks in a batch: it has two cache lines */
     HELD = 64 << 10,     /* bytes of others' blocks that a thread holds back in all */
+    WAITING = 32,        /* pending pages of an owner that does not seem to sleep */
     DRAINED = 128,       /* blocks that are taken from a page at a time */
     DRAINS = 16,         /* pending pages that are drained at a time */
     TICK = 4096,         /* frees to a current page between two ticks, */
@@ -79,6 +80,7 @@ struct heap {
     struct heap *next;             /* of all heaps; the last one adopted comes first */
     pthread_mutex_t life;          /* held by its owner as long as that thread lives */
     _Alignas(64) _Atomic(struct page *) pending; /* the line that other threads write */
+    _Atomic(uint32_t) waiting; /* pages in it and in `todo` */
     _Alignas(64) struct batch batches[BATCHES];
 };
 
@@ -234,6 +236,7 @@ static inline uint32_t remote_reserved(uint64_t word) { return word & 0xffff; }
 static inline uint32_t remote_filled(uint64_t word) { return word >> 16 & 0xffff; }
 
 static void pending_push(struct heap *h, struct page *page) {
+    atomic_fetch_add_explicit(&h->waiting, 1, memory_order_relaxed);
     struct page *first = atomic_load_explicit(&h->pending, memory_order_relaxed);
     do
         page->pending = first;
@@ -263,7 +266,8 @@ static void page_return(struct page *page, const uint16_t *place, uint32_t count
     next = atomic_fetch_add_explicit(&page->remote, filled, memory_order_acq_rel) + filled;
     if (!(word & REMOTE_PENDING))
         pending_push(home, page);
-    if ((next & REMOTE_FULL) && remote_filled(next) == page->capacity)
+    if ((next & REMOTE_FULL) && remote_filled(next) == page->capacity &&
+        atomic_load_explicit(&home->waiting, memory_order_relaxed) > WAITING)
         page_give_empty(page, next);
 }
 
@@ -315,6 +319,7 @@ static void heap_drain(struct heap *h) {
         }
         struct page *page = h->todo;
         h->todo = page->pending;
+        atomic_fetch_sub_explicit(&h->waiting, 1, memory_order_relaxed);
         if (!page_drain(h, page))
             pending_push(h, page);
     }
