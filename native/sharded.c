@@ -727,10 +727,11 @@ static void *resize_allocate(size_t size, size_t copied) {
     return new;
 }
 
-/* Does a block stay as it is? A large one gives back what is more than two pages. */
+/* Does a block stay as it is? A large one gives back a quarter or more: less may be room that it got
+ * for growing. */
 static bool resize_stays(size_t old, size_t size) {
     bool large = old > SMALL && size > SMALL;
-    return size <= old && (large ? old - size < 2 * os_page_size() : size >= old / 2);
+    return size <= old && size >= (large ? old / 4 * 3 : old / 2);
 }
 
 static __attribute__((noinline)) void *resize_slowly(void *p, size_t size, const char *call) {

@@ -155,21 +155,34 @@ __attribute__((no_sanitize("thread", "address"))) static bool large_is_full(cons
     return true;
 }
 
-/* Watches a block in fresh memory, and learns from an earlier one. Each granule that was filled
- * earns two more, up to CREDIT; a block that was not costs all, and its like are looked at less
- * often, since an untouched page costs a fault. The caller holds the lock. */
+/* Learns from a block that was in fresh memory. Each granule that was filled earns two more, up to
+ * CREDIT; a block that was not costs all, and its like are looked at less often, since an untouched
+ * page costs a fault. */
+static void large_learn(struct region *r, unsigned at) {
+    uint32_t granules = r->watched[at].granules, credit = r->credit + 2 * granules;
+    r->watched[at].granules = 0;
+    if (!granules || r->watch <= r->blind)
+        return;
+    bool full = large_is_full(r->watched[at].start, granules);
+    r->credit = !full ? 0 : credit < CREDIT ? credit : CREDIT;
+    r->blind = full ? 0 : r->watch + 16;
+}
+
+/* Watches a block in fresh memory until some more have come, or until it is freed. The caller
+ * holds the lock. */
 static void large_watch(struct region *r, const struct page *run) {
-    uint32_t at = r->watch++ % WATCHED, granules = r->watched[at].granules;
+    unsigned at = r->watch++ % WATCHED;
+    large_learn(r, at);
     if (run->area == DENSE)
         r->credit -= r->credit < run->granules ? r->credit : run->granules;
-    if (granules && r->watch > r->blind) {
-        bool full = large_is_full(r->watched[at].start, granules);
-        uint32_t credit = r->credit + 2 * granules;
-        r->credit = !full ? 0 : credit < CREDIT ? credit : CREDIT;
-        r->blind = full ? 0 : r->watch + 16;
-    }
     r->watched[at].start = run->start;
     r->watched[at].granules = run->granules;
+}
+
+static void large_unwatch(struct region *r, const struct page *run) {
+    for (unsigned at = 0; at < WATCHED; at++)
+        if (r->watched[at].granules && r->watched[at].start == run->start)
+            large_learn(r, at);
 }
 
 static enum area_kind large_area(const struct region *r, uint32_t granules) {
@@ -269,6 +282,7 @@ static __attribute__((noinline)) void large_free(void *p, struct page *page, con
         return;
     struct region *r = region_enter();
     uint32_t granules = page->granules;
+    large_unwatch(r, page);
     run_give(r, page, true);
     region_leave(r);
     region_tear(granules);
@@ -328,7 +342,8 @@ static void *large_resize(void *p, size_t old, size_t size) {
     void *new = NULL;
     if (at && *at) {
         new = size > LARGE / 4 ? huge_resize(at, size) : NULL;
-    } else if (!at && size <= LARGE && page->era == r->era) {
+    } else if (!at && size <= LARGE && page->era == r->era &&
+               (size < old || old < GROWN || page->area == DENSE)) {
         size_t offset = (size_t)(page->base - page->start);
         bool gone = size < old && large_purge_end(page, page->base + size);
         if (run_resize(r, page, (uint32_t)((offset + size + GRANULE - 1) >> GRANULE_BITS), !gone))
