@@ -25,7 +25,7 @@ enum {
     DENSE_LEAST = 4,    /* granules of a large block from which on it may get huge pages */
     KEPT_MOST = KEPT << GRANULE_BITS,
     SAMPLES = 8,        /* pages of it that are looked at, to see whether it was filled */
-    CREDIT = 160,       /* granules in huge pages that are not known to be filled, at most */
+    CREDIT = 256,       /* granules in huge pages that are not known to be filled, at most */
 };
 static const size_t RUN_MOST = 32ul << 30;
 
@@ -341,7 +341,7 @@ static void *large_resize(void *p, size_t old, size_t size) {
     struct huge **at = large_begins(page, p) ? NULL : huge_find(&heap.huges, p);
     void *new = NULL;
     if (at && *at) {
-        new = size > LARGE / 4 ? huge_resize(at, size) : NULL;
+        new = size >= GROWN ? huge_resize(at, size) : NULL;
     } else if (!at && size <= LARGE && page->era == r->era &&
                (size < old || old < GROWN || page->area == DENSE)) {
         size_t offset = (size_t)(page->base - page->start);
