@@ -603,9 +603,9 @@ static bool region_age(struct region *r, uint64_t now) {
     return true;
 }
 
-/* How many idle granules a teardown leaves: half of what is in use. */
+/* How many idle granules a teardown leaves: twice as many as are in use. */
 static size_t region_keeps(struct region *r) {
-    size_t keep = r->used / 2 > r->keep ? r->used / 2 : r->keep;
+    size_t keep = 2 * r->used > r->keep ? 2 * r->used : r->keep;
     return keep > KEEP ? keep : KEEP;
 }
 

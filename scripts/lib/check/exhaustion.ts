@@ -59,7 +59,7 @@ export const exhaustion: ProgramCase[] = [
       promised: true,
       program: 'exhaustion-mappings',
       args: [400, size],
-      strict: { args: [400, size, 1] },
+      strict: { args: [400, size, 3] },
       needs: ['reuse', 'lean'],
     }),
   ),
