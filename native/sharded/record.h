@@ -1,0 +1,122 @@
+/* record.h: memory for our own records, out of reach of any block that overflows.
+ *
+ * Locking: the caller holds the region's lock.
+ */
+#pragma once
+
+#include "../lock.h"
+#include "page.h"
+
+enum { LANES = 8 };
+
+/* Records are cut from chunks of a granule, which threads that run at the same time take
+ * from different lanes. Between each other's they would be slower by up to a half: a core that
+ * walks along records fetches the next ones ahead, and takes them away from their writer. */
+struct chunk {
+    struct lane *lane;
+    struct chunk *next; /* of the empty ones */
+    uint32_t used, live; /* bytes, records */
+};
+
+struct lane {
+    struct chunk *chunk;              /* the one in use */
+    struct page *spare[CLASSES + 1];  /* records to use again, by class; then those of runs */
+};
+
+enum { RECORDS_STEP = 16 /* chunks that are reserved at a time */ };
+static struct {
+    struct lane lanes[LANES];
+    struct chunk *empty, *clean; /* without a record: purged or not */
+    char *next, *end; /* chunks that were never used */
+    size_t bytes;     /* committed */
+} slabs;
+
+static inline size_t record_size(unsigned class) {
+    size_t blocks = class < CLASSES ? ((size_t)class_granules(class_size(class)) << GRANULE_BITS) /
+                                          class_size(class)
+                                    : 0;
+    return round_up(sizeof(struct page) + blocks * sizeof(uint16_t), 64);
+}
+
+/* Where the first arena lies. What follows a library in memory is another one's code, mostly:
+ * what overflows here ends there. */
+enum { NEAR_SIZE = 2 << 20 };
+static char near[NEAR_SIZE + GRANULE] __attribute__((section(".bss.near"))); /* behind all of ours */
+static inline char *near_start(void) { return align_up(near, GRANULE); }
+
+/* A chunk between guard pages, or the first granule of the area near. */
+static struct chunk *chunk_make(void) {
+    struct chunk **list = slabs.empty ? &slabs.empty : &slabs.clean, *c = *list;
+    if (c) {
+        *list = c->next;
+        return c;
+    }
+    if (!slabs.bytes) {
+        slabs.bytes = GRANULE;
+        return (struct chunk *)near_start();
+    }
+    if (slabs.next == slabs.end) {
+        size_t length = (RECORDS_STEP + 3) * GRANULE;
+        char *memory = os_reserve(length);
+        if (!memory)
+            return NULL;
+        slabs.next = align_up(memory + GRANULE, GRANULE);
+        slabs.end = slabs.next + RECORDS_STEP * GRANULE;
+    }
+    if (!os_commit(slabs.next, GRANULE))
+        return NULL;
+    c = (struct chunk *)slabs.next;
+    slabs.next += GRANULE;
+    slabs.bytes += GRANULE;
+    return c;
+}
+
+/* NULL with errno ENOMEM. */
+static void *record_cut(struct lane *lane, size_t size) {
+    struct chunk *c = lane->chunk;
+    if (!c || c->used + size > GRANULE) {
+        if (!(c = chunk_make()))
+            return os_refuse();
+        *c = (struct chunk){.lane = lane, .used = 64};
+        lane->chunk = c;
+    }
+    c->live++;
+    c->used += (uint32_t)size;
+    return (char *)c + c->used - size;
+}
+
+static struct page *record_make(struct lane *lane, unsigned class) {
+    struct page *record = lane->spare[class];
+    if (record) {
+        list_remove(&lane->spare[class], record);
+        struct chunk *c = (struct chunk *)((uintptr_t)record & ~(uintptr_t)(GRANULE - 1));
+        c->live++;
+    } else if ((record = record_cut(lane, record_size(class)))) {
+        *record = (struct page){.class = (uint8_t)class}; /* its chunk may have held others before */
+    }
+    return record;
+}
+
+/* A chunk without a live record: its records leave the lists, and its memory can go. */
+static void chunk_clear(struct chunk *c) {
+    for (uint32_t at = 64; at < c->used;) {
+        struct page *record = (struct page *)((char *)c + at);
+        list_remove(&c->lane->spare[record->class], record);
+        at += (uint32_t)record_size(record->class);
+    }
+    c->next = slabs.empty;
+    slabs.empty = c;
+}
+
+/* No entry of the map leads to the record any more (map_clear). */
+static void record_free(struct page *record) {
+    struct chunk *c = (struct chunk *)((uintptr_t)record & ~(uintptr_t)(GRANULE - 1));
+    record->kind = PAGE_GONE;
+    record->home = NULL;
+    record->bound = record->limit = 0;
+    record->granules = 0;
+    list_push(&c->lane->spare[record->class], record);
+    if (--c->live == 0 && c != c->lane->chunk)
+        chunk_clear(c);
+}
+

@@ -1,0 +1,302 @@
+/* thread.h: heaps and the threads that own them: how one begins, is adopted when its thread has
+ * ended, and is flushed; and what goes back to the kernel, and when.
+ *
+ * Locking: takes the region's lock; called without any.
+ */
+#pragma once
+
+#include "large.h"
+
+/* ── memory that goes back ─────────────────────────────────────────────────── */
+
+/* The memory of a chunk without records, but for its first page. */
+static void chunk_purge(struct region *r, struct chunk *c) {
+    bool done = os_purge((char *)c + os_page_size(), GRANULE - os_page_size());
+    if (!lock_take(&r->lock))
+        return;
+    struct chunk **list = done ? &slabs.clean : &slabs.empty;
+    c->next = *list;
+    *list = c;
+    region_leave(r);
+}
+
+/* Purges the oldest idle memory, a piece of 1 MiB at most: the system call is made without the
+ * lock, and nobody can take the piece meanwhile. The number of its granules; 0 if there is none,
+ * or if the kernel refuses (locked memory). */
+static uint32_t region_purge(struct region *r, bool torn) {
+    if (!lock_take(&r->lock))
+        return 0;
+    struct page *part = purge_begin(r);
+    struct chunk *chunk = slabs.empty;
+    if (chunk)
+        slabs.empty = chunk->next;
+    region_leave(r);
+    if (chunk)
+        chunk_purge(r, chunk);
+    if (!part)
+        return 0;
+    uint32_t granules = part->granules;
+    bool done = os_purge(part->start, page_length(part));
+    if (!lock_take(&r->lock))
+        return 0;
+    if (done && torn)
+        r->torn += granules;
+    purge_end(r, part, done);
+    region_leave(r);
+    return done ? granules : 0;
+}
+
+/* So many granules were freed. If most of the heap was by now, the program may never call us
+ * again, and what is idle beyond `keep` goes back at once. */
+static void region_tear(uint32_t granules) {
+    struct region *r = heap.region;
+    while (__atomic_load_n(&r->dirty, __ATOMIC_RELAXED) > region_keeps(r) + PIECE &&
+           !__atomic_load_n(&r->locked, __ATOMIC_RELAXED)) {
+        uint32_t gone = region_purge(r, true);
+        if (!gone || gone >= granules)
+            return;
+        granules -= gone;
+    }
+}
+
+/* ── heaps and threads ─────────────────────────────────────────────────────── */
+
+static struct heap *heap_make(void) {
+    struct heap *h = &heap.first;
+    unsigned lane = heap.heaps ? (heap.heaps->lane + 1u) % LANES : 0;
+    if (heap.heaps && !(h = record_cut(&slabs.lanes[lane], sizeof *h)))
+        return NULL;
+    memset(h, 0, sizeof *h);
+    for (unsigned i = 0; i <= DIRECT / 16; i++)
+        h->direct[i] = NONE;
+    for (unsigned i = 0; i < CLASSES; i++)
+        h->current[i] = NONE;
+    h->lane = (uint8_t)lane;
+    h->next = heap.heaps;
+    life_begin(&h->life);
+    life_take(h);
+    heap.heaps = h;
+    return h;
+}
+
+static void direct_set(struct heap *h, unsigned class, struct page *page) {
+    size_t size = class_size(class);
+    h->current[class] = page;
+    if (size <= DIRECT)
+        for (size_t i = class ? class_size(class - 1) / 16 + 1 : 0; i <= size / 16; i++)
+            h->direct[i] = page;
+}
+
+/* The page is current no more, for its own class and for those that borrow it. */
+static void page_retire(struct heap *h, struct page *page) {
+    for (unsigned class = 0; class <= page->class; class++)
+        if (h->current[class] == page)
+            direct_set(h, class, NONE);
+}
+
+/* The page has no live block: its memory is the region's again. */
+static void page_drop(struct heap *h, struct page *page) {
+    h->pages--;
+    if (h->fresh[page->class] == page)
+        h->fresh[page->class] = NULL;
+    uint32_t granules = page->granules;
+    struct region *r = region_enter();
+    run_give(r, page, true);
+    region_leave(r);
+    region_tear(granules);
+}
+
+static void record_return(struct page *page) {
+    struct region *r = region_enter();
+    if (page->era == r->era)
+        record_free(page);
+    region_leave(r);
+}
+
+/* All blocks of a full page came back from other threads. The last of these gives its memory
+ * back; the record goes when the owner next drains, since it is in its list. */
+static void page_give_empty(struct page *page, uint64_t word) {
+    if (page->era != heap.region->era)
+        return;
+    page_verify_empty(page);
+    struct region *r = region_enter();
+    uint32_t granules = page->granules;
+    struct page *run = page->era == r->era ? record_make(&slabs.lanes[0], CLASSES) : NULL;
+    bool taken = run && atomic_compare_exchange_strong_explicit(
+                            &page->remote, &word, REMOTE_TAKEN | REMOTE_PENDING,
+                            memory_order_acq_rel, memory_order_relaxed);
+    if (taken) {
+        run->start = page->start;
+        run->granules = granules;
+        run->area = page->area;
+        run->era = page->era;
+        page->kind = PAGE_GONE;
+        page->granules = 0;
+        page->bound = page->limit = 0;
+        run_give(r, run, true);
+    } else if (run) {
+        record_free(run);
+    }
+    region_leave(r);
+    if (taken)
+        region_tear(granules);
+}
+
+/* Current pages without a live block go back to the region. */
+static void heap_flush_pages(struct heap *h) {
+    for (unsigned i = 0; i < CLASSES; i++) {
+        struct page *page = h->current[i];
+        if (page != NONE && page->count == page->carved) {
+            page_retire(h, page);
+            page_verify_empty(page);
+            page_drop(h, page);
+        }
+    }
+}
+
+/* An abandoned heap, and its new owner has it now; of all there are, the first few are looked at,
+ * where those of brief threads are, and the next few of the rest. NULL if none of these is
+ * abandoned. The caller holds the lock. */
+static struct heap *heap_adopt(void) {
+    struct heap **at = &heap.heaps;
+    for (unsigned i = 0; i < LOOKS && *at; i++, at = &(*at)->next) {
+        struct heap *h = *at;
+        int error = h == self ? EBUSY : life_take(h);
+        if (error && !(error == EDEADLK && self == &heap_none))
+            continue;
+        *at = h->next;
+        h->next = heap.heaps;
+        heap.heaps = h;
+        return h;
+    }
+    for (unsigned i = 0; i < LOOKS && *at; i++) {
+        struct heap *h = heap.looked ? heap.looked : *at;
+        heap.looked = h->next;
+        int error = h == self ? EBUSY : life_take(h);
+        if (!error || (error == EDEADLK && self == &heap_none))
+            return h;
+    }
+    return NULL;
+}
+
+/* Everything on its way arrives, as far as the owner of this heap can see to it. */
+static void heap_settle(struct heap *h) {
+    bool busy = h->busy;
+    heap_busy(h, true);
+    batches_send(h);
+    while (h->todo || atomic_load_explicit(&h->pending, memory_order_relaxed)) {
+        struct page *before = h->todo;
+        heap_drain(h);
+        if (before && h->todo == before)
+            break;
+    }
+    heap_busy(h, busy);
+}
+
+/* The heap for a thread that has none yet: an abandoned one, as it is, or a new one. NULL with
+ * errno ENOMEM. */
+static struct heap *thread_begin(void) {
+    int saved = errno;
+    struct region *r = region_enter();
+    struct heap *h = NULL;
+    if (near_open(r) && !(h = heap_adopt()))
+        h = heap_make();
+    region_leave(r);
+    if (!h)
+        return os_refuse();
+    self = h;
+    heap_busy(h, true);
+    batches_send(h); /* what the last owner had collected pins others' pages */
+    heap_drain(h);
+    heap_busy(h, false);
+    errno = saved;
+    return h;
+}
+
+/* Pages without a live block, and runs that are kept, go back to the region. The caller is the
+ * owner. */
+static void heap_flush(struct heap *h) {
+    heap_settle(h);
+    bool busy = h->busy;
+    heap_busy(h, true);
+    heap_flush_pages(h);
+    struct region *r = region_enter();
+    kept_give(r, h);
+    region_leave(r);
+    heap_busy(h, busy);
+}
+
+/* Nobody drains an abandoned heap. So before a thread asks the kernel for memory, and at a tick,
+ * it puts one in order; a few pages at a time, however many there are to drain. */
+static void heap_visit(void) {
+    struct region *r = region_enter();
+    struct heap *h = heap.heaps->next ? heap_adopt() : NULL;
+    region_leave(r);
+    if (!h)
+        return;
+    heap_busy(h, true);
+    batches_send(h);
+    heap_drain(h);
+    heap_flush_pages(h);
+    r = region_enter();
+    kept_give(r, h);
+    region_leave(r);
+    heap_busy(h, false);
+    life_leave(h);
+}
+
+/* Does it to all abandoned heaps. */
+static void heaps_abandoned(void (*act)(struct heap *)) {
+    struct region *r = region_enter();
+    struct heap *h = heap.heaps;
+    region_leave(r);
+    for (; h; h = h->next)
+        if (h != self && life_take(h) == 0) {
+            act(h);
+            life_leave(h);
+        }
+}
+
+/* Before anybody is refused memory: what is idle in this heap and in all abandoned ones goes back
+ * to the region, and from there to the kernel, so that dirty runs and clean ones become one.
+ * The granules that went; 0 if there were none. */
+static size_t heaps_reclaim(void) {
+    size_t gone = 0, used = heap.region->used;
+    if (self != &heap_none)
+        heap_flush(self);
+    heaps_abandoned(heap_flush);
+    for (uint32_t piece; (piece = region_purge(heap.region, false)); gone += piece) {
+    }
+    return gone + (heap.region->used < used);
+}
+
+/* ── ticks ─────────────────────────────────────────────────────────────────── */
+
+/* An interval has passed: free memory has aged, and one abandoned heap is flushed. */
+static void region_interval(void) {
+    uint64_t now = now_ms();
+    struct region *r = region_enter();
+    bool aged = region_age(r, now);
+    struct huge *idle = huge_aged(&heap.huges, now, options.decay_ms / 2);
+    region_leave(r);
+    huge_drop(idle);
+    if (aged)
+        heap_visit();
+}
+
+/* Every so many calls: what this thread holds back goes on its way when no more came, and a
+ * piece of the memory that has been idle for an interval goes back to the kernel. */
+static void heap_tick(struct heap *h) {
+    bool busy = h->busy;
+    heap_busy(h, true);
+    if (h->held && h->held == h->held_before)
+        batches_send(h);
+    h->held_before = h->held;
+    struct region *r = heap.region;
+    if (region_is_due(r)) {
+        region_interval();
+        if (__atomic_load_n(&r->surplus, __ATOMIC_RELAXED))
+            region_purge(r, false);
+    }
+    heap_busy(h, busy);
+}
