@@ -156,16 +156,18 @@ __attribute__((no_sanitize("thread", "address"))) static bool large_is_full(cons
 }
 
 /* Learns from a block that was in fresh memory. Each granule that was filled earns two more, up to
- * CREDIT; a block that was not costs all, and its like are looked at less often, since an untouched
- * page costs a fault. */
+ * CREDIT; a block that was not costs half of that, since its thread may be about to fill it. After
+ * some in a row blocks are looked at less often, because an untouched page costs a fault. */
 static void large_learn(struct region *r, unsigned at) {
     uint32_t granules = r->watched[at].granules, credit = r->credit + 2 * granules;
     r->watched[at].granules = 0;
     if (!granules || r->watch <= r->blind)
         return;
     bool full = large_is_full(r->watched[at].start, granules);
-    r->credit = !full ? 0 : credit < CREDIT ? credit : CREDIT;
-    r->blind = full ? 0 : r->watch + 16;
+    r->doubts = full ? 0 : r->doubts + 1;
+    r->credit = !full ? r->credit / 2 : credit < CREDIT ? credit : CREDIT;
+    if (r->doubts > WATCHED)
+        r->credit = 0, r->blind = r->watch + 16;
 }
 
 /* Watches a block in fresh memory until some more have come, or until it is freed. The caller

@@ -69,6 +69,7 @@ struct region {
         uint32_t granules;
     } watched[WATCHED];
     uint32_t watch, blind;          /* the next of them; how many are not looked at */
+    uint32_t doubts;                /* how many in a row were not filled */
     uint32_t credit;                /* granules of large blocks that may come in huge pages */
     uint64_t since;                 /* ms */
     bool locked;                    /* the kernel refused a purge: memory is locked */
