@@ -20,7 +20,7 @@ const budget = {
   /** The same of a realloc that leaves a small block where it is. */
   stay: 29,
   /** Atomic operations for each block that another thread frees. */
-  atomicsPerRemoteFree: { 32: 1 / 25, 1000: 1 / 3 },
+  atomicsPerRemoteFree: { 32: 1 / 25, 1000: 0.35 },
   /** Above a process with an empty library preloaded. */
   startCalls: 12,
   startFaults: 20,
