@@ -229,13 +229,8 @@ static void *allocate_from(struct heap *h, unsigned class) {
     void *p;
     struct page *page = h->current[class];
     while (!(p = page_pop(page, page->shift))) {
-        if (page->count) { /* its memory went to the kernel, or the program wrote to it */
-            struct block *b = (struct block *)page_block(page, page->stack[page->count - 1]);
-            must(page->purged && !b->mark && !b->second, "malloc",
-                 "the free block %p was written to after its free", (void *)b);
-            page->count--;
-            return b;
-        }
+        must(!page->count, "malloc", "the free block %p was written to after its free",
+             (void *)page_block(page, page->stack[page->count - 1]));
         heap_busy(h, true);
         page = page_next(h, class);
         heap_busy(h, false);

@@ -16,7 +16,7 @@ from .memory import ALL, PAGE, Layout, Unreadable
 REGION = ('era', 'used', 'dirty', 'oldest', 'youngest', 'older')
 RECORD = ('home', 'start', 'inverse', 'bound', 'limit', 'size', 'granules', 'capacity',
           'carved', 'kind', 'class', 'shift', 'era', 'area', 'dirty', 'base', 'count', 'next',
-          'prev', 'budget', 'younger', 'older', 'listed', 'purged', 'remote', 'pending')
+          'prev', 'budget', 'younger', 'older', 'listed', 'remote', 'pending')
 HEAP = ('pages', 'held', 'busy', 'lost', 'todo', 'next', 'pending')
 HUGE = ('next', 'start', 'user', 'length')
 CONSTANTS = ('GRANULE_BITS', 'ALIGNMENT', 'STEPS', 'CLASSES', 'EXACT', 'BINS', 'WORTHWHILE',
@@ -238,10 +238,9 @@ class Pages:
         except Unreadable as error:
             return self.damage(page, str(error))
         mark = (self.MARK & ALL).to_bytes(8, 'little') * 2
-        good = (mark, bytes(len(mark))) if page.purged else (mark,)
         for number, state in enumerate(marks):
             at = number * page.size
-            if state and data[at:at + len(mark)] not in good:
+            if state and data[at:at + len(mark)] != mark:
                 return self._overwritten(page, number, marks, data)
         return None
 

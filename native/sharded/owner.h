@@ -161,7 +161,7 @@ static void page_open(struct page *page, struct heap *h, unsigned class) {
     page->inverse = UINT64_MAX / size + 1 + !(size & (size - 1));
     page->capacity = (uint16_t)(page_length(page) / size);
     page->count = 0;
-    page->listed = page->purged = false;
+    page->listed = false;
     page_set_carved(page, 0);
     atomic_store_explicit(&page->remote, 0, memory_order_relaxed);
     page->home = h;
@@ -176,7 +176,7 @@ static void page_drop(struct heap *h, struct page *page);
  * the lines come one after the other. */
 static void page_verify_empty(struct page *page) {
     size_t size = page->size;
-    for (uint32_t i = 0; i < page->carved && !page->purged; i++) {
+    for (uint32_t i = 0; i < page->carved; i++) {
         char *b = page->start + i * size;
         must(block_is_whole((struct block *)b), "free",
              "the free block %p was written to after its free", (void *)b);

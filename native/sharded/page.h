@@ -75,7 +75,6 @@ struct page {
     uint8_t era;       /* of which region (a fork may begin a new one) */
     uint8_t area;      /* what kind of memory it is */
     bool dirty;        /* of a run: may hold old data */
-    uint16_t slot;     /* length of this record, in bytes / 64 */
 
     _Alignas(64) char *base; /* the start again; of a large block, its address */
     uint32_t count;          /* free blocks on the stack */
@@ -84,7 +83,6 @@ struct page {
                               * would be changed by one vector, in four instructions more */
     struct page *younger, *older; /* of free runs: those that keep their pages, by age */
     bool listed;             /* in its heap's list of pages with room */
-    bool purged;             /* free blocks may have lost their marks to the kernel */
 
     _Alignas(64) _Atomic(uint64_t) remote;
     struct page *pending; /* the next page with remote frees of the same owner */

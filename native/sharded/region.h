@@ -28,7 +28,6 @@
  */
 #pragma once
 
-#include <sys/auxv.h>
 #include <time.h>
 
 #include "../lock.h"
