@@ -256,9 +256,9 @@ static __attribute__((noinline)) void *allocate_larger(size_t size) {
         void *run = size <= KEPT_MOST ? run_kept(h, size) : NULL;
         return run ? run : allocate_slowly(size);
     }
-    unsigned class = class_index(size);
+    unsigned class = class_index_long(size);
     struct page *page = h->current[class];
-    void *p = page_pop(page, page->shift);
+    void *p = size > NARROW ? page_pop(page, WIDE) : page_pop(page, 0);
     if (likely(p))
         return p;
     return h == &heap_none ? allocate_slowly(size) : allocate_from(h, class);
@@ -343,6 +343,7 @@ static COLD void free_last(struct heap *h, struct page *page) {
     heap_busy(h, false);
 }
 
+/* A block of another thread's page, a large one, or none. */
 static __attribute__((noinline)) void free_remote(void *p, struct page *page, const char *call) {
     if (unlikely(!page_begins(page, p)) || unlikely(block_is_marked(p)) ||
         unlikely(self == &heap_none)) {
@@ -355,16 +356,14 @@ static __attribute__((noinline)) void free_remote(void *p, struct page *page, co
     collect(self, page, p);
 }
 
-/* A block of a page of several granules, one of another thread's page, or a large one: on short
- * ways, each a tail call. */
+/* A block of a page of several granules. */
 static __attribute__((noinline)) void free_slowly(void *p, struct page *page, const char *call) {
     struct heap *h = self;
-    if (unlikely(page->home != h) || unlikely(!page_begins(page, p)) ||
-        unlikely(block_is_marked(p))) {
-        free_remote(p, page, call);
+    if (unlikely(!page_begins(page, p)) || unlikely(block_is_marked(p))) {
+        free_otherwise(p, call);
         return;
     }
-    page->stack[page->count] = page_place(page, p);
+    page->stack[page->count] = (uint16_t)((size_t)((char *)p - page->start) >> WIDE);
     block_mark(p);
     atomic_signal_fence(memory_order_seq_cst); /* as in page_pop */
     page->count++;
@@ -376,8 +375,11 @@ static __attribute__((noinline)) void free_slowly(void *p, struct page *page, co
 static inline void heap_free(void *p, const char *call) {
     struct page *page = page_of(p);
     struct heap *h = self;
-    if (unlikely(page->home != h) || unlikely(!offset_begins(page, p, page->bound)) ||
-        unlikely(block_is_marked(p))) {
+    if (unlikely(page->home != h)) {
+        free_remote(p, page, call);
+        return;
+    }
+    if (unlikely(!offset_begins(page, p, page->bound)) || unlikely(block_is_marked(p))) {
         free_slowly(p, page, call);
         return;
     }

@@ -159,7 +159,8 @@ def bins(value):
 
 
 def batch(value):
-    return Printed(f'{int(value["count"])} blocks of {value["page"]}')
+    places = value['place'].type.sizeof // 2
+    return Printed(f'{places - int(value["left"])} blocks of {value["page"]}')
 
 
 def life(value):

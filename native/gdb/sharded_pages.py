@@ -271,14 +271,14 @@ class Pages:
 
     def batches_of(self, heap):
         field, layout = self.heap_layout.field('batches'), self.batch_layout
-        unpack, places = layout.unpacker('page', 'count'), layout.offset('place')
+        unpack, places = layout.unpacker('page', 'left'), layout.offset('place')
         at = heap.at + self.heap_layout.offset('batches')
         data = self.read(at, 'the batches', lambda: self.memory.read(at, field.sizeof))
         for offset in range(0, len(data), layout.size):
-            page, length = unpack(data, offset)
-            first = offset + places
-            if page and length <= self.BATCH:
-                yield page, memoryview(data[first:first + 2 * length]).cast('H').tolist()
+            page, left = unpack(data, offset)
+            if page and left <= self.BATCH:
+                first, end = offset + places + 2 * left, offset + places + 2 * self.BATCH
+                yield page, memoryview(data[first:end]).cast('H').tolist()
 
     # ── heaps and huge blocks ────────────────────────────────────────────────
 

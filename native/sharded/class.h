@@ -11,14 +11,18 @@ enum {
     STEPS = 8,         /* classes from one power of two to the next */
     SMALL = 32 * 1024, /* larger blocks are runs of granules */
     CLASSES = 8 + STEPS * 8,
+    NARROW = 8 * 1024, /* larger blocks lie in pages of several granules */
+    WIDE = 2,          /* and there a place on the stack counts 1 << WIDE bytes */
     DIRECT = 1024, /* up to here malloc finds the page by size / 16 */
 };
 
-static inline unsigned class_index(size_t size) {
-    if (size <= 128)
-        return size ? (unsigned)(size - 1) / 16 : 0;
+static inline unsigned class_index_long(size_t size) { /* of more than 128 bytes */
     unsigned log = 63 - (unsigned)__builtin_clzl(size - 1);
     return 8 + (log - 7) * STEPS + (unsigned)((size - 1) >> (log - 3)) % STEPS;
+}
+
+static inline unsigned class_index(size_t size) {
+    return size > 128 ? class_index_long(size) : size ? (unsigned)(size - 1) / 16 : 0;
 }
 
 static inline size_t class_size(unsigned index) {
@@ -30,5 +34,5 @@ static inline size_t class_size(unsigned index) {
 
 /* Granules of a page: at least eight blocks fit. */
 static inline uint32_t class_granules(size_t size) {
-    return size <= 8 * 1024 ? 1 : 4;
+    return size <= NARROW ? 1 : 1 << WIDE;
 }

@@ -53,9 +53,9 @@ static uint32_t marks_set_remote(struct marks *marks, struct page *page, bool he
     uint32_t wrong = marks_set(marks, page, page->stack + page->capacity - filled, filled);
     for (struct heap *h = heap.heaps; h; h = h->next) {
         struct batch *b = batch_of(h, page);
-        uint32_t count = b->count;
-        if (b->page == page && count <= BATCH && (h->held_here || !held))
-            wrong += marks_set(marks, page, b->place, count);
+        uint32_t left = b->left;
+        if (b->page == page && left <= BATCH && (h->held_here || !held))
+            wrong += marks_set(marks, page, b->place + left, BATCH - left);
     }
     return wrong;
 }

@@ -38,8 +38,8 @@
 enum {
     CONFIRMATIONS = 5,   /* of a double free by a thread that does not own the page */
     LOOKS = 4,           /* heaps that are looked at, at each end, to find an abandoned one */
-    BATCHES = 32,        /* pages of others for which a thread collects blocks */
-    BATCH = 58,          /* blocks in a batch: it has two cache lines */
+    BATCHES = 64,        /* pages of others for which a thread collects blocks */
+    BATCH = 56,          /* blocks in a batch: it has two cache lines */
     HELD = 64 << 10,     /* bytes of others' blocks that a thread holds back in all */
     WAITING = 32,        /* pending pages of an owner that does not seem to sleep */
     DRAINED = 128,       /* blocks that are taken from a page at a time */
@@ -54,10 +54,12 @@ enum {
     WORTHWHILE = 16,     /* a page is used again when a sixteenth of it is free */
 };
 
-/* Blocks of one page of another heap, as places on its stack. */
+/* Blocks of one page of another heap, as places on its stack: filled from the end, so that the first
+ * to be freed will come to lie uppermost there. */
 struct batch {
     struct page *page;
-    uint16_t count, most; /* it goes when it has so many */
+    uint16_t left, last; /* free places; it is full when only `last` are left */
+    uint32_t bytes;
     uint16_t place[BATCH];
 };
 static_assert(sizeof(struct batch) == 128, "two cache lines");
@@ -157,7 +159,7 @@ static bool page_carve(struct page *page) {
 static void page_open(struct page *page, struct heap *h, unsigned class) {
     size_t size = class_size(class);
     page->size = (uint32_t)size;
-    page->shift = page->granules > 1 ? 2 : 0;
+    page->shift = size > NARROW ? WIDE : 0;
     page->inverse = UINT64_MAX / size + 1 + !(size & (size - 1));
     page->capacity = (uint16_t)(page_length(page) / size);
     page->count = 0;
@@ -244,11 +246,19 @@ static void pending_push(struct heap *h, struct page *page) {
                                                   memory_order_relaxed));
 }
 
-static void page_give_empty(struct page *page, uint64_t word);
+static void page_give_empty(struct page *page, char *start, uint64_t word);
 static void record_return(struct page *page);
 
-/* Hands blocks over to the owner of their page. The first to be freed gets the place that will
- * come to lie uppermost: they are handed out in the order of their frees. Mostly that is the
+/* Not memcpy: with a length that is not known it is a call, or an instruction that is slow to start. */
+static inline void places_copy(uint16_t *to, const uint16_t *from, uint32_t count) {
+    for (; count >= 4; count -= 4, to += 4, from += 4)
+        memcpy(to, from, 4 * sizeof *to);
+    while (count-- > 0)
+        *to++ = *from++;
+}
+
+/* Hands blocks over to the owner of their page, the last one freed first. The first to be freed
+ * comes to lie uppermost: they are handed out in the order of their frees. Mostly that is the
  * order in which they lie in memory, so that processors fetch the next one ahead. */
 static void page_return(struct page *page, const uint16_t *place, uint32_t count) {
     uint64_t word = atomic_load_explicit(&page->remote, memory_order_relaxed), next;
@@ -258,17 +268,16 @@ static void page_return(struct page *page, const uint16_t *place, uint32_t count
                                                   memory_order_relaxed));
     must(remote_reserved(word) + count <= page->capacity, "free",
          "more blocks of the page %p are freed than there are", (void *)page->start);
-    uint16_t *to = page->stack + page->capacity - remote_reserved(word);
-    for (uint32_t i = 0; i < count; i++)
-        *--to = place[i];
+    places_copy(page->stack + page->capacity - remote_reserved(word) - count, place, count);
     uint64_t filled = count * (uint64_t)REMOTE_FILLED;
     struct heap *home = page->home;
+    char *start = page->start;
     next = atomic_fetch_add_explicit(&page->remote, filled, memory_order_acq_rel) + filled;
     if (!(word & REMOTE_PENDING))
         pending_push(home, page);
     if ((next & REMOTE_FULL) && remote_filled(next) == page->capacity &&
         atomic_load_explicit(&home->waiting, memory_order_relaxed) > WAITING)
-        page_give_empty(page, next);
+        page_give_empty(page, start, next);
 }
 
 /* Takes over what other threads freed of a page, the newest places first, so that the oldest
@@ -291,14 +300,14 @@ static bool page_drain(struct heap *h, struct page *page) {
         uint32_t filled = remote_filled(word), count = filled < DRAINED ? filled : DRAINED;
         must(page->count + filled <= page->carved, "free",
              "more blocks of the page at %p are freed than there are", (void *)page->start);
-        memcpy(taken, page->stack + page->capacity - filled, count * sizeof *taken);
+        places_copy(taken, page->stack + page->capacity - filled, count);
         next = count == filled ? 0
                                : (word - count * (uint64_t)(REMOTE_RESERVED + REMOTE_FILLED)) &
                                      ~REMOTE_FULL;
         if (!atomic_compare_exchange_weak_explicit(&page->remote, &word, next,
                                                    memory_order_acq_rel, memory_order_acquire))
             continue; /* release: the places, and `pending`, were read before others reuse them */
-        memcpy(page->stack + page->count, taken, count * sizeof *taken);
+        places_copy(page->stack + page->count, taken, count);
         page->count += count;
         total += count;
         if (!(word = next))
@@ -325,13 +334,24 @@ static void heap_drain(struct heap *h) {
     }
 }
 
+static inline uint32_t batch_count(const struct batch *b) { return BATCH - b->left; }
+
 static void batch_send(struct heap *h, struct batch *b) {
     if (!b->page)
         return;
     struct page *page = b->page;
     b->page = NULL;
-    h->held -= b->count * page->size;
-    page_return(page, b->place, b->count);
+    h->held -= b->bytes;
+    page_return(page, b->place + b->left, batch_count(b));
+}
+
+/* The batch with most bytes, when there are too many in all. */
+static void batch_send_largest(struct heap *h) {
+    struct batch *largest = h->batches;
+    for (struct batch *b = h->batches; b < h->batches + BATCHES; b++)
+        if (b->page && (b->bytes > largest->bytes || !largest->page))
+            largest = b;
+    batch_send(h, largest);
 }
 
 /* All that this thread holds back goes to its owners. */
@@ -340,8 +360,11 @@ static void batches_send(struct heap *h) {
         batch_send(h, b);
 }
 
+/* A page has two places for its batch, so that two pages in use at a time seldom take turns in
+ * one: the batch, or one of another page in either place. */
 static inline struct batch *batch_of(struct heap *h, const struct page *page) {
-    return &h->batches[((uintptr_t)page >> 8) % BATCHES];
+    uint32_t at = (uint32_t)((uintptr_t)page >> 6) * 0x9e3779b1u >> 26;
+    return h->batches[at].page == page ? &h->batches[at] : &h->batches[at ^ 1];
 }
 
 /* The first block of a page, or the last of a batch. What could make a page empty goes at once: so
@@ -349,19 +372,24 @@ static inline struct batch *batch_of(struct heap *h, const struct page *page) {
 static __attribute__((noinline)) void collect_slowly(struct heap *h, struct page *page, void *p) {
     struct batch *b = batch_of(h, page);
     if (b->page != page) {
+        struct batch *other = h->batches + ((b - h->batches) ^ 1);
+        if (b->page && (!other->page || other->left < b->left))
+            b = other;
         batch_send(h, b);
         uint64_t word = atomic_load_explicit(&page->remote, memory_order_relaxed);
         uint32_t left = page->capacity - remote_reserved(word);
-        b->most = (uint16_t)(left < BATCH ? left : BATCH);
-        b->count = 0;
+        b->last = (uint16_t)(left < BATCH ? BATCH - left : 0);
+        b->left = BATCH;
+        b->bytes = 0;
         b->page = page;
     }
-    b->place[b->count++] = page_place(page, p);
+    b->place[--b->left] = page_place(page, p);
+    b->bytes += page->size;
     h->held += page->size;
-    if (b->count >= b->most)
+    if (b->left <= b->last)
         batch_send(h, b);
     if (h->held > HELD)
-        batches_send(h);
+        batch_send_largest(h);
 }
 
 /* Collects a block of another thread's page. */
@@ -369,8 +397,9 @@ static inline void collect(struct heap *h, struct page *page, void *p) {
     struct batch *b = batch_of(h, page);
     heap_busy(h, true);
     block_mark(p);
-    if (likely(b->page == page && b->count + 1 < b->most && h->held <= HELD - SMALL)) {
-        b->place[b->count++] = page_place(page, p);
+    if (likely(b->page == page && b->left > b->last + 1 && h->held + page->size <= HELD)) {
+        b->place[--b->left] = page_place(page, p);
+        b->bytes += page->size;
         h->held += page->size;
     } else {
         collect_slowly(h, page, p);
@@ -400,6 +429,6 @@ static bool page_lists(struct page *page, uint16_t place) {
 
 static bool heap_holds(struct heap *h, struct page *page, uint16_t place) {
     struct batch *b = batch_of(h, page);
-    uint32_t count = b->count;
-    return b->page == page && count <= BATCH && places_list(b->place, count, place);
+    uint32_t left = b->left; /* its thread may be at work */
+    return b->page == page && left <= BATCH && places_list(b->place + left, BATCH - left, place);
 }

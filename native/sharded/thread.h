@@ -114,32 +114,40 @@ static void record_return(struct page *page) {
 }
 
 /* All blocks of a full page came back from other threads. The last of these gives its memory
- * back; the record goes when the owner next drains, since it is in its list. */
-static void page_give_empty(struct page *page, uint64_t word) {
-    if (page->era != heap.region->era)
-        return;
-    page_verify_empty(page);
+ * back; the record goes when the owner next drains, since it is in its list. The owner may have
+ * drained the page by now, and its record may describe another one: under the lock, the map and
+ * the word `remote` tell. Once the word says TAKEN, nobody else touches the blocks. */
+static void page_give_empty(struct page *page, char *start, uint64_t word) {
     struct region *r = region_enter();
-    uint32_t granules = page->granules;
-    struct page *run = page->era == r->era ? record_make(&slabs.lanes[0], CLASSES) : NULL;
-    bool taken = run && atomic_compare_exchange_strong_explicit(
-                            &page->remote, &word, REMOTE_TAKEN | REMOTE_PENDING,
-                            memory_order_acq_rel, memory_order_relaxed);
+    struct page *run = record_make(&slabs.lanes[0], CLASSES);
+    bool taken = run && page_of(start) == page && page->era == r->era &&
+                 atomic_compare_exchange_strong_explicit(&page->remote, &word,
+                                                         REMOTE_TAKEN | REMOTE_PENDING,
+                                                         memory_order_acq_rel, memory_order_relaxed);
     if (taken) {
-        run->start = page->start;
-        run->granules = granules;
+        run->start = start;
+        run->granules = page->granules;
         run->area = page->area;
         run->era = page->era;
+        run->size = page->size;
+        run->carved = page->carved;
+        run->kind = PAGE_BUSY;
+        map_set_all(run);
         page->kind = PAGE_GONE;
         page->granules = 0;
         page->bound = page->limit = 0;
-        run_give(r, run, true);
     } else if (run) {
         record_free(run);
     }
     region_leave(r);
-    if (taken)
-        region_tear(granules);
+    if (!taken)
+        return;
+    uint32_t granules = run->granules;
+    page_verify_empty(run);
+    r = region_enter();
+    run_give(r, run, true);
+    region_leave(r);
+    region_tear(granules);
 }
 
 /* Current pages without a live block go back to the region. */
