@@ -17,6 +17,7 @@
  *      sharded/arena.h    memory from the kernel, and the map that covers it
  *      sharded/region.h   runs of granules: handing out, taking back, giving back
  *      sharded/owner.h    heaps and their pages; blocks that other threads free
+ *      sharded/sweep.h    memory that goes back from inside of pages in use
  *      sharded/thread.h   heaps and threads: beginning, adopting, flushing; ticks
  *      sharded/large.h    blocks of more than 32 KiB
  *      sharded/huge.h     those of them that have a mapping of their own
@@ -49,7 +50,7 @@
 LIBMALLOC_VARIANT(4, sharded);
 
 #include "sharded/huge.h"
-#include "sharded/owner.h"
+#include "sharded/sweep.h"
 
 #define FOUR(x) x, x, x, x
 #define SIXTEEN(x) FOUR(x), FOUR(x), FOUR(x), FOUR(x)
@@ -145,8 +146,7 @@ static struct page *page_make(struct heap *h, unsigned class) {
 static struct page *page_use(struct heap *h, struct page *page, unsigned class) {
     if (page) {
         if (page->listed) /* one with fresh blocks may be, too: twice in a list is a loop */
-            list_remove(&h->partial[class], page);
-        page->listed = false;
+            partial_remove(h, page);
         page->budget = TICK;
         if (atomic_load_explicit(&page->remote, memory_order_relaxed) & REMOTE_FULL)
             atomic_fetch_and_explicit(&page->remote, ~REMOTE_FULL, memory_order_relaxed);
@@ -229,7 +229,7 @@ static void *allocate_from(struct heap *h, unsigned class) {
     void *p;
     struct page *page = h->current[class];
     while (!(p = page_pop(page, page->shift))) {
-        must(!page->count, "malloc", "the free block %p was written to after its free",
+        must(!page->count || page_revive(page), "malloc", "the free block %p was written to after its free",
              (void *)page_block(page, page->stack[page->count - 1]));
         heap_busy(h, true);
         page = page_next(h, class);
@@ -472,13 +472,13 @@ static inline void *heap_resize(void *p, size_t size, const char *call) {
 
 static size_t heap_trim(size_t pad) {
     (void)pad;
-    size_t gone = heaps_reclaim();
+    size_t gone = heaps_reclaim(), inside = heaps_do(heap_empty);
     struct region *r = region_enter();
     struct huge *idle = huge_aged(&heap.huges, now_ms(), 0);
     gone += idle ? idle->length >> GRANULE_BITS : 0;
     region_leave(r);
     huge_drop(idle);
-    return gone << GRANULE_BITS;
+    return (gone << GRANULE_BITS) + inside;
 }
 
 static size_t heap_overhead(void) {

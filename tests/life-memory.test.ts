@@ -145,6 +145,28 @@ describe('sharded', () => {
     ['sleeps', 'reuse', 4000, 30_000, 112],
   ]);
 
+  each(variant, 'life-spike', 'after a spike little more is left than pages with a live block', [
+    [200_000, 0, 'small'],
+    [200_000, 0, 'trim'],
+    [300_000, 200, 'trim'],
+    [100_000, 6000, 'small'],
+    [20_000, 30_000, 'trim'],
+  ]);
+
+  each(variant, 'life-purged', 'memory that went back from inside of a page is handed out again', [
+    ['none', 200],
+    ['none', 1000],
+  ]);
+
+  test.each([
+    ['twice', 200],
+    ['written', 200],
+    ['twice', 1000],
+    ['written', 1000],
+  ])('life-purged %s %i: misuse of a block without memory is noticed', (misuse, size) =>
+    keeps(variant, 'life-purged', { args: [misuse, size], status: 134, stderr: /libmalloc: / }),
+  );
+
   each(variant, 'life-longest-free', 'idle memory goes back in portions', [[3000]]);
 
   each(variant, 'life-cache-sets', 'large blocks begin in many cache sets', [

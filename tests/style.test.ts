@@ -69,10 +69,10 @@ describe('C', () => {
     },
   );
 
-  test('sharded can be read in one sitting: 1950 lines of code in all', () => {
+  test('sharded can be read in one sitting: 2050 lines of code in all', () => {
     const parts = ['native/sharded.c', ...files('native/sharded', /\.h$/)];
     const sum = parts.reduce((all, part) => all + lines(read(part)), 0);
-    expect(sum).toBeLessThanOrEqual(1950);
+    expect(sum).toBeLessThanOrEqual(2050);
   });
 
   test('keeps system calls in os.h, probe, trace and replay', () => {

@@ -16,7 +16,7 @@ from .memory import ALL, PAGE, Layout, Unreadable
 REGION = ('era', 'used', 'dirty', 'oldest', 'youngest', 'older')
 RECORD = ('home', 'start', 'inverse', 'bound', 'limit', 'size', 'granules', 'capacity',
           'carved', 'kind', 'class', 'shift', 'era', 'area', 'dirty', 'base', 'count', 'next',
-          'prev', 'budget', 'younger', 'older', 'listed', 'remote', 'pending')
+          'prev', 'budget', 'younger', 'older', 'listed', 'remote', 'pending', 'gone')
 HEAP = ('pages', 'held', 'busy', 'lost', 'todo', 'next', 'pending')
 HUGE = ('next', 'start', 'user', 'length')
 CONSTANTS = ('GRANULE_BITS', 'ALIGNMENT', 'STEPS', 'CLASSES', 'EXACT', 'BINS', 'WORTHWHILE',
@@ -240,7 +240,8 @@ class Pages:
         mark = (self.MARK & ALL).to_bytes(8, 'little') * 2
         for number, state in enumerate(marks):
             at = number * page.size
-            if state and data[at:at + len(mark)] != mark:
+            gone = page.gone >> at // PAGE & 1 and not any(data[at:at + len(mark)])
+            if state and not gone and data[at:at + len(mark)] != mark:
                 return self._overwritten(page, number, marks, data)
         return None
 

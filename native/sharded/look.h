@@ -25,27 +25,6 @@ static void heaps_release(void) {
     }
 }
 
-/* One bit for each block of a page. */
-struct marks {
-    uint64_t bits[GRANULE / ALIGNMENT / 64];
-};
-
-static bool marked(const struct marks *marks, uint32_t i) { return marks->bits[i / 64] >> i % 64 & 1; }
-
-/* Marks the blocks at these places; how many were marked before, or begin nowhere. */
-static uint32_t marks_set(struct marks *marks, struct page *page, const uint16_t *place,
-                          uint32_t count) {
-    uint32_t wrong = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        size_t offset = (size_t)place[i] << page->shift, block = offset / page->size;
-        bool good = offset % page->size == 0 && block < page->carved && !marked(marks, (uint32_t)block);
-        wrong += !good;
-        if (good)
-            marks->bits[block / 64] |= 1ull << block % 64;
-    }
-    return wrong;
-}
-
 /* Marks what other threads have freed of this page, on its way or arrived. A thread that runs may
  * change its batch while we read it: a check, which must be exact, leaves out all but those `held`. */
 static uint32_t marks_set_remote(struct marks *marks, struct page *page, bool held) {
@@ -152,11 +131,8 @@ static char *snapshot_next(char *at, struct snapshot *out) {
 /* First, everything on its way arrives that this thread can send: from its own heap and
  * abandoned ones, which may have batches for each other. */
 static void heaps_settle(void) {
-    for (int i = 0; i < 2; i++) {
-        heaps_abandoned(heap_settle);
-        if (self != &heap_none)
-            heap_settle(self);
-    }
+    for (int i = 0; i < 3; i++)
+        heaps_do(heap_settle);
 }
 
 static void heap_snapshot(struct snapshot *out) {
@@ -225,7 +201,8 @@ static void page_verify(struct page *page, struct findings *out) {
            start, wrong);
     for (uint32_t i = 0; i < page->carved; i++) {
         struct block *b = (struct block *)(page->start + (size_t)i * page->size);
-        expect(out, !marked(&frees, i) || block_is_whole(b),
+        expect(out, !marked(&frees, i) || block_is_whole(b) ||
+                        page_has_gone(page, i * (size_t)page->size / os_page_size()),
                "page %p: the free block %p was written to after its free", start, (void *)b);
     }
     if (page->home->current[page->class] == page)

@@ -77,7 +77,10 @@ struct heap {
     uint8_t lane;                  /* where its records come from */
     bool busy;                     /* in the slow path: after a fork, not to be trusted */
     bool held_here;                /* while a picture is taken, by the one who takes it */
+    uint8_t sweeping;              /* the class at which a sweep is; CLASSES: none goes on */
     bool lost;                     /* it was busy at a fork: nobody adopts it */
+    struct page *sweep;            /* the next page of that class */
+    uint64_t since;                /* the interval in which it began. ms */
     struct page *todo;             /* pending pages that are not drained yet */
     struct heap *next;             /* of all heaps; the last one adopted comes first */
     pthread_mutex_t life;          /* held by its owner as long as that thread lives */
@@ -164,6 +167,7 @@ static void page_open(struct page *page, struct heap *h, unsigned class) {
     page->capacity = (uint16_t)(page_length(page) / size);
     page->count = 0;
     page->listed = false;
+    page->gone = page->seen = page->swept = 0;
     page_set_carved(page, 0);
     atomic_store_explicit(&page->remote, 0, memory_order_relaxed);
     page->home = h;
@@ -180,7 +184,8 @@ static void page_verify_empty(struct page *page) {
     size_t size = page->size;
     for (uint32_t i = 0; i < page->carved; i++) {
         char *b = page->start + i * size;
-        must(block_is_whole((struct block *)b), "free",
+        must((page->gone && page_has_gone(page, i * size / os_page_size())) ||
+                 block_is_whole((struct block *)b), "free",
              "the free block %p was written to after its free", (void *)b);
     }
 }
@@ -202,6 +207,13 @@ static void page_rest(struct page *page) {
 
 static void heap_tick(struct heap *h);
 
+static void partial_remove(struct heap *h, struct page *page) {
+    if (h->sweep == page)
+        h->sweep = page->next;
+    list_remove(&h->partial[page->class], page);
+    page->listed = false;
+}
+
 /* The budget is spent. True when the page is gone then. */
 static bool page_turn(struct heap *h, struct page *page) {
     if (h->current[page->class] == page) {
@@ -214,7 +226,7 @@ static bool page_turn(struct heap *h, struct page *page) {
         if (page->budget == 0)
             return page_turn(h, page);
     } else {
-        list_remove(&h->partial[page->class], page);
+        partial_remove(h, page);
         page_verify_empty(page);
         page_drop(h, page);
         return true;

@@ -86,6 +86,8 @@ struct page {
 
     _Alignas(64) _Atomic(uint64_t) remote;
     struct page *pending; /* the next page with remote frees of the same owner */
+    uint64_t gone;        /* pieces of which the memory went to the kernel (sweep.h) */
+    uint16_t seen, swept; /* `count` when a sweep came by; when it gave pieces back */
     _Alignas(64) uint16_t stack[];
 };
 static_assert(sizeof(struct page) == 3 * 64, "three cache lines before the stack");
@@ -189,6 +191,10 @@ static inline char *page_block(const struct page *page, uint16_t place) {
 
 static inline uint16_t page_place(const struct page *page, const void *p) {
     return (uint16_t)((size_t)((const char *)p - page->start) >> page->shift);
+}
+
+static inline bool page_has_gone(const struct page *page, size_t piece) {
+    return page->gone >> piece & 1;
 }
 
 /* ── lists of pages ────────────────────────────────────────────────────────── */

@@ -367,11 +367,10 @@ static size_t region_keeps(struct region *r) {
     return keep > KEEP ? keep : KEEP;
 }
 
-/* Without the lock: is there anything to purge? */
+/* Without the lock: is there anything to purge, or has an interval passed? */
 static bool region_is_due(struct region *r) {
-    if (__atomic_load_n(&r->locked, __ATOMIC_RELAXED) || !__atomic_load_n(&r->dirty, __ATOMIC_RELAXED))
-        return false;
-    return __atomic_load_n(&r->surplus, __ATOMIC_RELAXED) ||
+    return (__atomic_load_n(&r->surplus, __ATOMIC_RELAXED) &&
+            !__atomic_load_n(&r->locked, __ATOMIC_RELAXED)) ||
            now_ms() - __atomic_load_n(&r->since, __ATOMIC_RELAXED) >= options.decay_ms / 2;
 }
 

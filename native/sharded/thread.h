@@ -72,6 +72,7 @@ static struct heap *heap_make(void) {
     for (unsigned i = 0; i < CLASSES; i++)
         h->current[i] = NONE;
     h->lane = (uint8_t)lane;
+    h->sweeping = CLASSES;
     h->next = heap.heaps;
     life_begin(&h->life);
     life_take(h);
@@ -131,6 +132,7 @@ static void page_give_empty(struct page *page, char *start, uint64_t word) {
         run->era = page->era;
         run->size = page->size;
         run->carved = page->carved;
+        run->gone = page->gone;
         run->kind = PAGE_BUSY;
         map_set_all(run);
         page->kind = PAGE_GONE;
@@ -188,7 +190,7 @@ static struct heap *heap_adopt(void) {
 }
 
 /* Everything on its way arrives, as far as the owner of this heap can see to it. */
-static void heap_settle(struct heap *h) {
+static size_t heap_settle(struct heap *h) {
     bool busy = h->busy;
     heap_busy(h, true);
     batches_send(h);
@@ -199,6 +201,7 @@ static void heap_settle(struct heap *h) {
             break;
     }
     heap_busy(h, busy);
+    return 0;
 }
 
 /* The heap for a thread that has none yet: an abandoned one, as it is, or a new one. NULL with
@@ -223,7 +226,7 @@ static struct heap *thread_begin(void) {
 
 /* Pages without a live block, and runs that are kept, go back to the region. The caller is the
  * owner. */
-static void heap_flush(struct heap *h) {
+static size_t heap_flush(struct heap *h) {
     heap_settle(h);
     bool busy = h->busy;
     heap_busy(h, true);
@@ -232,6 +235,17 @@ static void heap_flush(struct heap *h) {
     kept_give(r, h);
     region_leave(r);
     heap_busy(h, busy);
+    return 0;
+}
+
+/* The same, and what lies free inside of its other pages goes back to the kernel: its bytes. */
+static size_t heap_empty(struct heap *h) {
+    heap_flush(h);
+    bool busy = h->busy;
+    heap_busy(h, true);
+    size_t went = heap_sweep_all(h);
+    heap_busy(h, busy);
+    return went * os_page_size();
 }
 
 /* Nobody drains an abandoned heap. So before a thread asks the kernel for memory, and at a tick,
@@ -246,6 +260,7 @@ static void heap_visit(void) {
     batches_send(h);
     heap_drain(h);
     heap_flush_pages(h);
+    heap_sweep(h, true);
     r = region_enter();
     kept_give(r, h);
     region_leave(r);
@@ -253,16 +268,18 @@ static void heap_visit(void) {
     life_leave(h);
 }
 
-/* Does it to all abandoned heaps. */
-static void heaps_abandoned(void (*act)(struct heap *)) {
+/* Does it to this thread's heap and to all abandoned ones; the sum of what it answers. */
+static size_t heaps_do(size_t (*act)(struct heap *)) {
+    size_t sum = self != &heap_none ? act(self) : 0;
     struct region *r = region_enter();
     struct heap *h = heap.heaps;
     region_leave(r);
     for (; h; h = h->next)
         if (h != self && life_take(h) == 0) {
-            act(h);
+            sum += act(h);
             life_leave(h);
         }
+    return sum;
 }
 
 /* Before anybody is refused memory: what is idle in this heap and in all abandoned ones goes back
@@ -270,9 +287,7 @@ static void heaps_abandoned(void (*act)(struct heap *)) {
  * The granules that went; 0 if there were none. */
 static size_t heaps_reclaim(void) {
     size_t gone = 0, used = heap.region->used;
-    if (self != &heap_none)
-        heap_flush(self);
-    heaps_abandoned(heap_flush);
+    heaps_do(heap_flush);
     for (uint32_t piece; (piece = region_purge(heap.region, false)); gone += piece) {
     }
     return gone + (heap.region->used < used);
@@ -306,5 +321,9 @@ static void heap_tick(struct heap *h) {
         if (__atomic_load_n(&r->surplus, __ATOMIC_RELAXED))
             region_purge(r, false);
     }
+    uint64_t since = __atomic_load_n(&r->since, __ATOMIC_RELAXED);
+    if (h->since != since || h->sweeping < CLASSES)
+        heap_sweep(h, h->since != since);
+    h->since = since;
     heap_busy(h, busy);
 }

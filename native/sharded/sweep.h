@@ -1,0 +1,131 @@
+/* sweep.h: memory that goes back from inside of pages in use.
+ *
+ * One live block holds a page of 64 KiB. After a spike most blocks of most pages are free, so
+ * each owner sweeps its pages: pages of the system's in which only free blocks lie go back to
+ * the kernel. Their blocks lose their marks, which the record remembers (`gone`): malloc finds
+ * zeroes where a mark should be, and marks the blocks of that piece again.
+ *
+ *      page    │ live │ free │ free │ free │ free │ live │ free │ …
+ *      pieces  │               │ gone          │               │       as long as the system's pages
+ *
+ * A sweep takes a page when nothing was freed or handed out in it between two intervals.
+ * The price: about 1 µs a page that is looked at, one system call for each stretch that goes, and
+ * the page faults when it is used again. What it weakens: a block in such a piece bears no mark, so
+ * its second free is found by the next malloc from the piece, not by free.
+ *
+ * Locking: the caller is the owner.
+ */
+#pragma once
+
+#include "owner.h"
+
+enum { SWEEP = 8 /* pages at a time */ };
+
+/* Which of so many blocks. */
+struct marks {
+    uint64_t bits[GRANULE / ALIGNMENT / 64];
+};
+
+static inline bool marked(const struct marks *marks, size_t i) {
+    return marks->bits[i / 64] >> i % 64 & 1;
+}
+
+/* Marks the blocks at these places; how many were marked before, or begin nowhere. */
+static uint32_t marks_set(struct marks *marks, const struct page *page, const uint16_t *place,
+                          uint32_t count) {
+    uint32_t wrong = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        size_t offset = (size_t)place[i] << page->shift, block = offset / page->size;
+        bool good = offset % page->size == 0 && block < page->carved && !marked(marks, block);
+        wrong += !good;
+        if (good)
+            marks->bits[block / 64] |= 1ull << block % 64;
+    }
+    return wrong;
+}
+
+/* Does no live block lie in this piece? Where blocks were never carved, there may be memory, too: a
+ * huge page comes whole. */
+static bool piece_is_free(const struct page *page, const struct marks *frees, size_t piece) {
+    size_t first = piece * os_page_size() / page->size;
+    size_t end = ((piece + 1) * os_page_size() + page->size - 1) / page->size;
+    for (size_t i = first; i < end && i < page->carved; i++)
+        if (!marked(frees, i))
+            return false;
+    return true;
+}
+
+/* Gives the free pieces of a page back; how many went. */
+static uint32_t page_sweep(struct page *page) {
+    struct marks frees = {0};
+    size_t pieces = page_length(page) / os_page_size();
+    uint32_t went = 0;
+    page->swept = (uint16_t)page->count;
+    if (page->count * (size_t)page->size < os_page_size() ||
+        marks_set(&frees, page, page->stack, page->count))
+        return 0;
+    for (size_t first = 0, end; first < pieces; first = end + 1) {
+        uint64_t bits = 0;
+        for (end = first; end < pieces && !page_has_gone(page, end) &&
+                          piece_is_free(page, &frees, end); end++)
+            bits |= 1ull << end;
+        if (bits && os_purge(page->start + first * os_page_size(), (end - first) * os_page_size())) {
+            page->gone |= bits;
+            went += (uint32_t)(end - first);
+        }
+    }
+    return went;
+}
+
+/* The uppermost block has no mark. If its piece has gone, all of the piece are marked again: true.
+ * Otherwise it was written to. */
+static bool page_revive(struct page *page) {
+    size_t size = page->size, length = os_page_size();
+    size_t piece = ((size_t)page->stack[page->count - 1] << page->shift) / length;
+    struct marks frees = {0};
+    if (!page_has_gone(page, piece))
+        return false;
+    must(!marks_set(&frees, page, page->stack, page->count), "malloc",
+         "a block of the page %p was freed twice", (void *)page->start);
+    for (size_t i = (piece * length + size - 1) / size; i < page->carved && i * size < (piece + 1) * length; i++) {
+        struct block *b = (struct block *)(page->start + i * size);
+        if (!marked(&frees, i))
+            continue;
+        if (!block_is_whole(b) && (b->mark || b->second))
+            return false;
+        block_mark(b);
+    }
+    page->gone &= ~(1ull << piece);
+    return true;
+}
+
+/* All pages of a heap that have room; how many pieces went. */
+static size_t heap_sweep_all(struct heap *h) {
+    size_t went = 0;
+    for (unsigned class = 0; class < CLASSES; class++) {
+        if (h->current[class]->class == class && h->current[class]->count)
+            went += page_sweep(h->current[class]);
+        for (struct page *page = h->partial[class]; page; page = page->next)
+            went += page_sweep(page);
+    }
+    return went;
+}
+
+/* A few pages further. Pages that lay still since the last time go back in part. `begin`: an
+ * interval has passed since the last sweep began. */
+static void heap_sweep(struct heap *h, bool begin) {
+    if (begin && h->sweeping == CLASSES)
+        h->sweeping = 0, h->sweep = h->partial[0];
+    for (unsigned n = 0; n < SWEEP && h->sweeping < CLASSES; n++) {
+        struct page *page = h->sweep;
+        if (!page) {
+            if (++h->sweeping < CLASSES)
+                h->sweep = h->partial[h->sweeping];
+            continue;
+        }
+        h->sweep = page->next;
+        if (page->seen == page->count && page->swept != page->count)
+            page_sweep(page);
+        page->seen = (uint16_t)page->count;
+    }
+}

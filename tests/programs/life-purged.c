@@ -1,0 +1,31 @@
+/* Memory inside of a page goes back to the system while other blocks of it live. A free block in it
+ * bears no mark any more, and misuse of it is noticed all the same, when it is handed out.
+ *
+ *     life-purged none|twice|written [bytes of a block]
+ */
+#include "life.h"
+
+enum { BLOCKS = 4000, KEPT_OF = 40 };
+
+int main(int argc, char **argv) {
+    const char *misuse = argc > 1 ? argv[1] : "none";
+    size_t size = (size_t)argument(argc, argv, 2, 1000);
+    static char *blocks[BLOCKS];
+    build(blocks, BLOCKS, size);
+    for (int i = 0; i < BLOCKS; i++)
+        if (i % KEPT_OF)
+            free(blocks[i]);
+    malloc_trim(0);
+    char *volatile victim = blocks[BLOCKS / 2 + KEPT_OF / 2];
+    if (!strcmp(misuse, "twice"))
+        free(victim);
+    if (!strcmp(misuse, "written"))
+        victim[9] = 1;
+    for (int i = 0; i < BLOCKS; i++)
+        if (i % KEPT_OF)
+            blocks[i] = must_malloc(size);
+    for (int i = 0; i < BLOCKS; i++)
+        for (int j = 0; j < 16; j++)
+            check(blocks[i] && (i % KEPT_OF || blocks[i][j] == 1), "block %d was changed", i);
+    return 0;
+}
