@@ -1,4 +1,4 @@
-# The same compile as scripts/build.ts, for an install from source: node-gyp writes
+# The same compile as scripts/build/index.ts, for an install from source: node-gyp writes
 # native/build/Release/libmalloc-*.so. The flags are those of flags.json.
 #
 # node-gyp expects addons, so some of what it adds is taken away again: its -O3, its large-file

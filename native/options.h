@@ -11,7 +11,7 @@
  * The variable is read once, by our constructor or by the first call that needs the
  * answer, whichever comes first; until then the defaults hold. It is ignored in setuid
  * programs. The library leaves what is unknown or broken at its default and says
- * nothing; `libmalloc run` and `doctor` refuse it (scripts/lib/options.ts).
+ * nothing; `libmalloc run` and `doctor` refuse it (scripts/malloc/options.ts).
  */
 #pragma once
 

@@ -3,7 +3,7 @@
  * With LIBMALLOC_REPORT=PREFIX in the environment, every process writes
  * PREFIX.PID, also after fork and after exec. The file is a shared mapping: what
  * was written to it survives _exit and kill. `libmalloc run` reads it
- * (scripts/lib/report.ts) to prove which malloc a program really used.
+ * (scripts/malloc/proof.ts) to prove which malloc a program really used.
  */
 #pragma once
 

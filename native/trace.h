@@ -1,5 +1,5 @@
 /* trace.h: what `libmalloc record` writes down. The one definition of the format:
- * trace.c writes it, and scripts/lib/trace/format.ts takes every number from the enums
+ * trace.c writes it, and scripts/trace/format.ts takes every number from the enums
  * and static_asserts of this very file.
  *
  * One file holds all processes of a recording. It grows by segments of 64 KiB, each handed

@@ -7,15 +7,15 @@ import { root } from './lib/paths.ts';
 
 /** Each loaded when it is asked for: all of them take longer to load than most programs run. */
 const verbs: Record<string, () => Promise<Command>> = {
-  run: async () => (await import('./run.ts')).runCommand(),
-  gdb: async () => (await import('./gdb.ts')).gdbCommand(),
-  record: async () => (await import('./record.ts')).recordCommand(),
-  replay: async () => (await import('./replay.ts')).replayCommand(),
-  view: async () => (await import('./view.ts')).viewCommand(),
-  bench: async () => (await import('./bench.ts')).benchCommand(),
-  check: async () => (await import('./check.ts')).checkCommand(),
-  layout: async () => (await import('./layout.ts')).layoutCommand(),
-  doctor: async () => (await import('./doctor.ts')).doctorCommand(),
+  run: async () => (await import('./run/index.ts')).runCommand(),
+  gdb: async () => (await import('./gdb/index.ts')).gdbCommand(),
+  record: async () => (await import('./record/index.ts')).recordCommand(),
+  replay: async () => (await import('./replay/index.ts')).replayCommand(),
+  view: async () => (await import('./view/index.ts')).viewCommand(),
+  bench: async () => (await import('./bench/index.ts')).benchCommand(),
+  check: async () => (await import('./check/index.ts')).checkCommand(),
+  layout: async () => (await import('./layout/index.ts')).layoutCommand(),
+  doctor: async () => (await import('./doctor/index.ts')).doctorCommand(),
 };
 
 /** A command line that makes no sense is our failure, never the status of a program that was run. */

@@ -1,7 +1,7 @@
 /** The calls that take an alignment, asked of every variant through the FFI. */
 import assert from 'node:assert/strict';
-import { type MallocLibrary, openMalloc } from '../scripts/ffi.ts';
-import { variants } from '../scripts/lib/mallocs.ts';
+import { type MallocLibrary, openMalloc } from '../scripts/ffi/index.ts';
+import { variants } from '../scripts/malloc/mallocs.ts';
 import { type Declare, isolated } from './lib/child.ts';
 import {
   allAre,

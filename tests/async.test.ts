@@ -1,7 +1,7 @@
 /** Many threads at once: `.async` runs on the pool of libuv, which has several. */
 import assert from 'node:assert/strict';
-import { type MallocLibrary, openMalloc, type Pointer } from '../scripts/ffi.ts';
-import { variants } from '../scripts/lib/mallocs.ts';
+import { type MallocLibrary, openMalloc, type Pointer } from '../scripts/ffi/index.ts';
+import { variants } from '../scripts/malloc/mallocs.ts';
 import { type Declare, isolated } from './lib/child.ts';
 import { allAre, gap, KiB, MiB, must } from './lib/mallocs.ts';
 import { randomFrom, seeds } from './lib/random.ts';

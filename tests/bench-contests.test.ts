@@ -1,11 +1,10 @@
 // What bench makes of its catalogue, of runs, and of figures. Nothing is run or timed here.
 
 import { describe, expect, test } from 'vitest';
-import { type BenchResult, planBench } from '../scripts/bench.ts';
-import { choose, readCatalog } from '../scripts/lib/bench/catalog.ts';
-import { type ContestResult, compete, type Referee } from '../scripts/lib/bench/compete.ts';
-import type { Contest } from '../scripts/lib/bench/contest.ts';
-import { type Contests, peersAmong, planContests } from '../scripts/lib/bench/contests.ts';
+import { choose, readCatalog } from '../scripts/bench/catalog.ts';
+import { type ContestResult, compete, type Referee } from '../scripts/bench/compete.ts';
+import type { Contest } from '../scripts/bench/contest.ts';
+import { type Contests, peersAmong, planContests } from '../scripts/bench/contests.ts';
 import {
   best,
   failures,
@@ -15,16 +14,18 @@ import {
   threadPairs,
   threadRatio,
   toBest,
-} from '../scripts/lib/bench/envelope.ts';
-import type { Run } from '../scripts/lib/bench/measured.ts';
-import { contestBars, contestPareto } from '../scripts/lib/bench/pictures.ts';
-import { describe as report } from '../scripts/lib/bench/report.ts';
-import { amount, ratioRows, summaryRows } from '../scripts/lib/bench/rows.ts';
-import { selectMallocs } from '../scripts/lib/bench/select.ts';
-import { summarize } from '../scripts/lib/bench/stats.ts';
-import { targets } from '../scripts/lib/bench/targets.ts';
-import type { Malloc } from '../scripts/lib/mallocs.ts';
-import { front, labelSides } from '../scripts/lib/svg/pareto.ts';
+} from '../scripts/bench/envelope.ts';
+import { planBench } from '../scripts/bench/index.ts';
+import type { Run } from '../scripts/bench/measured.ts';
+import { contestBars, contestPareto } from '../scripts/bench/pictures.ts';
+import { describe as report } from '../scripts/bench/report.ts';
+import type { BenchResult } from '../scripts/bench/result.ts';
+import { amount, ratioRows, summaryRows } from '../scripts/bench/rows.ts';
+import { selectMallocs } from '../scripts/bench/select.ts';
+import { targets } from '../scripts/bench/targets.ts';
+import { summarize } from '../scripts/lib/stats.ts';
+import type { Malloc } from '../scripts/malloc/mallocs.ts';
+import { front, labelSides } from '../scripts/picture/pareto.ts';
 
 const catalog = readCatalog();
 const names = (entries: { name: string }[]) => entries.map(({ name }) => name);

@@ -5,17 +5,17 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { planBench } from '../scripts/bench.ts';
-import { choose, readCatalog } from '../scripts/lib/bench/catalog.ts';
-import { type Life, planLife, playScenario } from '../scripts/lib/bench/life.ts';
-import { lifeBars, lifeTracks } from '../scripts/lib/bench/life-pictures.ts';
-import { lifeBest, lifeMean, lifeRatio, lifeRows } from '../scripts/lib/bench/life-ratios.ts';
-import { describeLife, lifeRemarks } from '../scripts/lib/bench/life-show.ts';
-import { lifeAmount, lifeToBest } from '../scripts/lib/bench/life-tables.ts';
-import { figureOf, type Observation, observe } from '../scripts/lib/bench/observe.ts';
-import { figureKinds, type Scenario } from '../scripts/lib/bench/scenarios.ts';
-import { defaultVariant, type Malloc, resolveMalloc } from '../scripts/lib/mallocs.ts';
-import { probe } from '../scripts/lib/preload.ts';
+import { choose, readCatalog } from '../scripts/bench/catalog.ts';
+import { planBench } from '../scripts/bench/index.ts';
+import { type Life, planLife, playScenario } from '../scripts/bench/life.ts';
+import { lifeBars, lifeTracks } from '../scripts/bench/life-pictures.ts';
+import { lifeBest, lifeMean, lifeRatio, lifeRows } from '../scripts/bench/life-ratios.ts';
+import { describeLife, lifeRemarks } from '../scripts/bench/life-show.ts';
+import { lifeAmount, lifeToBest } from '../scripts/bench/life-tables.ts';
+import { figureOf, type Observation, observe } from '../scripts/bench/observe.ts';
+import { figureKinds, type Scenario } from '../scripts/bench/scenarios.ts';
+import { defaultVariant, type Malloc, resolveMalloc } from '../scripts/malloc/mallocs.ts';
+import { probe } from '../scripts/malloc/preload.ts';
 import { cli, libmalloc, play, script } from './lib/cli.ts';
 import { compileProgram } from './lib/compile.ts';
 import { interruptWhen } from './lib/interrupt.ts';
@@ -262,7 +262,7 @@ describe('the command line', () => {
 
   test('the documents are not made from a file that holds no scenarios', async () => {
     const file = join(folder, 'none.json');
-    const from = () => play([...script('docs'), '--life-from', file]);
+    const from = () => play([...script('docs/index'), '--life-from', file]);
     expect(await from()).toMatchObject({
       status: 125,
       stderr: expect.stringContaining('there is no file'),

@@ -5,19 +5,19 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { choose, readCatalog } from '../scripts/lib/bench/catalog.ts';
-import { compete } from '../scripts/lib/bench/compete.ts';
+import { choose, readCatalog } from '../scripts/bench/catalog.ts';
+import { compete } from '../scripts/bench/compete.ts';
 import {
   type Contest,
   prepareCommand,
   prepareProgram,
   prepareWorkload,
-} from '../scripts/lib/bench/contest.ts';
-import { measureRun, type Run } from '../scripts/lib/bench/measured.ts';
-import { EMPTY, measureStart } from '../scripts/lib/bench/start.ts';
-import { workloadProgram } from '../scripts/lib/bench/workload.ts';
-import { defaultVariant, type Malloc, resolveMalloc } from '../scripts/lib/mallocs.ts';
-import { probe } from '../scripts/lib/preload.ts';
+} from '../scripts/bench/contest.ts';
+import { measureRun, type Run } from '../scripts/bench/measured.ts';
+import { EMPTY, measureStart } from '../scripts/bench/start.ts';
+import { workloadProgram } from '../scripts/bench/workload.ts';
+import { defaultVariant, type Malloc, resolveMalloc } from '../scripts/malloc/mallocs.ts';
+import { probe } from '../scripts/malloc/preload.ts';
 import { cli, libmalloc } from './lib/cli.ts';
 import { compileProgram } from './lib/compile.ts';
 import { interruptWhen } from './lib/interrupt.ts';

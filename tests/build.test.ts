@@ -8,9 +8,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { declaredVariants, variants } from '../scripts/lib/mallocs.ts';
-import { prerequisites } from '../scripts/lib/native.ts';
-import { which } from '../scripts/lib/programs.ts';
+import { prerequisites } from '../scripts/lib/compile.ts';
+import { declaredVariants, variants } from '../scripts/malloc/mallocs.ts';
+import { which } from '../scripts/malloc/programs.ts';
 import { Checkout } from './lib/checkout.ts';
 
 const last = variants().at(-1) ?? '';
@@ -40,7 +40,7 @@ describe('make', () => {
   }
 
   test('builds every variant, the probe and the command, and links the last rung', () => {
-    for (const file of [...libraries, 'build/js/cli.js', 'build/js/ffi.d.ts'])
+    for (const file of [...libraries, 'build/js/cli.js', 'build/js/ffi/index.d.ts'])
       expect(existsSync(here.path(file)), file).toBe(true);
     expect(readlinkSync(here.path('libmalloc.so'))).toBe(library(last));
   });
@@ -108,9 +108,9 @@ describe('make', () => {
 
   test('shows what the TypeScript compiler said, and compiles only the scripts again', async () => {
     const broken = (text: string): string => `${text}\nexport const n: number = 'one';\n`;
-    const { status, said } = await here.edited('scripts/run.ts', broken, () => here.make());
+    const { status, said } = await here.edited('scripts/run/index.ts', broken, () => here.make());
     expect(status).toBe(2);
-    expect(said).toMatch(/scripts\/run\.ts\(\d+,\d+\): error TS2322/);
+    expect(said).toMatch(/scripts\/run\/index\.ts\(\d+,\d+\): error TS2322/);
     const mended = await rewritten(async () => expect((await here.make()).status).toBe(0));
     expect(mended).toEqual(['build/js/cli.js']);
   });

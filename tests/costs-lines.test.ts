@@ -4,7 +4,7 @@
  * wait for another; docs/scaling.md argues from them.
  */
 import { describe, expect, test } from 'vitest';
-import { resolveMalloc } from '../scripts/lib/mallocs.ts';
+import { resolveMalloc } from '../scripts/malloc/mallocs.ts';
 import { measureSharing, type Sharing, type Turns } from './lib/lines.ts';
 
 async function sharing(malloc: string, plan: Turns): Promise<[Sharing, Sharing]> {

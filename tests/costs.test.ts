@@ -3,10 +3,10 @@
  * operations, system calls, page faults. Nothing here looks at a clock.
  */
 import { describe, expect, test } from 'vitest';
-import { orders } from '../scripts/lib/bench/pairs.ts';
-import { EMPTY, measureStart, type Start } from '../scripts/lib/bench/start.ts';
-import { type Options, type Section, stepWorkload } from '../scripts/lib/bench/workload.ts';
-import { type Malloc, resolveMalloc } from '../scripts/lib/mallocs.ts';
+import { orders } from '../scripts/bench/pairs.ts';
+import { EMPTY, measureStart, type Start } from '../scripts/bench/start.ts';
+import { type Options, type Section, stepWorkload } from '../scripts/bench/workload.ts';
+import { type Malloc, resolveMalloc } from '../scripts/malloc/mallocs.ts';
 import { skip } from './lib/need.ts';
 
 /** The promises. Whoever makes the malloc cheaper lowers them. */

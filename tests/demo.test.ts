@@ -2,12 +2,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { limitsOf, type Scene, scenesOf } from '../scripts/lib/demo-plan.ts';
-import { isSurprise, lines, type Played, prompt, wrap } from '../scripts/lib/demo-text.ts';
-import { type Outcome, outcomeOf, type Verdict, verdictOf } from '../scripts/lib/demo-verdict.ts';
-import type { Malloc } from '../scripts/lib/mallocs.ts';
-import type { Launched, Proof } from '../scripts/lib/preload.ts';
-import { programs } from '../scripts/lib/programs.ts';
+import { limitsOf, type Scene, scenesOf } from '../scripts/demo/scenes.ts';
+import { isSurprise, lines, type Played, prompt, wrap } from '../scripts/demo/text.ts';
+import { type Outcome, outcomeOf, type Verdict, verdictOf } from '../scripts/demo/verdict.ts';
+import type { Malloc } from '../scripts/malloc/mallocs.ts';
+import type { Launched, Proof } from '../scripts/malloc/preload.ts';
+import { programs } from '../scripts/malloc/programs.ts';
 import { type CliResult, play, script } from './lib/cli.ts';
 import { compileProgram } from './lib/compile.ts';
 import { need } from './lib/need.ts';
@@ -17,7 +17,7 @@ import { everyVariant } from './lib/variants.ts';
 const PATIENCE = 600_000;
 
 const demo = (...args: string[]) =>
-  play([...script('demo'), ...args], { env: { NO_COLOR: '1' } }, PATIENCE / 1000);
+  play([...script('demo/index'), ...args], { env: { NO_COLOR: '1' } }, PATIENCE / 1000);
 
 const outcome = (rest: Partial<Outcome> = {}): Outcome => ({
   status: 0,

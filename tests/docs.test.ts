@@ -4,8 +4,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
 import { execa } from 'execa';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { variables } from '../scripts/lib/env.ts';
 import { root } from '../scripts/lib/paths.ts';
+import { variables } from '../scripts/malloc/variables.ts';
 import { libmalloc } from './lib/cli.ts';
 import { need } from './lib/need.ts';
 

@@ -2,13 +2,13 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Check } from '../scripts/lib/doctor/check.ts';
-import { newEnough } from '../scripts/lib/doctor/machine.ts';
-import { checkPrograms } from '../scripts/lib/doctor/mallocs.ts';
-import { checkEnvironment } from '../scripts/lib/env.ts';
+import type { Check } from '../scripts/doctor/check.ts';
+import { checkPrograms } from '../scripts/doctor/libraries.ts';
+import { newEnough } from '../scripts/doctor/machine.ts';
 import { Failure } from '../scripts/lib/errors.ts';
-import { peers, resolveMalloc, variants } from '../scripts/lib/mallocs.ts';
-import { programs, which } from '../scripts/lib/programs.ts';
+import { peers, resolveMalloc, variants } from '../scripts/malloc/mallocs.ts';
+import { programs, which } from '../scripts/malloc/programs.ts';
+import { checkEnvironment } from '../scripts/malloc/variables.ts';
 import { libmalloc } from './lib/cli.ts';
 import { need } from './lib/need.ts';
 

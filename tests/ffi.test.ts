@@ -5,9 +5,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { Failure, type MallocLibrary, openMalloc, type Pointer, pointer } from '../scripts/ffi.ts';
-import { explainLoadError } from '../scripts/lib/library.ts';
-import { variants } from '../scripts/lib/mallocs.ts';
+import {
+  Failure,
+  type MallocLibrary,
+  openMalloc,
+  type Pointer,
+  pointer,
+} from '../scripts/ffi/index.ts';
+import { explainLoadError } from '../scripts/ffi/library.ts';
+import { variants } from '../scripts/malloc/mallocs.ts';
 import { isolated } from './lib/child.ts';
 import { compileProgram } from './lib/compile.ts';
 import { allAre, ENOMEM, gap, KiB, must, written } from './lib/mallocs.ts';

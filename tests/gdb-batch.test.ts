@@ -2,7 +2,7 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { beforeEach, expect, test } from 'vitest';
-import { defaultVariant } from '../scripts/lib/mallocs.ts';
+import { defaultVariant } from '../scripts/malloc/mallocs.ts';
 import { type CliResult, libmalloc } from './lib/cli.ts';
 import { compileProgram } from './lib/compile.ts';
 import { batch, commands, scratch } from './lib/gdb.ts';

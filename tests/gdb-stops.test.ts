@@ -3,7 +3,7 @@
 
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { checkWatchpoints } from '../scripts/lib/doctor/machine.ts';
+import { checkWatchpoints } from '../scripts/doctor/machine.ts';
 import { root } from '../scripts/lib/paths.ts';
 import { play } from './lib/cli.ts';
 import { compileProgram } from './lib/compile.ts';

@@ -1,8 +1,8 @@
 // Who is alive, by a table on typed arrays: against a Map, and through every turn that a realloc takes.
 
 import { describe, expect, test } from 'vitest';
-import { Addresses } from '../scripts/lib/trace/addresses.ts';
-import { Ledger, NONE, Op, type TraceEvent } from '../scripts/lib/trace/trace.ts';
+import { Addresses } from '../scripts/trace/addresses.ts';
+import { Ledger, NONE, Op, type TraceEvent } from '../scripts/trace/trace.ts';
 import { randomFrom } from './lib/random.ts';
 
 describe('the table of addresses', () => {

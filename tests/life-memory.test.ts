@@ -1,6 +1,6 @@
 /** Memory over a long life: what is touched, what goes back, how long a call takes (tests/programs/life-*.c). */
 import { describe, expect, test } from 'vitest';
-import { glibc } from '../scripts/lib/mallocs.ts';
+import { glibc } from '../scripts/malloc/mallocs.ts';
 import { keeps, outputOf, type Trial } from './lib/keeps.ts';
 import { gap } from './lib/mallocs.ts';
 import { everyVariant } from './lib/variants.ts';

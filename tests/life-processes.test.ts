@@ -1,6 +1,6 @@
 /** Processes that fork, lock, limit and shut themselves in (tests/programs/life-*.c). */
 import { describe, expect, test } from 'vitest';
-import { glibc } from '../scripts/lib/mallocs.ts';
+import { glibc } from '../scripts/malloc/mallocs.ts';
 import { keeps, outputOf } from './lib/keeps.ts';
 import { gap } from './lib/mallocs.ts';
 import { need } from './lib/need.ts';

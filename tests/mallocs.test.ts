@@ -1,14 +1,14 @@
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../scripts/lib/errors.ts';
+import { nativeDir } from '../scripts/lib/paths.ts';
 import {
   defaultVariant,
   findPeer,
   peers,
   resolveMalloc,
   variants,
-} from '../scripts/lib/mallocs.ts';
-import { nativeDir } from '../scripts/lib/paths.ts';
+} from '../scripts/malloc/mallocs.ts';
 import { libmalloc } from './lib/cli.ts';
 import { need } from './lib/need.ts';
 import { everyVariant } from './lib/variants.ts';

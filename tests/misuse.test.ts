@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execa } from 'execa';
 import { describe, test } from 'vitest';
-import { variants } from '../scripts/lib/mallocs.ts';
+import { variants } from '../scripts/malloc/mallocs.ts';
 import { compileProgram } from './lib/compile.ts';
 import { gap } from './lib/mallocs.ts';
 import { skip } from './lib/need.ts';

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { variants } from '../scripts/lib/mallocs.ts';
 import { findNative, root } from '../scripts/lib/paths.ts';
+import { variants } from '../scripts/malloc/mallocs.ts';
 import { need, skip } from './lib/need.ts';
 import { everyVariant, variantFile } from './lib/variants.ts';
 
@@ -112,7 +112,12 @@ describe('the package', () => {
   test('brings all that its verbs read, and no test or build product of this machine', async () => {
     const files = await published();
     const sources = variants().map((name) => `native/${name}.c`);
-    const wanted = ['build/js/cli.js', 'build/js/ffi.d.ts', 'build/js/install.js', 'gdbinit'];
+    const wanted = [
+      'build/js/cli.js',
+      'build/js/ffi/index.d.ts',
+      'build/js/build/install.js',
+      'gdbinit',
+    ];
     const more = ['native/binding.gyp', 'native/flags.json', 'native/probe.c', 'LICENSE'];
     const cases = ['program.h', 'misuse.c', 'random.c'].map((name) => `tests/programs/${name}`);
     for (const file of [...wanted, ...more, ...sources, ...cases, 'tests/programs.json'])

@@ -3,18 +3,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { readElf } from '../scripts/lib/elf.ts';
-import { descendants, isRunning } from '../scripts/lib/family.ts';
-import { type Malloc, resolveMalloc } from '../scripts/lib/mallocs.ts';
-import { launch, type Proof, preloadValue, probe } from '../scripts/lib/preload.ts';
+import { readElf } from '../scripts/malloc/elf.ts';
+import { type Malloc, resolveMalloc } from '../scripts/malloc/mallocs.ts';
+import { launch, type Proof, preloadValue, probe } from '../scripts/malloc/preload.ts';
 import {
   disproof,
   parseReport,
   programNames,
   proofLine,
   readReports,
-} from '../scripts/lib/report.ts';
-import { checkTarget, ourselves, parseShebang } from '../scripts/lib/target.ts';
+} from '../scripts/malloc/proof.ts';
+import { checkTarget, ourselves, parseShebang } from '../scripts/malloc/target.ts';
+import { descendants, isRunning } from '../scripts/process/family.ts';
 import { compileProgram } from './lib/compile.ts';
 import { need } from './lib/need.ts';
 import { everyVariant, variantFile } from './lib/variants.ts';
@@ -247,8 +247,8 @@ describe('launch', () => {
   });
 
   test('our end is the end of children in groups of their own, and of our temporary files', async () => {
-    const script = `import { launch } from '${join(import.meta.dirname, '../scripts/lib/preload.ts')}';
-      import { resolveMalloc } from '${join(import.meta.dirname, '../scripts/lib/mallocs.ts')}';
+    const script = `import { launch } from '${join(import.meta.dirname, '../scripts/malloc/preload.ts')}';
+      import { resolveMalloc } from '${join(import.meta.dirname, '../scripts/malloc/mallocs.ts')}';
       await launch(resolveMalloc('glibc'), ['sleep', '300'], { report: true, started: (pid) => console.log(pid) });`;
     const temporary = join(folder, 'tmp');
     mkdirSync(temporary);

@@ -3,9 +3,9 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSyn
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { brokenOptions } from '../scripts/lib/options.ts';
 import { root } from '../scripts/lib/paths.ts';
-import { which } from '../scripts/lib/programs.ts';
+import { brokenOptions } from '../scripts/malloc/options.ts';
+import { which } from '../scripts/malloc/programs.ts';
 import { cli } from './lib/cli.ts';
 import { need, skip } from './lib/need.ts';
 import { everyVariant, variantFile } from './lib/variants.ts';

@@ -10,7 +10,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { defaultVariant } from '../scripts/lib/mallocs.ts';
+import { defaultVariant } from '../scripts/malloc/mallocs.ts';
 import { libmalloc } from './lib/cli.ts';
 import { compileProgram } from './lib/compile.ts';
 import { variantFile } from './lib/variants.ts';

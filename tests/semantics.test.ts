@@ -1,7 +1,7 @@
 /** What every malloc must get right, asked of every variant through the FFI. */
 import assert from 'node:assert/strict';
-import { type MallocLibrary, openMalloc, type Pointer, type Size } from '../scripts/ffi.ts';
-import { variants } from '../scripts/lib/mallocs.ts';
+import { type MallocLibrary, openMalloc, type Pointer, type Size } from '../scripts/ffi/index.ts';
+import { variants } from '../scripts/malloc/mallocs.ts';
 import { type Declare, isolated } from './lib/child.ts';
 import {
   allAre,

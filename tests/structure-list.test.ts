@@ -1,6 +1,6 @@
 /** How list splits, merges, finds and gives back, seen through `walk`. */
 import assert from 'node:assert/strict';
-import { type Chunk, type MallocLibrary, openMalloc, type Pointer } from '../scripts/ffi.ts';
+import { type Chunk, type MallocLibrary, openMalloc, type Pointer } from '../scripts/ffi/index.ts';
 import { type Declare, isolated } from './lib/child.ts';
 import { allAre, KiB, MiB, moveBreak, must } from './lib/mallocs.ts';
 import { seeds } from './lib/random.ts';

@@ -1,6 +1,6 @@
 /** How paged cuts spans, reuses blocks and gives memory back, seen through `walk`. */
 import assert from 'node:assert/strict';
-import { type MallocLibrary, openMalloc, type Pointer } from '../scripts/ffi.ts';
+import { type MallocLibrary, openMalloc, type Pointer } from '../scripts/ffi/index.ts';
 import { type Declare, isolated } from './lib/child.ts';
 import { allAre, KiB, MiB, must, resident } from './lib/mallocs.ts';
 import { randomFrom } from './lib/random.ts';

@@ -1,6 +1,6 @@
 /** How sharded cuts pages, keeps runs and gives memory back, seen through `walk`. */
 import assert from 'node:assert/strict';
-import { type Chunk, type MallocLibrary, openMalloc, type Pointer } from '../scripts/ffi.ts';
+import { type Chunk, type MallocLibrary, openMalloc, type Pointer } from '../scripts/ffi/index.ts';
 import { type Declare, isolated } from './lib/child.ts';
 import { keeps } from './lib/keeps.ts';
 import { allAre, KiB, MiB, must, resident } from './lib/mallocs.ts';

@@ -1,7 +1,7 @@
 /** The heap of every variant that can show it, seen through `walk` after every step. */
 import assert from 'node:assert/strict';
-import { openMalloc } from '../scripts/ffi.ts';
-import { variants } from '../scripts/lib/mallocs.ts';
+import { openMalloc } from '../scripts/ffi/index.ts';
+import { variants } from '../scripts/malloc/mallocs.ts';
 import { type Declare, isolated } from './lib/child.ts';
 import { gap } from './lib/mallocs.ts';
 import { seeds } from './lib/random.ts';

@@ -3,12 +3,12 @@
 import { writeFileSync } from 'node:fs';
 import type { Page } from 'playwright-core';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { openTrace } from '../scripts/lib/trace/trace.ts';
 import { bytes } from '../scripts/lib/units.ts';
-import { type HeapData, NEVER } from '../scripts/lib/view/data.ts';
-import { gather } from '../scripts/lib/view/gather.ts';
-import { pageOf } from '../scripts/lib/view/page.ts';
-import { duration } from '../scripts/viewer/words.ts';
+import { openTrace } from '../scripts/trace/trace.ts';
+import { type HeapData, NEVER } from '../scripts/view/data.ts';
+import { pageOf } from '../scripts/view/fill.ts';
+import { gather } from '../scripts/view/gather.ts';
+import { duration } from '../scripts/view/page/elements.ts';
 import { browserForTests, scrubTo } from './lib/browser.ts';
 import { scratch } from './lib/gdb.ts';
 import { bytesIn, liveAfter, randomCalls, writeTrace } from './lib/handmade.ts';

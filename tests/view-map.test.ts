@@ -3,12 +3,12 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { Page } from 'playwright-core';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { resolveMalloc } from '../scripts/lib/mallocs.ts';
-import { launch } from '../scripts/lib/preload.ts';
-import { openTrace } from '../scripts/lib/trace/trace.ts';
-import { chunkKinds, type HeapData } from '../scripts/lib/view/data.ts';
-import { gather } from '../scripts/lib/view/gather.ts';
-import { pageOf } from '../scripts/lib/view/page.ts';
+import { resolveMalloc } from '../scripts/malloc/mallocs.ts';
+import { launch } from '../scripts/malloc/preload.ts';
+import { openTrace } from '../scripts/trace/trace.ts';
+import { chunkKinds, type HeapData } from '../scripts/view/data.ts';
+import { pageOf } from '../scripts/view/fill.ts';
+import { gather } from '../scripts/view/gather.ts';
 import { browserForTests, samples, scrubTo } from './lib/browser.ts';
 import { compileProgram } from './lib/compile.ts';
 import { long, scratch } from './lib/gdb.ts';
@@ -17,7 +17,7 @@ import { type Call, liveAfter, writeTrace } from './lib/handmade.ts';
 const inPage = browserForTests();
 
 /** The colours of page.css by name, as `r g b`, for each scheme. */
-const css = readFileSync(new URL('../scripts/viewer/page.css', import.meta.url), 'utf8');
+const css = readFileSync(new URL('../scripts/view/page/page.css', import.meta.url), 'utf8');
 const [light = {}, dark = {}] = [...css.matchAll(/:root \{([^}]*)\}/g)].map(([, text = '']) =>
   Object.fromEntries(
     [...text.matchAll(/--(\w+): #(..)(..)(..);/g)].map(([, name, ...hex]) => [

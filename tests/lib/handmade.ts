@@ -12,7 +12,7 @@ import {
   SEGMENT_MAGIC,
   sumOf,
   VERSION,
-} from '../../scripts/lib/trace/format.ts';
+} from '../../scripts/trace/format.ts';
 
 /** A call: `malloc` gives `address` with `size` bytes, `free` takes it; `footprint` has a `size` only. */
 export interface Call {

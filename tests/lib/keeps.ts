@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
-import { resolveMalloc } from '../../scripts/lib/mallocs.ts';
-import { launch } from '../../scripts/lib/preload.ts';
+import { resolveMalloc } from '../../scripts/malloc/mallocs.ts';
+import { launch } from '../../scripts/malloc/preload.ts';
 import { compileProgram } from './compile.ts';
 
 export interface Trial {

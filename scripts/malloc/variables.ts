@@ -1,0 +1,109 @@
+import { accessSync, constants } from 'node:fs';
+import { dirname } from 'node:path';
+import { Failure } from '../lib/errors.ts';
+import { brokenOptions } from './options.ts';
+
+/** A variable that the libraries read: what it is for, and why a value is broken (or undefined). */
+interface Variable {
+  meaning: string;
+  broken: (value: string) => string | undefined;
+}
+
+const largestBlock = (1n << 62n) - 1n; // native/dumb.c accepts up to PTRDIFF_MAX / 2
+
+function brokenBlock(value: string): string | undefined {
+  if (/^\d+$/.test(value) && BigInt(value) > 0n && BigInt(value) <= largestBlock) return undefined;
+  return 'give a number of bytes above 0, in decimal digits only: LIBMALLOC_BLOCK=1024';
+}
+
+/** Why a file cannot be written with this beginning of its name. */
+function brokenReport(value: string): string | undefined {
+  if (value === '' || value.endsWith('/')) return 'give the beginning of a file name: /tmp/report';
+  try {
+    accessSync(dirname(value), constants.W_OK | constants.X_OK);
+    return undefined;
+  } catch {
+    return `the folder ${dirname(value)} does not exist or cannot be written to: mkdir it`;
+  }
+}
+
+/** The keys of LIBMALLOC_DEBUG and the largest value of each (native/guard.h). */
+const debugKeys: Readonly<Record<string, bigint>> = {
+  quarantine: (1n << 63n) - 1n,
+  fill: 1n,
+  stack: 8n,
+  leaks: 1n,
+};
+
+function brokenDebug(value: string): string | undefined {
+  for (const option of value.split(',')) {
+    const [, key = option, number] = /^([^=]*)=(\d+)$/.exec(option) ?? [];
+    const most = Object.hasOwn(debugKeys, key) ? debugKeys[key] : undefined;
+    if (most === undefined || number === undefined || BigInt(number) > most)
+      return (
+        `not '${option}': give quarantine=BYTES, fill=0 or 1, stack=0 to 8, leaks=0 or 1, with ` +
+        'commas between: LIBMALLOC_DEBUG=leaks=1,stack=4'
+      );
+  }
+  return undefined;
+}
+
+function brokenTrace(value: string): string | undefined {
+  if (!/^((sites,|snapshots(=\d+)?,)*|count,)\//.test(value))
+    return 'give [sites,][snapshots[=CALLS],]/PATH or count,/PATH, from the root';
+  const path = value.slice(value.indexOf('/'));
+  if (Buffer.byteLength(path) >= 1024) return 'the path is too long';
+  return brokenReport(path);
+}
+
+/** Every LIBMALLOC_* variable there is. The libraries ignore what is wrong; we do not. */
+export const variables: Readonly<Record<string, Variable>> = {
+  LIBMALLOC_BLOCK: { meaning: 'dumb: bytes of every block', broken: brokenBlock },
+  LIBMALLOC_OVERRUN: {
+    meaning: 'dumb: 1 hands out a block even when it is too small',
+    broken: (value) => (/^[01]$/.test(value) ? undefined : 'give 0 or 1'),
+  },
+  LIBMALLOC_DEBUG: {
+    meaning: 'debug builds: what the guard does (KEY=VALUE,…)',
+    broken: brokenDebug,
+  },
+  LIBMALLOC_OPTIONS: {
+    meaning: 'our mallocs: decay, huge pages, limit, statistics (KEY=VALUE,…)',
+    broken: brokenOptions,
+  },
+  LIBMALLOC_REPORT: {
+    meaning: 'each process leaves a record in PREFIX.PID',
+    broken: brokenReport,
+  },
+  LIBMALLOC_TRACE: {
+    meaning: 'trace library: record all calls in this file',
+    broken: brokenTrace,
+  },
+  LIBMALLOC_LAYOUT: {
+    meaning: 'set by `layout`: a process with this parent stops at its end',
+    broken: (value) => (/^\d+$/.test(value) ? undefined : 'unset it: `layout` sets it itself'),
+  },
+};
+
+/** What is wrong with one variable of an environment, and how to mend it; undefined when nothing. */
+export function variableFault(
+  name: string,
+  value: string,
+): { message: string; hint: string } | undefined {
+  const variable = variables[name];
+  if (variable === undefined) {
+    const known = Object.keys(variables).join(', ');
+    return { message: `unknown variable ${name}`, hint: `known: ${known}; or unset ${name}` };
+  }
+  const hint = variable.broken(value);
+  return hint === undefined ? undefined : { message: `broken value ${name}='${value}'`, hint };
+}
+
+/** Throws Failure (125) for the first LIBMALLOC_* variable with an unknown name or a broken value. */
+export function checkEnvironment(env: NodeJS.ProcessEnv = process.env): void {
+  for (const [name, value] of Object.entries(env)) {
+    if (!name.startsWith('LIBMALLOC_') || value === undefined) continue;
+    const fault = variableFault(name, value);
+    if (fault !== undefined) throw new Failure(fault.message, { hint: fault.hint });
+  }
+}
