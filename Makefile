@@ -48,7 +48,7 @@ else
 	@node build/js/demo/index.js $(VARIANT)
 endif
 
-## make test                  all tests (TESTS='tests/run.test.ts': these; REQUIRE=1: nothing skipped
+## make test                  all tests (TESTS='tests/run/run.test.ts': these; REQUIRE=1: nothing skipped
 ##                            for want of a program)
 .PHONY: test
 test: all $(debug)

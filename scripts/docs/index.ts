@@ -57,7 +57,7 @@ function block(name: string, { ladder, bench, life, hunts, safety }: Measured): 
   );
 }
 
-/** The example for VS Code, as tests/gdb-editors.test.ts plays it. */
+/** The example for VS Code, as tests/gdb/editors.test.ts plays it. */
 const launchBlock = (): string =>
   `\`\`\`json\n${readFileSync(join(root, '.vscode', 'launch.json'), 'utf8')}\`\`\``;
 

@@ -94,6 +94,12 @@ describe('files', () => {
   });
 });
 
+test('tests lie as what they test does', () => {
+  const rooms = [...files.map(roomOf), 'native', 'house'];
+  const tests = below('tests', /\.test\.ts$/);
+  expect(tests.filter((file) => !rooms.includes(file.split('/')[1] ?? ''))).toEqual([]);
+});
+
 describe('reading imports', () => {
   test('finds types, re-exports, lazy and many-line imports', () => {
     const text = [

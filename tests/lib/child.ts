@@ -6,7 +6,7 @@
  * own name, and the next case gets a new process. The process is the same file once more, started
  * by node, so that one case can be run alone, under a debugger too:
  *
- *     node --import tsx tests/ffi.test.ts --cases GROUP [CASE]
+ *     node --import tsx tests/ffi/ffi.test.ts --cases GROUP [CASE]
  */
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
