@@ -158,7 +158,7 @@ help:
 libraries = $(patsubst %,build/$(1)/libmalloc-%.so,$(VARIANTS) probe trace layout) build/$(1)/libmalloc-replay
 lacking   = $(if $(filter-out $(wildcard $(2)),$(2)),FORCE)
 changed   = $(if $(filter-out $(CC),$(file <$(1))),FORCE)
-sources  := $(wildcard native/*.c native/*.h native/*/*.h) native/flags.json $(builder)
+sources  := $(wildcard $(addprefix native/,*.c *.h */*.c */*.h */*/*.h)) native/flags.json $(builder)
 
 $(release): $(sources) $(call lacking,,$(call libraries,release)) $(call changed,$(release)) | $(modules)
 	$(call need,$(firstword $(CC)),gcc libc6-dev)

@@ -20,21 +20,23 @@ export interface Step {
   command: (output: string) => string[];
 }
 
-/** Libraries beside the variants; each is its own C file in native/. */
+/** Libraries beside the variants; each is its own C file in native/tools/. */
 const helpers = ['probe', 'trace', 'operators', 'layout'];
 
-/** Programs. */
+/** Programs, which lie there too. */
 const programs = ['replay'];
 
 /** The steps of a build: every variant, then every helper and program whose source is there. */
 export function planNative(kind: Kind): Step[] {
-  const libraries = [...variants(), ...helpers].map((name) => planStep(kind, name, true));
-  const others = programs.map((name) => planStep(kind, name, false));
-  return [...libraries, ...others].filter(({ source }) => existsSync(source));
+  const tools = join('native', 'tools');
+  const ours = variants().map((name) => planStep(kind, 'native', name, true));
+  const libraries = helpers.map((name) => planStep(kind, tools, name, true));
+  const others = programs.map((name) => planStep(kind, tools, name, false));
+  return [...ours, ...libraries, ...others].filter(({ source }) => existsSync(source));
 }
 
-function planStep(kind: Kind, name: string, library: boolean): Step {
-  const source = join(root, 'native', `${name}.c`);
+function planStep(kind: Kind, folder: string, name: string, library: boolean): Step {
+  const source = join(root, folder, `${name}.c`);
   const output = join(nativeDir(kind), `libmalloc-${name}${library ? '.so' : ''}`);
   const line = library ? libraryArguments : programArguments;
   const depfile = join(nativeDir(kind), '.deps', `${name}.d`);

@@ -39,7 +39,7 @@ const gaps: Record<string, Partial<Record<Feature, string>>> = {
   },
 };
 
-/** What the guard of a debug build (native/guard.h) takes away. */
+/** What the guard of a debug build (native/guard/guard.h) takes away. */
 const guarded: Partial<Record<Feature, string>> = {
   lean: 'a debug build remembers 176 bytes about each block, and keeps freed ones in quarantine',
   alone: 'in a debug build the guard asks for memory too, while no heap is locked',

@@ -27,7 +27,7 @@ export interface Safety {
 /** Our variants as released and, where guards are built in, as debug builds; then everybody else. */
 function columns(): { title: string; malloc: Malloc }[] {
   const { mallocs } = selectMallocs([]);
-  const guarded = existsSync(join(root, 'native', 'guard.h')) ? variants() : [];
+  const guarded = existsSync(join(root, 'native', 'guard', 'guard.h')) ? variants() : [];
   const debug = guarded.map((name) => resolveMalloc(name, { debug: true }));
   const [ours, others] = [
     mallocs.filter(({ kind }) => kind === 'variant'),

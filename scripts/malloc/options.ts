@@ -1,4 +1,4 @@
-// LIBMALLOC_OPTIONS, as native/options.h reads it. The library leaves what is broken at its default
+// LIBMALLOC_OPTIONS, as native/base/options.h reads it. The library leaves what is broken at its default
 // and says nothing; `run`, `doctor` and the other verbs refuse it.
 
 import { accessSync, constants } from 'node:fs';

@@ -1,5 +1,5 @@
 // The records that the probe leaves behind: one file PREFIX.PID per process, written at the start of
-// the process into a shared mapping, so that neither _exit nor a kill loses it. Layout: native/report.h.
+// the process into a shared mapping, so that neither _exit nor a kill loses it. Layout: native/base/report.h.
 
 import { readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
@@ -33,7 +33,7 @@ export function readReports(prefix: string): Proof[] {
     .sort((a, b) => a.pid - b.pid);
 }
 
-/** One record as native/report.h lays it out (little-endian), or undefined when it is none. */
+/** One record as native/base/report.h lays it out (little-endian), or undefined when it is none. */
 export function parseReport(record: Buffer): Proof | undefined {
   if (
     record.length < RECORD_BYTES ||

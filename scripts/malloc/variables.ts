@@ -27,7 +27,7 @@ function brokenReport(value: string): string | undefined {
   }
 }
 
-/** The keys of LIBMALLOC_DEBUG and the largest value of each (native/guard.h). */
+/** The keys of LIBMALLOC_DEBUG and the largest value of each (native/guard/guard.h). */
 const debugKeys: Readonly<Record<string, bigint>> = {
   quarantine: (1n << 63n) - 1n,
   fill: 1n,

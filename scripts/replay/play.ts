@@ -9,7 +9,7 @@ import { launch } from '../malloc/preload.ts';
 import { disproof } from '../malloc/proof.ts';
 import type { PlanFigures } from '../trace/plan.ts';
 
-/** What native/replay.c prints: seconds, counts, bytes. */
+/** What native/tools/replay.c prints: seconds, counts, bytes. */
 interface Measured {
   wall: number;
   cpu: number;

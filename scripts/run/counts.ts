@@ -31,7 +31,7 @@ export interface Counts {
   classes: SizeClass[];
 }
 
-const header = new CHeader('trace.h');
+const header = new CHeader('tools/trace.h');
 const CALLS = header.constant('TRACE_CALLS');
 const CLASSES = header.constant('TRACE_CLASSES');
 const kernelCalls = ['mmap', 'munmap', 'mremap', 'madvise', 'mprotect', 'brk'];

@@ -1,8 +1,8 @@
-// The numbers of the trace format, taken from its one definition: native/trace.h.
+// The numbers of the trace format, taken from its one definition: native/tools/trace.h.
 
 import { CHeader } from './header.ts';
 
-const header = new CHeader('trace.h');
+const header = new CHeader('tools/trace.h');
 const constant = (name: string): number => header.constant(`TRACE_${name}`);
 
 /** Where a field stands in `struct trace_…`. */

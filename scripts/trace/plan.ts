@@ -1,10 +1,10 @@
-// Steps, made ready for native/replay.c, where the format is defined.
+// Steps, made ready for native/tools/replay.c, where the format is defined.
 
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { CHeader } from './header.ts';
 import type { Step, StepKind } from './steps.ts';
 
-const header = new CHeader('replay.c');
+const header = new CHeader('tools/replay.c');
 const NONE = header.constant('PLAN_NONE');
 const MOST = header.constant('PLAN_PIECE');
 const STEP_BYTES = header.size('plan_step');

@@ -60,7 +60,7 @@ describe('make', () => {
   });
 
   test('compiles only the libraries that include a touched header', async () => {
-    here.touch('native/report.h');
+    here.touch('native/base/report.h');
     const users = ['probe', ...variants()].filter((name) =>
       readFileSync(here.path(`build/release/.deps/${name}.d`), 'utf8').includes('report.h'),
     );

@@ -1,9 +1,9 @@
 // The house: what may import what, and how large a file or a room may grow.
 
-import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { root } from '../../scripts/lib/paths.ts';
+import { codeLines } from '../../scripts/docs/blocks.ts';
+import { filesBelow, read } from '../lib/files.ts';
 import { findCycle, importsOf, readImports, roomOf, roomsOf } from '../lib/imports.ts';
 
 /** What make calls or a user types; they may import any room. */
@@ -17,21 +17,7 @@ const rank = (room: string): number =>
 
 const graph = readImports();
 const files = [...graph.keys()];
-const read = (file: string): string => readFileSync(join(root, file), 'utf8');
 const lines = (file: string): number => read(join('scripts', file)).split('\n').length;
-
-/** Every file below a folder with one of these endings, as paths from the root. */
-function below(folder: string, ending: RegExp): string[] {
-  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
-    .filter((file) => ending.test(file) && !file.startsWith('build/'))
-    .map((file) => join(folder, file));
-}
-
-/** Lines that are neither blank nor comment. */
-function codeLines(text: string): number {
-  const bare = text.replaceAll(/\/\*[\s\S]*?\*\//g, '').replaceAll(/^\s*\/\/.*/gm, '');
-  return bare.split('\n').filter((line) => line.trim() !== '').length;
-}
 
 /** Names that several files have. */
 function namesakes(paths: string[]): string[] {
@@ -82,21 +68,22 @@ describe('files', () => {
 
   test('have at most 400 lines of code; paged.c, a story in one file, 480', () => {
     const limit = (file: string): number => (file === 'native/paged.c' ? 480 : 400);
-    const sources = [...below('scripts', /\.ts$/), ...below('native', /\.([ch]|py)$/)];
+    const sources = [...filesBelow('scripts', /\.ts$/), ...filesBelow('native', /\.([ch]|py)$/)];
     const long = sources
       .map((file) => ({ file, code: codeLines(read(file)) }))
       .filter(({ file, code }) => code > limit(file));
     expect(long).toEqual([]);
   });
 
-  test('of scripts/ have names of their own, but for index.ts', () => {
+  test('have names of their own: in scripts/ but for index.ts, and in native/', () => {
+    expect(namesakes(filesBelow('native', /\.(c|h|py)$/))).toEqual([]);
     expect(namesakes(files).filter((name) => name !== 'index.ts')).toEqual([]);
   });
 });
 
 test('tests lie as what they test does', () => {
   const rooms = [...files.map(roomOf), 'native', 'house'];
-  const tests = below('tests', /\.test\.ts$/);
+  const tests = filesBelow('tests', /\.test\.ts$/);
   expect(tests.filter((file) => !rooms.includes(file.split('/')[1] ?? ''))).toEqual([]);
 });
 

@@ -1,8 +1,8 @@
-import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { describe, expect, test } from 'vitest';
 import { root } from '../../scripts/lib/paths.ts';
+import { filesBelow, read } from '../lib/files.ts';
 
 const bin = (name: string): string => join(root, 'node_modules', '.bin', name);
 
@@ -11,16 +11,6 @@ async function clean(name: string, args: string[]): Promise<void> {
   const { exitCode, all } = await execa(bin(name), args, { cwd: root, reject: false, all: true });
   expect(exitCode, all).toBe(0);
 }
-
-/** Every file below a folder with one of these endings, as paths from the root. */
-function files(folder: string, ending: RegExp): string[] {
-  const all = readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' });
-  return all
-    .filter((file) => ending.test(file) && !file.startsWith('build/'))
-    .map((file) => join(folder, file));
-}
-
-const read = (file: string): string => readFileSync(join(root, file), 'utf8');
 
 const withoutComments = (text: string): string => text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*/g, '');
 
@@ -42,7 +32,7 @@ describe('TypeScript', () => {
 describe('C', () => {
   // What makes a C file hard to read is #if more than anything else.
   test('spends at most five #if in all of native/', () => {
-    const conditions = files('native', /\.[ch]$/).flatMap((file) =>
+    const conditions = filesBelow('native', /\.[ch]$/).flatMap((file) =>
       read(file)
         .split('\n')
         .filter((line) => /^\s*#\s*(if|ifdef|ifndef|elif)\b/.test(line))
@@ -52,7 +42,9 @@ describe('C', () => {
   });
 
   test('guards every header with #pragma once', () => {
-    const bare = files('native', /\.h$/).filter((file) => !read(file).includes('#pragma once'));
+    const bare = filesBelow('native', /\.h$/).filter(
+      (file) => !read(file).includes('#pragma once'),
+    );
     expect(bare).toEqual([]);
   });
 
@@ -65,17 +57,22 @@ describe('C', () => {
   );
 
   test('sharded can be read in one sitting: 1950 lines of code in all', () => {
-    const parts = ['native/sharded.c', ...files('native/sharded', /\.h$/)];
+    const parts = ['native/sharded.c', ...filesBelow('native/sharded', /\.h$/)];
     const sum = parts.reduce((all, part) => all + lines(read(part)), 0);
     expect(sum).toBeLessThanOrEqual(1950);
   });
 
   test('keeps system calls in os.h, probe, trace and replay', () => {
-    const tracer = files('native/trace', /\.h$/).concat('native/trace.c');
+    const tracer = filesBelow('native/tools/trace', /\.h$/).concat('native/tools/trace.c');
     const calls = /\b(mmap|munmap|mremap|sbrk|brk|madvise)\s*\(/;
     const bare = (text: string): string => withoutComments(text).replaceAll(/"[^"\n]*"/g, '');
-    const users = files('native', /\.[ch]$/).filter((file) => calls.test(bare(read(file))));
-    const allowed = ['native/os.h', 'native/probe.c', 'native/replay.c', ...tracer];
+    const users = filesBelow('native', /\.[ch]$/).filter((file) => calls.test(bare(read(file))));
+    const allowed = [
+      'native/base/os.h',
+      'native/tools/probe.c',
+      'native/tools/replay.c',
+      ...tracer,
+    ];
     expect(users.filter((file) => !allowed.includes(file))).toEqual([]);
   });
 });

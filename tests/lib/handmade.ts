@@ -1,4 +1,4 @@
-// Traces written by hand, for tests that must know every number: what native/trace.h says, in few lines.
+// Traces written by hand, for tests that must know every number: what native/tools/trace.h says, in few lines.
 
 import { writeFileSync } from 'node:fs';
 import {

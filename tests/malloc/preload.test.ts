@@ -293,7 +293,7 @@ describe('reports', () => {
     return bytes;
   };
 
-  test('are read as native/report.h lays them out', () => {
+  test('are read as native/base/report.h lays them out', () => {
     const file = '/x/libmalloc-list.so';
     expect(parseReport(record(7, file))).toEqual({
       pid: 7,

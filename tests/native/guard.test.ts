@@ -1,4 +1,4 @@
-/** What a debug build notices (native/guard.h): each program of tests/crimes, on every variant. */
+/** What a debug build notices (native/guard/guard.h): each program of tests/crimes, on every variant. */
 import { readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { execa } from 'execa';

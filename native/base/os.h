@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "heap.h"
+#include "../heap.h"
 
 static inline size_t os_page_size(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 

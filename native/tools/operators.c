@@ -11,7 +11,7 @@
  * libstdc++'s, which calls malloc or another operator: that is recorded there, and here
  * only passed on, by a jump (what returns to our own code is the malloc's business: next_calls).
  *
- * By hand: cc -O2 -fPIC -shared -fexceptions -o libmalloc-operators.so native/operators.c
+ * By hand: cc -O2 -fPIC -shared -fexceptions -o libmalloc-operators.so native/tools/operators.c
  */
 #include "trace.c"
 

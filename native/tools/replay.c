@@ -16,7 +16,7 @@
  * ourselves is mapped; only pthread_create, when the trace had threads, takes
  * something from the malloc at work. One line of JSON on standard output.
  *
- * By hand: cc -O2 -pthread -o libmalloc-replay native/replay.c
+ * By hand: cc -O2 -pthread -o libmalloc-replay native/tools/replay.c
  */
 #define _GNU_SOURCE
 #include <assert.h>

@@ -5,9 +5,9 @@
  * allocates nothing, opens no descriptor for longer than a moment, and prints
  * nothing: a program must not notice it.
  *
- * By hand: cc -O2 -fPIC -shared -o libmalloc-probe.so native/probe.c
+ * By hand: cc -O2 -fPIC -shared -o libmalloc-probe.so native/tools/probe.c
  */
-#include "report.h"
+#include "../base/report.h"
 
 #include <dlfcn.h>
 #include <errno.h>

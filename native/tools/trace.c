@@ -13,7 +13,7 @@
  * LIBMALLOC_TRACE=[sites,][snapshots[=CALLS],]/absolute/path turns it on; all processes
  * write into that one file. Without it, or in a setuid program, calls are only passed on.
  *
- * By hand: cc -O2 -fPIC -shared -ftls-model=initial-exec -o libmalloc-trace.so native/trace.c
+ * By hand: cc -O2 -fPIC -shared -ftls-model=initial-exec -o libmalloc-trace.so native/tools/trace.c
  */
 #define _GNU_SOURCE
 #include "trace/next.h"

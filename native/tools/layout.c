@@ -8,7 +8,7 @@
  * The end is a destructor, behind those of the program, or a call of _exit, which
  * skips destructors. Programs that end by a signal are not held.
  *
- * By hand: cc -O2 -fPIC -shared -o libmalloc-layout.so native/layout.c
+ * By hand: cc -O2 -fPIC -shared -o libmalloc-layout.so native/tools/layout.c
  */
 #define _GNU_SOURCE
 #include <errno.h>

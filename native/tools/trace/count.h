@@ -12,7 +12,7 @@
  */
 #pragma once
 
-#include "look.h"
+#include "footprint.h"
 
 #include <stdarg.h>
 

@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "heap.h"
+#include "../heap.h"
 
 enum { OPTIONS_PATH = 1024 };
 

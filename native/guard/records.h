@@ -1,4 +1,4 @@
-/* record.h: what the guard remembers about each block, out of the program's reach.
+/* records.h: what the guard remembers about each block, out of the program's reach.
  *
  * A record has a number, and a map over the address space leads from the address of a
  * block to it: a slot of four bytes for each 16 bytes of heap.
@@ -21,7 +21,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-#include "../os.h"
+#include "../base/os.h"
 
 enum {
     LEAF_SLOTS = 1 << 16,

@@ -1,4 +1,4 @@
-/* look.h: what is looked at now and then while calls are recorded: how much memory the
+/* footprint.h: what is looked at now and then while calls are recorded: how much memory the
  * process has, and, in a malloc of ours, how its heap is laid out.
  */
 #pragma once

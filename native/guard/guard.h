@@ -5,7 +5,7 @@
  *
  *      the variant's block
  *      ├──── front ──┬──────── size ──────┬─ rear ─┤
- *      │      canary │ the program's part │ canary │      record.h remembers where
+ *      │      canary │ the program's part │ canary │      records.h remembers where
  *      └─────────────┴────────────────────┴────────┘      and by whom, elsewhere
  *
  *   1. What is handed out is filled with FRESH_FILL: who reads it before he has written
@@ -32,7 +32,7 @@
  * What it cannot see: reads, and writes that jump over a canary. A block aligned to more
  * than a page has no canary in front, which would cost it as much again.
  *
- * Locking: none. Records are claimed (record.h); the queue is a ring of slots, and who
+ * Locking: none. Records are claimed (records.h); the queue is a ring of slots, and who
  * takes a number out of one owns that block. It does not depend on fork's manners, and
  * the variant's verbs are called with nothing claimed but what is no more in the map.
  */
@@ -40,14 +40,14 @@
 
 #include <malloc.h>
 
-#include "die.h"
-#include "guard/canary.h"
-#include "guard/leaks.h"
-#include "guard/quarantine.h"
-#include "guard/record.h"
-#include "guard/stack.h"
-#include "os.h"
-#include "snapshot.h"
+#include "../base/die.h"
+#include "../base/os.h"
+#include "../base/snapshot.h"
+#include "canary.h"
+#include "leaks.h"
+#include "quarantine.h"
+#include "records.h"
+#include "stack.h"
 
 enum { MOVED = 128 * 1024 }; /* blocks of this size on may be resized by the variant */
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../libmalloc.h"
+#include "../../libmalloc.h"
 #include "../trace.h"
 
 #define likely(x)   __builtin_expect(!!(x), 1)

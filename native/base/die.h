@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "heap.h"
+#include "../heap.h"
 
 /* Prints one line, `libmalloc: free(): double free of 0x7f10 (32 bytes)`. Only
  * write(2) touches the outside; snprintf works on the stack alone. */
