@@ -16,6 +16,8 @@ import { availableParallelism } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { $, type ProcessOutput } from 'zx';
 import { describeFailure, Failure } from '../lib/errors.ts';
+import { type Kind, root } from '../lib/paths.ts';
+import { errorColor } from '../lib/table.ts';
 import {
   compileCommand,
   compileCommandsFile,
@@ -25,8 +27,6 @@ import {
   type Step,
   stale,
 } from './native.ts';
-import { type Kind, root } from '../lib/paths.ts';
-import { errorColor } from '../lib/table.ts';
 
 const quietly = $({ nothrow: true, quiet: true, cwd: root });
 

@@ -4,8 +4,8 @@
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { describeFailure, Failure } from '../lib/errors.ts';
-import { defaultVariant } from '../malloc/mallocs.ts';
 import { findNative, root } from '../lib/paths.ts';
+import { defaultVariant } from '../malloc/mallocs.ts';
 
 /** Compiles native/ through node-gyp, which npm puts in the PATH; throws what it said. */
 async function compile(): Promise<void> {

@@ -4,8 +4,8 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { prerequisites } from '../lib/compile.ts';
 import { compiler, libraryArguments, programArguments } from '../lib/flags.ts';
-import { variants } from '../malloc/mallocs.ts';
 import { type Kind, nativeDir, root } from '../lib/paths.ts';
+import { variants } from '../malloc/mallocs.ts';
 
 /** One C file that becomes one shared library, or one program. */
 export interface Step {

@@ -118,7 +118,14 @@ describe('the package', () => {
       'build/js/build/install.js',
       'gdbinit',
     ];
-    const more = ['native/binding.gyp', 'native/flags.json', 'native/tools/probe.c', 'native/abi.h', 'native/tools/trace/file.h', 'LICENSE'];
+    const more = [
+      'native/binding.gyp',
+      'native/flags.json',
+      'native/tools/probe.c',
+      'native/abi.h',
+      'native/tools/trace/file.h',
+      'LICENSE',
+    ];
     const cases = ['program.h', 'misuse.c', 'random.c'].map((name) => `tests/programs/${name}`);
     for (const file of [...wanted, ...more, ...sources, ...cases, 'tests/programs.json'])
       expect(files, file).toContain(file);

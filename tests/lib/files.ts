@@ -8,7 +8,7 @@ export const read = (file: string): string => readFileSync(join(root, file), 'ut
 /** Every file below a folder with one of these endings, as paths from the root; no build products. */
 export function filesBelow(folder: string, ending: RegExp): string[] {
   return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
-    .filter((file) => ending.test(file) && !file.startsWith('build/'))
+    .filter((file) => ending.test(file) && !join(folder, file).startsWith('native/build/'))
     .map((file) => join(folder, file))
     .sort();
 }
