@@ -42,8 +42,8 @@ export interface Catalog {
 }
 
 /** What else `bench` measures, by the names that it is asked for with. */
-export const measurements = ['start', 'pairs', 'curve'] as const;
-export type Measurement = (typeof measurements)[number];
+const measurements = ['start', 'pairs', 'curve'] as const;
+type Measurement = (typeof measurements)[number];
 
 export interface Choice extends Catalog {
   measurements: Measurement[];

@@ -16,7 +16,7 @@ export interface ContestPlan {
 }
 
 /** What is measured of a run, in seconds, bytes and page faults. */
-export const quantities = ['cpu', 'wall', 'peak', 'faults'] as const;
+const quantities = ['cpu', 'wall', 'peak', 'faults'] as const;
 export type Quantity = (typeof quantities)[number];
 
 /** One malloc in one contest: its figures, or how it failed. */

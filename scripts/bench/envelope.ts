@@ -4,7 +4,7 @@ import { geomean } from '../lib/stats.ts';
 import type { ContestResult, Quantity, Standing } from './compete.ts';
 
 /** A malloc's median in a contest; undefined where it failed or was not there. */
-export function median(
+function median(
   { standings }: ContestResult,
   malloc: string,
   quantity: Quantity,

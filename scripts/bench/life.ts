@@ -19,7 +19,7 @@ export interface LifePlan {
 }
 
 /** One malloc in one scenario: the values of each figure, run by run, or how it failed. */
-export interface Lived {
+interface Lived {
   malloc: string;
   figures?: Record<string, number[]>;
   /** Resident over live bytes over time, of the first run. */

@@ -80,7 +80,7 @@ function trackOf(points: Point[]): number[] | undefined {
 }
 
 /** What the line of a run says. Throws where it is none. */
-export function readObservation(scenario: Scenario, { points, latency }: Printed): Observation {
+function readObservation(scenario: Scenario, { points, latency }: Printed): Observation {
   if (latency !== undefined) return { figures: latencyFigures(latency) };
   const figures: Record<string, number> = {};
   for (const figure of scenario.figures ?? []) {

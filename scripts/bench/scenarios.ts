@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { root } from '../lib/paths.ts';
 
 /** What a resident figure is held against; tests/workloads/life.json says what each means. */
-export type Over = 'live' | 'worst' | 'drift' | 'pages' | 'nothing';
+type Over = 'live' | 'worst' | 'drift' | 'pages' | 'nothing';
 
 export interface MemoryFigure {
   name: string;

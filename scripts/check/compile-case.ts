@@ -5,7 +5,7 @@ import { join, relative } from 'node:path';
 import { buildFolder, compileInto } from '../lib/compile.ts';
 import { root } from '../lib/paths.ts';
 
-export const programsFolder = join(root, 'tests', 'programs');
+const programsFolder = join(root, 'tests', 'programs');
 
 // Without -fno-builtin the compiler deletes free(malloc(n)), and with it the case.
 export const programFlags = ['-std=gnu17', '-O1', '-g', '-Wall', '-Wextra', '-fno-builtin'];

@@ -13,7 +13,7 @@ import { threads } from './cases/threads.ts';
 import { programCase } from './judge.ts';
 
 /** Of the groups that are C programs with one promise each. */
-export const tables: Partial<Record<Group, ProgramCase[]>> = {
+const tables: Partial<Record<Group, ProgramCase[]>> = {
   semantics,
   structure,
   threads,

@@ -85,7 +85,7 @@ function statement(call: string, occupied: Set<number>): string {
 }
 
 /** The program, without the swaps: with one thread they only rename blocks. */
-export function reproducer(sequence: readonly string[]): string {
+function reproducer(sequence: readonly string[]): string {
   const occupied = new Set<number>();
   const lines = renamed(sequence).map((call) => statement(call, occupied));
   const drops = [...occupied].map((slot) => `drop(__LINE__, ${slot});`);

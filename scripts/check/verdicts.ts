@@ -61,7 +61,7 @@ function notes(findings: readonly Finding[]): string {
 }
 
 /** The verdict in one line, last. */
-export function lastLine({ malloc }: Subject, findings: readonly Finding[]): string {
+function lastLine({ malloc }: Subject, findings: readonly Finding[]): string {
   const fatal = findings.filter(isFatal).length;
   const should = count(findings, 'failed') - fatal;
   const absent = findings

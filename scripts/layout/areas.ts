@@ -151,7 +151,7 @@ function bssEnds(process: ProcessMemory, context: Context): BssEnd[] {
 }
 
 /** What must be added to a file's addresses to get those in this process. */
-export function loadBias(elf: Elf, base: number): number {
+function loadBias(elf: Elf, base: number): number {
   if (elf.type === 'executable') return 0;
   const first = elf.segments[0]?.address ?? 0;
   return base - (first - (first % PAGE));

@@ -2,7 +2,7 @@
 
 import { basename } from 'node:path';
 import type { Elf } from '../malloc/elf.ts';
-import { type Area, areasOf, loadBias } from './areas.ts';
+import { type Area, areasOf } from './areas.ts';
 import { elfAt, type ProcessMemory, pagesPresent, readProcess } from './proc.ts';
 import { type HeapRegion, type Regions, readRegions } from './regions.ts';
 
@@ -91,10 +91,4 @@ function sizesOf(elf: Elf): Layout['program'] {
     data: sum(({ writable }) => writable),
     bss: elf.segments.reduce((total, { inFile, inMemory }) => total + inMemory - inFile, 0),
   };
-}
-
-/** Where the program's text begins in the process, for whoever compares with its symbols. */
-export function baseOf({ process }: Layout): number | undefined {
-  const first = process.mappings.find(({ name }) => name === process.executable);
-  return first && process.program && loadBias(process.program, first.start);
 }

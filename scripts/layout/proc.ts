@@ -7,7 +7,7 @@ import { type Elf, readElf } from '../malloc/elf.ts';
 import { type Mapping, parseMaps } from './maps.ts';
 
 /** A thread and where its stack pointer was, when the kernel would say so. */
-export interface Thread {
+interface Thread {
   id: number;
   stackPointer: number | undefined;
 }

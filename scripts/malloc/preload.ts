@@ -12,7 +12,6 @@ import type { Malloc } from './mallocs.ts';
 import { type Proof, readReports } from './proof.ts';
 import { checkTarget, ourselves } from './target.ts';
 
-export { TIMED_OUT } from '../process/execute.ts';
 export type { Proof } from './proof.ts';
 export { checkTarget } from './target.ts';
 

@@ -34,7 +34,7 @@ export interface Ended {
 }
 
 /** Status of a program whose time ran out, as timeout(1) has it. */
-export const TIMED_OUT = 124;
+const TIMED_OUT = 124;
 
 const GRACE_MS = 1000;
 const MAX_OUTPUT_BYTES = 2 ** 30;

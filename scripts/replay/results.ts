@@ -9,7 +9,7 @@ import type { Played } from './play.ts';
 const head = ['malloc', 'time', '±', 'CPU', 'calls/s', 'peak RSS', 'RSS/live', 'faults'];
 
 /** Seconds with three figures, in the unit that suits them. */
-export function duration(seconds: number): string {
+function duration(seconds: number): string {
   if (seconds >= 1) return `${seconds.toPrecision(3)} s`;
   return seconds >= 1e-3
     ? `${(seconds * 1e3).toPrecision(3)} ms`

@@ -57,7 +57,7 @@ export interface TraceChunk {
   owner: number;
 }
 
-export type ChunkKind = (typeof chunkKinds)[number];
+type ChunkKind = (typeof chunkKinds)[number];
 export const chunkKinds = [
   'region',
   'span',

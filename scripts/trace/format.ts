@@ -57,9 +57,9 @@ const allocations = [
 const releases = ['free', 'free_sized', 'free_aligned_sized', 'release'] as const;
 const notes = ['base', 'wide', 'far', 'site', 'thread', 'footprint', 'snapshot'] as const;
 
-export type Allocation = (typeof allocations)[number];
-export type Release = (typeof releases)[number];
-export type Note = (typeof notes)[number];
+type Allocation = (typeof allocations)[number];
+type Release = (typeof releases)[number];
+type Note = (typeof notes)[number];
 export type OpName = Allocation | Release | Note;
 
 const opNames: readonly OpName[] = [...allocations, ...releases, ...notes];

@@ -14,18 +14,16 @@ import { chunkKinds, type TraceChunk, type TraceEvent, type TraceProcess } from 
 import {
   bytesOf,
   COMMAND_BYTES,
-  HEAD_BYTES,
   kinds,
   offset,
   options,
   PATH_BYTES,
   RECORD_BYTES,
-  SEGMENT_BYTES,
 } from './format.ts';
 import { type Content, SegmentFile, type SegmentHead } from './segments.ts';
 
-export type { ChunkKind, TraceChunk, TraceEvent, TraceProcess } from './event.ts';
-export { isAllocation, isRelease, Op, type OpName, opName } from './format.ts';
+export type { TraceChunk, TraceEvent, TraceProcess } from './event.ts';
+export { isAllocation, isRelease, Op, opName } from './format.ts';
 export * from './ledger.ts';
 
 /** Opens a trace; throws Failure when nothing of it can be read. */
@@ -314,6 +312,3 @@ function readChunk(bytes: Buffer, at: number): TraceChunk | undefined {
     owner: bytes.readUInt16LE(at + 30),
   };
 }
-
-/** Bytes of content in a segment, for whoever writes one. */
-export const CONTENT_BYTES: number = SEGMENT_BYTES - HEAD_BYTES;

@@ -45,7 +45,7 @@ export interface HeapFacts {
 }
 
 /** A column of whole numbers from 0 to 2^53. */
-export type Column = Float64Array;
+type Column = Float64Array;
 
 export interface HeapColumns {
   /** One for each position that can be shown, from 0 on. */

@@ -197,7 +197,7 @@ function commandOf({ command, executable }: TraceProcess): string {
 }
 
 /** `list` for …/libmalloc-list.so, `glibc` for libc.so.6, else the file's own name. */
-export function mallocName(provider: string): string {
+function mallocName(provider: string): string {
   const file = basename(provider);
   if (/^libc[.-]/.test(file)) return 'glibc';
   if (file === '' || file === '?') return 'unknown malloc';

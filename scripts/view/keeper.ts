@@ -4,8 +4,8 @@ import { type HeapColumns, NEVER } from './data.ts';
 import { Density } from './density.ts';
 
 /** So many positions can be shown, and so many blocks are drawn, at most (twice as many are held). */
-export const MOST_STOPS = 2 ** 15;
-export const MOST_BLOCKS = 500_000;
+const MOST_STOPS = 2 ** 15;
+const MOST_BLOCKS = 500_000;
 /** Blocks give way to positions down to so many of these; then small blocks give way. */
 const FEW_STOPS = 2 ** 10;
 const FRAMES = 64;

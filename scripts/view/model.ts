@@ -2,7 +2,7 @@
 // the address space, what is live at a position, how full a stretch of memory is. Runs in the page
 // and in Node; the arrays are typed, because they are walked for every picture.
 
-import { type HeapData, type HeapFacts, NEVER } from './data.ts';
+import type { HeapData, HeapFacts } from './data.ts';
 
 /** Holes of the address space up to this many bytes stay in the map. */
 const HOLE = 2 ** 16;
@@ -332,5 +332,3 @@ function splitWalks(facts: HeapFacts, chunks: HeapData['columns']['chunks']) {
 export function fragmentation(live: number, resident: number): number | undefined {
   return resident > 0 ? Math.max(0, 1 - live / resident) : undefined;
 }
-
-export { NEVER };

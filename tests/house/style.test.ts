@@ -27,6 +27,9 @@ describe('TypeScript', () => {
     clean('tsc', ['-p', 'scripts/view/page/tsconfig.json']));
 
   test('is formatted and linted', () => clean('biome', ['ci', '--colors=off']));
+
+  test('exports nothing that no file imports, and depends on nothing that no file uses', () =>
+    clean('knip', ['--no-progress']));
 });
 
 describe('C', () => {

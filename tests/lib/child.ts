@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { execa, type ResultPromise } from 'execa';
 import { root } from '../../scripts/lib/paths.ts';
 
-export interface CaseOptions {
+interface CaseOptions {
   /** Seconds until the process counts as hung; 30 unless said otherwise. */
   timeout?: number;
 }

@@ -22,7 +22,7 @@ export interface Call {
 }
 
 /** Nanoseconds between two calls of a trace written here. */
-export const STEP = 1000;
+const STEP = 1000;
 
 /** Writes a trace of one process and one thread; returns the file. */
 export function writeTrace(

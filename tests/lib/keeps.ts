@@ -22,11 +22,6 @@ export interface Trial {
   stderr?: RegExp;
 }
 
-/** The library that a program of tests/programs is when compiled with -DLIBRARY. */
-export function compileLibrary(program: string, flags: string[] = []): string {
-  return compileProgram(`${program}.c`, { flags: ['-DLIBRARY', '-shared', '-fPIC', ...flags] });
-}
-
 /**
  * Runs a program of tests/programs under a variant and expects that it keeps its promise (see
  * program.h): it ends in time, with status 0 and nothing to say. The program itself makes sure

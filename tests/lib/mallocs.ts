@@ -9,7 +9,7 @@ import type { Chunk, MallocLibrary, Pointer } from '../../scripts/ffi/index.ts';
 export { gap } from '../../scripts/check/features.ts';
 
 export const { ENOMEM, EINVAL } = constants.errno;
-export const PTRDIFF_MAX = (1n << 63n) - 1n;
+const PTRDIFF_MAX = (1n << 63n) - 1n;
 export const SIZE_MAX = (1n << 64n) - 1n;
 export const PAGE = 4096;
 export const KiB = 1024;

@@ -10,7 +10,7 @@ import { gap } from '../features.ts';
 import { debugLine } from '../judge.ts';
 
 /** What comes of a misuse, from the best to the worst. */
-export const outcomes = ['at once', 'later', 'silent', 'corrupted', 'hangs'] as const;
+const outcomes = ['at once', 'later', 'silent', 'corrupted', 'hangs'] as const;
 export type Outcome = (typeof outcomes)[number] | 'absent';
 
 /** One misuse: what misuse.c is told, and who promises that it ends the program at once. */
@@ -69,7 +69,7 @@ const sizesFor = ({ name, kind }: Malloc): number[] =>
 const stops = ['SIGABRT', 'SIGILL', 'SIGTRAP'];
 
 /** What became of a run of misuse.c. */
-export function outcomeOf(result: Launched): Outcome {
+function outcomeOf(result: Launched): Outcome {
   const [, how, after] = result.stdout.toString().trim().split('\n');
   const said = result.stderr.toString().trim() !== '';
   if (result.timedOut || result.signal === 'SIGALRM') return how ? 'corrupted' : 'hangs';

@@ -73,7 +73,7 @@ export function graded(share: number): Rgb {
   return mix(scale[from] as Rgb, scale[from + 1] as Rgb, at - from);
 }
 
-export function mix(a: Rgb, b: Rgb, share: number): Rgb {
+function mix(a: Rgb, b: Rgb, share: number): Rgb {
   const one = (i: 0 | 1 | 2): number => Math.round(a[i] + (b[i] - a[i]) * share);
   return [one(0), one(1), one(2)];
 }
