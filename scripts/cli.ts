@@ -4,23 +4,12 @@ import { join } from 'node:path';
 import { Command, type CommanderError } from 'commander';
 import { describeFailure, Failure } from './lib/errors.ts';
 import { root } from './lib/paths.ts';
-
-/** Each loaded when it is asked for: all of them take longer to load than most programs run. */
-const verbs: Record<string, () => Promise<Command>> = {
-  run: async () => (await import('./run/index.ts')).runCommand(),
-  gdb: async () => (await import('./gdb/index.ts')).gdbCommand(),
-  record: async () => (await import('./record/index.ts')).recordCommand(),
-  replay: async () => (await import('./replay/index.ts')).replayCommand(),
-  view: async () => (await import('./view/index.ts')).viewCommand(),
-  bench: async () => (await import('./bench/index.ts')).benchCommand(),
-  check: async () => (await import('./check/index.ts')).checkCommand(),
-  layout: async () => (await import('./layout/index.ts')).layoutCommand(),
-  doctor: async () => (await import('./doctor/index.ts')).doctorCommand(),
-};
+import { FAILED } from './lib/status.ts';
+import { verbs } from './verbs.ts';
 
 /** A command line that makes no sense is our failure, never the status of a program that was run. */
 function leave(error: CommanderError): never {
-  process.exit(error.exitCode === 0 ? 0 : 125);
+  process.exit(error.exitCode === 0 ? 0 : FAILED);
 }
 
 /** The command line with the verb that it begins with; with every verb that is built otherwise. */

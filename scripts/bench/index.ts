@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { Failure } from '../lib/errors.ts';
 import { writeJson } from '../lib/json.ts';
+import { INTERRUPTED } from '../lib/status.ts';
 import { writePicture } from '../picture/canvas.ts';
 import { type Choice, choose, readCatalog } from './catalog.ts';
 import { measureCommand, measureContests, planContests } from './contests.ts';
@@ -95,7 +96,7 @@ async function bench(words: string[], options: BenchOptions, command: Command): 
   if (options.json !== '-') process.stdout.write(describe(result));
   if (options.json !== undefined) writeJson('bench', options.json, result);
   if (options.svg !== undefined) writePicture(options.svg, await draw(result));
-  if (result.contests?.interrupted || result.life?.interrupted) process.exitCode = 130;
+  if (result.contests?.interrupted || result.life?.interrupted) process.exitCode = INTERRUPTED;
 }
 
 export function benchCommand(): Command {
@@ -127,5 +128,9 @@ export function benchCommand(): Command {
     )
     .option('--json <FILE>', 'everything found, as JSON (- is standard output)')
     .option('--svg <FILE>', 'pictures of it, in one file')
+    .addHelpText(
+      'after',
+      '\nExit status: 0; 130 if Ctrl-C ended it early; 125 if libmalloc failed.',
+    )
     .action(bench);
 }

@@ -75,7 +75,7 @@ export async function measureRun(
   const ended = await execute(launcher, args, { env: { ...process.env, ...env }, timeout });
   const said = String(ended.stderr).trim().split('\n').at(-1) ?? '';
   if (ended.timedOut) return `no end within ${timeout} s`;
-  if (ended.status !== 0) throw new Failure(`cannot measure ${argv[0]}: ${said}`, { code: 125 });
+  if (ended.status !== 0) throw new Failure(`cannot measure ${argv[0]}: ${said}`);
   const found = JSON.parse(String(ended.stdout)) as Printed;
   if (found.signal !== 0) return `killed by ${signalName(found.signal)}${said && `: ${said}`}`;
   return {

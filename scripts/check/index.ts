@@ -4,6 +4,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { Failure } from '../lib/errors.ts';
 import { writeJson } from '../lib/json.ts';
 import { progress } from '../lib/progress.ts';
+import { BAD } from '../lib/status.ts';
 import { type Malloc, resolveMalloc } from '../malloc/mallocs.ts';
 import { checkEnvironment } from '../malloc/variables.ts';
 import { alive } from './alive.ts';
@@ -105,7 +106,7 @@ async function check(file: string | undefined, options: Options): Promise<void> 
     const suites = results.map(({ malloc, findings }) => ({ malloc: malloc.name, findings }));
     writeJunit(options.junit, junit(suites));
   }
-  if (results.some(({ findings }) => findings.some(isFatal))) process.exitCode = 1;
+  if (results.some(({ findings }) => findings.some(isFatal))) process.exitCode = BAD;
 }
 
 /** One malloc, by all cases; or by the one that says that it runs nothing. */

@@ -22,6 +22,7 @@ import { heapPictures } from './heap-maps.ts';
 import { type Hunts, huntAll, huntBlock } from './hunt.ts';
 import { type Ladder, ladderBlocks, ladderPictures } from './ladder.ts';
 import { lifeBlocks, lifePictures } from './life-document.ts';
+import { referenceBlocks } from './reference.ts';
 import { measureMisuse, measureRandom, type Safety, safetyBlocks } from './safety.ts';
 
 /** All that documents and pictures are generated from. */
@@ -36,6 +37,8 @@ export interface Measured {
   /** What docs/safety.json holds. */
   safety: Safety;
 }
+
+const reference = await referenceBlocks();
 
 const files = {
   ladder: join(root, 'docs', 'ladder.json'),
@@ -52,6 +55,7 @@ function block(name: string, { ladder, bench, life, hunts, safety }: Measured): 
     benchBlocks[name]?.(bench) ??
     lifeBlocks[name]?.(life) ??
     safetyBlocks[name]?.(safety) ??
+    reference[name]?.() ??
     huntBlock(name, hunts) ??
     (name === 'launch' ? launchBlock() : undefined)
   );
@@ -68,7 +72,7 @@ export function generate(text: string, data: Measured): string {
     if (text === undefined) {
       const hunts = Object.keys(data.hunts).map((variant) => `hunt-${variant}`);
       const known = [
-        ...[ladderBlocks, benchBlocks, lifeBlocks, safetyBlocks].flatMap(Object.keys),
+        ...[ladderBlocks, benchBlocks, lifeBlocks, safetyBlocks, reference].flatMap(Object.keys),
         ...hunts,
         'launch',
       ];

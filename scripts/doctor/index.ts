@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { writeJson } from '../lib/json.ts';
+import { BAD } from '../lib/status.ts';
 import { color, table } from '../lib/table.ts';
 import { programs } from '../malloc/programs.ts';
 import type { Check } from './check.ts';
@@ -60,11 +61,15 @@ export function doctorCommand(): Command {
   return new Command('doctor')
     .description('look at the toolchain, preloading, gdb, peers: ok, or what to do')
     .option('--json <FILE>', 'the same as JSON (- is standard output)')
+    .addHelpText(
+      'after',
+      '\nExit status: 0; 1 if something needed is missing; 125 if libmalloc failed.',
+    )
     .action(async ({ json }: { json?: string }) => {
       const checks = await examine();
       const good = checks.every(({ status }) => status !== 'wrong');
       if (json !== '-') process.stdout.write(describe(checks));
       if (json !== undefined) writeJson('doctor', json, { ok: good, checks });
-      if (!good) process.exitCode = 1;
+      if (!good) process.exitCode = BAD;
     });
 }

@@ -5,6 +5,7 @@ import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { Failure } from '../lib/errors.ts';
 import { writeJson } from '../lib/json.ts';
+import { FAILED } from '../lib/status.ts';
 import { resolveMalloc, variantOf } from '../malloc/mallocs.ts';
 import { checkTarget, preloadList } from '../malloc/preload.ts';
 import { checkEnvironment } from '../malloc/variables.ts';
@@ -79,7 +80,7 @@ export function gdbCommand(): Command {
     .passThroughOptions()
     .showHelpAfterError('(libmalloc gdb --help explains)')
     .addHelpText('after', details)
-    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 125))
+    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : FAILED))
     .action(gdb);
 }
 

@@ -5,6 +5,7 @@ import { constants, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { execa } from 'execa';
 import { Failure } from '../lib/errors.ts';
+import { FAILED } from '../lib/status.ts';
 import { which } from '../malloc/programs.ts';
 import { disproof, proofLine, readReports } from '../malloc/proof.ts';
 import { forwardSignals } from '../process/forward.ts';
@@ -12,7 +13,6 @@ import { gdbArguments, gdbLine, type SessionPlan, sessionText } from './session.
 
 /** In a batch: where GDB finds the program's standard output; its own goes to standard error. */
 const PROGRAM_STDOUT = 3;
-const FAILED = 125;
 
 /**
  * Runs the session in this terminal; resolves with the exit status: of the program in a batch, of

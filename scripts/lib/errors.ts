@@ -1,3 +1,5 @@
+import { FAILED } from './status.ts';
+
 /** What a Failure may carry beside its message. */
 export interface FailureOptions {
   /** What the reader can do about it, one line. */
@@ -19,7 +21,7 @@ export class Failure extends Error {
     super(message, { cause: options.cause });
     this.name = 'Failure';
     this.hint = options.hint;
-    this.code = options.code ?? 125;
+    this.code = options.code ?? FAILED;
   }
 }
 

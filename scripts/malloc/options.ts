@@ -54,19 +54,59 @@ function brokenDump(value: string): string | undefined {
   return `give one of ${signalNames.join(', ')}, or its number: dump=USR2`;
 }
 
-const options: Readonly<Record<string, (value: string) => string | undefined>> = {
-  decay: brokenDecay,
-  huge: (value) => (/^0*[01]$/.test(value) ? undefined : 'give huge=0 or huge=1'),
-  limit: brokenLimit,
-  stats: brokenStats,
-  dump: brokenDump,
+/** A key of a list such as LIBMALLOC_OPTIONS=KEY=VALUE,…, as docs/reference.md describes it. */
+export interface Key {
+  /** What stands after `=`. */
+  value: string;
+  meaning: string;
+  /** What holds when the key is not given. */
+  otherwise: string;
+}
+
+interface Option extends Key {
+  broken: (value: string) => string | undefined;
+}
+
+/** The keys of LIBMALLOC_OPTIONS. */
+export const options: Readonly<Record<string, Option>> = {
+  decay: {
+    value: 'MS',
+    meaning: 'sharded: milliseconds after which unused memory goes back to the system',
+    otherwise: '1000',
+    broken: brokenDecay,
+  },
+  huge: {
+    value: '0|1',
+    meaning: 'sharded: ask for huge pages where they fit',
+    otherwise: '1',
+    broken: (value) => (/^0*[01]$/.test(value) ? undefined : 'give huge=0 or huge=1'),
+  },
+  limit: {
+    value: 'BYTES',
+    meaning:
+      'malloc refuses (ENOMEM) what would exceed this much memory; k, m and g stand for 2^10, 2^20 and 2^30',
+    otherwise: 'no limit',
+    broken: brokenLimit,
+  },
+  stats: {
+    value: '/FILE',
+    meaning: 'a summary at exit, appended to this file; %p is the process id',
+    otherwise: 'none',
+    broken: brokenStats,
+  },
+  dump: {
+    value: 'SIGNAL',
+    meaning: `a summary at this signal, to the file of stats or to standard error: ${signalNames.join(', ')}`,
+    otherwise: 'none',
+    broken: brokenDump,
+  },
 };
 
 /** Why LIBMALLOC_OPTIONS is not understood, naming the option, and what to give instead. */
 export function brokenOptions(value: string): string | undefined {
   for (const option of value.split(',')) {
     const [key = '', ...rest] = option.split('=');
-    const broken = Object.hasOwn(options, key) ? options[key] : undefined;
+    const broken = Object.hasOwn(options, key) ? options[key]?.broken : undefined;
     if (broken === undefined || rest.length === 0)
       return (
         `unknown option '${option}': give decay=MS, huge=0 or 1, limit=BYTES, stats=/FILE, ` +

@@ -14,11 +14,8 @@ import {
 import { createRequire } from 'node:module';
 import { basename, resolve } from 'node:path';
 import { Failure } from '../lib/errors.ts';
+import { FAILED, NOT_EXECUTABLE, NOT_FOUND } from '../lib/status.ts';
 import { type Elf, readElf } from './elf.ts';
-
-const OURS = 125;
-const NOT_EXECUTABLE = 126;
-const NOT_FOUND = 127;
 
 /** The kernel reads this much of a script's first line, and follows this many interpreters. */
 const SCRIPT_LINE_BYTES = 256;
@@ -204,7 +201,7 @@ function judgeElf(file: string, elf: Elf): Verdict | undefined {
     return {
       reason: `is a ${elf.bits}-bit ${elf.machine} program; our libraries are ${here.bits}-bit ${here.machine}`,
       hint: 'the dynamic linker would ignore a library of another architecture',
-      code: OURS,
+      code: FAILED,
     };
   }
   if (elf.interpreter === undefined) return isDynamicLinker(file) ? undefined : judgeStatic(elf);
@@ -212,7 +209,7 @@ function judgeElf(file: string, elf: Elf): Verdict | undefined {
     return {
       reason: `uses another C library, whose dynamic linker is ${elf.interpreter}`,
       hint: `our libraries are built for programs that use ${basename(here.interpreter)}`,
-      code: OURS,
+      code: FAILED,
     };
   }
   const privilege = gainsPrivilege(file);
@@ -220,7 +217,7 @@ function judgeElf(file: string, elf: Elf): Verdict | undefined {
   return {
     reason: `${privilege}, so the dynamic linker would ignore the preload`,
     hint: 'run it as a user for whom it changes nothing, such as root: sudo libmalloc run -- …',
-    code: OURS,
+    code: FAILED,
   };
 }
 
@@ -230,7 +227,7 @@ function judgeStatic(elf: Elf): Verdict {
     return {
       reason: `is ${how}, so nothing can be preloaded into it`,
       hint: 'its malloc was fixed when it was linked: link it dynamically',
-      code: OURS,
+      code: FAILED,
     };
   }
   const what = elf.type === 'shared' ? 'a shared library' : 'an ELF object';

@@ -1,10 +1,11 @@
 import { accessSync, constants } from 'node:fs';
 import { dirname } from 'node:path';
 import { Failure } from '../lib/errors.ts';
-import { brokenOptions } from './options.ts';
+import { brokenOptions, type Key } from './options.ts';
 
-/** A variable that the libraries read: what it is for, and why a value is broken (or undefined). */
+/** A variable that the libraries read: its value, what it is for, and why a value is broken (or undefined). */
 interface Variable {
+  value: string;
   meaning: string;
   broken: (value: string) => string | undefined;
 }
@@ -28,17 +29,37 @@ function brokenReport(value: string): string | undefined {
 }
 
 /** The keys of LIBMALLOC_DEBUG and the largest value of each (native/guard/guard.h). */
-const debugKeys: Readonly<Record<string, bigint>> = {
-  quarantine: (1n << 63n) - 1n,
-  fill: 1n,
-  stack: 8n,
-  leaks: 1n,
+export const debugKeys: Readonly<Record<string, Key & { most: bigint }>> = {
+  quarantine: {
+    value: 'BYTES',
+    meaning: 'how many bytes of freed blocks wait before they are used again; 0 for none',
+    otherwise: '16777216',
+    most: (1n << 63n) - 1n,
+  },
+  fill: {
+    value: '0|1',
+    meaning: 'fresh and freed blocks are filled with a pattern',
+    otherwise: '1',
+    most: 1n,
+  },
+  stack: {
+    value: 'N',
+    meaning: 'how many calls are remembered of who allocated and freed a block; at most 8',
+    otherwise: '8',
+    most: 8n,
+  },
+  leaks: {
+    value: '0|1',
+    meaning: 'report at exit which blocks nothing points to any more',
+    otherwise: '0',
+    most: 1n,
+  },
 };
 
 function brokenDebug(value: string): string | undefined {
   for (const option of value.split(',')) {
     const [, key = option, number] = /^([^=]*)=(\d+)$/.exec(option) ?? [];
-    const most = Object.hasOwn(debugKeys, key) ? debugKeys[key] : undefined;
+    const most = Object.hasOwn(debugKeys, key) ? debugKeys[key]?.most : undefined;
     if (most === undefined || number === undefined || BigInt(number) > most)
       return (
         `not '${option}': give quarantine=BYTES, fill=0 or 1, stack=0 to 8, leaks=0 or 1, with ` +
@@ -58,28 +79,38 @@ function brokenTrace(value: string): string | undefined {
 
 /** Every LIBMALLOC_* variable there is. The libraries ignore what is wrong; we do not. */
 export const variables: Readonly<Record<string, Variable>> = {
-  LIBMALLOC_BLOCK: { meaning: 'dumb: bytes of every block', broken: brokenBlock },
+  LIBMALLOC_BLOCK: {
+    value: 'BYTES',
+    meaning: 'dumb: bytes of every block (65536)',
+    broken: brokenBlock,
+  },
   LIBMALLOC_OVERRUN: {
+    value: '0|1',
     meaning: 'dumb: 1 hands out a block even when it is too small',
     broken: (value) => (/^[01]$/.test(value) ? undefined : 'give 0 or 1'),
   },
   LIBMALLOC_DEBUG: {
-    meaning: 'debug builds: what the guard does (KEY=VALUE,…)',
+    value: 'KEY=VALUE,…',
+    meaning: 'debug builds: what the guard does',
     broken: brokenDebug,
   },
   LIBMALLOC_OPTIONS: {
-    meaning: 'our mallocs: decay, huge pages, limit, statistics (KEY=VALUE,…)',
+    value: 'KEY=VALUE,…',
+    meaning: 'our mallocs: decay, huge pages, limit, statistics',
     broken: brokenOptions,
   },
   LIBMALLOC_REPORT: {
+    value: 'PREFIX',
     meaning: 'each process leaves a record in PREFIX.PID',
     broken: brokenReport,
   },
   LIBMALLOC_TRACE: {
+    value: '[sites,][snapshots[=CALLS],]/FILE',
     meaning: 'trace library: record all calls in this file',
     broken: brokenTrace,
   },
   LIBMALLOC_LAYOUT: {
+    value: 'PID',
     meaning: 'set by `layout`: a process with this parent stops at its end',
     broken: (value) => (/^\d+$/.test(value) ? undefined : 'unset it: `layout` sets it itself'),
   },

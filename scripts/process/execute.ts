@@ -4,6 +4,7 @@ import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa, type Options } from 'execa';
 import { Failure } from '../lib/errors.ts';
+import { FAILED, NOT_EXECUTABLE, NOT_FOUND, TIMED_OUT } from '../lib/status.ts';
 import { atOurEnd } from './ending.ts';
 import { bearersOf, descendants, isRunning, signalAll } from './family.ts';
 
@@ -33,9 +34,6 @@ export interface Ended {
   seconds: number;
 }
 
-/** Status of a program whose time ran out, as timeout(1) has it. */
-const TIMED_OUT = 124;
-
 const GRACE_MS = 1000;
 const MAX_OUTPUT_BYTES = 2 ** 30;
 
@@ -63,7 +61,7 @@ export async function execute(
       ? TIMED_OUT
       : signal
         ? 128 + constants.signals[signal]
-        : (exitCode ?? 125);
+        : (exitCode ?? FAILED);
     return {
       status,
       ...(signal && { signal }),
@@ -110,10 +108,10 @@ function bytes(output: unknown): Buffer {
 function unstartable(file: string, result: { code?: string; shortMessage?: string }): Failure {
   const code =
     result.code === 'ENOENT'
-      ? 127
+      ? NOT_FOUND
       : ['EACCES', 'ENOEXEC', 'E2BIG', 'EPERM'].includes(result.code ?? '')
-        ? 126
-        : 125;
+        ? NOT_EXECUTABLE
+        : FAILED;
   return new Failure(
     `cannot start ${file}: ${result.code ?? result.shortMessage ?? 'unknown error'}`,
     { code },

@@ -6,6 +6,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { Failure } from '../lib/errors.ts';
 import { writeJson } from '../lib/json.ts';
 import { progress } from '../lib/progress.ts';
+import { FAILED } from '../lib/status.ts';
 import { count, megabytes } from '../lib/units.ts';
 import { howItEnded, launchInForeground } from '../malloc/foreground.ts';
 import { type Malloc, resolveMalloc } from '../malloc/mallocs.ts';
@@ -57,7 +58,7 @@ export function recordCommand(): Command {
     .passThroughOptions()
     .showHelpAfterError('(libmalloc record --help explains)')
     .addHelpText('after', '\nExit status: as of libmalloc run.')
-    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 125))
+    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : FAILED))
     .action(record);
 }
 
@@ -179,7 +180,7 @@ function summary(
   return {
     malloc: { name: m.name, file: m.file ?? null },
     command: argv,
-    status: doubt ? 125 : result.status,
+    status: doubt ? FAILED : result.status,
     signal: result.signal ?? null,
     seconds: result.seconds,
     proven: !doubt,

@@ -7,6 +7,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { Failure } from '../lib/errors.ts';
 import { writeJson } from '../lib/json.ts';
 import { progress } from '../lib/progress.ts';
+import { BAD } from '../lib/status.ts';
 import { count } from '../lib/units.ts';
 import { defaultVariant, type Malloc, resolveMalloc } from '../malloc/mallocs.ts';
 import { checkEnvironment } from '../malloc/variables.ts';
@@ -53,6 +54,7 @@ export function replayCommand(): Command {
     .option('--force', 'more than 100,000 calls on dumb and list, too')
     .option('--export <FILE.rep>', 'write T as a file of the malloc lab instead of playing it')
     .option('--json <FILE>', 'everything found, as JSON (- is standard output)')
+    .addHelpText('after', '\nExit status: 0; 1 if a malloc failed; 125 if libmalloc failed.')
     .action(replay);
 }
 
@@ -115,7 +117,7 @@ async function playAll(source: Source, mallocs: Malloc[], options: Options): Pro
     if (options.json !== '-')
       process.stdout.write(describe(source.name, figures, played, source.remarks()));
     if (options.json !== undefined) writeJson('replay', options.json, result);
-    if (played.some(({ failure }) => failure !== undefined)) process.exitCode = 1;
+    if (played.some(({ failure }) => failure !== undefined)) process.exitCode = BAD;
   } finally {
     release();
     remove();

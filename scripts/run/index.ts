@@ -3,6 +3,7 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { Failure } from '../lib/errors.ts';
 import { writeJson } from '../lib/json.ts';
+import { FAILED } from '../lib/status.ts';
 import { shellWord } from '../lib/words.ts';
 import { howItEnded, launchInForeground } from '../malloc/foreground.ts';
 import { type Malloc, resolveMalloc } from '../malloc/mallocs.ts';
@@ -38,7 +39,7 @@ export function runCommand(): Command {
     .passThroughOptions()
     .showHelpAfterError('(libmalloc run --help explains)')
     .addHelpText('after', exitStatus)
-    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 125))
+    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : FAILED))
     .action(run);
 }
 
@@ -111,7 +112,7 @@ function record(m: Malloc, argv: string[], result: Launched, doubt: string | und
   return {
     malloc: { name: m.name, file: m.file ?? null },
     command: argv,
-    status: doubt ? 125 : status,
+    status: doubt ? FAILED : status,
     signal: signal ?? null,
     timedOut,
     seconds,

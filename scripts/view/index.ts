@@ -40,7 +40,10 @@ export function viewCommand(): Command {
     .option('--measure', 'open the page in headless chromium: how soon, how many pictures a second')
     .option('--json <file>', 'write the figures to a file (- is standard output)')
     .showHelpAfterError('(libmalloc view --help explains)')
-    .addHelpText('after', '\nWith --svg, --png or --json and without -o, no page is written.')
+    .addHelpText(
+      'after',
+      '\nWith --svg, --png or --json and without -o, no page is written.\n\nExit status: 0; 125 if libmalloc failed.',
+    )
     .action(view);
 }
 

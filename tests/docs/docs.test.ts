@@ -11,6 +11,9 @@ import { need } from '../lib/need.ts';
 
 const documents = [
   'README.md',
+  'CHANGELOG.md',
+  'CONTRIBUTING.md',
+  'SECURITY.md',
   ...readdirSync(join(root, 'docs'))
     .filter((file) => file.endsWith('.md'))
     .map((file) => join('docs', file)),
@@ -46,11 +49,16 @@ function anchor(heading: string): string {
 const anchors = (markdown: string): string[] =>
   [...markdown.matchAll(/^#+ +(.*)$/gm)].map((match) => anchor(match[1] ?? ''));
 
+/** A path with a word to be replaced: `native/NAME.c`. */
+const isPattern = (path: string): boolean => /\b(NAME|GROUP)\b/.test(path);
+
 /** Words that look like a path in this repository: `native/list.c`, `tests/programs.json:3`. */
 function pathsOf(code: string[]): string[] {
   const top = 'native|scripts|tests|docs|\\.ci';
   const pattern = new RegExp(`(?<![\\w./-])(?:\\./)?((?:${top})/[\\w./+-]*\\w)`, 'g');
-  return code.flatMap((piece) => [...piece.matchAll(pattern)].map((match) => match[1] ?? ''));
+  return code
+    .flatMap((piece) => [...piece.matchAll(pattern)].map((match) => match[1] ?? ''))
+    .filter((path) => !isPattern(path));
 }
 
 /** `dumb.c`, `heap.h`, `run.ts` on their own: a file of that name somewhere in the tree. */
@@ -137,12 +145,34 @@ describe('every file', () => {
     const top = new Set(tracked.map((file) => file.split('/')[0] ?? ''));
     const folders = ['native', 'scripts', 'tests', 'docs', '.ci'];
     const files = ['Makefile', 'package.json', 'package-lock.json', 'tsconfig.json', 'gdbinit'];
-    const texts = ['README.md', 'LICENSE', 'biome.json'];
+    const texts = [
+      ...['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md'],
+      ...['LICENSE', 'biome.json'],
+    ];
     const strays = [...top].filter(
       (name) => ![...folders, ...files, ...texts].includes(name) && !name.startsWith('.'),
     );
     expect(strays).toEqual([]);
   });
+});
+
+test('CONTRIBUTING.md prints the tree, with one line for each folder', () => {
+  const tree = /<!-- tree -->([\s\S]*)<!-- \/tree -->/.exec(read('CONTRIBUTING.md'))?.[1] ?? '';
+  const printed: string[] = [];
+  for (const [, indent = '', name = ''] of tree.matchAll(/^( *)([\w.-]+)\/ +\S/gm)) {
+    const above = printed.filter((path) => path.split('/').length <= indent.length / 2);
+    const parent =
+      indent === ''
+        ? ''
+        : `${above
+            .at(-1)
+            ?.split('/')
+            .slice(0, indent.length / 2)
+            .join('/')}/`;
+    printed.push(`${parent}${name}`);
+  }
+  const folders = new Set(tracked.map(dirname).filter((folder) => folder !== '.'));
+  expect(printed.sort()).toEqual([...folders].sort());
 });
 
 describe('reading a document', () => {

@@ -3,12 +3,13 @@
 import { basename, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { codeLines } from '../../scripts/docs/blocks.ts';
+import { verbs as verbTable } from '../../scripts/verbs.ts';
 import { filesBelow, read } from '../lib/files.ts';
 import { findCycle, importsOf, readImports, roomOf, roomsOf } from '../lib/imports.ts';
 
 /** What make calls or a user types; they may import any room. */
-const entries = ['cli.ts', 'build', 'demo', 'docs'];
-const verbs = 'run gdb bench check record replay view layout doctor'.split(' ');
+const entries = ['cli.ts', 'verbs.ts', 'build', 'demo', 'docs'];
+const verbs = Object.keys(verbTable);
 const concepts = ['ffi', 'malloc', 'process', 'trace', 'picture'];
 
 /** Rooms of one rank may not import each other, but for concepts, which must not do so in a circle. */
