@@ -1,11 +1,11 @@
-// The contests as pictures: a bar for each malloc in each of them, and time against memory.
+// The contests as pictures: a heat map of ratios, and time against memory.
 
-import { type BarGroup, barPicture } from '../picture/bars.ts';
+import { type HeatGroup, type HeatRow, heatPicture } from '../picture/heat.ts';
 import { type ParetoPanel, paretoPicture } from '../picture/pareto.ts';
 import type { ContestResult } from './compete.ts';
 import type { Contests } from './contests.ts';
 import { meanToBest, toBest } from './envelope.ts';
-import { mallocsOf } from './rows.ts';
+import { mallocsOf, oursOf } from './rows.ts';
 
 const titles: Record<ContestResult['kind'], string> = {
   workload: 'Workloads',
@@ -23,19 +23,35 @@ function groups({ contests }: Contests): { title: string; contests: ContestResul
     .filter((group) => group.contests.length > 0);
 }
 
-/** Bars of CPU time or of peak memory, against the best peer. */
-export function contestBars(all: Contests, quantity: 'cpu' | 'peak'): Promise<string> {
-  const bars = (contest: ContestResult) =>
-    contest.standings.map(({ malloc }) => ({
-      name: malloc,
-      ratio: toBest(contest, malloc, all.peers.all, quantity),
-    }));
-  const drawn: BarGroup[] = groups(all).map(({ title, contests }) => ({
+/** CPU time or peak memory in every contest, against the best peer. */
+export function contestHeat(all: Contests, quantity: 'cpu' | 'peak'): Promise<string> {
+  const names = mallocsOf(all);
+  const peers = all.peers.all;
+  const drawn: HeatGroup[] = groups(all).map(({ title, contests }) => ({
     title,
-    cells: contests.map((contest) => ({ name: contest.name, bars: bars(contest) })),
+    rows: [
+      ...contests.map((contest) => ({
+        name: contest.name,
+        ratios: names.map((name) => toBest(contest, name, peers, quantity)),
+      })),
+      ...(contests.length > 1 ? [meanRow(contests, names, peers, quantity)] : []),
+    ],
   }));
   const title = { cpu: 'CPU time, all threads', peak: 'Peak memory' }[quantity];
-  return barPicture(title, drawn, mallocsOf(all));
+  return heatPicture(title, drawn, names, oursOf(all));
+}
+
+function meanRow(
+  contests: readonly ContestResult[],
+  names: readonly string[],
+  peers: readonly string[],
+  quantity: 'cpu' | 'peak',
+): HeatRow {
+  const ratios = names.map((name) => {
+    const { ratio } = meanToBest(contests, name, peers, quantity);
+    return Number.isNaN(ratio) ? undefined : ratio;
+  });
+  return { name: 'geometric mean', ratios, mean: true };
 }
 
 /** Time against memory: geometric means of the ratios to the best peer. */

@@ -6,7 +6,7 @@ import type { Contests } from './contests.ts';
 import { failures } from './envelope.ts';
 import { lifePicture } from './life-pictures.ts';
 import { describeLife, lifeRemarks } from './life-show.ts';
-import { contestBars, contestPareto } from './pictures.ts';
+import { contestHeat, contestPareto } from './pictures.ts';
 import { describeProvenance } from './provenance.ts';
 import type { BenchResult } from './result.ts';
 import {
@@ -159,8 +159,8 @@ export function describe(result: BenchResult): string {
 export async function draw({ contests, curve, pairs, life }: BenchResult): Promise<string> {
   const drawn = contests && contests.contests.length > 0;
   const pictures = [
-    ...(drawn ? [contestPareto(contests), contestBars(contests, 'cpu')] : []),
-    ...(drawn ? [contestBars(contests, 'peak')] : []),
+    ...(drawn ? [contestPareto(contests), contestHeat(contests, 'cpu')] : []),
+    ...(drawn ? [contestHeat(contests, 'peak')] : []),
     ...(curve ? [curvePicture(curve.curves)] : []),
     ...(pairs ? [pairsPicture(pairs.pairs)] : []),
     ...(life ? lifePicture(life) : []),

@@ -3,7 +3,7 @@
 import { readCatalog } from '../bench/catalog.ts';
 import type { Contests } from '../bench/contests.ts';
 import { failures } from '../bench/envelope.ts';
-import { contestBars, contestPareto } from '../bench/pictures.ts';
+import { contestHeat, contestPareto } from '../bench/pictures.ts';
 import { describeProvenance } from '../bench/provenance.ts';
 import type { BenchResult } from '../bench/result.ts';
 import {
@@ -133,7 +133,7 @@ export async function benchPictures(result: BenchResult): Promise<Record<string,
   const contests = contestsOf(result);
   return {
     'bench-pareto.svg': await contestPareto(contests),
-    'bench-cpu.svg': await contestBars(contests, 'cpu'),
-    'bench-peak.svg': await contestBars(contests, 'peak'),
+    'bench-cpu.svg': await contestHeat(contests, 'cpu'),
+    'bench-peak.svg': await contestHeat(contests, 'peak'),
   };
 }

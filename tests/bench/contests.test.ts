@@ -17,7 +17,7 @@ import {
 } from '../../scripts/bench/envelope.ts';
 import { planBench } from '../../scripts/bench/index.ts';
 import type { Run } from '../../scripts/bench/measured.ts';
-import { contestBars, contestPareto } from '../../scripts/bench/pictures.ts';
+import { contestHeat, contestPareto } from '../../scripts/bench/pictures.ts';
 import { describe as report } from '../../scripts/bench/report.ts';
 import type { BenchResult } from '../../scripts/bench/result.ts';
 import { amount, ratioRows, summaryRows } from '../../scripts/bench/rows.ts';
@@ -25,6 +25,7 @@ import { selectMallocs } from '../../scripts/bench/select.ts';
 import { targets } from '../../scripts/bench/targets.ts';
 import { summarize } from '../../scripts/lib/stats.ts';
 import type { Malloc } from '../../scripts/malloc/mallocs.ts';
+import { colorOfRatio } from '../../scripts/picture/heat.ts';
 import { front, labelSides } from '../../scripts/picture/pareto.ts';
 
 const catalog = readCatalog();
@@ -296,12 +297,22 @@ describe('the report', () => {
 });
 
 describe('pictures', () => {
-  test('bars: a cell for each contest, a cross where a malloc failed, the same bytes each time', async () => {
-    const svg = await contestBars(contests, 'cpu');
-    expect(await contestBars(structuredClone(contests), 'cpu')).toBe(svg);
-    for (const text of ['a-2t', 'b', 'mine', 'theirs', 'Workloads', 'Real programs', '✕'])
+  test('heat map: a ratio for each malloc in each contest, the same bytes each time', async () => {
+    const svg = await contestHeat(contests, 'cpu');
+    expect(await contestHeat(structuredClone(contests), 'cpu')).toBe(svg);
+    for (const text of ['a-2t', 'b', 'mine', 'theirs', 'Workloads', 'Real programs', 'failed'])
       expect(svg).toContain(`>${text}<`);
     expect(svg).not.toMatch(/NaN|undefined/);
+  });
+
+  test('heat map: 1 is white, the two directions differ in hue, and beyond the ends nothing changes', () => {
+    expect(colorOfRatio(1)).toBe('rgb(255,255,255)');
+    const [less, more] = [colorOfRatio(0.5), colorOfRatio(2)].map((color) =>
+      [...color.matchAll(/\d+/g)].map(Number),
+    );
+    expect(less?.[2]).toBeGreaterThan(less?.[0] as number);
+    expect(more?.[0]).toBeGreaterThan(more?.[2] as number);
+    expect(colorOfRatio(40)).toBe(colorOfRatio(4));
   });
 
   test('time against memory: a dot with its name for each malloc', async () => {
