@@ -7,7 +7,7 @@ import { root } from './lib/paths.ts';
 import { FAILED } from './lib/status.ts';
 import { verbs } from './verbs.ts';
 
-/** A command line that makes no sense is our failure, never the status of a program that was run. */
+/** A wrong command line is our failure (125), never taken for the status of a program. */
 function leave(error: CommanderError): never {
   process.exit(error.exitCode === 0 ? 0 : FAILED);
 }

@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
 
-/** Each loaded when it is asked for: all of them take longer to load than most programs run. */
+/**
+ * Each verb is loaded on demand, because loading all of them takes longer than most programs run.
+ */
 export const verbs: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import('./run/index.ts')).runCommand(),
   gdb: async () => (await import('./gdb/index.ts')).gdbCommand(),

@@ -1,7 +1,9 @@
 import type { Malloc } from '../malloc/mallocs.ts';
 import type { Options } from './workload.ts';
 
-/** What the demonstrations of dumb get, too: it ends before the machine does. */
+/**
+ * The demonstrations of dumb have the same limit: dumb runs out of memory before the machine does.
+ */
 const DUMB_LIMIT_MIB = 2048;
 
 /**

@@ -41,7 +41,7 @@ export interface Catalog {
   scenarios: Scenario[];
 }
 
-/** What else `bench` measures, by the names that it is asked for with. */
+/** What else `bench` measures, by the name that a reader gives. */
 const measurements = ['start', 'pairs', 'curve'] as const;
 type Measurement = (typeof measurements)[number];
 
@@ -58,13 +58,16 @@ export function readCatalog(): Catalog {
   return { workloads, programs, scenarios: readScenarios() };
 }
 
-/** `tight-16` is itself, and `tight` is every name that begins with `tight-`; so is `life`. */
+/**
+ * `tight-16` means that workload, `tight` every one whose name begins with `tight-`; likewise
+ * `life`.
+ */
 const means = (given: string, name: string) => name === given || name.startsWith(`${given}-`);
 
 /**
- * What the names stand for: workloads, programs (also all of either: `workloads`, `programs`),
- * scenarios and measurements. None is everything but the scenarios and the curve. Throws Failure
- * for a name that stands for nothing.
+ * Returns what the names stand for: workloads, programs (`workloads` and `programs` name all of
+ * them), scenarios and measurements. No names mean everything except the scenarios and the curve.
+ * Throws Failure for an unknown name.
  */
 export function choose(names: readonly string[], catalog: Catalog): Choice {
   if (names.length === 0) return { ...catalog, scenarios: [], measurements: ['start', 'pairs'] };

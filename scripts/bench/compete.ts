@@ -41,13 +41,16 @@ export interface Referee {
   watch(text: string): void;
 }
 
-/** A malloc that is not in use would make every figure a lie. Not timed, and of the least amount. */
+/**
+ * Proves that the malloc is in use; otherwise every figure would be wrong. This run is not timed
+ * and does the least work.
+ */
 async function prove(
   malloc: Malloc,
   contest: Contest,
   plan: ContestPlan,
 ): Promise<string | undefined> {
-  // Named in full for glibc: a program that brings its own malloc is measured on the one named.
+  // glibc is preloaded by name, so that a program with a malloc of its own is measured on glibc's.
   const plain = { ...process.env, ...contest.env, LD_PRELOAD: malloc.file ? '' : 'libc.so.6' };
   const { timeout } = plan;
   const { proofs } = await launch(malloc, contest.argv('tiny'), {
@@ -79,7 +82,7 @@ interface Player {
   failed?: string;
 }
 
-/** Runs in interleaved rounds; whoever fails once is out. */
+/** Runs in interleaved rounds; a malloc that fails once takes no further part. */
 async function play(
   contest: Contest,
   players: Player[],
@@ -103,12 +106,12 @@ async function play(
   }
 }
 
-/** What a run left behind for others to see. */
+/** What can be seen of a run from outside. */
 const outcome = ({ status, digest }: Run) => `${status} ${digest}`;
 
 /**
- * Whoever printed something else than glibc did has failed. Where glibc's own output varies, only
- * its status is compared; the result says so.
+ * A malloc fails when the program prints something else than under glibc. Where the output under
+ * glibc itself varies, only the status is compared, and the result says so.
  */
 function judge(players: Player[]): string | undefined {
   const glibc = players.find(({ malloc }) => malloc.kind === 'glibc')?.runs ?? [];

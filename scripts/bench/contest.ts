@@ -1,4 +1,4 @@
-// From an entry of the catalogue to something that can be run: compiled, its input made.
+// Prepares an entry of the catalogue to be run: compiles it and makes its input.
 
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
@@ -70,7 +70,7 @@ export function prepareProgram(entry: RealProgram): Contest | Absent {
   return { name, kind: 'program', about, argv, env };
 }
 
-/** Any command of the reader's. Throws Failure (125, 126, 127) where no preload would reach it. */
+/** Prepares any command. Throws Failure (125, 126, 127) when a preload would not reach it. */
 export function prepareCommand(command: string[]): Contest {
   const [first = '', ...rest] = command;
   const argv = [checkTarget(first), ...rest];
@@ -78,7 +78,10 @@ export function prepareCommand(command: string[]): Contest {
   return { name, kind: 'command', argv: () => argv, env: {} };
 }
 
-/** Prepares all; what is not there is told apart, never silently left out. */
+/**
+ * Prepares all entries; those that cannot run here are returned with the reason, never left out
+ * silently.
+ */
 export function prepare(
   workloads: readonly Workload[],
   realPrograms: readonly RealProgram[],

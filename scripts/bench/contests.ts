@@ -9,11 +9,11 @@ import { howFar, untilInterrupted } from './interrupt.ts';
 
 export interface Contests {
   plan: ContestPlan;
-  /** Who the others are measured against: what Debian packages, and all that are not our variants. */
+  /** The mallocs that others are compared with: Debian's, and all that are not our variants. */
   peers: { debian: string[]; all: string[] };
   contests: ContestResult[];
   absent: Absent[];
-  /** Ctrl-C came: contests that were not over by then are among the absent. */
+  /** Ctrl-C ended it: contests that were not finished are listed as absent. */
   interrupted?: true;
 }
 
@@ -32,7 +32,10 @@ export function peersAmong(mallocs: readonly Malloc[]): Contests['peers'] {
 
 type Played = Pick<Contests, 'contests' | 'absent' | 'interrupted'>;
 
-/** Until all are over, or Ctrl-C: it ends the runs of that contest, too, which is left out. */
+/**
+ * Plays until all are finished or Ctrl-C is pressed, which also ends the current contest; that one
+ * is left out.
+ */
 async function playAll(
   contests: readonly Contest[],
   mallocs: readonly Malloc[],
@@ -50,7 +53,7 @@ async function playAll(
       results.push(result);
     } catch (error) {
       if (!stop.aborted) throw error;
-      break; // its run was ended, and so there is nothing to read from it
+      break; // Ctrl-C ended the run, so it has no result
     }
   }
   progress('');
@@ -58,7 +61,7 @@ async function playAll(
   return { contests: results, absent: left, ...(stop.aborted && { interrupted: true }) };
 }
 
-/** Plays what was chosen. What is absent here is in the result, with the reason. */
+/** Plays what was chosen. The result lists what could not run here, with the reason. */
 export async function measureContests(
   choice: Pick<Choice, 'workloads' | 'programs'>,
   mallocs: readonly Malloc[],
@@ -69,7 +72,7 @@ export async function measureContests(
   return { plan, peers: peersAmong(mallocs), ...played, absent: [...absent, ...played.absent] };
 }
 
-/** Plays one command of the reader's. Throws Failure where no preload would reach it. */
+/** Plays one command. Throws Failure when a preload would not reach it. */
 export async function measureCommand(
   command: string[],
   mallocs: readonly Malloc[],

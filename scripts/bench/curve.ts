@@ -14,7 +14,7 @@ export interface CurvePlan {
   budget: number;
   /** Single steps per point; 0 counts no instructions. */
   steps: number;
-  /** Calls that are stepped at least, however many steps that takes. */
+  /** The least number of calls to step through, however many steps that takes. */
   least: number;
 }
 
@@ -34,7 +34,7 @@ export interface Curve {
   stopped?: { live: number; reason: string };
 }
 
-/** Fewer calls than this are an anecdote. */
+/** Fewer calls than this give no reliable figure. */
 const ENOUGH_CALLS = 200;
 
 /** The default plan, or one that ends in under two minutes with three mallocs. */
@@ -57,7 +57,7 @@ export function planCurve(options: { quick?: boolean; runs?: number }): CurvePla
       };
 }
 
-/** The measured section, or the reason why there is none worth a point. */
+/** The measured section, or the reason why it is not good enough for a point. */
 function measured({ sections, stopped }: Outcome): Section | string {
   const section = sections[0];
   if (section !== undefined && section.calls >= ENOUGH_CALLS) return section;
@@ -93,7 +93,7 @@ async function timePoint(
   return results;
 }
 
-/** Instructions per call at one size, or undefined where the workload did not come to it. */
+/** Instructions per call at one size; undefined if the workload did not get that far. */
 async function stepPoint(
   malloc: Malloc,
   live: number,

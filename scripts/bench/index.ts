@@ -80,7 +80,7 @@ export async function measure(
   return result;
 }
 
-/** What follows `--`; commander hands it over together with the names before it. */
+/** What follows `--`; commander returns it together with the names before it. */
 function commandAfterDashes(command: Command): string[] | undefined {
   const { rawArgs } = (command.parent ?? command) as Command & { rawArgs: string[] };
   const at = rawArgs.indexOf('--');

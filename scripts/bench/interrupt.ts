@@ -1,5 +1,6 @@
 /**
- * Aborted by Ctrl-C, so that an hour of measuring is not lost to it. A second one ends us at once.
+ * A signal that Ctrl-C aborts, so that what was measured is not lost. A second Ctrl-C ends the
+ * process at once.
  */
 export function untilInterrupted(): AbortSignal {
   const stop = new AbortController();

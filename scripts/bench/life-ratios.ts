@@ -5,8 +5,8 @@ import type { Life, ScenarioResult } from './life.ts';
 import type { FigureKind, Unit } from './scenarios.ts';
 
 /**
- * What is less counts as so much in a ratio: a quarter of a MiB against half of one is the same,
- * and so are four and eight nanoseconds, which no clock tells apart in a single call.
+ * In a ratio, anything smaller counts as this much: a quarter and half of a MiB count as equal, and
+ * so do four and eight nanoseconds, because no clock can tell them apart in a single call.
  */
 export const floors: Record<Unit, number> = { ratio: 0, MiB: 1, ns: 10 };
 
@@ -36,7 +36,10 @@ export function lifeBest(
   return all.sort((a, b) => a.value - b.value)[0];
 }
 
-/** Against the best peer: run by run, as both ran within the same moments, and of that the median. */
+/**
+ * The ratio to the best peer: the median over runs of the ratio in that run, because both ran at
+ * about the same time.
+ */
 export function lifeRatio(
   scenario: ScenarioResult,
   malloc: string,

@@ -35,11 +35,11 @@ export interface ScenarioResult {
 
 export interface Life {
   plan: LifePlan;
-  /** Who counts as a peer: all that are not our variants. */
+  /** The peers: all mallocs that are not our variants. */
   peers: string[];
   scenarios: ScenarioResult[];
   absent: { name: string; reason: string }[];
-  /** Ctrl-C came: scenarios that were not over by then are among the absent. */
+  /** Ctrl-C ended it: scenarios that were not finished are listed as absent. */
   interrupted?: true;
 }
 
@@ -95,7 +95,7 @@ export async function playScenario(
   return { name: scenario.name, kinds, lives: players.map(lived(kinds)) };
 }
 
-/** Plays all, or those before Ctrl-C: the scenario that it ends is left out. */
+/** Plays all scenarios, or those finished before Ctrl-C; the one that it interrupts is left out. */
 export async function measureLife(
   scenarios: readonly Scenario[],
   mallocs: readonly Malloc[],

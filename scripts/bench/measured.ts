@@ -32,7 +32,7 @@ export interface RunOptions {
   times?: number;
 }
 
-/** dumb never takes a block back; it ends before the machine does. */
+/** dumb never reuses a block; this limit ends it before it uses up the machine. */
 const DUMB_LIMIT_MIB = 2048;
 
 interface Printed {

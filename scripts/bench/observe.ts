@@ -38,7 +38,7 @@ const amounts: Record<Amount, { scale: number; pace: number }> = {
 /** Many points make a track; one or two are figures of their own. */
 const MANY = 10;
 
-/** dumb never takes a block back; it ends before the machine does. */
+/** dumb never reuses a block; this limit ends it before it uses up the machine. */
 const DUMB_LIMIT = { addressSpace: 2 ** 31 };
 
 const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;

@@ -19,7 +19,7 @@ export interface Provenance {
   hugePages: string;
   /** Bytes of an ordinary page. */
   pageBytes?: number;
-  /** How many processes wanted to run in the minute before. */
+  /** The load average of the minute before. */
   load?: number;
   compiler: string;
   /** By malloc name: its version, or what identifies the file measured. */
@@ -54,7 +54,7 @@ function ownVersion(): string {
   return found ? `${version} (${found})` : version;
 }
 
-/** A library does not say its version; these two say whether another is the same. */
+/** A library does not state its version; name and digest say whether another one is the same. */
 function identity(file: string): string {
   const digest = createHash('sha256').update(readFileSync(file)).digest('hex');
   return `${basename(file)} sha256 ${digest.slice(0, 8)}`;
@@ -70,8 +70,8 @@ function version(malloc: Malloc): string {
 }
 
 /**
- * Looks at the machine and at what is about to be measured on it. `versions` has those that the
- * reader knows better, by malloc name.
+ * Describes the machine and the mallocs to be measured. `versions` overrides the version of a
+ * malloc, by name.
  */
 export function provenance(
   mallocs: readonly Malloc[],

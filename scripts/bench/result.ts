@@ -6,7 +6,7 @@ import type { Provenance } from './provenance.ts';
 import type { Selection } from './select.ts';
 import type { Starts } from './start.ts';
 
-/** Everything that one `bench` found out; the JSON document, but for its schema. */
+/** The result of one `bench`: the JSON document without its schema. */
 export interface BenchResult {
   provenance: Provenance;
   notRun: Selection['notRun'];

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../lib/paths.ts';
 
-/** What a resident figure is held against; tests/workloads/life.json says what each means. */
+/** What resident memory is divided by; tests/workloads/life.json says what each means. */
 type Over = 'live' | 'worst' | 'drift' | 'pages' | 'nothing';
 
 export interface MemoryFigure {

@@ -3,18 +3,22 @@ import { type Malloc, peers, resolveMalloc, variants } from '../malloc/mallocs.t
 
 export interface Selection {
   mallocs: Malloc[];
-  /** Those that would have been measured, and why they are not. */
+  /** The mallocs that are left out, and why. */
   notRun: { malloc: string; reason: string }[];
 }
 
-/** Rungs that real work is too much for: one never reuses a block, the other asks every one. */
+/**
+ * Rungs that are too slow or too wasteful for real work: one never reuses a block, the other walks
+ * past all of them.
+ */
 const beginners = ['dumb', 'list'];
 const tooSlow = 'made to be read, not for this much work; -m measures it all the same';
 
 /**
- * The mallocs to measure. Asked for by name, an absent one is a Failure; by default it is every
- * variant, glibc and every peer, and an absent one is reported as not run; so are the first two
- * rungs where `hard` work waits. glibc is always there: outputs are compared with its.
+ * The mallocs to measure. A malloc that was asked for by name and is not here is a Failure. By
+ * default these are every variant, glibc and every peer; peers that are not here, and with `hard`
+ * the first two rungs, are reported as not run. glibc always takes part, because outputs are
+ * compared with those under glibc.
  */
 export function selectMallocs(
   specs: readonly string[],

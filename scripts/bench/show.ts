@@ -10,7 +10,7 @@ import type { Pairs } from './pairs.ts';
 
 const grouped = (n: number) => n.toLocaleString('en');
 
-/** Three figures are as many as a noisy machine has to say. */
+/** Three significant digits: a noisy machine supports no more. */
 export function figure(n: number): string {
   return n >= 100 ? grouped(Math.round(n)) : n.toFixed(n >= 10 ? 1 : 2);
 }
@@ -53,7 +53,7 @@ export function curveRatios(curves: readonly Curve[], live: number): Map<string,
   return new Map(found);
 }
 
-/** Where a curve ends early or a point is not what it seems. */
+/** Notes on curves that end early and on points that need an explanation. */
 export function curveNotes(curves: readonly Curve[]): string[] {
   return curves.flatMap(({ malloc, points, stopped }) => [
     ...points

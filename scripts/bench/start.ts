@@ -36,7 +36,7 @@ export interface Starts {
   uncounted?: string;
 }
 
-/** Named like this in the results: what preloading anything costs. */
+/** The name of an empty library in the results: it shows what preloading anything costs. */
 export const EMPTY = 'empty library';
 
 export function planStart(options: { quick?: boolean; runs?: number }): StartPlan {
@@ -53,7 +53,7 @@ interface Player {
   start: Start;
 }
 
-/** Only the ratio of what ran within the same moments means something on a shared machine. */
+/** On a shared machine only ratios of runs at about the same time are meaningful. */
 async function timeRound(players: Player[], program: string, plan: StartPlan, round: number) {
   for (const player of ordered(players, round)) {
     if (player.start.failed !== undefined) continue;

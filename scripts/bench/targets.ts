@@ -1,4 +1,4 @@
-// What our fastest variant has set out to do (issue: "Must show"), and whether it does.
+// The targets of our fastest variant, and whether it meets them.
 
 import { geomean } from '../lib/stats.ts';
 import type { Contests } from './contests.ts';
@@ -15,7 +15,7 @@ export interface Target {
   met: boolean;
 }
 
-/** Whoever the targets are held against here: the last of our variants that was measured. */
+/** The malloc that the targets apply to: the last of our variants that was measured. */
 export function champion({ contests }: BenchResult): string | undefined {
   return contests && oursOf(contests).at(-1);
 }

@@ -32,7 +32,7 @@ export interface Outcome {
 /** Options of the C program, `{ live: 100 }` being `--live 100`. */
 export type Options = Record<string, number>;
 
-// Nothing may be optimised away, and nothing but the malloc may be slow.
+// The compiler may not remove calls, but everything except the malloc should be fast.
 const compileFlags = ['-O2', '-g', '-Wall', '-Wextra', '-fno-builtin', '-pthread'];
 
 export const programFolder = (): string => buildFolder('bench');
@@ -59,7 +59,7 @@ export function isProvider(malloc: Malloc, provider: string): boolean {
   return actual === realpathSync(malloc.file);
 }
 
-/** Somebody else's malloc in the process would make every figure a lie. */
+/** If another malloc were in use, every figure would be wrong. */
 function assertProvider(malloc: Malloc, provider: string): void {
   if (isProvider(malloc, provider)) return;
   throw new Failure(`${malloc.name} was not in use: malloc came from ${provider}`, {

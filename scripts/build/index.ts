@@ -40,7 +40,10 @@ function broken(what: string, output: ProcessOutput): Failure {
   return new Failure(what, { code: 1, hint: said.split('\n').join('\n  ') });
 }
 
-/** Compiles under another name and renames: whoever has the old library mapped keeps it. */
+/**
+ * Compiles under another name and renames, so that a process that has the old library mapped keeps
+ * it.
+ */
 async function compile(step: Step): Promise<Failure | undefined> {
   const draft = `${step.output}.${process.pid}`;
   mkdirSync(dirname(step.depfile), { recursive: true });
@@ -83,7 +86,7 @@ async function buildNative(kind: Kind): Promise<void> {
   if (first !== undefined) throw first;
 }
 
-/** Removes compiled files whose source is gone, so that nothing imports a ghost. */
+/** Removes compiled files whose source is gone, so that nothing can still import them. */
 function sweep(folder: string): void {
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' });
   for (const file of files) {

@@ -1,5 +1,5 @@
-// What `npm install libmalloc` runs at the end: compiles the C files, but only when there are no
-// libraries for this machine yet. A checkout never comes here; there `make` compiles.
+// What `npm install libmalloc` runs at the end: it compiles the C files, but only when there are no
+// libraries for this machine yet. In a checkout it is not used, because `make` compiles.
 
 import { join } from 'node:path';
 import { execa } from 'execa';

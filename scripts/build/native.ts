@@ -1,4 +1,4 @@
-// What there is to compile, and what of it is stale. Pure but for looking at files.
+// What there is to compile, and what of it is stale. It reads files and changes nothing.
 
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -81,11 +81,11 @@ export function readCommands(): Map<string, CompileCommand> {
     const list: CompileCommand[] = JSON.parse(readFileSync(compileCommandsFile, 'utf8'));
     return new Map(list.map((command) => [command.output, command]));
   } catch {
-    return new Map(); // A torn file only means that everything is compiled again.
+    return new Map(); // if the file is damaged, everything is compiled again
   }
 }
 
-/** That map as a document: what exists no longer is left out, release before debug. */
+/** The map as a JSON document: release before debug, without sources that no longer exist. */
 export function formatCommands(commands: Map<string, CompileCommand>): string {
   const list = [...commands.values()].filter(({ file }) => existsSync(file));
   const debug = join('build', 'debug');

@@ -29,8 +29,8 @@ async function judge({ malloc }: Subject, patience: number): Promise<Verdict> {
 }
 
 /**
- * Asked before all others: a library that not even an empty script runs on is not worth a hundred
- * cases, each of which would crash or hang in its turn.
+ * Runs before all other cases: if not even an empty script runs on a library, a hundred cases would
+ * only crash or hang one after the other.
  */
 export const alive: Case = {
   group: 'process',

@@ -21,7 +21,7 @@ export type Group = (typeof groups)[number];
  */
 export type Level = 'must' | 'should' | 'promise';
 
-/** The malloc under test, and what it may be spared. */
+/** The malloc under test, and whether it gets smaller sizes. */
 export interface Subject {
   malloc: Malloc;
   /** Its calls cost more the more blocks there are: smaller sizes will do. */
@@ -39,7 +39,7 @@ export interface Run {
   library?: string;
   /** A command that starts the program: `setarch -L`. Its first word is an entry of programs.json. */
   via?: string[];
-  /** Whoever cannot do this cannot run the case at all; why not goes into the reason. */
+  /** A command that must succeed, or the case cannot run here; `otherwise` is the reason. */
   possible?: { command: string[]; otherwise: string };
   /** Seconds until it counts as hung. */
   timeout?: number;
@@ -69,7 +69,7 @@ export interface ProgramCase extends Run {
   strict?: Run;
   /** And for a debug build of ours. */
   guarded?: Run;
-  /** What others only should do, our variants promise. */
+  /** The case is a `should` for other mallocs and a promise of our variants. */
   promised?: boolean;
   /** What a variant must have; one that lacks it by design skips the case, and says why. */
   needs?: Feature[];
@@ -111,7 +111,7 @@ export interface Case {
   run(subject: Subject, patience: number): Promise<Verdict>;
 }
 
-/** How seriously this malloc is asked; undefined: not at all. */
+/** The level at which this malloc is judged; undefined: the case is not for it. */
 export function levelFor(each: Case, { malloc }: Subject): Level | undefined {
   if (malloc.kind === 'variant') return each.promised ? 'promise' : each.level;
   return each.level === 'promise' ? undefined : each.level;

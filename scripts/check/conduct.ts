@@ -6,13 +6,13 @@ import { type Case, type Finding, type Group, levelFor, type Subject } from './c
 /** Told after each case. */
 export type Watch = (done: number, all: number, current: string, failed: number) => void;
 
-/** After so many hangs nobody waits as long as before: the machine is not the reason. */
+/** After this many hangs timeouts are shorter, because the machine's load is not the reason. */
 const HANGS = 2;
 const IMPATIENT = 0.15;
 
 /**
- * All findings in the order of the cases. A malloc that hangs, hangs often: later cases wait a
- * shorter time for it. `patience` multiplies all timeouts.
+ * All findings in the order of the cases. A malloc that hangs in one case often hangs in others, so
+ * later cases have shorter timeouts. `patience` multiplies all timeouts.
  */
 export async function conduct(
   subject: Subject,

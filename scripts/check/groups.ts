@@ -21,7 +21,7 @@ const tables: Partial<Record<Group, ProgramCase[]>> = {
   exhaustion,
 };
 
-/** What is run when nobody says what: everything but what takes long. */
+/** What runs by default: every group but the one that takes long. */
 export const usual: Group[] = groups.filter((group) => group !== 'programs');
 
 /** The cases of one group, in their order. */

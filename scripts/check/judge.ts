@@ -50,7 +50,10 @@ async function judge(subject: Subject, each: ProgramCase, patience: number): Pro
   return { state: 'failed', because, seconds: result.seconds, failure };
 }
 
-/** How this malloc is run: others' sizes, or those for one that is spared or held to more. */
+/**
+ * The sizes for this malloc: the usual ones, smaller ones for a slow malloc, or stricter ones for
+ * ours.
+ */
 function runFor({ malloc, slow }: Subject, each: ProgramCase): Run {
   const frugal = gap(malloc.name, 'reuse') !== undefined && malloc.kind === 'variant';
   return {
@@ -114,7 +117,9 @@ function complaint(
   return stdout === wanted ? undefined : `printed “${cut(stdout, 100)}”, not “${cut(wanted, 100)}”`;
 }
 
-/** How a program ended: in its own words where it has some (program.h), or by what. */
+/**
+ * How a program ended: its own message if it printed one (program.h), else its signal or status.
+ */
 export function ending(result: Launched): string {
   const lines = result.stderr.toString().trim().split('\n');
   const own = lines.map((line) => /^\S+\.[ch]:\d+: (.*)$/.exec(line)?.[1]).find((text) => text);

@@ -20,7 +20,7 @@ function testCase(malloc: string, finding: Finding): string {
   const { reproduce = '', debug = '', printed = '' } = verdict.failure ?? {};
   const text = escaped([each.promise, reproduce, debug, printed].join('\n'));
   const message = escaped(verdict.because ?? '');
-  // What only should be is no failure of the suite.
+  // A failed `should` is no failure of the suite.
   return isFatal(finding)
     ? `${open}><failure message="${message}">${text}</failure></testcase>`
     : `${open}><system-out>${message}\n${text}</system-out></testcase>`;

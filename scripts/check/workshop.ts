@@ -58,7 +58,7 @@ export function workshop(): string {
   return folder;
 }
 
-/** Several may do this at once: nobody ever sees half a file. */
+/** Several processes may do this at once: files are renamed into place when they are complete. */
 function put(at: string, name: string, text: string): void {
   const file = join(at, name);
   if (existsSync(file) && readFileSync(file, 'utf8') === text) return;

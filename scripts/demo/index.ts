@@ -21,7 +21,7 @@ atOurEnd(() => rmSync(folder, { recursive: true, force: true }));
 const onSystem = new Map<string, Outcome>();
 const say = (text = ''): void => console.log(text);
 
-/** Ours and the reader's settings aside, and messages in English. */
+/** Without LIBMALLOC_* and other settings of the reader, and with messages in English. */
 function environment(extra: Record<string, string>): Env {
   const kept = Object.entries(process.env).filter(
     ([name]) => !/^(LIBMALLOC_|LD_PRELOAD$)/.test(name),
@@ -30,7 +30,7 @@ function environment(extra: Record<string, string>): Env {
 }
 
 async function start(m: Malloc, scene: Scene): Promise<Launched> {
-  // A single command replaces the shell: one process less to look past in the proof.
+  // A single command replaces the shell, so that the proof lists one process less.
   const single = !/[|;&]/.test(scene.command);
   const limits = limitsOf(m.name);
   return launch(m, ['/bin/sh', '-c', single ? `exec ${scene.command}` : scene.command], {

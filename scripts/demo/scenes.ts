@@ -49,7 +49,7 @@ int main(void) {
 }
 `;
 
-/** dumb gives nothing back, so it is kept from eating the machine. */
+/** dumb never gives memory back, so a limit keeps it from using up the machine. */
 export function limitsOf(variant: string): Limits | undefined {
   return variant === 'dumb' ? { addressSpace: 2 * GiB, cpu: DUMB_S, core: 0 } : undefined;
 }

@@ -23,7 +23,8 @@ export interface Played {
 export function isSurprise({ scene, verdict, doubt }: Played): boolean {
   if (doubt) return true;
   if (scene.expect === 'same') return verdict !== 'same';
-  // A failure that does not come is good news: another version of the program may ask for less.
+  // An expected failure that does not happen is no surprise: another version of the program may
+  // need less memory.
   return scene.expect === 'failure' && verdict === 'hung';
 }
 

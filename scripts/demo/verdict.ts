@@ -6,7 +6,7 @@ import type { Launched } from '../malloc/preload.ts';
 /** 'failed' is a status of its own accord, 'differs' a good status over a wrong output. */
 export type Verdict = 'same' | 'differs' | 'failed' | 'crashed' | 'hung';
 
-/** What is kept of a run: outputs may be hundreds of MB. */
+/** What is kept of a run, because outputs may have hundreds of MB. */
 export interface Outcome {
   status: number;
   signal: NodeJS.Signals | undefined;

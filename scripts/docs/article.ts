@@ -1,4 +1,4 @@
-// The first attempt at a malloc, as it fares under today's programs: measured, for the documents.
+// The article's first attempt at a malloc under today's programs, measured for the documents.
 
 import { resolveMalloc } from '../malloc/mallocs.ts';
 import { type Launched, launch } from '../malloc/preload.ts';

@@ -29,7 +29,7 @@ function contestsOf({ contests }: BenchResult): Contests {
 
 const plain = ({ head, rows }: Rows) => markdownTable(head, rows);
 
-/** What is as good as the best peer, or better, stands out. */
+/** Bold for ratios that are as good as the best peer's, or better. */
 export function marked({ head, rows }: Rows, from: number): string {
   const strong = (text: string, column: number) =>
     column >= from && Number(text) <= 1 ? `**${text}**` : text;
@@ -69,7 +69,7 @@ function notes(result: BenchResult): string {
   return sentences(items, 'Everything ran everywhere, with the same output.');
 }
 
-/** The catalogue of today, of which the figures have every one that was there to run. */
+/** The current catalogue; figures exist for the entries that could run when they were measured. */
 function catalogue(): string {
   const { workloads, programs } = readCatalog();
   const about = [...workloads, ...programs].map((each) => [

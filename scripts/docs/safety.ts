@@ -64,7 +64,7 @@ export async function measureRandom(seconds: number): Promise<Safety['random']> 
   return { provenance: ours, runs: await fuzz(seconds, Date.now() % 1_000_000) };
 }
 
-/** What is found out at once stands out. */
+/** Bold for what is found at once. */
 const cell = (outcome: string): string => (outcome === 'at once' ? '**at once**' : outcome);
 
 /** The generated blocks of docs/safety.md. */

@@ -20,7 +20,7 @@ import {
   checkWatchpoints,
 } from './machine.ts';
 
-/** Looks at everything, in the order in which it matters. */
+/** Makes all checks, the most important first. */
 export async function examine(env: NodeJS.ProcessEnv = process.env): Promise<Check[]> {
   const tools = await Promise.all([
     checkCompiler(),
@@ -52,7 +52,7 @@ export function describe(checks: Check[]): string {
     return [name, marks[status], fix === undefined ? found : `${found}; ${fix}`];
   });
   const amiss = checks.filter(({ status }) => status === 'wrong').length;
-  const sum = amiss === 0 ? 'All that is needed is there.' : `${amiss} to mend.`;
+  const sum = amiss === 0 ? 'All that is needed is there.' : `${amiss} to fix.`;
   return `${table(['', '', 'found; what to do'], rows)}\n\n${sum}\n`;
 }
 

@@ -92,7 +92,7 @@ function ptraceScope(): number {
   return existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0;
 }
 
-/** Whether the processor's debug registers work; on some virtual machines they do nothing. */
+/** Whether the processor's debug registers work; on some virtual machines they have no effect. */
 export async function checkWatchpoints(): Promise<Check> {
   const script = join(root, 'native', 'gdb', 'watchpoints.gdb');
   const asked = await ask('gdb', ['-nx', '-q', '-batch', '-x', script, '/bin/true']);

@@ -103,7 +103,10 @@ function argumentTypes(native: NativeFunction): CType[] {
 
 type Check = (value: unknown, symbol: string) => void;
 
-/** koffi would cut 1.5 to 1 and wrap -1 around without a word, and take an array for a pointer. */
+/**
+ * Without these checks koffi would silently cut 1.5 to 1, wrap -1 around, and take an array for a
+ * pointer.
+ */
 function checkOf(type: CType): Check {
   if (type.primitive === 'UInt64') return checkSize;
   if (type.name === 'void *') return checkPointer;

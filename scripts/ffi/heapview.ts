@@ -8,9 +8,9 @@ import type { Library } from './library.ts';
 const kinds = ['region', 'span', 'header', 'live', 'free', 'fresh', 'cached', 'remote'] as const;
 
 /**
- * What a stretch of memory is: `region` and `span` are containers; `header` the
- * allocator's own records, `live` handed out, `free` freed, `fresh` never used,
- * `cached` kept for reuse, `remote` freed by another thread and on its way home.
+ * What a stretch of memory is: `region` and `span` are containers; `header` holds the allocator's
+ * own records; `live` is allocated, `free` freed, `fresh` never used, `cached` kept for reuse,
+ * `remote` freed by another thread and not yet returned to its owner.
  */
 export type ChunkKind = (typeof kinds)[number];
 
@@ -71,7 +71,7 @@ export const viewPrototypes = {
   showAllocMem: 'void show_alloc_mem(void)',
 };
 
-/** What our libraries tell about their heap; a Failure from those that lack the function. */
+/** How our libraries describe their heap; a Failure from libraries that lack the function. */
 export interface HeapView {
   /** Every chunk in address order, containers before their content; exact while no other thread allocates. */
   walk(): Chunk[];

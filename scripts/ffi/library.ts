@@ -47,9 +47,8 @@ export function openLibrary(file: string, options: { fresh?: boolean } = {}): Li
 }
 
 /**
- * koffi unmaps a library when its handle is collected, while a thread of the pool
- * may still run its code or owe it a thread-exit hook: so the linker is told
- * never to.
+ * koffi unmaps a library when its handle is collected, although a thread of the pool may still run
+ * its code or call its thread-exit hook later. So we tell the dynamic linker never to unmap it.
  */
 function loadForGood(file: string, knownAs: string): Library {
   const handle = load(file, knownAs);
@@ -123,7 +122,10 @@ function elfImage(file: string): Buffer | undefined {
   return isElf ? image : undefined;
 }
 
-/** The dynamic linker maps what the headers promise; where the file ends earlier, it dies of SIGBUS. */
+/**
+ * The dynamic linker maps what the headers promise; if the file ends earlier, the process dies of
+ * SIGBUS.
+ */
 function isCutShort(image: Buffer): boolean {
   const PT_LOAD = 1;
   const [table, size, count] = [

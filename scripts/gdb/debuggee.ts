@@ -45,6 +45,6 @@ function firstBytes(file: string): string {
     closeSync(fd);
     return bytes.toString('latin1', 0, length);
   } catch {
-    return ''; // executable but unreadable: GDB will say so
+    return ''; // executable but unreadable: GDB reports it
   }
 }

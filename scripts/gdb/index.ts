@@ -132,7 +132,7 @@ async function gdb(argv: string[], options: Options): Promise<void> {
   process.exitCode = status;
 }
 
-/** What to start; everything that can be refused is refused here, with the reason. */
+/** Plans the session; everything that can be refused is refused here, with the reason. */
 export function planSession(argv: string[], options: Options): SessionPlan {
   const [command, ...args] = argv;
   const { batch = false, pid } = options;

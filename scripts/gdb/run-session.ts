@@ -45,7 +45,7 @@ export async function startSession(
   }
 }
 
-/** Commands on our standard input become a file; for the program nothing is left there. */
+/** Commands on our standard input become a file, so the program finds its standard input empty. */
 function readCommands(plan: SessionPlan, folder: string): void {
   plan.script = join(folder, 'commands.gdb');
   mkdirSync(folder, { recursive: true });
@@ -100,7 +100,7 @@ async function debug(gdb: string, args: string[], proven: boolean): Promise<numb
 
 function prove(plan: SessionPlan, report: string, status: number, quiet: boolean): void {
   const proofs = readReports(report);
-  if (proofs.length === 0) return; // it never came so far; GDB has said why
+  if (proofs.length === 0) return; // the program never started; GDB has said why
   const doubt = disproof(plan.malloc, proofs);
   if (!quiet) process.stderr.write(`libmalloc: ${doubt ?? proofLine(plan.malloc, proofs)}\n`);
   if (doubt && status === 0)

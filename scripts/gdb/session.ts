@@ -20,7 +20,7 @@ export interface SessionPlan {
   breaks: string[];
   /** The call of malloc at which to stop: 1 is the first. */
   atCall: number | undefined;
-  /** What the library is to stop at when it detects it. */
+  /** The events that the session stops at when the library detects them. */
   on: string[];
   /** Which process goes on under GDB after a fork. */
   follow: Follow | undefined;
@@ -31,7 +31,7 @@ export interface SessionPlan {
   env: Record<string, string | undefined>;
 }
 
-/** What only a session that is really started has: --print leaves it out. */
+/** What only a started session has; --print leaves it out. */
 export interface Plumbing {
   /** LIBMALLOC_REPORT for the program. */
   report: string;
@@ -163,7 +163,7 @@ function live(plan: SessionPlan, plumbing: Plumbing | undefined): string[] {
 const hasStops = ({ breaks, atCall, on }: SessionPlan): boolean =>
   breaks.length > 0 || atCall !== undefined || on.length > 0;
 
-/** Where the program is to stop; a person who named no place gets our first malloc. */
+/** Where the program stops; without --break an interactive session stops at our first malloc. */
 function stops(plan: SessionPlan): string[] {
   const { atCall, batch, breaks, malloc: m, on, pid } = plan;
   const quiet = hasStops(plan) || batch || pid !== undefined || !variantOf(m);
@@ -232,7 +232,7 @@ function banner(m: Malloc): string {
   return `echo libmalloc: ${text}\\n`;
 }
 
-/** GDB's arguments. What the user wrote in ~/.gdbinit counts when a person watches, not in a batch. */
+/** GDB's arguments. An interactive session reads ~/.gdbinit; a batch does not. */
 export function gdbArguments(plan: SessionPlan, session: string): string[] {
   const { batch, program, script } = plan;
   const args = ['-q', ...(batch ? ['-nx', '-batch'] : []), '-x', session];

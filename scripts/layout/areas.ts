@@ -22,7 +22,7 @@ export type AreaKind =
   | 'stack'
   | 'kernel';
 
-/** A part of the address space that one gives a name; gapless, but for what `pieces` leave out. */
+/** A named part of the address space, without gaps except those between `pieces`. */
 export interface Area {
   kind: AreaKind;
   /** What it is: `stack`, `libc.so.6`, `list: region`. */
@@ -118,7 +118,7 @@ export function cut(
     const start = edges[i] ?? mapping.start;
     return { start, end, ...present(start, end) };
   });
-  // What the kernel counted for the whole is right; how it is spread is what we ask for.
+  // The kernel's count for the whole mapping is right; we only ask how it is spread.
   let left = mapping.resident;
   let doubtful = left - parts.reduce((sum, { sure }) => sum + sure, 0);
   return parts.map(({ start, end, sure, perhaps }, i) => {
@@ -210,7 +210,7 @@ function special(piece: Mapping, process: ProcessMemory, context: Context): Name
   }
 }
 
-/** Who owns the memory up to the program break: a region of the malloc's, or we do not know. */
+/** What the memory up to the program break is: a region of the malloc, or unknown. */
 function onBreak(piece: Mapping, { regions, malloc }: Context): string {
   const inside = regions.some(({ start, end }) => start < piece.end && end > piece.start);
   return inside ? `${malloc}'s, up to the program break` : 'up to the program break';

@@ -10,8 +10,8 @@ import { describeRegion, type HeapRegion } from './regions.ts';
 
 const BAR = 8;
 /**
- * Whether the picture shows a hole of this size. Small ones come from alignment; the largest is no
- * room of the program's: it parts user addresses from those of the kernel.
+ * Whether the picture shows a hole of this size. Small holes come from alignment, and the largest
+ * is not the program's: it separates user addresses from the kernel's.
  */
 export const isHole = (size: number): boolean => size >= 2 ** 20 && size < 2 ** 60;
 

@@ -1,4 +1,4 @@
-// What /proc tells about one process, read at one moment; nothing here interprets it.
+// What /proc says about one process at one moment; nothing here interprets it.
 
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import { basename } from 'node:path';
@@ -6,7 +6,7 @@ import { Failure } from '../lib/errors.ts';
 import { type Elf, readElf } from '../malloc/elf.ts';
 import { type Mapping, parseMaps } from './maps.ts';
 
-/** A thread and where its stack pointer was, when the kernel would say so. */
+/** A thread and its stack pointer, if the kernel tells it. */
 interface Thread {
   id: number;
   stackPointer: number | undefined;
@@ -78,8 +78,8 @@ export interface Present {
 }
 
 /**
- * Where the pages that are in memory lie, as of now: a function of (start, end), for any part of an
- * anonymous mapping. Whoever reads the process's memory later (GDB does) adds to them.
+ * Which pages are in memory now: a function of (start, end), for any part of an anonymous mapping.
+ * Reading the process's memory later, as GDB does, brings more pages in.
  */
 export function pagesPresent({
   pid,

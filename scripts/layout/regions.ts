@@ -1,5 +1,6 @@
-// Where our malloc's own memory lies in a live process. GDB's heap commands know it from the heap's
-// records, for each variant and whoever started the process; so we ask them, for a moment's stop.
+// Where our malloc's own memory lies in a live process. GDB's heap commands read it from the heap's
+// records, for each variant and however the process was started, so we ask them. The process is
+// stopped for a moment.
 
 import { basename, join } from 'node:path';
 import { execa } from 'execa';

@@ -10,8 +10,8 @@ export interface FailureOptions {
 }
 
 /**
- * An error that is the user's to mend, not ours: thrown anywhere, caught once in cli.ts, printed
- * in two lines without a stack. Anything else that escapes is a bug and shows its stack.
+ * An error that the user can fix: thrown anywhere, caught once in cli.ts, printed in two lines
+ * without a stack. Any other error is a bug and shows its stack.
  */
 export class Failure extends Error {
   readonly hint: string | undefined;

@@ -71,7 +71,10 @@ export function readElf(file: string): Elf | undefined {
 
 type ReadAt = (offset: number, length: number) => Buffer;
 
-/** May return fewer bytes than asked for, at the end of the file; whoever decodes them gets the RangeError. */
+/**
+ * May return fewer bytes than asked for, at the end of the file; decoding them then throws a
+ * RangeError.
+ */
 function readAt(fd: number, offset: number, length: number): Buffer {
   const bytes = Buffer.alloc(length);
   let filled = 0;

@@ -1,4 +1,4 @@
-// A program that has this terminal, and what there is to say when it has ended.
+// Runs a program in this terminal, and describes how it ended.
 
 import { basename } from 'node:path';
 import { forwardSignals } from '../process/forward.ts';
@@ -23,7 +23,7 @@ export async function launchInForeground(
   }
 }
 
-/** Not worth a word: the reader pressed Ctrl-C, or closed the pipe. */
+/** Ends that need no message: the reader pressed Ctrl-C, or closed the pipe. */
 const silentEnds: (NodeJS.Signals | undefined)[] = ['SIGINT', 'SIGPIPE', undefined];
 
 /** A line when the end was unusual, else none. */

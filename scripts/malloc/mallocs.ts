@@ -13,7 +13,7 @@ export interface Malloc {
   debug?: boolean;
 }
 
-/** What a program has when nothing is preloaded. */
+/** The malloc of a program without a preload. */
 export const glibc: Malloc = { name: 'glibc', kind: 'glibc', file: undefined };
 
 /** Somebody else's malloc, as Debian packages it. */

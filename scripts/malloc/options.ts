@@ -1,5 +1,5 @@
-// LIBMALLOC_OPTIONS, as native/base/options.h reads it. The library leaves what is broken at its default
-// and says nothing; `run`, `doctor` and the other verbs refuse it.
+// LIBMALLOC_OPTIONS, as native/base/options.h reads it. The library uses the default for a broken
+// value and says nothing; `run`, `doctor` and the other verbs refuse it.
 
 import { accessSync, constants } from 'node:fs';
 import { constants as system } from 'node:os';

@@ -42,7 +42,7 @@ export interface LaunchOptions {
     /** Bytes of a core file (ulimit -c); 0 is none. */
     core?: number;
   };
-  /** Told the pid as soon as there is one, for whoever forwards signals. */
+  /** Called with the pid as soon as there is one, so that signals can be forwarded. */
   started?: (pid: number) => void;
 }
 
@@ -115,7 +115,7 @@ export async function launch(
   const file = checkTarget(command, outer, options.cwd);
   const folder = options.report ? mkdtempSync(join(tmpdir(), 'libmalloc-run-')) : undefined;
   const remove = () => folder && rmSync(folder, { recursive: true, force: true });
-  // Where the program has our terminal, signals are its business: then we do not end before it.
+  // A program in our terminal handles signals itself, so we do not end before it.
   const release = options.stdio === 'inherit' ? () => {} : atOurEnd(remove);
   try {
     const prefix = folder && join(folder, 'report');
@@ -157,7 +157,9 @@ export function probe(): string {
   return helper('probe');
 }
 
-/** In front of a malloc with C++ operators of its own stands the one that knows them, too. */
+/**
+ * If the malloc has C++ operators of its own, the tracer that records those stands in front of it.
+ */
 function tracer(m: Malloc): string {
   const exported = m.file === undefined || !existsSync(m.file) ? [] : symbolsOf(m.file, 'exported');
   return helper(exported.some(({ name }) => name === '_Znwm') ? 'operators' : 'trace');
@@ -173,8 +175,8 @@ function helper(name: string): string {
 }
 
 /**
- * Limits are set by a shell that itself runs on the C library's malloc and becomes the program by exec:
- * same pid, and nobody but the program has to live within them.
+ * A shell on the C library's malloc sets the limits and then becomes the program by exec: the pid
+ * stays the same, and the limits hold for the program only.
  */
 function limited(
   file: string,

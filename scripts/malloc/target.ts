@@ -1,5 +1,5 @@
-// Will LD_PRELOAD reach this program? The dynamic linker says nothing when it will not: the program
-// simply runs on the C library's malloc, with status 0. So we look before we start it.
+// Will LD_PRELOAD reach this program? If not, the dynamic linker says nothing: the program runs on
+// the C library's malloc, with status 0. So we check before we start it.
 
 import {
   accessSync,
@@ -177,7 +177,9 @@ function checkScript(start: Buffer, env: Env, cwd: string, chain: string[]): voi
   if (file) checkFile(file, env, cwd, [...chain, interpreter, file]);
 }
 
-/** What `env` itself will complain about is left to it: we may have misread one of its options. */
+/**
+ * Errors that `env` itself reports are left to it, because we may have misread one of its options.
+ */
 function findOrNothing(program: string, env: Env, cwd: string): string | undefined {
   try {
     return find(program, env, cwd);

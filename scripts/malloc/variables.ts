@@ -77,7 +77,9 @@ function brokenTrace(value: string): string | undefined {
   return brokenReport(path);
 }
 
-/** Every LIBMALLOC_* variable there is. The libraries ignore what is wrong; we do not. */
+/**
+ * Every LIBMALLOC_* variable there is. The libraries ignore a broken value; the command refuses it.
+ */
 export const variables: Readonly<Record<string, Variable>> = {
   LIBMALLOC_BLOCK: {
     value: 'BYTES',
@@ -116,7 +118,9 @@ export const variables: Readonly<Record<string, Variable>> = {
   },
 };
 
-/** What is wrong with one variable of an environment, and how to mend it; undefined when nothing. */
+/**
+ * What is wrong with one variable of an environment, and how to fix it; undefined when nothing is.
+ */
 export function variableFault(
   name: string,
   value: string,

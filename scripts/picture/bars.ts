@@ -22,7 +22,7 @@ const place = (i: number) => ({ column: i % COLUMNS, line: Math.floor(i / COLUMN
 /** "3.4", "12": what stands on a bar that was cut off. */
 const short = (ratio: number) => (ratio < 9.95 ? ratio.toFixed(1) : ratio.toFixed(0));
 
-/** Where bars end and say how much they are: at 2 where that is enough for nearly all, else at 3. */
+/** The ratio at which bars are cut off and labelled: 2 if nearly all are below it, else 3. */
 function scaleEnd(cells: readonly Cell[]): number {
   const ratios = cells.flatMap(({ bars }) => bars.flatMap(({ ratio }) => ratio ?? []));
   return ratios.filter((ratio) => ratio > 2).length > ratios.length / 20 ? 3 : 2;

@@ -1,5 +1,5 @@
-// What all pictures share: Observable Plot as the draughtsman, one colour for each malloc, paper.
-// The same data give the same bytes.
+// What all pictures share: Observable Plot draws them, each malloc has one colour, the background
+// is white. The same data give the same bytes.
 
 import { writeFileSync } from 'node:fs';
 import { Failure } from '../lib/errors.ts';
@@ -61,7 +61,10 @@ export interface Figure {
   ownerDocument: { createElementNS(namespace: string, name: string): Figure };
 }
 
-/** A title inside the picture, and what a viewer outside a web page needs to know an SVG. */
+/**
+ * Adds a title to the picture, and the namespace that programs other than browsers need to
+ * recognise an SVG.
+ */
 export function finish(figure: Figure, title: string): string {
   figure.setAttribute('xmlns', 'http://www.w3.org/2000/svg');
   figure.setAttribute('font-size', '12');
@@ -95,7 +98,7 @@ export function legend(names: readonly string[], width: number, note: string): s
 const sizeOf = (svg: string, side: 'width' | 'height') =>
   Number(new RegExp(`<svg[^>]* ${side}="(\\d+)"`).exec(svg)?.[1] ?? 0);
 
-/** Places pictures on white paper, with a title for whoever cannot see it. */
+/** Places pictures on a white background, with a title for screen readers. */
 function paper(title: string, placed: { svg: string; x: number; y: number }[]): string {
   const width = Math.max(...placed.map(({ svg, x }) => x + sizeOf(svg, 'width')));
   const height = Math.max(...placed.map(({ svg, y }) => y + sizeOf(svg, 'height')));

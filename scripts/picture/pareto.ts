@@ -22,7 +22,10 @@ const MARGIN = { top: 44, right: 20, bottom: 46, left: 58 };
 const LETTER = { width: 7.2, height: 14 };
 const DOT = 7;
 
-/** Those for which no other is at least as good in both and better in one; from left to right. */
+/**
+ * The Pareto front: the places for which no other is at least as good in both and better in one,
+ * from left to right.
+ */
 export function front(places: readonly Place[]): Place[] {
   const beaten = (a: Place) =>
     places.some((b) => b.x <= a.x && b.y <= a.y && (b.x < a.x || b.y < a.y));

@@ -1,11 +1,11 @@
-// What must not outlive us: children in groups of their own, temporary folders.
+// Cleans up what must not outlive this process: children in groups of their own, temporary folders.
 
 const cleanups = new Set<() => void>();
 const signals: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
 /**
- * Calls `cleanup` (which must be quick and synchronous) should we end, by process.exit or by a
- * signal, before the returned function has been called.
+ * Calls `cleanup` (which must be quick and synchronous) if this process ends, by process.exit or by
+ * a signal, before the returned function has been called.
  */
 export function atOurEnd(cleanup: () => void): () => void {
   if (cleanups.size === 0) {
@@ -24,8 +24,8 @@ function cleanUp(): void {
 }
 
 /**
- * By the signal itself, not by a status: whoever waits for us may want to stop as well. Who listens
- * to it, too, has something to say yet, and then ends us himself.
+ * Ends this process by the signal itself, not by a status, because a shell that waits for us may
+ * want to stop as well. If another listener is installed, it runs and ends the process.
  */
 function endBy(signal: NodeJS.Signals): void {
   cleanUp();

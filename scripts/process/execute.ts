@@ -18,7 +18,10 @@ export interface ExecuteOptions {
   stdio?: 'inherit' | 'beside' | 'pipe' | undefined;
   /** Seconds. */
   timeout?: number | undefined;
-  /** A string that only this child's environment holds: finds those of its family that have left it. */
+  /**
+   * A string that only this child's environment holds: it finds descendants that have left the
+   * process group.
+   */
   marker?: string | undefined;
   started?: ((pid: number) => void) | undefined;
 }
@@ -49,7 +52,7 @@ export async function execute(
   const { pid } = child;
   if (pid === undefined) throw unstartable(file, await child);
   options.started?.(pid);
-  // A program in a group of its own does not hear Ctrl-C: our end is its end.
+  // A program in a group of its own does not receive Ctrl-C, so we end it when we end.
   const release = owned ? atOurEnd(() => signalAll([-pid], 'SIGKILL')) : () => {};
   const clock =
     options.timeout === undefined ? undefined : watch(pid, owned, options.marker, options.timeout);
@@ -87,8 +90,9 @@ function childOptions(options: ExecuteOptions, owned: boolean) {
     encoding: 'buffer',
     stripFinalNewline: false,
     maxBuffer: MAX_OUTPUT_BYTES,
-    // A program that we only watch gets a group of its own, to be ended as one. One that has the
-    // terminal must stay in ours: that is the group to which the terminal's keys are sent.
+    // A program whose output we collect gets a group of its own, so that we can end it as one. A
+    // program that has the terminal must stay in our group, because the terminal sends its signals
+    // to that group.
     detached: owned,
     cleanup: false,
     ...(owned
@@ -119,8 +123,9 @@ function unstartable(file: string, result: { code?: string; shortMessage?: strin
 }
 
 /**
- * After `seconds`, SIGTERM to the whole family; SIGKILL a second later to what is left of it. `stop`
- * waits for that second where it must: the program's own end is not that of all it started.
+ * After `seconds`, sends SIGTERM to the program and all its descendants, and a second later SIGKILL
+ * to those that still run. `stop` waits for that second if necessary, because descendants may
+ * outlive the program.
  */
 function watch(pid: number, group: boolean, marker: string | undefined, seconds: number) {
   const family = new Set<number>();
@@ -134,7 +139,7 @@ function watch(pid: number, group: boolean, marker: string | undefined, seconds:
   const expire = (): void => {
     deadline = performance.now() + GRACE_MS;
     send('SIGTERM');
-    signalAll(family, 'SIGCONT'); // a stopped process would never see the first
+    signalAll(family, 'SIGCONT'); // a stopped process would never see SIGTERM
     timer = setTimeout(send, GRACE_MS, 'SIGKILL');
   };
   let timer = setTimeout(expire, seconds * 1000);

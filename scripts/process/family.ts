@@ -1,4 +1,4 @@
-// A child and all it has started, so that a timeout leaves nobody behind. A process group is not
+// A child and all it has started, so that no process survives a timeout. A process group is not
 // enough: an interactive program moves its jobs to groups of their own, and we cannot give the
 // program a group of its own without taking the terminal from it.
 
@@ -17,8 +17,8 @@ export function descendants(pid: number): number[] {
 }
 
 /**
- * Every process whose environment held `marker` when it was started: finds those, too, that have
- * left the session and been adopted by init. Processes of other users are invisible to us.
+ * Every process whose environment held `marker` when it was started, including those that have left
+ * the session and whose parent is init. We cannot see the environment of other users' processes.
  */
 export function bearersOf(marker: string): number[] {
   return allProcesses().filter(
@@ -26,7 +26,7 @@ export function bearersOf(marker: string): number[] {
   );
 }
 
-/** Sends `signal` to each; whoever has ended meanwhile is no error. */
+/** Sends `signal` to each; a process that has ended meanwhile is no error. */
 export function signalAll(pids: Iterable<number>, signal: NodeJS.Signals): void {
   for (const pid of pids) {
     try {
@@ -37,7 +37,7 @@ export function signalAll(pids: Iterable<number>, signal: NodeJS.Signals): void 
   }
 }
 
-/** Neither gone nor a zombie that nobody has collected yet. */
+/** Whether it exists and is no zombie. */
 export function isRunning(pid: number): boolean {
   const stat = read(`/proc/${pid}/stat`);
   return stat !== '' && stat[stat.lastIndexOf(')') + 2] !== 'Z';

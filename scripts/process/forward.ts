@@ -3,14 +3,15 @@
 import { readFileSync } from 'node:fs';
 import { signalAll } from './family.ts';
 
-/** What a terminal's keys and window produce; it sends these to every process of its foreground group. */
+/** Signals from a terminal's keys and window, which go to every process of its foreground group. */
 const fromTerminal: NodeJS.Signals[] = ['SIGINT', 'SIGQUIT', 'SIGWINCH', 'SIGTSTP'];
 const fromOthers: NodeJS.Signals[] = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGCONT'];
 
 /**
- * Passes signals on to `pid()` until the returned function is called. Our program shares our process
- * group, so that the terminal is its own; while that group is in the foreground, what comes from the
- * terminal has already reached it, and passing it on would make one Ctrl-C two.
+ * Passes signals on to `pid()` until the returned function is called. The program shares our
+ * process group, so that it can use the terminal. While that group is in the foreground, the
+ * terminal sends its signals to the program as well, and passing them on would turn one Ctrl-C into
+ * two.
  */
 export function forwardSignals(pid: () => number | undefined): () => void {
   const pass = (signal: NodeJS.Signals): void => {
@@ -27,8 +28,9 @@ export function forwardSignals(pid: () => number | undefined): () => void {
 }
 
 /**
- * The shell that waits for us must see us stop, else it would not take its terminal back. By the
- * signal's own default, and not by SIGSTOP: where nobody could resume us, that does nothing.
+ * Stops this process, because a shell that waits for it takes the terminal back only then. The
+ * default action of SIGTSTP does this, not SIGSTOP: it has no effect in an orphaned group, where no
+ * shell could resume us.
  */
 function stopOurselves(listener: (signal: NodeJS.Signals) => void): void {
   process.off('SIGTSTP', listener);

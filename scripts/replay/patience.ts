@@ -1,4 +1,4 @@
-// dumb and list are for reading: what a long trace would cost on them.
+// What a long trace would cost on dumb and list, which are made to be read.
 
 import { Failure } from '../lib/errors.ts';
 import { count, megabytes } from '../lib/units.ts';
@@ -23,7 +23,7 @@ function estimate(variant: string, figures: PlanFigures): string {
 
 /**
  * Throws Failure, with an estimate, when dumb or list would have to play more than 100,000 calls;
- * with `force` the estimates are what is returned.
+ * with `force`, returns the estimates.
  */
 export function checkPatience(mallocs: Malloc[], figures: PlanFigures, force: boolean): string[] {
   if (figures.calls <= MOST_CALLS) return [];

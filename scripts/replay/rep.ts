@@ -7,7 +7,7 @@ import { Slots, type Step } from '../trace/steps.ts';
 const HEADER_NUMBERS = 4;
 const BLOCK = 65536;
 
-/** The lines of a text file, without reading it all at once. */
+/** The lines of a text file, read piece by piece. */
 function* linesOf(file: string): Generator<string, void> {
   const fd = openSync(file, 'r');
   try {
@@ -16,7 +16,7 @@ function* linesOf(file: string): Generator<string, void> {
     for (let n = readSync(fd, bytes); n > 0; n = readSync(fd, bytes)) {
       const lines = (rest + bytes.toString('latin1', 0, n)).split('\n');
       rest = lines.pop() ?? '';
-      if (rest.length > BLOCK) break; // no line of ours is that long
+      if (rest.length > BLOCK) break; // no valid line is that long
       yield* lines;
     }
     yield rest;
@@ -86,7 +86,7 @@ function operation(words: string, step: Step, slots: Slots, blocks: Map<number, 
   return true;
 }
 
-/** What had no equivalent in the .rep file. */
+/** Calls that a .rep file cannot express. */
 export interface Exported {
   operations: number;
   blocks: number;

@@ -54,7 +54,7 @@ function isRep(file: string): boolean {
   try {
     return looksLikeRep(file);
   } catch {
-    return false; // openTrace says what is wrong with it
+    return false; // openTrace reports what is wrong with it
   }
 }
 

@@ -45,7 +45,7 @@ export class Cursor {
     this.ticks = segments[0]?.base ?? 0;
   }
 
-  /** Goes on to the next event; false at the end of the stream. */
+  /** Advances to the next event; false at the end of the stream. */
   advance(): boolean {
     const content = this.#content;
     if (content) {
@@ -137,7 +137,7 @@ export class Cursor {
     return false;
   }
 
-  /** What follows cannot be trusted any more than this. */
+  /** After a broken record, the rest of the segment cannot be trusted. */
   #broken(op: number): boolean {
     const { index } = this.#segments[this.#next - 1] as SegmentHead;
     const record = this.#at / (RECORD_BYTES / 4) - 1;
@@ -146,7 +146,7 @@ export class Cursor {
     return false;
   }
 
-  /** Hands out before releases wait where the clock could not tell them apart. */
+  /** At equal times, releases come before allocations. */
   get later(): boolean {
     return isAllocation(this.op);
   }

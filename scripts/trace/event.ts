@@ -1,4 +1,4 @@
-// What a trace is made of, for those who read one.
+// What a reader of traces gets: processes, events, chunks.
 
 /** One process image: a process that calls exec goes on as another. */
 export interface TraceProcess {

@@ -1,4 +1,4 @@
-// Who is alive: events become blocks.
+// Turns events into live blocks.
 
 import { Addresses } from './addresses.ts';
 import type { TraceEvent } from './event.ts';
@@ -13,7 +13,7 @@ export interface Rows {
   born: Float64Array;
   thread: Uint32Array;
   site: Float64Array;
-  /** The reader's own: whatever it wants to know of a block when it dies. */
+  /** For the reader's own use: what it wants to know about a block when it is freed. */
   mark: Float64Array;
 }
 

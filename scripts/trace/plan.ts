@@ -1,4 +1,4 @@
-// Steps, made ready for native/tools/replay.c, where the format is defined.
+// Writes steps as a plan for native/tools/replay.c, which defines the format.
 
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { CHeader } from './header.ts';
@@ -70,7 +70,7 @@ class PlanWriter {
     this.#put(step.thread, slot, kinds[step.kind], step.size, Math.min(log2, 47), step.old);
   }
 
-  /** Begun by whichever thread did something last: it is one that runs. */
+  /** The thread that did something last begins it, because that thread runs. */
   #begin(thread: number): void {
     this.#threads[thread] = { bytes: Buffer.alloc(FIRST_PIECE * STEP_BYTES), used: 0, pieces: [] };
     this.figures.threads++;

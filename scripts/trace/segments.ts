@@ -1,4 +1,4 @@
-// A trace file as segments: what there is, whose it is, and whether it can be trusted.
+// A trace file as segments: which there are, which process wrote them, and whether they are intact.
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { Failure } from '../lib/errors.ts';
@@ -136,7 +136,7 @@ export class SegmentFile {
     };
   }
 
-  /** Whatever the header counts, the file is what it is. */
+  /** The size of the file counts, not the number in its header. */
   #readHeads(): SegmentHead[] {
     const there = Math.ceil(this.bytes / SEGMENT_BYTES);
     const whole = Math.floor(this.bytes / SEGMENT_BYTES);
@@ -150,7 +150,10 @@ export class SegmentFile {
     return heads;
   }
 
-  /** Undefined for a segment that nobody began: its process was killed in between. */
+  /**
+   * Undefined for a segment that was reserved but not begun, because its process was killed in
+   * between.
+   */
   #readHead(index: number): SegmentHead | undefined {
     const bytes = this.#read(index * SEGMENT_BYTES, HEAD_BYTES);
     if (bytes.every((byte) => byte === 0) || bytes.readUInt32LE(at.kind) === kinds.idle)
@@ -173,7 +176,7 @@ export class SegmentFile {
       this.damage.add(`segment ${index} is damaged: left out`);
       return undefined;
     }
-    // What nobody may ask for later, or is of no kind that we know: it may be another, changed.
+    // Segments of unknown kinds are checked as well: a damaged byte may have changed the kind.
     const asked = [kinds.events, kinds.heap, kinds.counts].includes(head.kind);
     return asked || this.content(head) ? head : undefined;
   }

@@ -28,7 +28,10 @@ export interface LeftOut {
   strays: number;
 }
 
-/** A slot that has become free waits behind so many others: it should not make threads wait. */
+/**
+ * A free slot is reused only after this many others, so that threads of a replay need not wait for
+ * each other.
+ */
 const REST = 4096;
 const NONE = -1;
 

@@ -220,7 +220,7 @@ interface Tenant {
   thread: number;
 }
 
-/** Whichever cursor stands on the earliest event, again and again, until all have ended. */
+/** Repeatedly takes the cursor with the earliest event, until all have ended. */
 function* merge(cursors: Cursor[]): Generator<Tenant, void> {
   const tenants = cursors.map((cursor) => ({ cursor, served: 0, thread: 0 }));
   while (tenants.length > 0) {
@@ -238,7 +238,7 @@ function* merge(cursors: Cursor[]): Generator<Tenant, void> {
   }
 }
 
-/** The tenant to be served, and the time at which it is somebody else's turn. */
+/** The cursor to read from, and the time until which it stays the earliest. */
 function earliest(tenants: Tenant[]): { first: Tenant; limit: number } {
   let first = tenants[0] as Tenant;
   let limit = Number.POSITIVE_INFINITY;

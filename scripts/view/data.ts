@@ -54,7 +54,7 @@ export interface HeapColumns {
     bytes: Column;
     blocks: Column;
     resident: Column;
-    /** By how many bytes there were more, at most, since the position before. */
+    /** The most live bytes since the position before, less those at this position. */
     over: Column;
   };
   /** Sorted by address, then birth. A block lives at positions above `birth`, up to `death`. */

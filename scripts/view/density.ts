@@ -1,4 +1,5 @@
-// What is too much to be drawn block by block: live bytes in each stretch of memory, at some moments.
+// Small blocks that are too many to be drawn one by one: live bytes in each stretch of memory, at
+// some moments.
 
 /** Stretches at most; where there are more, they become twice as long. */
 const MOST_CELLS = 32_768;

@@ -79,7 +79,7 @@ function describeFluency({ open, framesPerSecond, frame95 }: Fluency): string {
   return `in headless chromium: open after ${seconds} s; scrubbed at ${framesPerSecond.toFixed(0)} pictures a second, 19 of 20 within ${most} ms`;
 }
 
-/** A trace that is damaged is shown as far as it can be read, and said to be. */
+/** A damaged trace is shown as far as it can be read, with a message. */
 function readHeap(file: string, number: number | undefined): HeapData {
   const trace = openTrace(file);
   try {
@@ -94,7 +94,7 @@ function readHeap(file: string, number: number | undefined): HeapData {
   }
 }
 
-/** A line that counts, for whoever watches a terminal. */
+/** A line of progress, if standard error is a terminal. */
 function progressOf(file: string): ((share: number) => void) | undefined {
   if (!process.stderr.isTTY) return undefined;
   return (share) => {

@@ -67,7 +67,7 @@ export class Keeper {
     if (this.#stopCount > this.#mostStops) this.#thin();
   }
 
-  /** What was live for a moment, whether that can be shown or not. */
+  /** The most that was live at any moment, even between positions that can be shown. */
   most(bytes: number): void {
     if (bytes > this.#most) this.#most = bytes;
   }

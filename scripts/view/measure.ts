@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { Failure } from '../lib/errors.ts';
 import { findProgram, programs } from '../malloc/programs.ts';
 
-/** What a reader would feel. */
+/** How fluent the page is for a reader. */
 export interface Fluency {
   /** Milliseconds from going to the file until the page has drawn itself. */
   open: number;

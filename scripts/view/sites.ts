@@ -3,7 +3,7 @@
 import { basename } from 'node:path';
 import { describePlaces, type Place } from './symbols.ts';
 
-/** Call sites beyond these are "elsewhere": nobody reads more names than that. */
+/** Further call sites count as unknown, because nobody reads more names than this. */
 const MOST = 4096;
 
 interface Mapping {

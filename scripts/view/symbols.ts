@@ -1,5 +1,5 @@
-// From places in files to functions and lines, as far as the files say: they may be stripped,
-// changed since, or gone, and addr2line may not be installed. Then less is said, and nothing fails.
+// Turns places in files into functions and lines as far as possible. Files may be stripped,
+// changed, or gone, and addr2line may be missing; then the result says less, and nothing fails.
 
 import { spawnSync } from 'node:child_process';
 import { basename } from 'node:path';
@@ -17,7 +17,7 @@ export interface Place {
   loaded: number;
 }
 
-/** Seconds for one file: debug information of a browser takes longer than anybody waits. */
+/** Seconds for one file, because the debug information of a browser takes too long to read. */
 const PATIENCE = 20;
 
 /** `function (file.c:12)`, or `function (library.so)`; nothing where no function is known. */
@@ -31,7 +31,7 @@ export function describePlaces(places: readonly Place[]): Map<Place, string> {
         said,
       );
     } catch {
-      // Gone, or not to be read: its places keep their numbers.
+      // The file is gone or cannot be read: its places keep their numbers.
     }
   }
   return said;

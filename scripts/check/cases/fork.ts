@@ -5,7 +5,7 @@ import { onX64, type ProgramCase } from '../case.ts';
 /** Threads that allocate without end use up the machine where nothing is reused. */
 const small = { LIBMALLOC_BLOCK: '4096' };
 
-/** Who forks while somebody is inside malloc: see tests/programs/fork-anywhere.c. */
+/** Which thread forks while a thread is inside malloc: see tests/programs/fork-anywhere.c. */
 export type Mode = 'self' | 'other' | 'waiting';
 
 /** Forks at one part of the instructions of every call. */
@@ -134,8 +134,8 @@ export const fork: ProgramCase[] = [
     frugal: { args: [5, 1], env: small },
   },
   {
-    // No malloc on the break can help it unless it looks whether the memory is there, and glibc and
-    // tcmalloc do not: among some hundred such children one is ended by SIGSEGV.
+    // A malloc on the break can avoid this only by testing whether the memory is there. glibc and
+    // tcmalloc do not: about one in a hundred such children dies of SIGSEGV.
     level: 'promise',
     name: 'fork-break',
     promise: 'children work that were forked while another thread moves the program break',

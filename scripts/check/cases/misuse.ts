@@ -62,7 +62,7 @@ export const crimes: Crime[] = [
 /** Small, middle, and large: often three different ways through a malloc. */
 const crimeSizes = [64, 3000, 300_000];
 
-/** Where blocks are never larger than that, the large ones are none. */
+/** Where blocks are never larger than that, there are no large blocks. */
 const sizesFor = ({ name, kind }: Malloc): number[] =>
   kind === 'variant' && gap(name, 'sizes') !== undefined ? crimeSizes.slice(0, -1) : crimeSizes;
 

@@ -1,4 +1,4 @@
-// Any calls in any order (tests/programs/random.c): which ones fail, and how few still do.
+// Random calls (tests/programs/random.c): which sequences fail, and the shortest that still fails.
 
 import { shellLine } from '../../lib/words.ts';
 import { glibc, type Malloc } from '../../malloc/mallocs.ts';
@@ -23,7 +23,7 @@ export interface Mix {
   calls: number;
   threads: number;
   largest: number;
-  /** So many calls use up what memory a malloc may take that never reuses any. */
+  /** This many calls use up the memory limit of a malloc that never reuses any. */
   frugal?: number;
   quick?: boolean;
 }
@@ -159,10 +159,10 @@ async function investigate(
   ];
   for (let i = 0; i < 5; i++)
     if (failed(await start(malloc, round, TRIAL * 2))) return roundEvidence(malloc, seed, round);
-  return roundEvidence(malloc, seed, all); // it takes what earlier rounds left behind
+  return roundEvidence(malloc, seed, all); // the round fails only after earlier rounds
 }
 
-/** The calls of a round that fails on its own, made as few as can be; undefined if they do not. */
+/** The shortest sequence of calls of this round that fails on its own; undefined if none does. */
 async function shortest(malloc: Malloc, mix: Mix, seed: number): Promise<string[] | undefined> {
   const list = ['list', seed, mix.calls, mix.largest];
   const { stdout } = await start(glibc, list, 30);

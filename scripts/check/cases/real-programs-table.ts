@@ -13,7 +13,7 @@ export interface RealProgram {
   /** For /bin/sh. */
   command: string;
   env?: Record<string, string>;
-  /** It brings a malloc of its own, which comes before any preload in it. */
+  /** The program has a malloc of its own, which takes precedence over a preload. */
   ownMalloc?: true;
   /** Part of the quick selection, which `make test` runs on every variant. */
   quick?: true;

@@ -48,7 +48,7 @@ async function play(each: RealProgram, { malloc, n, timeout }: Play): Promise<La
   const release = atOurEnd(remove);
   const env = { ...process.env, ...settings(each, { malloc, n }) };
   const report = malloc.kind !== 'glibc';
-  // Where nothing comes back, nobody else should have to go without.
+  // A malloc that never reuses memory must not use up all of the machine.
   const limits = isDumb(malloc) ? { addressSpace: 2 * GiB, cpu: 20, core: 0 } : {};
   try {
     const argv = ['/bin/sh', '-c', each.command];

@@ -4,7 +4,7 @@ import type { ProgramCase } from '../case.ts';
 
 /** A malloc that never reuses a block is given less to do, in smaller blocks. */
 const small = { LIBMALLOC_BLOCK: '8192' };
-/** What waits there is no leak. */
+/** Blocks in quarantine are no leak. */
 const noQuarantine = { env: { LIBMALLOC_DEBUG: 'quarantine=0' } };
 
 export const threads: ProgramCase[] = [

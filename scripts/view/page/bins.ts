@@ -1,4 +1,4 @@
-// Histograms as tables: they read aloud as well as they look.
+// Histograms as tables, so that screen readers can read them.
 
 import type { Bin } from '../data.ts';
 import { count, element } from './elements.ts';

@@ -46,7 +46,7 @@ function parse(hex: string): Rgb {
 
 export const css = ([r, g, b]: Rgb): string => `rgb(${r} ${g} ${b})`;
 
-/** Told apart by people who do not see red or green, too; after eight they repeat. */
+/** Colours that people with red-green blindness can tell apart; after eight they repeat. */
 export const apart: readonly Rgb[] = [
   [66, 105, 208],
   [239, 177, 24],

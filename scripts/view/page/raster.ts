@@ -97,7 +97,10 @@ function chunkColor(kind: number, size: number, owner: number, by: ColorBy, pale
   }
 }
 
-/** As mix(), in place: a map has tens of thousands of cells, and a picture no time for garbage. */
+/**
+ * As mix(), in place: a map has tens of thousands of cells, and allocating for each would make it
+ * slow.
+ */
 function blend(pixels: Uint8ClampedArray, cell: number, color: Rgb, share: number): void {
   for (let i = 0; i < 3; i++) {
     const before = pixels[4 * cell + i] as number;
