@@ -1,6 +1,6 @@
 /* replay.c: plays a plan of calls under whatever malloc is preloaded, and measures it.
  *
- * The plan is a trace made ready (scripts/lib/trace/plan.ts): addresses have become slots, the
+ * The plan is a trace made ready (scripts/trace/plan.ts): addresses have become slots, the
  * order of calls has become, for each thread, a list of operations. A slot holds a block
  * from the operation that makes it to the one that ends it. Threads wait for each other
  * only there: whoever needs a block waits until its slot is full, whoever has made one

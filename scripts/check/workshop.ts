@@ -1,4 +1,4 @@
-// What the commands of programs-table.ts read: the same each time.
+// What the commands of real-programs-table.ts read: the same each time.
 
 import {
   existsSync,
