@@ -11,15 +11,16 @@ const MAP = { columns: 438, rows: 28, cell: 2, row: 9 };
 const LINE = { height: 56 };
 const colors = { live: '#4269d0', freed: '#f3c9a5', never: '#eef1f4', resident: '#c9ccd1' };
 
-/** The heaps one below the other, all maps at one scale, so that their sizes can be compared. */
+/** The heaps one below the other, all maps and all time lines at one scale, so that they can be compared. */
 export function heapPicture(heaps: readonly HeapData[]): string {
   const models = heaps.map((data) => new HeapModel(data));
   const widest = Math.max(1, ...models.map(({ extent }) => extent));
   const grain = 2 ** Math.ceil(Math.log2(Math.max(16, widest / (MAP.columns * MAP.rows))));
+  const most = Math.max(1, ...models.map(highest));
   let y = 12;
   const parts = models.map((model) => {
     const rows = Math.max(1, Math.ceil(model.extent / (grain * MAP.columns)));
-    const picture = heap(model, grain, rows, y);
+    const picture = heap(model, grain, rows, most, y);
     y += 46 + LINE.height + rows * MAP.row + 22;
     return picture;
   });
@@ -37,7 +38,7 @@ export function heapPicture(heaps: readonly HeapData[]): string {
 const text = (x: number, y: number, content: string, attributes = ''): string =>
   `<text x="${x}" y="${y}" ${attributes}>${escaped(content)}</text>`;
 
-function heap(model: HeapModel, grain: number, rows: number, y: number): string {
+function heap(model: HeapModel, grain: number, rows: number, most: number, y: number): string {
   const { facts } = model;
   const stop = model.stopAt(facts.peakAt);
   const position = model.positionOf(stop);
@@ -52,18 +53,28 @@ function heap(model: HeapModel, grain: number, rows: number, y: number): string 
   return [
     text(LEFT, y + 14, facts.malloc, 'font-weight="600" font-size="14"'),
     text(LEFT + 90, y + 14, said.join(', '), `fill="${pale}"`),
-    timeline(model, stop, y + 24),
+    timeline(model, stop, most, y + 24),
     map(model, position, grain, rows, y + 24 + LINE.height + 8),
   ].join('\n');
 }
 
-/** Live bytes in front of resident ones, the moment of the map as a line. */
-function timeline(model: HeapModel, stop: number, y: number): string {
-  const { bytes: kept, over, resident } = model.stops;
-  const live = kept.map((value, i) => value + (over[i] ?? 0));
+/** The most live bytes at each stop and since the one before. */
+const liveAt = ({ stops }: HeapModel): Float64Array =>
+  stops.bytes.map((value, i) => value + (stops.over[i] ?? 0));
+
+/** The most bytes that were ever live or resident. */
+function highest(model: HeapModel): number {
+  let most = 0;
+  for (const column of [liveAt(model), model.stops.resident])
+    for (const value of column) most = Math.max(most, value);
+  return most;
+}
+
+/** Live bytes in front of resident ones, the moment of the map as a line; `most` is the full height. */
+function timeline(model: HeapModel, stop: number, most: number, y: number): string {
+  const { resident } = model.stops;
+  const live = liveAt(model);
   const width = MAP.columns * MAP.cell;
-  let most = 1;
-  for (const column of [live, resident]) for (const value of column) most = Math.max(most, value);
   const area = (values: Float64Array, color: string): string => {
     const points: string[] = [];
     for (let x = 0; x <= width; x += 2) {

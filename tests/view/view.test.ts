@@ -173,6 +173,17 @@ test('a picture is an SVG with the figures of the fullest moment', () => {
   expect(Number(mark)).toBeCloseTo(12 + (876 * peakAt) / events, 0);
 });
 
+test('time lines of a picture have one scale: half as much is half as high', () => {
+  const one: Call[] = [{ op: 'malloc', address: 0x100000000, size: 4096 }];
+  const two: Call[] = [...one, { op: 'malloc', address: 0x100001000, size: 4096 }];
+  const svg = heapPicture([gathered(one), gathered(two)]);
+  const tops = [...svg.matchAll(/<path d="M12 (\d+)L([^"]+)" fill="#4269d0"\/>/g)].map((match) => {
+    const heights = [...(match[2] ?? '').matchAll(/ ([\d.]+)/g)].map(([, y]) => Number(y));
+    return Number(match[1]) - Math.min(...heights);
+  });
+  expect(tops).toEqual([28, 56]);
+});
+
 test('the map of a picture is that of the moment: live, freed and never used', () => {
   const base = 0x100000000;
   const made = (at: number, size: number): Call => ({ op: 'malloc', address: base + at, size });
