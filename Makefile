@@ -24,8 +24,9 @@ debug     := build/debug/.built
 js        := build/js/.built
 tsx       := node_modules/.bin/tsx
 libmalloc := node build/js/cli.js
-scripts   := $(shell find scripts -name '*.ts' -o -path 'scripts/viewer/*')
-builder   := scripts/build.ts $(addprefix scripts/lib/,native.ts flags.ts mallocs.ts paths.ts)
+scripts   := $(shell find scripts -name '*.ts' -o -path 'scripts/view/page/*')
+builder   := scripts/build/index.ts scripts/build/native.ts scripts/malloc/mallocs.ts \
+             $(addprefix scripts/lib/,compile.ts flags.ts paths.ts)
 
 ## make                       build the libraries and the command, link ./libmalloc.so to the last rung
 ## make VARIANT=list          the same, with ./libmalloc.so linked to that variant
@@ -44,10 +45,10 @@ run: $(release) $(js)
 ifdef CMD
 	@$(libmalloc) run -m $(default) -- $(CMD)
 else
-	@node build/js/demo.js $(VARIANT)
+	@node build/js/demo/index.js $(VARIANT)
 endif
 
-## make test                  all tests (TESTS='tests/run.test.ts': these; REQUIRE=1: nothing skipped
+## make test                  all tests (TESTS='tests/run/run.test.ts': these; REQUIRE=1: nothing skipped
 ##                            for want of a program)
 .PHONY: test
 test: all $(debug)
@@ -97,7 +98,7 @@ bench-gdb: $(release) $(debug) $(js)
 .PHONY: docs
 docs: $(release) $(debug) $(js)
 	$(need-node)
-	@node build/js/docs.js $(if $(BENCH),--bench '$(BENCH)') $(if $(SAFETY),--safety '$(SAFETY)') \
+	@node build/js/docs/index.js $(if $(BENCH),--bench '$(BENCH)') $(if $(SAFETY),--safety '$(SAFETY)') \
 	  $(if $(DRAW),--draw) $(if $(HEAPS),--heaps) $(if $(LADDER),--ladder) $(if $(HUNT),--hunt) \
 	  $(if $(LIFE),$(if $(filter 1,$(LIFE)),--life,--life-from '$(LIFE)'))
 
@@ -157,26 +158,26 @@ help:
 libraries = $(patsubst %,build/$(1)/libmalloc-%.so,$(VARIANTS) probe trace layout) build/$(1)/libmalloc-replay
 lacking   = $(if $(filter-out $(wildcard $(2)),$(2)),FORCE)
 changed   = $(if $(filter-out $(CC),$(file <$(1))),FORCE)
-sources  := $(wildcard native/*.c native/*.h native/*/*.h) native/flags.json $(builder)
+sources  := $(wildcard $(addprefix native/,*.c *.h */*.c */*.h */*/*.h)) native/flags.json $(builder)
 
 $(release): $(sources) $(call lacking,,$(call libraries,release)) $(call changed,$(release)) | $(modules)
 	$(call need,$(firstword $(CC)),gcc libc6-dev)
 	$(need-node)
 	$(call need,bash,bash)
-	@$(tsx) scripts/build.ts release
+	@$(tsx) scripts/build/index.ts release
 	@echo '$(CC)' >$@
 
 $(debug): $(sources) $(call lacking,,$(call libraries,debug)) $(call changed,$(debug)) | $(modules)
 	$(call need,$(firstword $(CC)),gcc libc6-dev)
 	$(need-node)
 	$(call need,bash,bash)
-	@$(tsx) scripts/build.ts debug
+	@$(tsx) scripts/build/index.ts debug
 	@echo '$(CC)' >$@
 
-$(js): $(scripts) tsconfig.json $(call lacking,,build/js/cli.js build/js/viewer.html) $(modules)
+$(js): $(scripts) tsconfig.json $(call lacking,,build/js/cli.js build/js/view/page.html) $(modules)
 	$(need-node)
 	$(call need,bash,bash)
-	@$(tsx) scripts/build.ts js
+	@$(tsx) scripts/build/index.ts js
 	@touch $@
 
 # Order-only: a link is stale when it points elsewhere, whatever its age.

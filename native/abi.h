@@ -14,8 +14,8 @@
 
 #include <malloc.h>
 
-#include "die.h"
-#include "os.h"
+#include "base/die.h"
+#include "base/os.h"
 
 /* Not declared by the C library of Debian 12 (C23). */
 EXPORT void free_sized(void *p, size_t size);
@@ -31,7 +31,7 @@ static void heap_expect(void *p, size_t alignment, size_t size, const char *call
 
 /* Debug builds: from here on the verbs of the contract are the guard's. */
 #ifdef GUARD
-#include "guard.h"
+#include "guard/guard.h"
 #endif
 
 static inline bool is_power_of_two(size_t n) { return n && !(n & (n - 1)); }
@@ -160,4 +160,4 @@ SECOND_NAME(__libc_memalign, memalign);
 SECOND_NAME(__libc_valloc, valloc);
 SECOND_NAME(__libc_pvalloc, pvalloc);
 
-#include "inspect.h"
+#include "base/inspect.h"

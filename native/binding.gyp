@@ -1,4 +1,4 @@
-# The same compile as scripts/build.ts, for an install from source: node-gyp writes
+# The same compile as scripts/build/index.ts, for an install from source: node-gyp writes
 # native/build/Release/libmalloc-*.so. The flags are those of flags.json.
 #
 # node-gyp expects addons, so some of what it adds is taken away again: its -O3, its large-file
@@ -20,10 +20,10 @@
         {'target_name': 'malloc-list', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['list.c']},
         {'target_name': 'malloc-paged', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['paged.c']},
         {'target_name': 'malloc-sharded', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['sharded.c']},
-        {'target_name': 'malloc-probe', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['probe.c']},
-        {'target_name': 'malloc-layout', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['layout.c']},
-        {'target_name': 'malloc-trace', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['trace.c']},
-        {'target_name': 'malloc-operators', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['operators.c']},
-        {'target_name': 'libmalloc-replay', 'type': 'executable', 'sources': ['replay.c'], 'ldflags!': ['-shared']},
+        {'target_name': 'malloc-probe', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['tools/probe.c']},
+        {'target_name': 'malloc-layout', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['tools/layout.c']},
+        {'target_name': 'malloc-trace', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['tools/trace.c']},
+        {'target_name': 'malloc-operators', 'type': 'shared_library', 'product_prefix': 'lib', 'sources': ['tools/operators.c']},
+        {'target_name': 'libmalloc-replay', 'type': 'executable', 'sources': ['tools/replay.c'], 'ldflags!': ['-shared']},
     ],
 }

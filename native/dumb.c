@@ -26,10 +26,10 @@
 
 LIBMALLOC_VARIANT(1, dumb);
 
-#include "die.h"
-#include "limit.h"
-#include "lock.h"
-#include "snapshot.h"
+#include "base/die.h"
+#include "base/limit.h"
+#include "base/lock.h"
+#include "base/snapshot.h"
 
 enum { BLOCK = 64 * 1024 };
 

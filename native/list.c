@@ -31,10 +31,10 @@
 
 LIBMALLOC_VARIANT(2, list);
 
-#include "die.h"
-#include "limit.h"
-#include "lock.h"
-#include "snapshot.h"
+#include "base/die.h"
+#include "base/limit.h"
+#include "base/lock.h"
+#include "base/snapshot.h"
 
 struct chunk {
     struct chunk *next, *prev; /* in address order, both ways round the sentinel */

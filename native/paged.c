@@ -36,10 +36,10 @@
 
 LIBMALLOC_VARIANT(3, paged);
 
-#include "die.h"
-#include "limit.h"
-#include "lock.h"
-#include "snapshot.h"
+#include "base/die.h"
+#include "base/limit.h"
+#include "base/lock.h"
+#include "base/snapshot.h"
 
 enum {
     GRANULE = 64 * 1024,     /* what the table over the address space tells apart */

@@ -24,7 +24,7 @@
  *      sharded/look.h     describing all that, and verifying it
  *
  * The price, in instructions: malloc 17, free 24, with every check below in it: 41 for a pair
- * of up to 1 KiB in whatever order, 71 of up to 32 KiB (tests/costs.test.ts). A block that another
+ * of up to 1 KiB in whatever order, 71 of up to 32 KiB (tests/native/costs.test.ts). A block that another
  * thread frees costs some 45 more, and a part of two atomic operations. A block of more than 32 KiB:
  * 100 if the thread keeps one of its length, and an atomic operation unless it is the only thread;
  * else a lock and some 300.

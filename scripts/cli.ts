@@ -4,23 +4,12 @@ import { join } from 'node:path';
 import { Command, type CommanderError } from 'commander';
 import { describeFailure, Failure } from './lib/errors.ts';
 import { root } from './lib/paths.ts';
+import { FAILED } from './lib/status.ts';
+import { verbs } from './verbs.ts';
 
-/** Each loaded when it is asked for: all of them take longer to load than most programs run. */
-const verbs: Record<string, () => Promise<Command>> = {
-  run: async () => (await import('./run.ts')).runCommand(),
-  gdb: async () => (await import('./gdb.ts')).gdbCommand(),
-  record: async () => (await import('./record.ts')).recordCommand(),
-  replay: async () => (await import('./replay.ts')).replayCommand(),
-  view: async () => (await import('./view.ts')).viewCommand(),
-  bench: async () => (await import('./bench.ts')).benchCommand(),
-  check: async () => (await import('./check.ts')).checkCommand(),
-  layout: async () => (await import('./layout.ts')).layoutCommand(),
-  doctor: async () => (await import('./doctor.ts')).doctorCommand(),
-};
-
-/** A command line that makes no sense is our failure, never the status of a program that was run. */
+/** A wrong command line is our failure (125), never taken for the status of a program. */
 function leave(error: CommanderError): never {
-  process.exit(error.exitCode === 0 ? 0 : 125);
+  process.exit(error.exitCode === 0 ? 0 : FAILED);
 }
 
 /** The command line with the verb that it begins with; with every verb that is built otherwise. */

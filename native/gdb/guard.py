@@ -1,7 +1,7 @@
-"""What the guard of a debug build (native/guard.h) knows: what the program asked for, and by whom.
+"""What the guard of a debug build (native/guard/guard.h) knows: what the program asked for, and by whom.
 
 It wraps the reader of a variant: blocks appear with the program's bounds, those in quarantine as
-free. Its records are found as guard/record.h finds them, by reading memory only.
+free. Its records are found as guard/records.h finds them, by reading memory only.
 """
 
 from typing import NamedTuple

@@ -10,8 +10,8 @@
  */
 #pragma once
 
-#include "../die.h"
-#include "record.h"
+#include "../base/die.h"
+#include "records.h"
 #include "stack.h"
 
 enum {

@@ -10,7 +10,7 @@
  */
 #pragma once
 
-#include "record.h"
+#include "records.h"
 #include "stack.h"
 
 enum { LEAKS_SHOWN = 32, PEEK = 32 * 1024 };

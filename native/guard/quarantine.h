@@ -9,7 +9,7 @@
 #pragma once
 
 #include "canary.h"
-#include "record.h"
+#include "records.h"
 
 enum { QUARANTINE = 1 << 12 }; /* blocks */
 

@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "../os.h"
-#include "record.h"
+#include "../base/os.h"
+#include "records.h"
 
 enum { FRAME_MOST = 1 << 20 }; /* bytes; a longer step up the stack is not believed */
 

@@ -8,7 +8,7 @@
  */
 #pragma once
 
-#include "../snapshot.h"
+#include "../base/snapshot.h"
 #include "large.h"
 
 /* While a picture is taken, this thread owns every heap that nobody else owns. */

@@ -25,8 +25,8 @@
 
 #include <stdatomic.h>
 
-#include "../die.h"
-#include "../os.h"
+#include "../base/die.h"
+#include "../base/os.h"
 #include "class.h"
 
 enum {

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "../lock.h"
+#include "../base/lock.h"
 #include "page.h"
 
 enum { LANES = 8 };

@@ -30,8 +30,8 @@
 
 #include <time.h>
 
-#include "../lock.h"
-#include "../limit.h"
+#include "../base/lock.h"
+#include "../base/limit.h"
 #include "arena.h"
 
 enum {

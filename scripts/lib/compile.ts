@@ -14,7 +14,6 @@ import { basename, extname, join } from 'node:path';
 import { execaSync } from 'execa';
 import { Failure } from './errors.ts';
 import { compiler } from './flags.ts';
-import { prerequisites } from './native.ts';
 import { root } from './paths.ts';
 
 /** build/NAME; the user's cache where an installed package cannot be written. */
@@ -25,6 +24,12 @@ export function buildFolder(name: string): string {
   } catch {
     return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'libmalloc', name);
   }
+}
+
+/** The files named by a make rule such as gcc writes: `a.so: a.c a.h \`. */
+export function prerequisites(rule: string): string[] {
+  const list = rule.replaceAll('\\\n', ' ').replace(/^.*?:\s/s, '');
+  return list.split(/\s+/).filter((file) => file !== '');
 }
 
 function fresh(program: string): boolean {

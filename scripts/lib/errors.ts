@@ -1,3 +1,5 @@
+import { FAILED } from './status.ts';
+
 /** What a Failure may carry beside its message. */
 export interface FailureOptions {
   /** What the reader can do about it, one line. */
@@ -8,8 +10,8 @@ export interface FailureOptions {
 }
 
 /**
- * An error that is the user's to mend, not ours: thrown anywhere, caught once in cli.ts, printed
- * in two lines without a stack. Anything else that escapes is a bug and shows its stack.
+ * An error that the user can fix: thrown anywhere, caught once in cli.ts, printed in two lines
+ * without a stack. Any other error is a bug and shows its stack.
  */
 export class Failure extends Error {
   readonly hint: string | undefined;
@@ -19,7 +21,7 @@ export class Failure extends Error {
     super(message, { cause: options.cause });
     this.name = 'Failure';
     this.hint = options.hint;
-    this.code = options.code ?? 125;
+    this.code = options.code ?? FAILED;
   }
 }
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type Kind, root } from './paths.ts';
 
 /** The one list of compiler flags, native/flags.json; binding.gyp reads the same file. */
-export interface Flags {
+interface Flags {
   common: string[];
   release: string[];
   debug: string[];
@@ -12,7 +12,7 @@ export interface Flags {
 }
 
 /** Reads native/flags.json. */
-export function flags(): Flags {
+function flags(): Flags {
   return JSON.parse(readFileSync(join(root, 'native', 'flags.json'), 'utf8')) as Flags;
 }
 

@@ -1,8 +1,8 @@
 import { errorColor } from './table.ts';
 
 /**
- * One line on a terminal's standard error that says what is being done; nothing elsewhere. It is
- * cut to the terminal's width: what wraps around could not be cleared again.
+ * One line of progress on standard error, if that is a terminal. It is cut to the terminal's width,
+ * because a line that wraps could not be cleared.
  */
 export function progress(text: string): void {
   if (!process.stderr.isTTY) return;

@@ -5,8 +5,8 @@ import pc from 'picocolors';
 type Colors = ReturnType<typeof pc.createColors>;
 type Align = 'left' | 'right' | 'center';
 
-/** Colour only for somebody who watches: a terminal that has not asked for none (NO_COLOR). */
-export function paint(stream: Pick<WriteStream, 'isTTY'> = process.stdout): Colors {
+/** Colour only on a terminal, and not if NO_COLOR is set. */
+function paint(stream: Pick<WriteStream, 'isTTY'> = process.stdout): Colors {
   const env = process.env;
   return pc.createColors(stream.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb');
 }

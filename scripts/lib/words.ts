@@ -4,3 +4,8 @@
 export function shellWord(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
+
+/** A command line that a POSIX shell reads back as these words. */
+export function shellLine(words: readonly (string | number)[]): string {
+  return words.map((word) => shellWord(String(word))).join(' ');
+}

@@ -1,5 +1,5 @@
-import { type Mode, stepped } from '../../scripts/lib/check/fork.ts';
-import { programCase } from '../../scripts/lib/check/judge.ts';
+import { type Mode, stepped } from '../../scripts/check/cases/fork.ts';
+import { programCase } from '../../scripts/check/judge.ts';
 import { conforms } from './conform.ts';
 
 export interface Sample {

@@ -3,7 +3,7 @@ import { pathToFileURL } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { chromium } from 'playwright-core';
 import { afterAll, beforeAll, expect } from 'vitest';
-import { findProgram, programs } from '../../scripts/lib/programs.ts';
+import { findProgram, programs } from '../../scripts/malloc/programs.ts';
 import { need } from './need.ts';
 
 type Options = Parameters<Browser['newPage']>[0];

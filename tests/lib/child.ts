@@ -6,14 +6,14 @@
  * own name, and the next case gets a new process. The process is the same file once more, started
  * by node, so that one case can be run alone, under a debugger too:
  *
- *     node --import tsx tests/ffi.test.ts --cases GROUP [CASE]
+ *     node --import tsx tests/ffi/ffi.test.ts --cases GROUP [CASE]
  */
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa, type ResultPromise } from 'execa';
 import { root } from '../../scripts/lib/paths.ts';
 
-export interface CaseOptions {
+interface CaseOptions {
   /** Seconds until the process counts as hung; 30 unless said otherwise. */
   timeout?: number;
 }

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import type { Case, Group } from '../../scripts/lib/check/case.ts';
-import { casesOf } from '../../scripts/lib/check/catalog.ts';
-import { isSlow } from '../../scripts/lib/check/features.ts';
-import { idle } from '../../scripts/lib/check/programs.ts';
-import { resolveMalloc } from '../../scripts/lib/mallocs.ts';
+import type { Case, Group } from '../../scripts/check/case.ts';
+import { idle } from '../../scripts/check/cases/real-programs.ts';
+import { isSlow } from '../../scripts/check/features.ts';
+import { casesOf } from '../../scripts/check/groups.ts';
+import { resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { skip } from './need.ts';
 import { everyVariant } from './variants.ts';
 

@@ -1,4 +1,4 @@
-// Traces written by hand, for tests that must know every number: what native/trace.h says, in few lines.
+// Traces written by hand, for tests that must know every number: what native/tools/trace.h says, in few lines.
 
 import { writeFileSync } from 'node:fs';
 import {
@@ -12,7 +12,7 @@ import {
   SEGMENT_MAGIC,
   sumOf,
   VERSION,
-} from '../../scripts/lib/trace/format.ts';
+} from '../../scripts/trace/format.ts';
 
 /** A call: `malloc` gives `address` with `size` bytes, `free` takes it; `footprint` has a `size` only. */
 export interface Call {
@@ -22,7 +22,7 @@ export interface Call {
 }
 
 /** Nanoseconds between two calls of a trace written here. */
-export const STEP = 1000;
+const STEP = 1000;
 
 /** Writes a trace of one process and one thread; returns the file. */
 export function writeTrace(

@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
-import { resolveMalloc } from '../../scripts/lib/mallocs.ts';
-import { launch } from '../../scripts/lib/preload.ts';
+import { resolveMalloc } from '../../scripts/malloc/mallocs.ts';
+import { launch } from '../../scripts/malloc/preload.ts';
 import { compileProgram } from './compile.ts';
 
 export interface Trial {
@@ -20,11 +20,6 @@ export interface Trial {
   status?: number;
   /** What it should print on standard error; nothing by default. */
   stderr?: RegExp;
-}
-
-/** The library that a program of tests/programs is when compiled with -DLIBRARY. */
-export function compileLibrary(program: string, flags: string[] = []): string {
-  return compileProgram(`${program}.c`, { flags: ['-DLIBRARY', '-shared', '-fPIC', ...flags] });
 }
 
 /**

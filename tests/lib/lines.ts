@@ -2,8 +2,8 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Malloc } from '../../scripts/lib/mallocs.ts';
-import { launch } from '../../scripts/lib/preload.ts';
+import type { Malloc } from '../../scripts/malloc/mallocs.ts';
+import { launch } from '../../scripts/malloc/preload.ts';
 import { compileProgram } from './compile.ts';
 import { need } from './need.ts';
 

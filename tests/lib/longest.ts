@@ -1,27 +1,28 @@
-import { basename } from 'node:path';
+import { join, relative } from 'node:path';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
+import { root } from '../../scripts/lib/paths.ts';
 
 /**
  * The files that take longest, longest first. Vitest would begin with the largest files, and end
  * with one worker at these, of which some are a few lines.
  */
 export const longest: readonly string[] = [
-  'fork',
-  'life-memory',
-  'life-processes',
-  'build',
-  'conformance',
-  'check',
-  'exhaustion',
-  'demo',
-  'guard',
-  'view-map',
-  'misuse',
-  'gdb-heap',
+  'native/fork',
+  'native/life-memory',
+  'native/life-processes',
+  'build/build',
+  'native/conformance',
+  'check/check',
+  'native/exhaustion',
+  'demo/demo',
+  'native/guard',
+  'view/map',
+  'native/misuse',
+  'gdb/heap',
 ];
 
 const rank = ({ moduleId }: TestSpecification): number => {
-  const place = longest.indexOf(basename(moduleId, '.test.ts'));
+  const place = longest.indexOf(relative(join(root, 'tests'), moduleId).replace(/\.test\.ts$/, ''));
   return place < 0 ? longest.length : place;
 };
 

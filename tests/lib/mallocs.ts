@@ -3,13 +3,13 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import koffi from 'koffi';
-import type { Chunk, MallocLibrary, Pointer } from '../../scripts/ffi.ts';
-import { gap } from '../../scripts/lib/check/features.ts';
+import { gap } from '../../scripts/check/features.ts';
+import type { Chunk, MallocLibrary, Pointer } from '../../scripts/ffi/index.ts';
 
-export { gap } from '../../scripts/lib/check/features.ts';
+export { gap } from '../../scripts/check/features.ts';
 
 export const { ENOMEM, EINVAL } = constants.errno;
-export const PTRDIFF_MAX = (1n << 63n) - 1n;
+const PTRDIFF_MAX = (1n << 63n) - 1n;
 export const SIZE_MAX = (1n << 64n) - 1n;
 export const PAGE = 4096;
 export const KiB = 1024;

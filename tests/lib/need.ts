@@ -1,5 +1,5 @@
 import { TestRunner } from 'vitest';
-import { findProgram, programs } from '../../scripts/lib/programs.ts';
+import { findProgram, programs } from '../../scripts/malloc/programs.ts';
 
 /**
  * Ends the running test as skipped, with a reason that the reporter lists. For what is absent by

@@ -1,6 +1,6 @@
 /** Random sequences of calls, with the whole heap inspected after every step. */
 import assert from 'node:assert/strict';
-import { type MallocLibrary, openMalloc } from '../../scripts/ffi.ts';
+import { type MallocLibrary, openMalloc } from '../../scripts/ffi/index.ts';
 import { allAre, KiB, MiB, must } from './mallocs.ts';
 import { type Random, randomFrom } from './random.ts';
 import { lawful, merged, Shadow } from './shadow.ts';

@@ -1,6 +1,6 @@
 /** What a heap should look like, kept beside it: a book of live blocks, and the laws of a walk. */
 import assert from 'node:assert/strict';
-import type { Chunk, MallocLibrary, Pointer } from '../../scripts/ffi.ts';
+import type { Chunk, MallocLibrary, Pointer } from '../../scripts/ffi/index.ts';
 import { allAre, firstOther, must } from './mallocs.ts';
 
 const hex = (at: bigint): string => `0x${at.toString(16)}`;

@@ -1,5 +1,5 @@
 /** Traces, as tests look at them. */
-import { Ledger, openTrace, opName, type TraceProcess } from '../../scripts/lib/trace/trace.ts';
+import { Ledger, openTrace, opName, type TraceProcess } from '../../scripts/trace/trace.ts';
 
 /** What a process did, according to a trace. */
 export interface Sum {

@@ -1,4 +1,4 @@
-import { resolveMalloc, variants } from '../../scripts/lib/mallocs.ts';
+import { resolveMalloc, variants } from '../../scripts/malloc/mallocs.ts';
 
 /**
  * Every variant that declares itself, for `describe.each(everyVariant)('%s', (name) => …)`. One

@@ -1,0 +1,227 @@
+/* os.h: the kernel. The only place that makes system calls for memory.
+ *
+ * Prices (2 to 3 GHz, no contention): a system call about 0.1 µs, mmap and munmap
+ * 1 to 2 µs, and the first touch of each new 4 KiB page 0.25 µs or more: a page
+ * fault costs as much as dozens of calls of malloc, so memory that is not
+ * touched is nearly free and memory that is given back is paid for again.
+ */
+#pragma once
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../heap.h"
+
+static inline size_t os_page_size(void) { return (size_t)sysconf(_SC_PAGESIZE); }
+
+/* Every refusal of the kernel is "out of memory" to our callers. */
+static void *os_refuse(void) {
+    errno = ENOMEM;
+    return NULL;
+}
+
+/* Zeroed memory, aligned to a page. NULL with errno ENOMEM. */
+static void *os_map(size_t size) {
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? os_refuse() : p;
+}
+
+/* Gives memory back. Keeps errno, since free() must. False when the kernel
+ * refuses, which it does when a hole would make one mapping too many
+ * (vm.max_map_count, 65,530 by default). */
+static bool os_unmap(void *p, size_t size) {
+    int saved = errno;
+    bool done = size == 0 || munmap(p, size) == 0;
+    errno = saved;
+    return done;
+}
+
+/* Zeroed memory at a multiple of `alignment`. Mappings come top down and next to
+ * each other, so after the first the plain address is usually right already;
+ * otherwise map more and cut both ends off. */
+UNUSED static void *os_map_aligned(size_t size, size_t alignment) {
+    char *p = os_map(size);
+    if (!p || p == align_up(p, alignment))
+        return p;
+    os_unmap(p, size);
+    if (!(p = os_map(size + alignment)))
+        return NULL;
+    char *aligned = align_up(p, alignment);
+    os_unmap(p, (size_t)(aligned - p));
+    os_unmap(aligned + size, (size_t)(p + alignment - aligned));
+    return aligned;
+}
+
+/* Grows or shrinks a mapping where it stands; false when something is in the way. */
+UNUSED static bool os_resize(void *p, size_t size, size_t wanted) {
+    int saved = errno;
+    bool done = mremap(p, size, wanted, 0) != MAP_FAILED;
+    errno = saved;
+    return done;
+}
+
+/* Moves pages to `to`, which is mapped and gives way: page tables change, no byte
+ * is copied, and untouched pages stay untouched. */
+UNUSED static bool os_move(void *p, size_t size, void *to, size_t wanted) {
+    return mremap(p, size, wanted, MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED;
+}
+
+/* Drops the pages and keeps the addresses: they read as zero again. False when the kernel
+ * refuses (locked memory). */
+UNUSED static bool os_purge(void *p, size_t size) {
+    int saved = errno;
+    bool done = madvise(p, size, MADV_DONTNEED) == 0;
+    errno = saved;
+    return done;
+}
+
+/* Asks for huge pages where whole ones fit: a hint, and an error means that there are
+ * none. Costs nothing until the memory is touched. */
+UNUSED static void os_make_huge(void *p, size_t size) {
+    int saved = errno;
+    madvise(p, size, MADV_HUGEPAGE);
+    errno = saved;
+}
+
+/* Memory now instead of at the first touch of each page, which costs an interruption each: a
+ * hint, too (a kernel before 5.14 knows nothing of it). */
+UNUSED static void os_populate(void *p, size_t size) {
+    enum { POPULATE_WRITE = 23 }; /* MADV_POPULATE_WRITE; libc's headers may be older */
+    int saved = errno;
+    madvise(p, size, POPULATE_WRITE);
+    errno = saved;
+}
+
+/* What is only reserved stays out of cores: GDB and pipes would write its zeroes. */
+static void *os_reserved(void *p, size_t size) {
+    if (p == MAP_FAILED)
+        return os_refuse();
+    madvise(p, size, MADV_DONTDUMP);
+    return p;
+}
+
+/* Addresses without memory behind them, and memory for some of them: zeroed, from
+ * the page of `p` on. NULL or false with errno ENOMEM. */
+UNUSED static void *os_reserve(size_t size) {
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    return os_reserved(mmap(NULL, size, PROT_NONE, flags, -1, 0), size);
+}
+
+UNUSED static bool os_commit(void *p, size_t size) {
+    size_t into = (uintptr_t)p % os_page_size();
+    char *page = (char *)p - into;
+    if (mprotect(page, into + size, PROT_READ | PROT_WRITE) != 0)
+        return os_refuse();
+    madvise(page, into + size, MADV_DODUMP);
+    return true;
+}
+
+/* The same at this very place; false if something is there already. */
+UNUSED static bool os_reserve_at(void *at, size_t size) {
+    int saved = errno;
+    void *p = mmap(at, size, PROT_NONE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    if (p == at)
+        os_reserved(p, size);
+    else if (p != MAP_FAILED) /* a kernel before 4.17 puts it elsewhere */
+        munmap(p, size);
+    errno = saved;
+    return p == at;
+}
+
+/* Addresses that read as zero: free of charge until read, nowhere counted as memory
+ * until they are committed. */
+UNUSED static void *os_reserve_readable(size_t size) {
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    return os_reserved(mmap(NULL, size, PROT_READ, flags, -1, 0), size);
+}
+
+/* A whole file, to be read only; NULL where it cannot be had. */
+UNUSED static const char *os_map_file(const char *path, size_t *size) {
+    struct stat status;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    bool known = fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0;
+    *size = known ? (size_t)status.st_size : 0;
+    void *p = known ? mmap(NULL, *size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
+    close(fd);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+/* Copies memory that may not be there at all; the bytes copied. */
+UNUSED static size_t os_peek(void *to, const void *from, size_t size) {
+    struct iovec here = {to, size}, there = {(void *)(uintptr_t)from, size};
+    ssize_t copied = process_vm_readv(getpid(), &here, 1, &there, 1, 0);
+    return copied < 0 ? 0 : (size_t)copied;
+}
+
+/* The addresses of our own code: from the first of the library, which the link editor knows, to its
+ * variables. */
+extern const char os_code_start[] __asm__("__ehdr_start") __attribute__((visibility("hidden")));
+UNUSED static char os_code_end;
+
+/* Could these words be the saved registers of a thread that a signal interrupted in our code? On
+ * x86-64 the program counter lies behind the stack pointer, and two words before the code segment,
+ * which is 0x33 in a program. Elsewhere any word that leads into our code will do. */
+UNUSED static bool os_looks_interrupted(const uintptr_t *word) {
+    bool ours = *word >= (uintptr_t)os_code_start && *word < (uintptr_t)&os_code_end;
+#ifdef __x86_64__
+    return ours && (word[2] & 0xffff) == 0x33;
+#else
+    return ours;
+#endif
+}
+
+/* Does this thread run in a signal handler that interrupted our code? No handler runs without a
+ * signal being blocked (SA_NODEFER apart), but fork servers and signalfd daemons block some all
+ * the time. So we look for the saved registers on the stack, up to its end: that of the thread's
+ * own pointer, where it lies above, or of what is mapped. Copies by the kernel, since there may
+ * be nothing. About 0.2 µs a page. */
+UNUSED static bool os_interrupted_us(void) {
+    enum { WORDS = 512, MOST = 16 << 20 };
+    uint64_t blocked = 0;
+    syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &blocked, sizeof blocked);
+    uintptr_t word[WORDS + 2], at = (uintptr_t)&blocked & ~7ul;
+    uintptr_t end = (uintptr_t)pthread_self();
+    if (end < at || end - at > 1ul << 30)
+        end = at + MOST;
+    for (size_t got = sizeof word; blocked && at < end && got == sizeof word;
+         at += WORDS * sizeof *word) {
+        got = os_peek(word, (void *)at, sizeof word);
+        for (size_t i = 0; i < WORDS && (i + 3) * sizeof *word <= got; i++)
+            if (os_looks_interrupted(word + i))
+                return true;
+    }
+    return false;
+}
+
+/* Lets time pass; may wake early. Not nanosleep(3), which is a cancellation point:
+ * a thread would end inside malloc. */
+UNUSED static void os_nap(long nanoseconds) {
+    syscall(SYS_nanosleep, &(struct timespec){.tv_nsec = nanoseconds}, NULL);
+}
+
+/* Moves the program break by `n` bytes and returns where it was; NULL with errno
+ * ENOMEM. Through sbrk(3), not the system call: libc remembers the break, and a
+ * program that calls sbrk itself would cut off what we took behind libc's back. */
+UNUSED static char *os_break(intptr_t n) {
+    void *p = sbrk(n);
+    return p == (void *)-1 ? os_refuse() : p;
+}
+
+/* Does the break still obey, in a child? fork copies the kernel's record of it before
+ * the memory itself. When another thread moves it in between, the record is wrong: the
+ * kernel finds memory in the way and refuses, or has "moved" it without any. */
+UNUSED static bool os_break_obeys(void) {
+    char *now = sbrk(0);
+    intptr_t page = (intptr_t)os_page_size();
+    return (char *)syscall(SYS_brk, 0) == now && sbrk(page) == now && sbrk(-page) == now + page;
+}

@@ -1,0 +1,30 @@
+/* report.h: the record that a process leaves behind.
+ *
+ * With LIBMALLOC_REPORT=PREFIX in the environment, every process writes
+ * PREFIX.PID, also after fork and after exec. The file is a shared mapping: what
+ * was written to it survives _exit and kill. `libmalloc run` reads it
+ * (scripts/malloc/proof.ts) to prove which malloc a program really used.
+ */
+#pragma once
+
+#define _GNU_SOURCE
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { REPORT_VERSION = 1, REPORT_PATH = 1024 };
+enum report_call { REPORT_MALLOC, REPORT_CALLOC, REPORT_REALLOC, REPORT_FREE, REPORT_CALLS };
+
+/* Little-endian, no padding; `size` is the whole record's, so that a reader can
+ * tell a longer, later version from a cut one. Paths end in a zero byte. */
+struct report {
+    char magic[8]; /* "LMREPORT", written last: the record is complete */
+    uint32_t version;
+    uint32_t size;
+    uint32_t pid;
+    uint32_t reserved;
+    char executable[REPORT_PATH];
+    char provider[REPORT_CALLS][REPORT_PATH]; /* the file that provides each call */
+};
+static_assert(offsetof(struct report, executable) == 24, "a fixed format");
+static_assert(sizeof(struct report) == 24 + 5 * REPORT_PATH, "a fixed format");

@@ -1,0 +1,308 @@
+/* trace.c: records the calls of any malloc.
+ *
+ * Preloaded in front of a malloc (glibc's included), it passes every call on and writes
+ * down what was asked and what came of it, in the format of trace.h. The idea:
+ *
+ *     free(p):   stamp, write, then free          p's recorded life is within the real
+ *     malloc(n): allocate, then stamp and write   one, whoever gets p next
+ *
+ * The price: 16 bytes a call (32 for realloc), and about 50 ns of CPU (20 of
+ * them for the stamp); `libmalloc record --cost` measures it. Nothing is allocated from the malloc that is
+ * watched, no descriptor stays open, no lock is taken but at a thread's first call.
+ *
+ * LIBMALLOC_TRACE=[sites,][snapshots[=CALLS],]/absolute/path turns it on; all processes
+ * write into that one file. Without it, or in a setuid program, calls are only passed on.
+ *
+ * By hand: cc -O2 -fPIC -shared -ftls-model=initial-exec -o libmalloc-trace.so native/tools/trace.c
+ */
+#define _GNU_SOURCE
+#include "trace/next.h"
+#include "trace/clock.h"
+#include "trace/stream.h"
+#include "trace/count.h"
+
+#define SITE ((uintptr_t)__builtin_return_address(0))
+
+/* C23, not declared by the C library of Debian 12. */
+EXPORT void free_sized(void *p, size_t size);
+EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size);
+
+/* ── start ─────────────────────────────────────────────────────────────────── */
+
+/* `sites,snapshots=1000,/path` or `count,/path`: words, then a path from the root. */
+static bool options_read(const char *text) {
+    for (; *text && *text != '/'; text += strcspn(text, ",") + 1) {
+        size_t length = strcspn(text, ",");
+        if (text[length] != ',')
+            return false;
+        if (strncmp(text, "sites,", 6) == 0)
+            trace.options |= TRACE_SITES;
+        else if (strncmp(text, "count,", 6) == 0)
+            trace.counting = true;
+        else if (strncmp(text, "snapshots", 9) == 0 && (text[9] == ',' || text[9] == '='))
+            trace.options |= TRACE_SNAPSHOTS;
+        else
+            return false;
+        if (text[0] == 's' && text[9] == '=')
+            trace.walk_every = strtoul(text + 10, NULL, 10);
+    }
+    if (*text != '/' || strlen(text) >= sizeof file.path)
+        return false;
+    strcpy(file.path, text);
+    return true;
+}
+
+/* Called by main's first allocation at the latest, long before there are threads. */
+static COLD void trace_begin(void) {
+    const char *wanted = secure_getenv("LIBMALLOC_TRACE");
+    if (!wanted || !options_read(wanted))
+        return;
+    struct calm calm = calm_begin();
+    clock_choose();
+    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page != MAP_FAILED && madvise(page, 4096, MADV_WIPEONFORK) == 0 && file_begin()) {
+        trace.alive = page;
+        trace.millisecond = file.header->rate / 1000;
+        file_option(trace.options);
+        process_begin();
+        trace.on = !trace.counting;
+    } else {
+        trace.counting = false;
+    }
+    calm_end(calm);
+}
+
+/* The environment is not there before libc is. */
+static bool begun;
+static COLD bool ready(void) {
+    if (next.finding)
+        return false;
+    if (!next.malloc)
+        next_find();
+    if (!begun && environ) {
+        begun = true;
+        trace_begin();
+    }
+    return true;
+}
+
+static inline bool is_ready(void) {
+    return likely(begun) || ready();
+}
+
+static size_t product(size_t count, size_t size) {
+    size_t bytes;
+    return __builtin_mul_overflow(count, size, &bytes) ? SIZE_MAX : bytes;
+}
+
+/* ── counting ──────────────────────────────────────────────────────────────── */
+
+/* A call of the program's, unless the malloc calls itself. */
+static struct writer *counter(uintptr_t site) {
+    return next_calls((const void *)site) ? NULL : count_begin();
+}
+
+static COLD void counted(void *p, uint64_t op, size_t size, uintptr_t site) {
+    struct writer *w = counter(site);
+    if (w)
+        count_got(w, op, p, size);
+}
+
+static COLD void counted_release(void *p, uint64_t op, uintptr_t site) {
+    struct writer *w = counter(site);
+    if (!w)
+        return;
+    w->counts->calls[op]++;
+    count_gives(p);
+}
+
+static COLD void *counted_resize(void *p, uint64_t op, size_t count, size_t size, uintptr_t site) {
+    struct writer *w = counter(site);
+    size_t usable = w ? count_usable(p) : 0;
+    if (w)
+        count_gives(p);
+    working = w;
+    void *q = op == TRACE_REALLOC ? next.realloc(p, size) : next.reallocarray(p, count, size);
+    working = false;
+    if (w)
+        count_got(w, op, q, product(count, size));
+    if (w && p && !q && count && size)
+        count_keeps(usable);
+    return q;
+}
+
+/* ── the pair of verbs ─────────────────────────────────────────────────────── */
+
+/* Stamped in here: a signal handler that comes before is earlier, one that comes later is in
+ * another stream, so the times of a stream never run backwards. */
+static inline void note(struct call c) {
+    struct writer *w = writer_here();
+    unsigned depth = w ? w->depth : NESTED;
+    if (unlikely(depth >= NESTED)) {
+        lose(1);
+        return;
+    }
+    w->depth = depth + 1;
+    atomic_signal_fence(memory_order_seq_cst);
+    struct stream *s = &w->stream[depth];
+    c.stamp = file_now();
+    record_call(w, s, c);
+    if (unlikely(c.stamp >= atomic_load_explicit(&trace.footprint_due, memory_order_relaxed)))
+        footprint(w, s, c.stamp);
+    /* What is on record as released is still there: only after an allocation do both agree. */
+    if (unlikely(++w->calls >= w->walk_at && depth == 0 && c.op < TRACE_FREE))
+        walk_now(w, s);
+    atomic_signal_fence(memory_order_seq_cst);
+    w->depth = depth;
+}
+
+static inline void *got(void *p, uint64_t op, size_t size, size_t alignment, uintptr_t site) {
+    if (trace.on && !next_calls((const void *)site))
+        note((struct call){op, (uintptr_t)p, size, alignment, 0, site});
+    if (unlikely(trace.counting)) {
+        working = false;
+        counted(p, op, size, site);
+    }
+    return p;
+}
+
+static inline void gives(void *p, uint64_t op, uintptr_t site) {
+    if (trace.on && !next_calls((const void *)site))
+        note((struct call){op, (uintptr_t)p, 0, 0, 0, site});
+    if (unlikely(trace.counting))
+        counted_release(p, op, site);
+}
+
+/* Around the malloc's own work, for whoever counts its system calls. */
+#define WORK (working = trace.counting)
+#define REST (working = false)
+
+/* ── the family ────────────────────────────────────────────────────────────── */
+
+EXPORT void *malloc(size_t size) {
+    if (unlikely(!is_ready()))
+        return early_allocate(size);
+    WORK;
+    return got(next.malloc(size), TRACE_MALLOC, size, 0, SITE);
+}
+
+EXPORT void free(void *p) {
+    if (unlikely(early_owns(p)) || unlikely(!is_ready()))
+        return;
+    gives(p, TRACE_FREE, SITE);
+    WORK;
+    next.free(p);
+    REST;
+}
+
+/* The early blocks are zero: none is used twice. */
+EXPORT void *calloc(size_t count, size_t size) {
+    if (unlikely(!is_ready()))
+        return early_allocate(product(count, size));
+    WORK;
+    return got(next.calloc(count, size), TRACE_CALLOC, product(count, size), 0, SITE);
+}
+
+static void *early_resize(void *p, size_t size) {
+    void *q = malloc(size);
+    if (q && p)
+        memcpy(q, p, early_size(p) < size ? early_size(p) : size);
+    return q;
+}
+
+EXPORT void *realloc(void *p, size_t size) {
+    if (unlikely(early_owns(p)) || unlikely(!is_ready()))
+        return early_resize(p, size);
+    if (unlikely(trace.counting))
+        return counted_resize(p, TRACE_REALLOC, 1, size, SITE);
+    gives(p, TRACE_RELEASE, SITE);
+    return got(next.realloc(p, size), TRACE_REALLOC, size, 0, SITE);
+}
+
+EXPORT void *reallocarray(void *p, size_t count, size_t size) {
+    if (unlikely(early_owns(p)) || unlikely(!is_ready()))
+        return early_resize(p, product(count, size));
+    if (unlikely(trace.counting))
+        return counted_resize(p, TRACE_REALLOCARRAY, count, size, SITE);
+    gives(p, TRACE_RELEASE, SITE);
+    return got(next.reallocarray(p, count, size), TRACE_REALLOCARRAY, product(count, size), 0,
+               SITE);
+}
+
+/* glibc 2.36 has none; then any free will do. */
+EXPORT void free_sized(void *p, size_t size) {
+    if (unlikely(early_owns(p)) || unlikely(!is_ready()))
+        return;
+    gives(p, TRACE_FREE_SIZED, SITE);
+    WORK;
+    next.free_sized ? next.free_sized(p, size) : next.free(p);
+    REST;
+}
+
+EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size) {
+    if (unlikely(early_owns(p)) || unlikely(!is_ready()))
+        return;
+    gives(p, TRACE_FREE_ALIGNED_SIZED, SITE);
+    WORK;
+    next.free_aligned_sized ? next.free_aligned_sized(p, alignment, size) : next.free(p);
+    REST;
+}
+
+EXPORT int posix_memalign(void **out, size_t alignment, size_t size) {
+    if (unlikely(!is_ready()))
+        return ENOMEM;
+    WORK;
+    int error = next.posix_memalign(out, alignment, size);
+    got(error ? NULL : *out, TRACE_POSIX_MEMALIGN, size, alignment, SITE);
+    return error;
+}
+
+EXPORT void *aligned_alloc(size_t alignment, size_t size) {
+    if (unlikely(!is_ready()))
+        return NULL;
+    WORK;
+    return got(next.aligned_alloc(alignment, size), TRACE_ALIGNED_ALLOC, size, alignment, SITE);
+}
+
+EXPORT void *memalign(size_t alignment, size_t size) {
+    if (unlikely(!is_ready()))
+        return NULL;
+    WORK;
+    return got(next.memalign(alignment, size), TRACE_MEMALIGN, size, alignment, SITE);
+}
+
+EXPORT void *valloc(size_t size) {
+    if (unlikely(!is_ready()))
+        return NULL;
+    WORK;
+    return got(next.valloc(size), TRACE_VALLOC, size, 0, SITE);
+}
+
+EXPORT void *pvalloc(size_t size) {
+    if (unlikely(!is_ready()))
+        return NULL;
+    WORK;
+    return got(next.pvalloc(size), TRACE_PVALLOC, size, 0, SITE);
+}
+
+/* ── start and end ─────────────────────────────────────────────────────────── */
+
+__attribute__((constructor)) static void trace_start(void) {
+    is_ready();
+}
+
+/* The last picture, and the last sums, where a process ends by exit. Calls after it are
+ * recorded still. */
+__attribute__((destructor)) static void trace_end(void) {
+    struct writer *w = trace.on ? writer_here() : NULL;
+    if (trace.counting && count_begin())
+        count_resident(file_now());
+    if (!w || w->depth)
+        return;
+    w->depth++;
+    footprint(w, &w->stream[0], file_now());
+    if (w->walk_at != UINT64_MAX)
+        heap_walk(w, &w->stream[0]);
+    writers_sum_up();
+    w->depth--;
+}

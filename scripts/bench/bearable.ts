@@ -1,0 +1,24 @@
+import type { Malloc } from '../malloc/mallocs.ts';
+import type { Options } from './workload.ts';
+
+/**
+ * The demonstrations of dumb have the same limit: dumb runs out of memory before the machine does.
+ */
+const DUMB_LIMIT_MIB = 2048;
+
+/**
+ * A workload's options as the malloc can bear them: dumb never takes a block back, so it makes few
+ * calls, under a limit of its own. Its cost per call is the same from the first call to the last.
+ */
+export function bearable(malloc: Malloc, options: Options): Options {
+  if (malloc.kind !== 'variant' || malloc.name !== 'dumb') return options;
+  const fewer = (name: string, most: number) =>
+    options[name] === undefined ? {} : { [name]: Math.min(options[name], most) };
+  return {
+    ...options,
+    limit: DUMB_LIMIT_MIB,
+    warm: 1000,
+    ...fewer('calls', 20_000),
+    ...fewer('pairs', 4000),
+  };
+}

@@ -1,0 +1,141 @@
+// `make` and `make debug` end here: C to shared libraries, TypeScript to build/js.
+//
+//     tsx scripts/build/index.ts release|debug|js…
+
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { $, type ProcessOutput } from 'zx';
+import { describeFailure, Failure } from '../lib/errors.ts';
+import { type Kind, root } from '../lib/paths.ts';
+import { errorColor } from '../lib/table.ts';
+import {
+  compileCommand,
+  compileCommandsFile,
+  formatCommands,
+  planNative,
+  readCommands,
+  type Step,
+  stale,
+} from './native.ts';
+
+const quietly = $({ nothrow: true, quiet: true, cwd: root });
+
+function here(file: string): string {
+  return relative(root, file);
+}
+
+/** What the tool said, in full, under one line that says what it was about. */
+function broken(what: string, output: ProcessOutput): Failure {
+  const said = `${output.stdout}${output.stderr}`.trimEnd();
+  return new Failure(what, { code: 1, hint: said.split('\n').join('\n  ') });
+}
+
+/**
+ * Compiles under another name and renames, so that a process that has the old library mapped keeps
+ * it.
+ */
+async function compile(step: Step): Promise<Failure | undefined> {
+  const draft = `${step.output}.${process.pid}`;
+  mkdirSync(dirname(step.depfile), { recursive: true });
+  const color = errorColor.isColorSupported ? ['-fdiagnostics-color=always'] : [];
+  const output = await quietly`${[...step.command(draft), ...color]}`;
+  if (output.exitCode !== 0) {
+    rmSync(draft, { force: true });
+    return broken(`${here(step.source)} does not compile`, output);
+  }
+  renameSync(draft, step.output);
+  const seconds = (output.duration / 1000).toFixed(1);
+  console.log(`  cc   ${here(step.source)} → ${here(step.output)}  ${seconds} s`);
+  return undefined;
+}
+
+/** Runs `work` over all items, as many at a time as there are processors. */
+async function together<T, R>(items: T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const queue = items.entries();
+  const results: R[] = [];
+  const worker = async (): Promise<void> => {
+    for (const [index, item] of queue) results[index] = await work(item);
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+  return results;
+}
+
+/** Compiles every library of that kind that is stale; throws what the compiler said. */
+async function buildNative(kind: Kind): Promise<void> {
+  const commands = readCommands();
+  const steps = planNative(kind).filter((s) => stale(s, commands.get(s.output)?.arguments));
+  const failures = await together(steps, compile);
+  steps.forEach((step, index) => {
+    if (failures[index] === undefined) commands.set(step.output, compileCommand(step));
+    else commands.delete(step.output);
+  });
+  mkdirSync(dirname(compileCommandsFile), { recursive: true });
+  writeFileSync(compileCommandsFile, formatCommands(commands));
+  const [first, ...others] = failures.filter((failure) => failure !== undefined);
+  for (const failure of others) console.error(describeFailure(failure));
+  if (first !== undefined) throw first;
+}
+
+/** Removes compiled files whose source is gone, so that nothing can still import them. */
+function sweep(folder: string): void {
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' });
+  for (const file of files) {
+    const source = /^(.*?)(\.d\.ts|\.js)$/.exec(file)?.[1];
+    if (source !== undefined && !existsSync(join(root, 'scripts', `${source}.ts`)))
+      rmSync(join(folder, file));
+  }
+}
+
+/** Compiles scripts/ to build/js with declarations; throws what the TypeScript compiler said. */
+async function buildScripts(): Promise<void> {
+  const output = await quietly`node_modules/.bin/tsc -p tsconfig.json`;
+  if (output.exitCode !== 0) throw broken('scripts/ does not compile', output);
+  const folder = join(root, 'build', 'js');
+  sweep(folder);
+  chmodSync(join(folder, 'cli.js'), 0o755);
+  await buildPage(folder);
+  console.log(`  tsc  scripts/ → build/js/  ${(output.duration / 1000).toFixed(1)} s`);
+}
+
+/** The page that `view` fills with data, as one file: its markup with style and script put in. */
+async function buildPage(folder: string): Promise<void> {
+  const page = join(root, 'scripts', 'view', 'page');
+  const checked = await quietly`node_modules/.bin/tsc -p ${join(page, 'tsconfig.json')}`;
+  if (checked.exitCode !== 0) throw broken('scripts/view/page/ does not compile', checked);
+  const options = ['--bundle', '--format=iife', '--target=es2022', '--log-level=warning'];
+  const bundle = await quietly`node_modules/.bin/esbuild ${join(page, 'main.ts')} ${options}`;
+  if (bundle.exitCode !== 0) throw broken('scripts/view/page/ cannot be bundled', bundle);
+  const read = (name: string) => readFileSync(join(page, name), 'utf8');
+  const html = read('page.html')
+    .replace('/* STYLE */', () => read('page.css'))
+    .replace('/* SCRIPT */', () => bundle.stdout.replaceAll('</script', '<\\/script'));
+  writeFileSync(join(folder, 'view', 'page.html'), html);
+}
+
+const parts: Record<string, () => Promise<void>> = {
+  release: () => buildNative('release'),
+  debug: () => buildNative('debug'),
+  js: buildScripts,
+};
+
+try {
+  for (const name of process.argv.slice(2)) {
+    const part = parts[name];
+    if (part === undefined) throw new Failure(`nothing to build by the name ${name}`);
+    await part();
+  }
+} catch (error) {
+  if (!(error instanceof Failure)) throw error;
+  console.error(describeFailure(error));
+  process.exitCode = error.code;
+}

@@ -1,0 +1,105 @@
+// What there is to compile, and what of it is stale. It reads files and changes nothing.
+
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { prerequisites } from '../lib/compile.ts';
+import { compiler, libraryArguments, programArguments } from '../lib/flags.ts';
+import { type Kind, nativeDir, root } from '../lib/paths.ts';
+import { variants } from '../malloc/mallocs.ts';
+
+/** One C file that becomes one shared library, or one program. */
+export interface Step {
+  /** `list`, `probe`… */
+  name: string;
+  /** Absolute paths. */
+  source: string;
+  output: string;
+  /** What the source includes, as the compiler listed it (-MMD) the last time. */
+  depfile: string;
+  /** The compiler and its arguments; a draft's name takes the place of `output`. */
+  command: (output: string) => string[];
+}
+
+/** Libraries beside the variants; each is its own C file in native/tools/. */
+const helpers = ['probe', 'trace', 'operators', 'layout'];
+
+/** Programs, which lie there too. */
+const programs = ['replay'];
+
+/** The steps of a build: every variant, then every helper and program whose source is there. */
+export function planNative(kind: Kind): Step[] {
+  const tools = join('native', 'tools');
+  const ours = variants().map((name) => planStep(kind, 'native', name, true));
+  const libraries = helpers.map((name) => planStep(kind, tools, name, true));
+  const others = programs.map((name) => planStep(kind, tools, name, false));
+  return [...ours, ...libraries, ...others].filter(({ source }) => existsSync(source));
+}
+
+function planStep(kind: Kind, folder: string, name: string, library: boolean): Step {
+  const source = join(root, folder, `${name}.c`);
+  const output = join(nativeDir(kind), `libmalloc-${name}${library ? '.so' : ''}`);
+  const line = library ? libraryArguments : programArguments;
+  const depfile = join(nativeDir(kind), '.deps', `${name}.d`);
+  const command = (file: string): string[] => [
+    ...compiler(),
+    ...['-MMD', '-MF', depfile],
+    ...line(kind, source, file),
+  ];
+  return { name, source, output, depfile, command };
+}
+
+function modified(file: string): number {
+  return existsSync(file) ? statSync(file).mtimeMs : Number.POSITIVE_INFINITY;
+}
+
+/**
+ * Whether the library must be made again: it is missing, was made by another command (`before` is
+ * the last one, from compile_commands.json), or is older than anything it was made from.
+ */
+export function stale(step: Step, before: string[] | undefined): boolean {
+  if (!existsSync(step.output) || !existsSync(step.depfile)) return true;
+  if (JSON.stringify(before) !== JSON.stringify(step.command(step.output))) return true;
+  const built = statSync(step.output).mtimeMs;
+  const files = prerequisites(readFileSync(step.depfile, 'utf8'));
+  return files.some((file) => modified(file) > built);
+}
+
+/** An entry of compile_commands.json, which editors read. */
+export interface CompileCommand {
+  directory: string;
+  file: string;
+  output: string;
+  arguments: string[];
+}
+
+export const compileCommandsFile: string = join(root, 'build', 'compile_commands.json');
+
+/** The commands of earlier builds, by output. */
+export function readCommands(): Map<string, CompileCommand> {
+  if (!existsSync(compileCommandsFile)) return new Map();
+  try {
+    const list: CompileCommand[] = JSON.parse(readFileSync(compileCommandsFile, 'utf8'));
+    return new Map(list.map((command) => [command.output, command]));
+  } catch {
+    return new Map(); // if the file is damaged, everything is compiled again
+  }
+}
+
+/** The map as a JSON document: release before debug, without sources that no longer exist. */
+export function formatCommands(commands: Map<string, CompileCommand>): string {
+  const list = [...commands.values()].filter(({ file }) => existsSync(file));
+  const debug = join('build', 'debug');
+  const rank = ({ output }: CompileCommand): number => (output.includes(debug) ? 1 : 0);
+  list.sort((a, b) => rank(a) - rank(b) || a.output.localeCompare(b.output));
+  return `${JSON.stringify(list, null, 2)}\n`;
+}
+
+/** The entry of one step. */
+export function compileCommand(step: Step): CompileCommand {
+  return {
+    directory: root,
+    file: step.source,
+    output: step.output,
+    arguments: step.command(step.output),
+  };
+}

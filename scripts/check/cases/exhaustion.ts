@@ -1,0 +1,84 @@
+// Memory, addresses and mappings end; somebody else moves the break (tests/programs/exhaustion-*.c).
+
+import { onX64, type ProgramCase } from '../case.ts';
+
+/** Blocks in all that a malloc with O(n) calls is asked to keep, at most. */
+const MANY = 3000;
+
+function limit(resource: 'as' | 'data', size: number): ProgramCase {
+  const mib = Math.ceil(Math.max(1, Math.min(16, (size * MANY) / 2 ** 20)));
+  return {
+    name: `${resource === 'as' ? 'ulimit-v' : 'ulimit-d'}-${size}`,
+    promise: `when memory ends, every call says so, and what is freed can be had again (${
+      resource === 'as' ? 'ulimit -v' : 'ulimit -d'
+    }, blocks of ${size} bytes)`,
+    level: 'should',
+    promised: true,
+    program: 'exhaustion-limit',
+    args: [resource, 32, size],
+    quick: size === 5000,
+    // A limit on addresses leaves 30 MiB that the program does not need: too many small blocks to
+    // walk past each time, so those are larger.
+    slow: { args: [resource, mib, resource === 'as' ? Math.max(size, 2000) : size] },
+    ...(size === 5000
+      ? {
+          frugal: { args: [resource, 16, 16384, 0], env: { LIBMALLOC_BLOCK: '16384' } },
+          needs: ['lean'],
+        }
+      : { needs: size < 5000 ? ['sizes', 'lean'] : ['sizes'] }),
+  };
+}
+
+const sizes = [200, 5000, 60_000, 300_000];
+
+export const exhaustion: ProgramCase[] = [
+  ...sizes.map((size) => limit('as', size)),
+  ...sizes.map((size) => limit('data', size)),
+  {
+    name: 'each-call-fails',
+    promise: 'whichever system call for memory fails, calls return NULL with ENOMEM or succeed',
+    program: 'exhaustion-calls',
+    args: ['once', 120],
+    needs: ['reuse', 'sizes'],
+    possible: onX64,
+    quick: true,
+  },
+  {
+    name: 'every-kth-call-fails',
+    promise: 'every k-th system call for memory may fail, and nothing is lost or overwritten',
+    program: 'exhaustion-calls',
+    args: ['every', 12],
+    needs: ['reuse', 'sizes'],
+    possible: onX64,
+  },
+  ...[200_000, 20_000].map(
+    (size): ProgramCase => ({
+      name: `mappings-${size}`,
+      promise: `with too many mappings free keeps errno and loses nothing (${size} bytes)`,
+      level: 'should',
+      promised: true,
+      program: 'exhaustion-mappings',
+      args: [400, size],
+      strict: { args: [400, size, 3] },
+      needs: ['reuse', 'lean'],
+    }),
+  ),
+  {
+    name: 'lazy',
+    promise: 'gigabytes that nobody touches cost nothing',
+    level: 'should',
+    promised: true,
+    program: 'exhaustion-lazy',
+    args: [1024, 8],
+    needs: ['lazyCalloc', 'sizes'],
+  },
+  ...[1, 2, 3].map(
+    (seed): ProgramCase => ({
+      name: `break-${seed}`,
+      promise: `somebody else moves the program break, up and down (seed ${seed})`,
+      program: 'break',
+      args: [5000, 100_000, seed],
+      frugal: { args: [2000, 60_000, seed] },
+    }),
+  ),
+];

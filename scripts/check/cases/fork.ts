@@ -1,0 +1,152 @@
+// fork, wherever it comes from and whatever goes on meanwhile (tests/programs/fork-*.c).
+
+import { onX64, type ProgramCase } from '../case.ts';
+
+/** Threads that allocate without end use up the machine where nothing is reused. */
+const small = { LIBMALLOC_BLOCK: '4096' };
+
+/** Which thread forks while a thread is inside malloc: see tests/programs/fork-anywhere.c. */
+export type Mode = 'self' | 'other' | 'waiting';
+
+/** Forks at one part of the instructions of every call. */
+export const stepped = (mode: Mode, part: number, parts: number): ProgramCase => ({
+  name: `fork-anywhere-${mode}`,
+  promise: `fork does no harm at whichever instruction of malloc it happens (${mode})`,
+  level: 'promise',
+  program: 'fork-anywhere',
+  args: [mode, 160, part, parts],
+  frugal: { args: [mode, 16, part, parts], env: { LIBMALLOC_BLOCK: '16384' } },
+  timeout: 110,
+  possible: onX64,
+});
+
+const frozen = (size: number): ProgramCase => ({
+  name: `fork-frozen-${size}`,
+  promise: `a heap that was frozen at a fork stays readable (blocks of ${size} bytes)`,
+  level: 'promise',
+  program: 'fork-frozen',
+  args: [size],
+  frugal: { args: [Math.min(size, 60_000)] },
+  flags: ['-rdynamic'],
+  needs: ['alone'],
+});
+
+export const fork: ProgramCase[] = [
+  {
+    name: 'fork-threads',
+    promise: 'the children of a process whose threads are inside malloc find a heap that works',
+    program: 'fork-threads',
+    args: [150, 4, 4000],
+    frugal: { args: [10, 2, 1000], env: small },
+    quick: true,
+  },
+  {
+    name: 'fork-at-once',
+    promise: 'several threads may fork at the same time',
+    program: 'fork-threads',
+    args: [60, 2, 4000, 4],
+    frugal: { args: [3, 1, 1000, 4], env: small },
+  },
+  {
+    name: 'fork-large',
+    promise: 'children work that were forked while large blocks are mapped and unmapped',
+    program: 'fork-threads',
+    args: [40, 3, 400_000],
+    needs: ['sizes'],
+  },
+  {
+    name: 'fork-storm',
+    promise: 'a signal handler may fork that interrupted malloc',
+    level: 'promise',
+    program: 'fork-storm',
+    args: [200, 0, 3000],
+    frugal: { args: [20, 0, 3000], env: small },
+  },
+  {
+    name: 'fork-storm-threads',
+    promise: 'a signal handler may fork while other threads are inside malloc, too',
+    level: 'promise',
+    program: 'fork-storm',
+    args: [100, 3, 3000],
+    frugal: { args: [10, 1, 3000], env: small },
+  },
+  {
+    name: 'fork-storm-forks',
+    promise: 'a signal handler may fork while other threads fork',
+    level: 'promise',
+    program: 'fork-storm',
+    args: [100, 1, 3000, 2],
+    frugal: { args: [10, 0, 3000, 2], env: small },
+  },
+  ...[1000, 20_000, 300_000].map(frozen),
+  {
+    name: 'fork-emptied',
+    promise: 'a child that was forked inside of malloc frees what another thread had',
+    level: 'promise',
+    program: 'fork-emptied',
+    args: [20],
+    flags: ['-rdynamic'],
+    needs: ['alone'],
+  },
+  ...(['self', 'other', 'waiting'] as const).map((mode) => stepped(mode, 7, 80)),
+  {
+    name: 'fork-stdio',
+    promise: 'fork waits for fflush(NULL), which waits for getline, which allocates: none hangs',
+    level: 'promise',
+    program: 'fork-stdio',
+  },
+  {
+    name: 'fork-handlers-after',
+    promise: 'pthread_atfork handlers that were registered after malloc’s own allocate',
+    program: 'fork-handlers',
+    args: [100, 3],
+    frugal: { args: [4, 1], env: small },
+  },
+  {
+    name: 'fork-handlers-before',
+    promise: 'pthread_atfork handlers that were registered before malloc’s own allocate',
+    level: 'promise',
+    program: 'fork-handlers',
+    args: [100, 3, 1],
+    frugal: { args: [4, 1, 1], env: small },
+    behind: { program: 'fork-handlers' },
+  },
+  {
+    name: 'fork-exec',
+    promise: 'fork and exec, vfork and exec, posix_spawn and system work under threads',
+    program: 'fork-exec',
+    args: [20, 3],
+    frugal: { args: [3, 1], env: small },
+    quick: true,
+  },
+  {
+    name: 'fork-generations',
+    promise: 'the child of a child of a child finds a heap that works',
+    program: 'fork-generations',
+    args: [12, 2],
+    frugal: { args: [4, 1], env: small },
+  },
+  {
+    name: 'fork-refused',
+    promise: 'a fork that the system refuses changes nothing',
+    program: 'fork-refused',
+    args: [50, 2],
+    frugal: { args: [5, 1], env: small },
+  },
+  {
+    // A malloc on the break can avoid this only by testing whether the memory is there. glibc and
+    // tcmalloc do not: about one in a hundred such children dies of SIGSEGV.
+    level: 'promise',
+    name: 'fork-break',
+    promise: 'children work that were forked while another thread moves the program break',
+    program: 'fork-break',
+    args: [50],
+  },
+  {
+    name: 'fork-exhausted',
+    promise: 'fork does not hang when there is no memory left',
+    program: 'exhaustion-fork',
+    args: [60, 3],
+    frugal: { args: [10, 2], env: small },
+  },
+];

@@ -1,0 +1,135 @@
+// The beginning and the end of a process, and the odd places between (tests/programs/lifecycle-*.c).
+
+import type { ProgramCase, Run } from '../case.ts';
+import { fork } from './fork.ts';
+
+const work = (name: string, promise: string, via: string[], run: Run = {}): ProgramCase => ({
+  name,
+  promise,
+  program: 'threads-private',
+  args: [4, 500, 100, 8000],
+  via,
+  ...run,
+});
+
+const hidden = ['unshare', '-rm', 'sh', '-c', 'mount -t tmpfs none /proc && exec "$@"', 'sh'];
+
+const aborted = (how: 'exit' | 'jump'): ProgramCase => ({
+  name: `abort-${how}`,
+  promise: `a handler of SIGABRT may allocate and ${how === 'jump' ? 'go on' : 'end the program'}`,
+  level: 'promise',
+  program: 'lifecycle-abort',
+  args: [how],
+  status: how === 'jump' ? 0 : 3,
+  stderr: /^libmalloc: free\(\): 0x\w+ is not a block: it lies 16 [^\n]*\n(?: {4}[^\n]*\n)*$/,
+  needs: ['checks'],
+});
+
+const lifecycle: ProgramCase[] = [
+  {
+    name: 'early-resolver',
+    promise: 'a resolver of an indirect function allocates while the program is relocated',
+    level: 'promise',
+    program: 'lifecycle-early',
+    args: [1],
+    flags: ['-DRESOLVER'],
+    needs: ['early'],
+  },
+  {
+    name: 'early-preinit',
+    promise: '.preinit_array allocates, before any constructor',
+    program: 'lifecycle-early',
+    args: [0],
+  },
+  {
+    name: 'early-constructor',
+    promise: 'a constructor allocates that runs before malloc’s own and before libc’s',
+    program: 'lifecycle-early',
+    args: [0, 1],
+    behind: { program: 'lifecycle-early', flags: ['-nostdlib'] },
+  },
+  {
+    name: 'exit',
+    promise: 'atexit and destructors after malloc’s own allocate, while a thread goes on',
+    program: 'lifecycle-late',
+    behind: { program: 'lifecycle-late' },
+    stdout: "atexit\nthe program's destructor\nthe library's destructor\n",
+    quick: true,
+  },
+  {
+    name: 'quick_exit',
+    promise: 'handlers of quick_exit allocate',
+    program: 'lifecycle-late',
+    args: ['quick_exit'],
+    stdout: 'at_quick_exit\n',
+  },
+  {
+    name: '_exit',
+    promise: '_exit ends a process that allocates in another thread',
+    program: 'lifecycle-late',
+    args: ['_exit'],
+  },
+  {
+    name: 'descriptors',
+    promise: 'no file descriptor is held (dup(0) is 3), and none is needed',
+    program: 'lifecycle-descriptors',
+    level: 'should',
+    promised: true,
+  },
+  {
+    name: 'descriptors-closed',
+    promise: 'standard input, output and error may be closed',
+    program: 'lifecycle-descriptors',
+    level: 'should',
+    promised: true,
+    args: [3],
+    via: ['sh', '-c', 'exec "$@" <&- >&- 2>&-', 'sh'],
+  },
+  {
+    name: 'dlopen',
+    promise: 'libraries whose constructors allocate come and go, from several threads',
+    program: 'lifecycle-dlopen',
+    library: 'lifecycle-dlopen',
+    args: [50, 4],
+  },
+  {
+    name: 'ld-debug',
+    promise: 'the dynamic linker explains what it does (LD_DEBUG=all)',
+    program: 'lifecycle-dlopen',
+    library: 'lifecycle-dlopen',
+    args: [2, 2],
+    via: ['sh', '-c', 'export LD_DEBUG=all; exec "$@" 2>/dev/null', 'sh'],
+  },
+  aborted('exit'),
+  aborted('jump'),
+  {
+    name: 'jumps',
+    promise: 'longjmp leaves frames and signal handlers, and free keeps errno',
+    program: 'lifecycle-jump',
+    args: [1_000_000],
+    frugal: { args: [60_000] },
+  },
+  {
+    name: 'signals',
+    promise: 'a signal that interrupts malloc, again and again, does no harm',
+    program: 'process-signals',
+    args: [1500],
+    frugal: { args: [100], env: { LIBMALLOC_BLOCK: '8192' } },
+  },
+  work('setarch-L', 'mappings may go bottom up (setarch -L)', ['setarch', '-L']),
+  work('setarch-R', 'addresses may be the same each time (setarch -R)', ['setarch', '-R']),
+  work('unlimited-stack', 'the stack may be unlimited', [
+    'sh',
+    '-c',
+    'ulimit -s unlimited && exec "$@"',
+    'sh',
+  ]),
+  work('no-proc', 'there may be no /proc', hidden, {
+    possible: {
+      command: [...hidden, 'true'],
+      otherwise: 'this user may not mount anything over /proc, not even in a namespace',
+    },
+  }),
+];
+
+export const processes: ProgramCase[] = [...lifecycle, ...fork];

@@ -1,0 +1,172 @@
+// Real programs under a malloc and under glibc: the same output, the same status.
+
+import { mkdtempSync, realpathSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { shellLine } from '../../lib/words.ts';
+import { readElf } from '../../malloc/elf.ts';
+import { glibc, type Malloc } from '../../malloc/mallocs.ts';
+import { type Launched, launch } from '../../malloc/preload.ts';
+import { findProgram, type Program, programs } from '../../malloc/programs.ts';
+import { disproof } from '../../malloc/proof.ts';
+import { atOurEnd } from '../../process/ending.ts';
+import type { Case, Evidence, Subject, Verdict } from '../case.ts';
+import { gap } from '../features.ts';
+import { debugLine } from '../judge.ts';
+import { prepared, workshop } from '../workshop.ts';
+import { type RealProgram, realPrograms } from './real-programs-table.ts';
+
+const TIMEOUT = 90;
+const GiB = 2 ** 30;
+/** Said of a program that is there and prints nothing: nothing can be compared. */
+export const idle = 'does not do its work on glibc either, here';
+
+/** How a command is run. */
+interface Play {
+  malloc: Malloc;
+  /** How much it is given to do. */
+  n: number;
+  /** In seconds. */
+  timeout: number;
+}
+
+const isDumb = ({ kind, name }: Malloc): boolean => kind === 'variant' && name === 'dumb';
+
+/** What the command finds in its environment, besides what everybody has. */
+function settings(each: RealProgram, { malloc, n }: Pick<Play, 'malloc' | 'n'>) {
+  return {
+    ...{ LC_ALL: 'C.UTF-8', TZ: 'UTC', GIT_PAGER: 'cat', IN: workshop(), NODE: process.execPath },
+    N: String(n),
+    ...each.env,
+    ...(isDumb(malloc) && each.dumb),
+  };
+}
+
+async function play(each: RealProgram, { malloc, n, timeout }: Play): Promise<Launched> {
+  const cwd = mkdtempSync(join(tmpdir(), 'libmalloc-check-'));
+  const remove = () => rmSync(cwd, { recursive: true, force: true });
+  const release = atOurEnd(remove);
+  const env = { ...process.env, ...settings(each, { malloc, n }) };
+  const report = malloc.kind !== 'glibc';
+  // A malloc that never reuses memory must not use up all of the machine.
+  const limits = isDumb(malloc) ? { addressSpace: 2 * GiB, cpu: 20, core: 0 } : {};
+  try {
+    const argv = ['/bin/sh', '-c', each.command];
+    return await launch(malloc, argv, { cwd, env, report, timeout, limits });
+  } finally {
+    release();
+    remove();
+  }
+}
+
+/** What each command does on glibc: measured once. */
+const references = new Map<string, Promise<Launched>>();
+
+function reference(each: RealProgram, how: Omit<Play, 'malloc'>): Promise<Launched> {
+  const key = `${each.name} ${how.n}`;
+  const known = references.get(key) ?? playFirst(each, { ...how, malloc: glibc });
+  references.set(key, known);
+  return known;
+}
+
+async function playFirst(each: RealProgram, how: Play): Promise<Launched> {
+  if (each.prepare !== undefined) await prepared(...each.prepare);
+  return play(each, how);
+}
+
+/** The first program that is not there, with its package. */
+function absent(each: RealProgram): string | undefined {
+  for (const name of each.needs) {
+    const entry = programs()[name];
+    if (entry === undefined) throw new Error(`${name} is not in tests/programs.json`);
+    if (findProgram(name, entry) === undefined)
+      return `${name} is missing: apt-get install ${entry.package}`;
+  }
+  return undefined;
+}
+
+/** The file that must be seen to use the malloc; undefined where a script stands for it. */
+function mainProgram({ needs, ownMalloc }: RealProgram): string | undefined {
+  const [name] = needs;
+  if (ownMalloc) return undefined;
+  if (name === undefined) return process.execPath;
+  const file = findProgram(name, programs()[name] as Program) as string;
+  return statSync(file).isFile() && readElf(file) ? realpathSync(file) : undefined;
+}
+
+/** A run's messages without the name of the folder that it had to itself. */
+const said = ({ stderr }: Launched): string =>
+  stderr.toString().replaceAll(/libmalloc-check-\w+/g, '');
+
+const briefly = (text: string): string =>
+  text.length > 80 ? `${text.slice(0, 80).replaceAll('\n', ' / ')}…` : text.trimEnd();
+
+function complaint(each: RealProgram, malloc: Malloc, ours: Launched, theirs: Launched) {
+  if (ours.timedOut) return `not over after ${Math.round(ours.seconds)} s`;
+  if (ours.status !== theirs.status)
+    return `ended with status ${ours.status}, on glibc with ${theirs.status}`;
+  if (!ours.stdout.equals(theirs.stdout))
+    return `printed ${ours.stdout.length} bytes that differ from the ${theirs.stdout.length} on glibc`;
+  if (said(ours) !== said(theirs))
+    return `said on standard error “${briefly(said(ours))}”, on glibc “${briefly(said(theirs))}”`;
+  if (each.ownMalloc || malloc.kind === 'glibc') return undefined;
+  const main = mainProgram(each);
+  if (main !== undefined && !ours.proofs.some(({ executable }) => executable === main))
+    return `${main} was not seen among the programs that ran on it`;
+  return disproof(malloc, ours.proofs);
+}
+
+/** Why this malloc cannot run the program at all, by its nature. */
+function obstacle({ malloc }: Subject, each: RealProgram): string | undefined {
+  const missing = absent(each);
+  if (missing !== undefined || malloc.kind !== 'variant') return missing;
+  if (isDumb(malloc) && each.dumb === undefined) return gap(malloc.name, 'sizes');
+  return each.cannot?.[malloc.name];
+}
+
+/** How much there is to do for a malloc whose calls walk, or one that never reuses a block. */
+function amount({ malloc, slow }: Subject): number {
+  return slow || (malloc.kind === 'variant' && gap(malloc.name, 'reuse')) ? 1 : 100;
+}
+
+async function judge(subject: Subject, each: RealProgram, patience: number): Promise<Verdict> {
+  const { malloc, slow } = subject;
+  const skipped = (because: string): Verdict => ({ state: 'skipped', because, seconds: 0 });
+  const reason = obstacle(subject, each);
+  if (reason !== undefined) return skipped(reason);
+  const how: Play = { malloc, n: amount(subject), timeout: TIMEOUT * patience };
+  const theirs = await reference(each, how);
+  if (theirs.timedOut || theirs.stdout.length === 0) return skipped(`${each.name} ${idle}`);
+  const ours = await play(each, how);
+  const because = complaint(each, malloc, ours, theirs);
+  if (because === undefined) return { state: 'passed', seconds: ours.seconds };
+  if (ours.timedOut && slow)
+    return skipped('more blocks live at once than calls that walk all of them can bear');
+  return { state: 'failed', because, seconds: ours.seconds, failure: evidence(each, how, ours) };
+}
+
+function evidence(each: RealProgram, how: Play, { stderr }: Launched): Evidence {
+  const { malloc } = how;
+  const argv = ['/bin/sh', '-c', each.command];
+  const needed = settings(each, how);
+  const preload = malloc.file === undefined ? {} : { LD_PRELOAD: malloc.file };
+  const variables = Object.entries({ ...needed, ...preload }).map(([k, value]) => `${k}=${value}`);
+  return {
+    source: each.needs.join(', ') || 'node',
+    reproduce: `cd $(mktemp -d) && ${shellLine(['env', ...variables, ...argv])}`,
+    debug: debugLine(malloc, argv, needed),
+    printed: stderr.toString().slice(0, 2000),
+  };
+}
+
+export function realProgramCases(): Case[] {
+  return realPrograms.map((each) => ({
+    group: 'programs',
+    name: each.name.replaceAll(' ', '-'),
+    promise: `${each.name} prints the same and ends the same as on glibc`,
+    level: 'must',
+    promised: true,
+    quick: each.quick ?? false,
+    run: (subject, patience) => judge(subject, each, patience),
+  }));
+}

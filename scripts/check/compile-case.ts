@@ -1,0 +1,41 @@
+// The C programs of the kit, compiled when they are needed.
+
+import { existsSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { buildFolder, compileInto } from '../lib/compile.ts';
+import { root } from '../lib/paths.ts';
+
+const programsFolder = join(root, 'tests', 'programs');
+
+// Without -fno-builtin the compiler deletes free(malloc(n)), and with it the case.
+export const programFlags = ['-std=gnu17', '-O1', '-g', '-Wall', '-Wextra', '-fno-builtin'];
+
+/** Where headers lie that programs may include, seen from anywhere. */
+const include = ['-I', programsFolder, '-I', join(root, 'native')];
+
+/** The path of a C program of tests/programs (`threads-keys`), or an absolute one. */
+export function sourceOf(program: string): string {
+  return program.startsWith('/') ? program : join(programsFolder, `${program}.c`);
+}
+
+/** Compiles a program of the kit and returns its path. Throws Failure with the compiler's words. */
+export function caseProgram(program: string, flags: string[] = []): string {
+  const all = [...programFlags, '-pthread', ...include, ...flags];
+  return compileInto(buildFolder('tests'), sourceOf(program), all);
+}
+
+/** The library that such a program is when compiled with -DLIBRARY. */
+export function caseLibrary(program: string, flags: string[] = []): string {
+  return caseProgram(program, ['-DLIBRARY', '-shared', '-fPIC', ...flags]);
+}
+
+/** A path as short as it can be given from here. */
+export function fromHere(path: string): string {
+  const short = relative(process.cwd(), path);
+  return short === '' || short.startsWith('..') ? path : short;
+}
+
+/** How a reader types our command: in a checkout, and once installed. */
+export function ourCommand(): string[] {
+  return existsSync(join(root, 'Makefile')) ? ['npx', 'libmalloc'] : ['libmalloc'];
+}

@@ -1,0 +1,144 @@
+// libmalloc check: is this library a correct malloc?
+
+import { Command, InvalidArgumentError } from 'commander';
+import { Failure } from '../lib/errors.ts';
+import { writeJson } from '../lib/json.ts';
+import { progress } from '../lib/progress.ts';
+import { BAD } from '../lib/status.ts';
+import { type Malloc, resolveMalloc } from '../malloc/mallocs.ts';
+import { checkEnvironment } from '../malloc/variables.ts';
+import { alive } from './alive.ts';
+import { type Case, type Finding, isFatal, type Subject } from './case.ts';
+import { conduct } from './conduct.ts';
+import { isSlow } from './features.ts';
+import { choose, usual } from './groups.ts';
+import { junit, writeJunit } from './junit.ts';
+import { describe } from './verdicts.ts';
+
+interface Options {
+  malloc: string[];
+  debug?: boolean;
+  group: string[];
+  quick?: boolean;
+  reduced?: boolean;
+  seed?: number;
+  seconds?: number;
+  patience: number;
+  json?: string;
+  junit?: string;
+}
+
+function whole(text: string): number {
+  const n = Number(text);
+  if (!Number.isSafeInteger(n) || n < 0) throw new InvalidArgumentError('give a whole number.');
+  return n;
+}
+
+function factor(text: string): number {
+  const n = Number(text);
+  if (!Number.isFinite(n) || n <= 0) throw new InvalidArgumentError('give a number above 0.');
+  return n;
+}
+
+const collect = (value: string, before: string[]): string[] => [...before, value];
+
+/** The verb `check`. */
+export function checkCommand(): Command {
+  return new Command('check')
+    .summary('is this library a correct malloc?')
+    .description(
+      'Puts a malloc under all that real programs do, each case in a process of its own, and says\n' +
+        'what it got wrong, with a program that shows it.',
+    )
+    .usage('[options] [FILE.so]')
+    .argument('[file]', 'a malloc, as -m takes it')
+    .option('-m, --malloc <M>', 'NAME, FILE.so or NAME=FILE.so; repeatable', collect, [])
+    .option('--debug', 'the build of `make debug`')
+    .option('--group <G>', `repeatable: ${usual.join(', ')}; GROUP/CASE is one case`, collect, [])
+    .option('--quick', 'the most telling cases only')
+    .option('--reduced', 'smaller sizes, for a malloc whose calls walk all blocks')
+    .option('--seed <n>', 'what the random cases begin with', whole)
+    .option('--seconds <n>', 'how long each random case goes on (3)', whole)
+    .option('--patience <x>', 'multiplies every timeout, on a slow machine by 3, say', factor, 1)
+    .option('--json <file>', 'every finding, as JSON (- is standard output)')
+    .option('--junit <file>', 'every finding, as JUnit has it')
+    .addHelpText('after', details)
+    .action(check);
+}
+
+const details = `
+Exit status: 0 if no malloc failed a case that it must pass, 1 if one did, 125 if libmalloc failed.
+What a malloc only should do is shown and fails nothing; what becomes of misuse is noted.`;
+
+/** What is to be tested, and by what. Throws Failure for whatever cannot be. */
+export function planCheck(file: string | undefined, options: Options) {
+  const specs = [...(file === undefined ? [] : [file]), ...options.malloc];
+  const mallocs = (specs.length > 0 ? specs : [undefined]).map((spec) =>
+    resolveMalloc(spec, { debug: options.debug ?? false }),
+  );
+  const chance = {
+    seed: options.seed ?? Date.now() % 1_000_000_000,
+    seconds: options.seconds ?? 3,
+  };
+  const all = choose(options.group.length > 0 ? options.group : usual, chance);
+  const cases = options.quick ? all.filter(({ quick }) => quick) : all;
+  if (cases.length === 0)
+    throw new Failure('no case of these groups is a quick one', { hint: 'leave --quick away' });
+  const subject = (malloc: Malloc): Subject => ({
+    malloc,
+    slow: options.reduced === true || (malloc.kind === 'variant' && isSlow(malloc.name)),
+  });
+  return { subjects: mallocs.map(subject), cases };
+}
+
+async function check(file: string | undefined, options: Options): Promise<void> {
+  checkEnvironment();
+  const { subjects, cases } = planCheck(file, options);
+  const results = [];
+  for (const subject of subjects) {
+    const findings = await examine(subject, cases, options.patience);
+    results.push({ malloc: subject.malloc, findings });
+    if (options.json !== '-') process.stdout.write(describe(subject, findings));
+  }
+  if (options.json !== undefined)
+    writeJson('check', options.json, { mallocs: results.map(record) });
+  if (options.junit !== undefined) {
+    const suites = results.map(({ malloc, findings }) => ({ malloc: malloc.name, findings }));
+    writeJunit(options.junit, junit(suites));
+  }
+  if (results.some(({ findings }) => findings.some(isFatal))) process.exitCode = BAD;
+}
+
+/** One malloc, by all cases; or by the one that says that it runs nothing. */
+async function examine(subject: Subject, cases: Case[], patience: number): Promise<Finding[]> {
+  const told = report(subject);
+  const dead = (await conduct(subject, [alive], told, patience)).filter(isFatal);
+  const findings = dead.length > 0 ? dead : await conduct(subject, cases, told, patience);
+  progress('');
+  return findings;
+}
+
+const report =
+  ({ malloc }: Subject) =>
+  (done: number, all: number, now: string, failed: number) =>
+    progress(`${malloc.name}: ${done} of ${all}, ${failed} failed: ${now}`);
+
+interface Result {
+  malloc: Malloc;
+  findings: Finding[];
+}
+
+function record({ malloc, findings }: Result): object {
+  return {
+    name: malloc.name,
+    file: malloc.file ?? null,
+    passed: !findings.some(isFatal),
+    cases: findings.map(({ case: { group, name, promise }, level, verdict }) => ({
+      group,
+      name,
+      promise,
+      level,
+      ...verdict,
+    })),
+  };
+}

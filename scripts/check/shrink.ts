@@ -1,0 +1,65 @@
+// Makes a failing sequence short: by leaving out ever smaller parts of it.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { atOurEnd } from '../process/ending.ts';
+
+/** Trials that a shrinking may take; a trial is a process. */
+const TRIALS = 600;
+
+/**
+ * A shortest part of `all` (in its order) for which `fails` still holds, of a file that has one
+ * line for each; undefined when not even all of it fails. First the shortest beginning is looked
+ * for, then parts are left out, by halves, quarters and so on down to single ones.
+ */
+export async function shrink(
+  all: readonly string[],
+  fails: (file: string) => Promise<boolean>,
+): Promise<string[] | undefined> {
+  const folder = mkdtempSync(join(tmpdir(), 'libmalloc-shrink-'));
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  const release = atOurEnd(remove);
+  let trials = 0;
+  const broken = async (lines: readonly string[]): Promise<boolean> => {
+    const file = join(folder, `calls-${trials++}`);
+    writeFileSync(file, `${lines.join('\n')}\n`);
+    const result = await fails(file);
+    rmSync(file);
+    return result;
+  };
+  try {
+    if (!(await broken(all))) return undefined;
+    return await leaveOut(await shortestPrefix(all, broken), broken, () => trials < TRIALS);
+  } finally {
+    release();
+    remove();
+  }
+}
+
+type Broken = (lines: readonly string[]) => Promise<boolean>;
+
+async function shortestPrefix(all: readonly string[], broken: Broken): Promise<string[]> {
+  let [good, bad] = [0, all.length];
+  while (bad - good > 1) {
+    const middle = Math.floor((good + bad) / 2);
+    if (await broken(all.slice(0, middle))) bad = middle;
+    else good = middle;
+  }
+  return all.slice(0, bad);
+}
+
+async function leaveOut(from: string[], broken: Broken, mayTry: () => boolean): Promise<string[]> {
+  let lines = from;
+  for (let size = Math.ceil(lines.length / 2); size >= 1 && mayTry(); size = half(size)) {
+    for (let at = 0; at < lines.length && mayTry(); ) {
+      const rest = [...lines.slice(0, at), ...lines.slice(at + size)];
+      if (rest.length > 0 && (await broken(rest))) lines = rest;
+      else at += size;
+    }
+    if (size === 1) break;
+  }
+  return lines;
+}
+
+const half = (size: number): number => Math.max(1, Math.floor(size / 2));

@@ -1,0 +1,95 @@
+// What a reader sees of the findings.
+
+import { color, table } from '../lib/table.ts';
+import { type Finding, isFatal, type Subject } from './case.ts';
+import { byGroup } from './conduct.ts';
+
+const count = (findings: readonly Finding[], state: Finding['verdict']['state']): number =>
+  findings.filter(({ verdict }) => verdict.state === state).length;
+
+/** Skipped cases, counted by reason: `3 × dumb knows no sizes`. */
+function reasons(findings: readonly Finding[]): string[] {
+  const counts = new Map<string, number>();
+  for (const { verdict } of findings)
+    if (verdict.state === 'skipped')
+      counts.set(verdict.because ?? '', (counts.get(verdict.because ?? '') ?? 0) + 1);
+  return [...counts].map(([reason, n]) => `${n} × ${reason}`);
+}
+
+function groupTable(findings: readonly Finding[]): string {
+  const rows = [...byGroup(findings)].map(([group, all]) => {
+    const seconds = all.reduce((sum, { verdict }) => sum + verdict.seconds, 0);
+    const fatal = all.filter(isFatal).length;
+    const others = count(all, 'failed') - fatal;
+    return [
+      group,
+      count(all, 'passed'),
+      fatal > 0 ? color.red(String(fatal)) : 0,
+      others,
+      count(all, 'noted'),
+      count(all, 'skipped'),
+      `${seconds.toFixed(1)} s`,
+    ];
+  });
+  const head = ['group', 'passed', 'failed', 'should', 'noted', 'skipped', 'time'];
+  return table(head, rows, ['left', 'right', 'right', 'right', 'right', 'right', 'right']);
+}
+
+function failureText({ case: each, level, verdict }: Finding): string {
+  const { failure } = verdict;
+  const title = `${each.group}/${each.name} (${level}): ${verdict.because}`;
+  const lines = [color.bold(level === 'should' ? color.yellow(title) : color.red(title))];
+  lines.push(`  expected   ${each.promise}`);
+  if (failure?.seed !== undefined) lines.push(`  seed       ${failure.seed}`);
+  if (failure?.sequence !== undefined)
+    lines.push(`  calls      ${failure.sequence.slice(0, 40).join('; ')}`);
+  if (failure !== undefined)
+    lines.push(
+      `  program    ${failure.source}`,
+      `  again      ${failure.reproduce}`,
+      `  look       ${failure.debug}`,
+    );
+  return lines.join('\n');
+}
+
+/** `double free   at once`, for what is a report and no judgement. */
+function notes(findings: readonly Finding[]): string {
+  const rows = findings
+    .filter(({ case: { group } }) => group === 'misuse')
+    .map(({ case: each, verdict }) => [each.promise.replace(/:.*/, ''), verdict.because ?? '']);
+  return rows.length === 0 ? '' : table(['misuse', 'the program finds out'], rows);
+}
+
+/** The verdict in one line, last. */
+function lastLine({ malloc }: Subject, findings: readonly Finding[]): string {
+  const fatal = findings.filter(isFatal).length;
+  const should = count(findings, 'failed') - fatal;
+  const absent = findings
+    .filter(
+      ({ verdict }) => verdict.state === 'skipped' && / is missing: /.test(verdict.because ?? ''),
+    )
+    .map(({ verdict }) => verdict.because?.split(' ')[0]);
+  const parts = [
+    `${malloc.name}: ${fatal === 0 ? color.green('passed') : color.red(`failed ${fatal}`)}`,
+    `${count(findings, 'passed')} of ${findings.length} cases kept`,
+    ...(should > 0 ? [`${should} not as it should be`] : []),
+    ...(count(findings, 'skipped') > 0 ? [`${count(findings, 'skipped')} skipped`] : []),
+    ...(absent.length > 0 ? [`${absent.length} programs absent: ${absent.join(', ')}`] : []),
+  ];
+  return parts.join(', ');
+}
+
+/** Everything about one malloc. */
+export function describe(subject: Subject, findings: readonly Finding[]): string {
+  const failed = findings.filter(({ verdict }) => verdict.state === 'failed');
+  const sections = [
+    groupTable(findings),
+    notes(findings),
+    ...failed.map(failureText),
+    reasons(findings)
+      .map((reason) => `skipped: ${reason}`)
+      .join('\n'),
+    lastLine(subject, findings),
+  ];
+  return `${sections.filter((text) => text !== '').join('\n\n')}\n`;
+}

@@ -1,0 +1,215 @@
+// `make docs`: measures, then regenerates every generated picture and every generated part of a
+// document. `--draw` measures nothing and draws from docs/*.json; `--bench FILE` takes what
+// `libmalloc bench --json FILE` found for the bench's part. One part alone: `--hunt` repeats the
+// sessions of docs/debugging.md, `--ladder` measures for docs/ladder.md, `--heaps` records and draws
+// the heap maps, `--life` measures for the bench's part about long lives (`--life-from FILE` takes what
+// `libmalloc bench life --json FILE` found), and `--safety SECONDS` measures for docs/safety.md, random
+// calls for so long in all; with 0, and where everything is measured, their record stays as it is.
+
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import { measure, planBench } from '../bench/index.ts';
+import type { BenchResult } from '../bench/result.ts';
+import { selectMallocs } from '../bench/select.ts';
+import { describeFailure, Failure } from '../lib/errors.ts';
+import { root } from '../lib/paths.ts';
+import { tryArticle } from './article.ts';
+import { benchBlocks, benchPictures } from './bench-document.ts';
+import { blockNames, fillBlocks, readableJson } from './blocks.ts';
+import { heapPictures } from './heap-maps.ts';
+import { type Hunts, huntAll, huntBlock } from './hunt.ts';
+import { type Ladder, ladderBlocks, ladderPictures } from './ladder.ts';
+import { lifeBlocks, lifePictures } from './life-document.ts';
+import { referenceBlocks } from './reference.ts';
+import { measureMisuse, measureRandom, type Safety, safetyBlocks } from './safety.ts';
+
+/** All that documents and pictures are generated from. */
+export interface Measured {
+  ladder: Ladder;
+  /** What docs/bench.json holds. */
+  bench: BenchResult;
+  /** What docs/life.json holds: a bench of scenarios. */
+  life: BenchResult;
+  /** The sessions of docs/debugging.md, as docs/debugging.json holds them. */
+  hunts: Hunts;
+  /** What docs/safety.json holds. */
+  safety: Safety;
+}
+
+const reference = await referenceBlocks();
+
+const files = {
+  ladder: join(root, 'docs', 'ladder.json'),
+  bench: join(root, 'docs', 'bench.json'),
+  life: join(root, 'docs', 'life.json'),
+  hunts: join(root, 'docs', 'debugging.json'),
+  safety: join(root, 'docs', 'safety.json'),
+};
+
+/** A generated block by name, or undefined. */
+function block(name: string, { ladder, bench, life, hunts, safety }: Measured): string | undefined {
+  return (
+    ladderBlocks[name]?.(ladder) ??
+    benchBlocks[name]?.(bench) ??
+    lifeBlocks[name]?.(life) ??
+    safetyBlocks[name]?.(safety) ??
+    reference[name]?.() ??
+    huntBlock(name, hunts) ??
+    (name === 'launch' ? launchBlock() : undefined)
+  );
+}
+
+/** The example for VS Code, as tests/gdb/editors.test.ts plays it. */
+const launchBlock = (): string =>
+  `\`\`\`json\n${readFileSync(join(root, '.vscode', 'launch.json'), 'utf8')}\`\`\``;
+
+/** A document with its generated blocks up to date. Throws Failure for an unknown block. */
+export function generate(text: string, data: Measured): string {
+  return fillBlocks(text, (name) => {
+    const text = block(name, data);
+    if (text === undefined) {
+      const hunts = Object.keys(data.hunts).map((variant) => `hunt-${variant}`);
+      const known = [
+        ...[ladderBlocks, benchBlocks, lifeBlocks, safetyBlocks, reference].flatMap(Object.keys),
+        ...hunts,
+        'launch',
+      ];
+      throw new Failure(`unknown generated block: ${name}`, { hint: `known: ${known.join(', ')}` });
+    }
+    return text;
+  });
+}
+
+/** The pictures by file name in docs/. */
+export async function pictures({ ladder, bench, life }: Measured): Promise<Record<string, string>> {
+  return {
+    ...(await ladderPictures(ladder)),
+    ...(await benchPictures(bench)),
+    ...(await lifePictures(life)),
+  };
+}
+
+/** Documents that have generated parts: README.md and those in docs/. */
+export function documents(): string[] {
+  const docs = readdirSync(join(root, 'docs')).filter((file) => file.endsWith('.md'));
+  return ['README.md', ...docs.map((file) => join('docs', file))].filter((file) => {
+    try {
+      return blockNames(readFileSync(join(root, file), 'utf8')).length > 0;
+    } catch {
+      return false;
+    }
+  });
+}
+
+async function measureLadder(): Promise<Ladder> {
+  const none = { workloads: [], programs: [], scenarios: [] };
+  const plan = { ...none, measurements: ['pairs' as const, 'curve' as const] };
+  return { ...(await measure(plan, selectMallocs([]), {})), article: await tryArticle(root) };
+}
+
+const measureBench = () => measure(planBench([]), selectMallocs([], { hard: true }), {});
+const measureLives = () => measure(planBench(['life']), selectMallocs([], { hard: true }), {});
+
+/** What `libmalloc bench --json FILE` wrote. Throws Failure where FILE is none, or lacks that part. */
+function readBench(file: string, part: 'contests' | 'life'): BenchResult {
+  const hint = `libmalloc bench ${part === 'life' ? 'life ' : ''}--json ${file}`;
+  if (!existsSync(file)) throw new Failure(`there is no file ${file}`, { hint });
+  const { schema, ...found } = JSON.parse(readFileSync(file, 'utf8'));
+  if (schema !== 'libmalloc/bench/1' || found[part] === undefined)
+    throw new Failure(`${file} has no ${part} of a bench`, { hint });
+  return found;
+}
+
+/** What was measured before, as `make docs` left it in docs/. */
+export function readMeasured(): Measured {
+  const read = (file: string) => JSON.parse(readFileSync(file, 'utf8'));
+  return {
+    ladder: read(files.ladder),
+    bench: read(files.bench),
+    life: read(files.life),
+    hunts: read(files.hunts),
+    safety: read(files.safety),
+  };
+}
+
+/** The heap maps: drawn from recordings, which are too large to be kept. */
+async function drawHeaps(): Promise<void> {
+  for (const [file, svg] of Object.entries(await heapPictures()))
+    writeFileSync(join(root, 'docs', file), svg);
+}
+
+async function measureSafety(seconds: number): Promise<Safety> {
+  const misuse = await measureMisuse();
+  const random = seconds > 0 ? await measureRandom(seconds) : readMeasured().safety.random;
+  return { ...misuse, random };
+}
+
+/** Measures what is not given, and keeps it. */
+async function measureAll(options: {
+  draw?: boolean;
+  bench?: string;
+  hunt?: boolean;
+  ladder?: boolean;
+  life?: boolean;
+  'life-from'?: string;
+  safety?: string;
+}): Promise<Measured> {
+  const seconds = Number(options.safety ?? 0);
+  if (!(seconds >= 0)) throw new Failure('--safety needs a number of seconds, or 0');
+  const lifeFrom = options['life-from'];
+  const named = [options.draw, options.bench, options.hunt, options.ladder, options.safety];
+  const parts = [...named, options.life, lifeFrom];
+  const all = parts.every((part) => part === undefined);
+  if (all || options.hunt)
+    writeFileSync(files.hunts, `${JSON.stringify(await huntAll(), null, 1)}\n`);
+  if (all || options.safety !== undefined)
+    writeFileSync(files.safety, readableJson(await measureSafety(seconds)));
+  if (all || options.ladder)
+    writeFileSync(files.ladder, `${JSON.stringify(await measureLadder(), null, 1)}\n`);
+  if (options.bench !== undefined) {
+    writeFileSync(files.bench, readableJson(readBench(options.bench, 'contests')));
+  } else if (all) {
+    writeFileSync(files.bench, readableJson(await measureBench()));
+    await drawHeaps();
+  }
+  if (all || options.life) writeFileSync(files.life, readableJson(await measureLives()));
+  else if (lifeFrom !== undefined)
+    writeFileSync(files.life, readableJson(readBench(lifeFrom, 'life')));
+  return readMeasured();
+}
+
+async function docs(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      draw: { type: 'boolean' },
+      bench: { type: 'string' },
+      hunt: { type: 'boolean' },
+      ladder: { type: 'boolean' },
+      life: { type: 'boolean' },
+      'life-from': { type: 'string' },
+      heaps: { type: 'boolean' },
+      safety: { type: 'string' },
+    },
+  });
+  if (values.heaps) return drawHeaps();
+  const data = await measureAll(values);
+  for (const [file, svg] of Object.entries(await pictures(data)))
+    writeFileSync(join(root, 'docs', file), svg);
+  for (const file of documents()) {
+    const path = join(root, file);
+    writeFileSync(path, generate(readFileSync(path, 'utf8'), data));
+    process.stdout.write(`${basename(file)} is up to date\n`);
+  }
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  try {
+    await docs();
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    process.stderr.write(`${describeFailure(error)}\n`);
+    process.exitCode = error.code;
+  }
+}

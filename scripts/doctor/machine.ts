@@ -1,0 +1,107 @@
+// What the machine has to have: Node, a compiler, GDB and the right to trace.
+
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { compiler } from '../lib/flags.ts';
+import { root } from '../lib/paths.ts';
+import { type Check, ok, optional, wrong } from './check.ts';
+
+/** The oldest Node that everything here was tried on. */
+const oldest = [20, 20] as const;
+
+/** Whether a version such as `20.20.2` is new enough. */
+export function newEnough(version: string): boolean {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  return major > oldest[0] || (major === oldest[0] && minor >= oldest[1]);
+}
+
+export function checkNode(version: string = process.versions.node): Check {
+  if (newEnough(version)) return ok('node', version);
+  return wrong('node', version, `install Node ${oldest.join('.')} or newer: https://nodejs.org`);
+}
+
+interface Said {
+  failed: boolean;
+  text: string;
+}
+
+/** Runs a tool for at most 20 seconds and returns what it said, or that it could not. */
+async function ask(file: string, args: string[], input = ''): Promise<Said> {
+  const result = await execa(file, args, { reject: false, all: true, timeout: 20_000, input });
+  return { failed: result.failed, text: result.all ?? '' };
+}
+
+function firstLine(text: string): string {
+  return text.split('\n')[0]?.trim() ?? '';
+}
+
+/** A C compiler with its headers. Needed where we compile: in a checkout. */
+export async function checkCompiler(): Promise<Check> {
+  const lacks = existsSync(join(root, 'Makefile')) ? wrong : optional;
+  const [command = 'cc', ...words] = compiler();
+  const version = await ask(command, [...words, '--version']);
+  if (version.failed)
+    return lacks('compiler', `no ${command}`, 'apt-get install gcc libc6-dev, or set CC');
+  const source = '#include <stdlib.h>\n#include <pthread.h>\n';
+  const headers = await ask(command, [...words, '-fsyntax-only', '-x', 'c', '-'], source);
+  if (headers.failed) return lacks('compiler', 'no C headers', 'apt-get install libc6-dev');
+  return ok('compiler', firstLine(version.text));
+}
+
+export async function checkMake(): Promise<Check> {
+  const lacks = existsSync(join(root, 'Makefile')) ? wrong : optional;
+  const version = await ask('make', ['--version']);
+  if (version.failed) return lacks('make', 'no make', 'apt-get install make');
+  return ok('make', firstLine(version.text));
+}
+
+/** GDB, with the Python that the heap commands are written in. */
+export async function checkGdb(): Promise<Check> {
+  const version = await ask('gdb', ['--version']);
+  if (version.failed) return wrong('gdb', 'no gdb', 'apt-get install gdb');
+  const python = await ask('gdb', ['-nx', '-batch', '-ex', 'python print(1 + 1)']);
+  if (python.failed || !python.text.includes('2'))
+    return wrong('gdb', 'a gdb without Python', 'apt-get install gdb (not gdb-minimal)');
+  return ok('gdb', firstLine(version.text));
+}
+
+const refused =
+  'allow it: in a container start with --cap-add=SYS_PTRACE --security-opt seccomp=unconfined';
+
+/** Whether a debugger may trace its child; attaching to others (--pid) may need more rights. */
+export async function checkPtrace(): Promise<Check> {
+  const session = ['-nx', '-batch', '-ex', 'set startup-with-shell off', '-ex', 'run'];
+  const traced = await ask('gdb', [...session, '/bin/true']);
+  if (traced.failed && traced.text === '')
+    return wrong('ptrace', 'cannot be tried without gdb', 'apt-get install gdb');
+  if (!traced.text.includes('exited normally'))
+    return wrong('ptrace', 'a debugger may not trace its child', refused);
+  const scope = ptraceScope();
+  if (scope === 0 || process.getuid?.() === 0) return ok('ptrace', 'children and others');
+  return optional(
+    'ptrace',
+    'children only',
+    'to attach by --pid: sysctl kernel.yama.ptrace_scope=0',
+  );
+}
+
+/** 0 when a user may trace all processes of their own (also where the kernel has no such limit). */
+function ptraceScope(): number {
+  const file = '/proc/sys/kernel/yama/ptrace_scope';
+  return existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0;
+}
+
+/** Whether the processor's debug registers work; on some virtual machines they have no effect. */
+export async function checkWatchpoints(): Promise<Check> {
+  const script = join(root, 'native', 'gdb', 'watchpoints.gdb');
+  const asked = await ask('gdb', ['-nx', '-q', '-batch', '-x', script, '/bin/true']);
+  if (!asked.text.includes('Hardware watchpoint'))
+    return optional('watchpoints', 'cannot be tried', 'see what is said of gdb and ptrace');
+  if (asked.text.includes('Old value')) return ok('watchpoints', 'in hardware');
+  return optional(
+    'watchpoints',
+    'hardware ones never fire here',
+    'in sessions of your own: set can-use-hw-watchpoints 0 (`heap watch` does it by itself)',
+  );
+}

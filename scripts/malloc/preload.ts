@@ -1,0 +1,194 @@
+// Starts a program under any malloc, and reads back what proves that it ran on it.
+
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Failure } from '../lib/errors.ts';
+import { findNative } from '../lib/paths.ts';
+import { atOurEnd } from '../process/ending.ts';
+import { type Ended, execute } from '../process/execute.ts';
+import { readElf, symbolsOf } from './elf.ts';
+import type { Malloc } from './mallocs.ts';
+import { type Proof, readReports } from './proof.ts';
+import { checkTarget, ourselves } from './target.ts';
+
+export type { Proof } from './proof.ts';
+export { checkTarget } from './target.ts';
+
+export type Env = Record<string, string | undefined>;
+
+export interface LaunchOptions {
+  /** Seconds after which the program and all that it started is ended (SIGTERM, a second later SIGKILL). */
+  timeout?: number;
+  /** The whole environment of the program; ours by default. */
+  env?: Env;
+  cwd?: string;
+  /** Standard input when stdio is 'pipe'; nothing by default. */
+  input?: string | Uint8Array;
+  /**
+   * 'inherit' leaves the terminal to the program, 'beside' all but standard output, which becomes
+   * our standard error; 'pipe' (default) collects its output.
+   */
+  stdio?: 'inherit' | 'beside' | 'pipe';
+  /** Preload the probe as well and return what it found. */
+  report?: boolean;
+  /** Record its calls: the value of LIBMALLOC_TRACE. The trace library then stands before `m`. */
+  trace?: string | undefined;
+  limits?: {
+    /** Bytes of address space (ulimit -v). */
+    addressSpace?: number;
+    /** Seconds of CPU time (ulimit -t). */
+    cpu?: number;
+    /** Bytes of a core file (ulimit -c); 0 is none. */
+    core?: number;
+  };
+  /** Called with the pid as soon as there is one, so that signals can be forwarded. */
+  started?: (pid: number) => void;
+}
+
+export interface Launched extends Ended {
+  /** One per process; empty unless `report` was asked for. */
+  proofs: Proof[];
+}
+
+/**
+ * The value of LD_PRELOAD that puts `m` in front, then `extra`; empty for plain glibc.
+ * Throws a Failure for a file that the dynamic linker would skip with a mere warning: one that is
+ * missing, no library, of another machine, or whose path it would split at a blank or a colon.
+ */
+export function preloadValue(m: Malloc, extra: string[] = []): string {
+  if (m.file !== undefined) checkLibrary(m.file);
+  const files = m.file === undefined ? extra : [m.file, ...extra];
+  return files.map(preloadable).join(':');
+}
+
+function preloadable(file: string): string {
+  if (!/[\s:]/.test(file)) return file;
+  throw new Failure(`cannot preload '${file}': LD_PRELOAD splits its value at blanks and colons`, {
+    hint: 'copy or link the library to a path without them',
+  });
+}
+
+function checkLibrary(file: string): void {
+  if (!existsSync(file))
+    throw new Failure(`there is no library ${file}`, { hint: 'run make, or correct the path' });
+  const here = ourselves();
+  const elf = elfOf(file);
+  if (elf?.type !== 'shared' || !elf.dynamic || elf.pie) {
+    throw new Failure(`${file} is not a shared library`, {
+      hint: 'a malloc is given as NAME or FILE.so; build one with cc -shared -fPIC',
+    });
+  }
+  if (elf.bits !== here.bits || elf.machine !== here.machine) {
+    throw new Failure(
+      `${file} is a ${elf.bits}-bit ${elf.machine} library; this system runs ${here.bits}-bit ${here.machine}`,
+      {
+        hint: 'build it for this machine',
+      },
+    );
+  }
+}
+
+function elfOf(file: string): ReturnType<typeof readElf> {
+  try {
+    return readElf(file);
+  } catch (cause) {
+    throw new Failure(`${file} cannot be read as a library: ${(cause as Error).message}`, {
+      hint: 'build it again, or correct the path',
+      cause,
+    });
+  }
+}
+
+/**
+ * Runs `argv` under `m` and waits for it. The user's own LD_PRELOAD stays, behind ours.
+ * Throws a Failure (125, 126, 127) when the program cannot be started or could not be reached by a preload;
+ * whatever the program does, a bad status included, is a result.
+ */
+export async function launch(
+  m: Malloc,
+  argv: string[],
+  options: LaunchOptions = {},
+): Promise<Launched> {
+  const [command = '', ...args] = argv;
+  const outer = options.env ?? process.env;
+  const file = checkTarget(command, outer, options.cwd);
+  const folder = options.report ? mkdtempSync(join(tmpdir(), 'libmalloc-run-')) : undefined;
+  const remove = () => folder && rmSync(folder, { recursive: true, force: true });
+  // A program in our terminal handles signals itself, so we do not end before it.
+  const release = options.stdio === 'inherit' ? () => {} : atOurEnd(remove);
+  try {
+    const prefix = folder && join(folder, 'report');
+    const environment: Env = { ...outer, ...(prefix && { LIBMALLOC_REPORT: prefix }) };
+    if (options.trace !== undefined) environment.LIBMALLOC_TRACE = options.trace;
+    const front = options.trace === undefined ? [] : [tracer(m)];
+    const preload = preloadList(m, options.report === true, outer, front);
+    const plan = options.limits
+      ? limited(file, args, preload, options.limits)
+      : { file, args, preload };
+    if (plan.preload) environment.LD_PRELOAD = plan.preload;
+    else delete environment.LD_PRELOAD;
+    const argv0 = plan.file === file ? command : undefined;
+    const result = await execute(plan.file, plan.args, {
+      ...options,
+      argv0,
+      env: environment,
+      marker: prefix,
+    });
+    return { ...result, proofs: prefix ? readReports(prefix) : [] };
+  } finally {
+    release();
+    remove();
+  }
+}
+
+/**
+ * As preloadValue, with `front` before `m`, the probe behind it where a report is wanted, and the
+ * user's own LD_PRELOAD last.
+ */
+export function preloadList(m: Malloc, report: boolean, outer: Env, front: string[] = []): string {
+  const theirs = (outer.LD_PRELOAD ?? '').split(/[ :]+/).filter((file) => file !== '');
+  const behind = preloadValue(m, [...(report ? [probe()] : []), ...theirs]);
+  return [...front, ...(behind === '' ? [] : [behind])].join(':');
+}
+
+/** The absolute path of the probe library. */
+export function probe(): string {
+  return helper('probe');
+}
+
+/**
+ * If the malloc has C++ operators of its own, the tracer that records those stands in front of it.
+ */
+function tracer(m: Malloc): string {
+  const exported = m.file === undefined || !existsSync(m.file) ? [] : symbolsOf(m.file, 'exported');
+  return helper(exported.some(({ name }) => name === '_Znwm') ? 'operators' : 'trace');
+}
+
+function helper(name: string): string {
+  const file = findNative(`libmalloc-${name}.so`);
+  if (!file)
+    throw new Failure(`the ${name} library (libmalloc-${name}.so) has not been built`, {
+      hint: 'run make',
+    });
+  return preloadable(file);
+}
+
+/**
+ * A shell on the C library's malloc sets the limits and then becomes the program by exec: the pid
+ * stays the same, and the limits hold for the program only.
+ */
+function limited(
+  file: string,
+  args: string[],
+  preload: string,
+  limits: NonNullable<LaunchOptions['limits']>,
+) {
+  const steps = [];
+  if (limits.addressSpace !== undefined)
+    steps.push(`ulimit -v ${Math.floor(limits.addressSpace / 1024)}`);
+  if (limits.cpu !== undefined) steps.push(`ulimit -t ${Math.ceil(limits.cpu)}`);
+  if (limits.core !== undefined) steps.push(`ulimit -c ${Math.floor(limits.core / 512)}`);
+  steps.push('[ -z "$0" ] || export LD_PRELOAD="$0"', 'exec "$@"');
+  return { file: '/bin/sh', args: ['-c', steps.join('; '), preload, file, ...args], preload: '' };
+}

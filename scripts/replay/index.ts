@@ -1,0 +1,125 @@
+// libmalloc replay: what a program asked of one malloc, asked of others.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Command, InvalidArgumentError } from 'commander';
+import { Failure } from '../lib/errors.ts';
+import { writeJson } from '../lib/json.ts';
+import { progress } from '../lib/progress.ts';
+import { BAD } from '../lib/status.ts';
+import { count } from '../lib/units.ts';
+import { defaultVariant, type Malloc, resolveMalloc } from '../malloc/mallocs.ts';
+import { checkEnvironment } from '../malloc/variables.ts';
+import { atOurEnd } from '../process/ending.ts';
+import { writePlan } from '../trace/plan.ts';
+import { checkPatience } from './patience.ts';
+import { play } from './play.ts';
+import { writeRep } from './rep.ts';
+import { describe } from './results.ts';
+import { openSource, type Source } from './source.ts';
+
+interface Options {
+  malloc?: string[];
+  runs: number;
+  process?: number;
+  timeout?: number;
+  force?: boolean;
+  json?: string;
+  export?: string;
+}
+
+/** The verb `replay`. */
+export function replayCommand(): Command {
+  return new Command('replay')
+    .summary('play a trace on other mallocs, side by side')
+    .description(
+      'Makes the calls that T recorded once more, on each malloc in turn: threads, frees by other ' +
+        'threads, sizes and alignments as they were, each block touched once in each page. T is a ' +
+        'trace of libmalloc record, or a .rep file of the CS:APP malloc lab.',
+    )
+    .argument('<T>', 'the trace')
+    .option(
+      '-m, --malloc <M>',
+      'NAME, FILE.so or NAME=FILE.so; repeatable (default: the last variant and glibc)',
+      (spec: string, all: string[] = []) => [...all, spec],
+    )
+    .option('--runs <N>', 'interleaved runs of each malloc', positive, 5)
+    .option(
+      '--process <N>',
+      'which process of the trace (default: the one with most calls)',
+      positive,
+    )
+    .option('--timeout <seconds>', 'end a run after so long', positive)
+    .option('--force', 'more than 100,000 calls on dumb and list, too')
+    .option('--export <FILE.rep>', 'write T as a file of the malloc lab instead of playing it')
+    .option('--json <FILE>', 'everything found, as JSON (- is standard output)')
+    .addHelpText('after', '\nExit status: 0; 1 if a malloc failed; 125 if libmalloc failed.')
+    .action(replay);
+}
+
+function positive(text: string): number {
+  const n = Number(text);
+  if (!Number.isInteger(n) || n < 1 || n > 2e6)
+    throw new InvalidArgumentError('give a whole number from 1.');
+  return n;
+}
+
+async function replay(file: string, options: Options): Promise<void> {
+  checkEnvironment();
+  const specs = options.malloc ?? [defaultVariant(), 'glibc'];
+  const mallocs = specs.map((spec) => resolveMalloc(spec));
+  const source = openSource(file, options.process);
+  try {
+    if (options.export !== undefined) exportTo(options.export, source);
+    else await playAll(source, mallocs, options);
+  } finally {
+    source.close();
+  }
+}
+
+function exportTo(file: string, source: Source): void {
+  const { operations, blocks, plain } = attempt(file, () => writeRep(file, () => source.steps()));
+  const lost = plain > 0 ? `; ${count(plain)} were aligned or cleared, which it cannot say` : '';
+  process.stderr.write(
+    `libmalloc: ${count(operations)} operations on ${count(blocks)} blocks in ${file}${lost}\n`,
+  );
+  for (const line of source.remarks()) process.stderr.write(`libmalloc: ${line}\n`);
+}
+
+function attempt<T>(file: string, write: () => T): T {
+  try {
+    return write();
+  } catch (cause) {
+    if (cause instanceof Failure || !(cause as NodeJS.ErrnoException).code) throw cause;
+    throw new Failure(`cannot write ${file}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+async function playAll(source: Source, mallocs: Malloc[], options: Options): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'libmalloc-replay-'));
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  const release = atOurEnd(remove);
+  try {
+    const plan = join(folder, 'plan');
+    const figures = attempt(plan, () =>
+      writePlan(plan, source.steps(), (n) => progress(`replay: ${count(n)} calls read`)),
+    );
+    progress('');
+    if (figures.calls === 0)
+      throw new Failure(`there are no calls to play in ${source.name}`, {
+        hint: source.remarks()[0] ?? 'record a program that calls malloc',
+      });
+    for (const line of checkPatience(mallocs, figures, options.force === true))
+      process.stderr.write(`libmalloc: ${line}\n`);
+    const played = await play(plan, figures, mallocs, options);
+    const result = { ...source.about(), ...figures, ...source.left, runs: options.runs, played };
+    if (options.json !== '-')
+      process.stdout.write(describe(source.name, figures, played, source.remarks()));
+    if (options.json !== undefined) writeJson('replay', options.json, result);
+    if (played.some(({ failure }) => failure !== undefined)) process.exitCode = BAD;
+  } finally {
+    release();
+    remove();
+  }
+}

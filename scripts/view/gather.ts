@@ -1,0 +1,244 @@
+// From a trace to what is shown of it, in one pass and bounded memory.
+
+import { basename } from 'node:path';
+import { Failure } from '../lib/errors.ts';
+import {
+  isAllocation,
+  isRelease,
+  Ledger,
+  NONE,
+  Op,
+  type Trace,
+  type TraceEvent,
+  type TraceProcess,
+} from '../trace/trace.ts';
+import { chunkKinds, type HeapColumns, type HeapData, type HeapFacts, NEVER } from './data.ts';
+import { Histogram } from './histogram.ts';
+import { Keeper } from './keeper.ts';
+import { Sites } from './sites.ts';
+import { Touched } from './touched.ts';
+
+export interface GatherOptions {
+  /** The number of a process in the trace; the busiest by default. */
+  process?: number | undefined;
+  /** Called now and then with the share that is done. */
+  progress?: ((share: number) => void) | undefined;
+  keeper?: Keeper;
+}
+
+/** So many chunks of all walks together are kept. */
+const MOST_CHUNKS = 400_000;
+
+/** Throws a Failure when the trace has no such process, or no event at all. */
+export function gather(trace: Trace, options: GatherOptions = {}): HeapData {
+  const process = choose(trace, options.process);
+  const gatherer = new Gatherer(options.keeper ?? new Keeper(process.records));
+  const step = Math.max(1, Math.floor(process.records / 200));
+  let seen = 0;
+  for (const event of trace.events(process)) {
+    gatherer.take(event);
+    if (++seen % step === 0) options.progress?.(Math.min(1, seen / process.records));
+  }
+  if (gatherer.position === 0)
+    throw new Failure(`${trace.file} has no call of malloc or free in it`, {
+      hint: trace.damage[0] ?? 'was the program static, or over before it began?',
+    });
+  return gatherer.finish(trace, process);
+}
+
+function choose(trace: Trace, number: number | undefined): TraceProcess {
+  const found =
+    number === undefined ? trace.busiest : trace.processes.find((each) => each.number === number);
+  if (found !== undefined) return found;
+  const known = trace.processes.map(
+    ({ number, executable }) => `${number} (${basename(executable)})`,
+  );
+  throw new Failure(
+    number === undefined ? `${trace.file} holds no process` : `${trace.file}: no process ${number}`,
+    {
+      hint:
+        known.length > 0
+          ? `there are: ${known.join(', ')}`
+          : (trace.damage[0] ?? 'record it again'),
+    },
+  );
+}
+
+/** Takes events in the order of the trace; footprints and walks are no events of the heap. */
+class Gatherer {
+  /** Calls seen so far. */
+  position = 0;
+  readonly #ledger = new Ledger();
+  readonly #keeper: Keeper;
+  readonly #touched = new Touched();
+  readonly #sites = new Sites();
+  readonly #sizes = new Histogram();
+  readonly #lifetimes = new Histogram();
+  readonly #walks: { number: number; at: number }[] = [];
+  #resident = 0;
+  #time = 0;
+  #start = 0;
+  #peak = { bytes: 0, at: 0 };
+
+  constructor(keeper: Keeper) {
+    this.#keeper = keeper;
+  }
+
+  take(event: TraceEvent): void {
+    if (this.position === 0) this.#start = event.time;
+    this.#time = event.time - this.#start;
+    if (this.position === 0) this.#keeper.stop(0, this.#state());
+    if (isAllocation(event.op) || isRelease(event.op)) {
+      this.#call(event);
+      return;
+    }
+    if (event.op === Op.footprint) this.#resident = event.size;
+    if (event.op === Op.snapshot) this.#walks.push({ number: event.size, at: this.position });
+  }
+
+  #state() {
+    const { liveBytes, liveBlocks } = this.#ledger;
+    return { time: this.#time, bytes: liveBytes, blocks: liveBlocks, resident: this.#resident };
+  }
+
+  #call(event: TraceEvent): void {
+    const ledger = this.#ledger;
+    ledger.apply(event);
+    const { born, died, rows } = ledger;
+    if (died !== NONE) {
+      const lived = event.time - (rows.born[died] as number);
+      this.#lifetimes.add(Math.max(0, lived), rows.size[died] as number);
+      this.#keep(died, this.position);
+    }
+    if (born !== NONE) {
+      const size = rows.size[born] as number;
+      rows.mark[born] = this.position;
+      this.#touched.add(rows.address[born] as number, size, this.position);
+      if (!ledger.revived) this.#sizes.add(size, size);
+    }
+    this.position++;
+    if (ledger.liveBytes > this.#peak.bytes)
+      this.#peak = { bytes: ledger.liveBytes, at: this.position };
+    this.#keeper.most(ledger.liveBytes);
+    if (this.position % this.#keeper.every === 0) this.#keeper.stop(this.position, this.#state());
+  }
+
+  /** The mark of a block is the position at which it was born, or came back. */
+  #keep(row: number, death: number): void {
+    const { address, size, thread, site, mark } = this.#ledger.rows;
+    const birth = mark[row] as number;
+    if (!this.#keeper.shown(birth, death)) return;
+    this.#keeper.block(
+      address[row] as number,
+      size[row] as number,
+      birth,
+      death,
+      thread[row] as number,
+      this.#sites.number(site[row] as number),
+    );
+  }
+
+  finish(trace: Trace, process: TraceProcess): HeapData {
+    this.#keeper.end(this.position, this.#state());
+    for (const row of this.#ledger.live()) this.#keep(row, NEVER);
+    this.#keeper.settle();
+    const { walks, chunks } = readWalks(trace, process, this.#walks);
+    const { stops, blocks, every, blurred, density } = this.#keeper;
+    const facts = {
+      ...this.#facts(trace, process),
+      every,
+      blurred,
+      density: { cell: density?.cell ?? 0, frames: [...(density?.frames ?? [])] },
+      walks,
+    };
+    const columns = {
+      stops,
+      blocks,
+      pages: this.#touched.runs(every),
+      density: density?.columns() ?? { start: new Float64Array(), bytes: new Float64Array() },
+      chunks,
+    };
+    return { facts, columns };
+  }
+
+  #facts(
+    trace: Trace,
+    process: TraceProcess,
+  ): Omit<HeapFacts, 'every' | 'blurred' | 'density' | 'walks'> {
+    const ledger = this.#ledger;
+    return {
+      malloc: mallocName(process.providers[0] ?? ''),
+      command: commandOf(process),
+      pid: process.pid,
+      file: basename(trace.file),
+      events: this.position,
+      allocations: ledger.allocations,
+      releases: ledger.releases,
+      failures: ledger.failures,
+      strays: ledger.strays,
+      overlaps: ledger.overlaps,
+      totalBytes: ledger.totalBytes,
+      peakBytes: ledger.peakBytes,
+      peakBlocks: ledger.peakBlocks,
+      peakAt: this.#peak.at,
+      nanoseconds: Math.round(this.#time),
+      threads: [...trace.threads],
+      sites: this.#sites.names(trace.maps(process)),
+      damage: trace.damage,
+      sizes: this.#sizes.bins(),
+      lifetimes: this.#lifetimes.bins(),
+    };
+  }
+}
+
+function commandOf({ command, executable }: TraceProcess): string {
+  const [program = '', ...args] = command;
+  return [basename(program || executable), ...args].join(' ');
+}
+
+/** `list` for …/libmalloc-list.so, `glibc` for libc.so.6, else the file's own name. */
+function mallocName(provider: string): string {
+  const file = basename(provider);
+  if (/^libc[.-]/.test(file)) return 'glibc';
+  if (file === '' || file === '?') return 'unknown malloc';
+  return /^lib(?:malloc-)?(\w+?)(?:_minimal)?\.so/.exec(file)?.[1] ?? file;
+}
+
+/** The walks, every other one left out until they are not too many. */
+function readWalks(
+  trace: Trace,
+  process: TraceProcess,
+  found: readonly { number: number; at: number }[],
+): { walks: HeapFacts['walks']; chunks: HeapColumns['chunks'] } {
+  const walks: HeapFacts['walks'] = [];
+  let chosen = [...found];
+  const count = (number: number): number => {
+    let n = 0;
+    for (const _ of trace.chunks(process, number)) n++;
+    return n;
+  };
+  const counts = new Map(chosen.map(({ number }) => [number, count(number)]));
+  const total = () => chosen.reduce((sum, { number }) => sum + (counts.get(number) ?? 0), 0);
+  while (chosen.length > 1 && total() > MOST_CHUNKS)
+    chosen = chosen.filter((_, i) => (chosen.length - 1 - i) % 2 === 0);
+  const length = total();
+  const chunks: HeapColumns['chunks'] = {
+    start: new Float64Array(length),
+    extent: new Float64Array(length),
+    kind: new Float64Array(length),
+    sizeClass: new Float64Array(length),
+    owner: new Float64Array(length),
+  };
+  let i = 0;
+  for (const { number, at } of chosen) {
+    for (const { start, extent, kind, sizeClass, owner } of trace.chunks(process, number)) {
+      chunks.start[i] = start;
+      chunks.extent[i] = extent;
+      chunks.kind[i] = chunkKinds.indexOf(kind);
+      chunks.sizeClass[i] = sizeClass;
+      chunks.owner[i++] = owner;
+    }
+    walks.push({ at, chunks: counts.get(number) ?? 0 });
+  }
+  return { walks, chunks };
+}

@@ -1,0 +1,26 @@
+// Numbers as people read them.
+
+export { bytes, count } from '../../lib/units.ts';
+
+export const hex = (address: number): string => `0x${address.toString(16)}`;
+
+export function duration(nanoseconds: number): string {
+  if (nanoseconds < 1e3) return `${Math.round(nanoseconds)} ns`;
+  if (nanoseconds < 1e6) return `${(nanoseconds / 1e3).toPrecision(3)} µs`;
+  if (nanoseconds < 1e9) return `${(nanoseconds / 1e6).toPrecision(3)} ms`;
+  return `${(nanoseconds / 1e9).toPrecision(3)} s`;
+}
+
+export const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+
+/** An element with attributes and content; `text` never becomes markup. */
+export function element<K extends keyof HTMLElementTagNameMap>(
+  name: K,
+  attributes: Record<string, string> = {},
+  ...content: (Node | string)[]
+): HTMLElementTagNameMap[K] {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...content);
+  return made;
+}

@@ -1,0 +1,298 @@
+// The map: rows of memory in address order on a canvas, from the whole heap down to single bytes.
+
+import type { HeapModel } from '../model.ts';
+import type { ColorBy } from './colors.ts';
+import { hex } from './elements.ts';
+import { css, type Palette } from './palette.ts';
+import { rasterBlocks, rasterWalk } from './raster.ts';
+
+const CELLS = 512; // in a row, at most
+const LEAST = 64; // bytes in a row
+const GUTTER = 122; // pixels for addresses, where there is room
+const NARROW = 560;
+
+/** What the map shows of the heap. */
+export interface Look {
+  position: number;
+  by: ColorBy;
+  walk: boolean;
+}
+
+export class HeapMap {
+  readonly canvas: HTMLCanvasElement;
+  readonly #model: HeapModel;
+  /** Bytes in a row, a power of two; and the place of the first row. */
+  #row = LEAST;
+  #from = 0;
+  /** The place that is pointed at, or that the keys have come to. */
+  #cursor: number | undefined;
+  #changed: () => void;
+
+  /** `pointed` is told the place under the pointer or the keys; `changed` that it must be drawn anew. */
+  constructor(
+    model: HeapModel,
+    canvas: HTMLCanvasElement,
+    on: { pointed: (place: number | undefined, spoken: boolean) => void; changed: () => void },
+    position: () => number,
+  ) {
+    this.#model = model;
+    this.canvas = canvas;
+    this.#changed = on.changed;
+    this.#listen(on.pointed, position);
+  }
+
+  /** Pixels of a row: finer the more there is to see. */
+  get #height(): number {
+    const least = this.#row <= 1024 ? 26 : this.#row <= 32_768 ? 14 : 8;
+    const needed = Math.max(1, Math.ceil(this.#model.extent / this.#row));
+    // A small heap fills the map all the same.
+    return Math.max(least, Math.min(26, Math.floor(this.canvas.clientHeight / needed)));
+  }
+
+  get #rows(): number {
+    return Math.max(1, Math.floor(this.canvas.clientHeight / this.#height));
+  }
+
+  get #gutter(): number {
+    return this.canvas.clientWidth < NARROW ? 0 : GUTTER;
+  }
+
+  /** The whole heap at once. */
+  fit(): void {
+    this.#row = LEAST;
+    while (this.#row * this.#rows < this.#model.extent) this.#row *= 2;
+    this.#from = 0;
+    this.#changed();
+  }
+
+  /** Twice as near (or as far), with `place` where it is. */
+  zoom(
+    nearer: boolean,
+    place: number = this.#cursor ?? this.#from + (this.#row * this.#rows) / 2,
+  ): void {
+    const share = (place - this.#from) / (this.#row * this.#rows);
+    const next = nearer ? this.#row / 2 : this.#row * 2;
+    if (next < LEAST || (!nearer && this.#row * this.#rows >= this.#model.extent)) return;
+    this.#row = next;
+    this.#moveTo(place - share * this.#row * this.#rows);
+  }
+
+  scroll(rows: number): void {
+    this.#moveTo(this.#from + rows * this.#row);
+  }
+
+  get page(): number {
+    return Math.max(1, this.#rows - 2);
+  }
+
+  #moveTo(place: number): void {
+    const most = Math.max(0, this.#model.extent - this.#row * (this.#rows - 1));
+    const aligned = Math.floor(Math.min(most, Math.max(0, place)) / this.#row) * this.#row;
+    this.#from = aligned;
+    this.#changed();
+  }
+
+  /** What is to be seen, in words. */
+  describe(): string {
+    const end = Math.min(this.#model.extent, this.#from + this.#row * this.#rows);
+    const share = this.#model.extent === 0 ? 1 : (end - this.#from) / this.#model.extent;
+    const at = (place: number): string => hex(this.#model.addressAt(place));
+    const all = share >= 1 ? 'the whole heap' : `${(100 * share).toPrecision(2)} % of the heap`;
+    return `${at(this.#from)} to ${at(end)}: ${all}, ${this.#row.toLocaleString('en')} bytes a row`;
+  }
+
+  draw(look: Look, palette: Palette): void {
+    const scale = devicePixelRatio;
+    const [width, height] = [this.canvas.clientWidth, this.canvas.clientHeight];
+    const context = this.canvas.getContext('2d');
+    if (!context || width === 0) return;
+    if (this.canvas.width !== Math.round(width * scale))
+      this.canvas.width = Math.round(width * scale);
+    if (this.canvas.height !== Math.round(height * scale))
+      this.canvas.height = Math.round(height * scale);
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    context.fillStyle = css(palette.paper);
+    context.fillRect(0, 0, width, height);
+    this.#drawRows(context, look, palette);
+    this.#drawLabels(context, palette);
+    this.#drawCursor(context, look, palette);
+  }
+
+  #drawRows(context: CanvasRenderingContext2D, look: Look, palette: Palette): void {
+    const columns = Math.min(CELLS, this.#row);
+    const rows = this.#rows;
+    const stretch = { from: this.#from, grain: this.#row / columns, cells: columns * rows };
+    const raster = (look.walk ? rasterWalk : rasterBlocks)(
+      this.#model,
+      look.position,
+      stretch,
+      look.by,
+      palette,
+    );
+    const picture = new OffscreenCanvas(columns, rows);
+    picture.getContext('2d')?.putImageData(new ImageData(raster.pixels, columns, rows), 0, 0);
+    const left = this.#gutter;
+    const width = this.canvas.clientWidth - left;
+    const height = this.#height;
+    context.imageSmoothingEnabled = false;
+    for (let y = 0; y < rows; y++)
+      context.drawImage(picture, 0, y, columns, 1, left, y * height, width, height - 1);
+    if (this.#row <= 32_768) this.#drawEdges(context, raster.thing, columns, palette);
+  }
+
+  /** Where one block ends and another begins, once they are large enough to be told apart. */
+  #drawEdges(
+    context: CanvasRenderingContext2D,
+    thing: Int32Array,
+    columns: number,
+    palette: Palette,
+  ): void {
+    const left = this.#gutter;
+    const step = (this.canvas.clientWidth - left) / columns;
+    context.fillStyle = css(palette.paper);
+    for (let cell = 1; cell < thing.length; cell++) {
+      if (thing[cell] === thing[cell - 1] || thing[cell] === -1) continue;
+      const x = left + (cell % columns) * step;
+      context.fillRect(x, Math.floor(cell / columns) * this.#height, 1, this.#height - 1);
+    }
+  }
+
+  /** Addresses at the left, and a mark where a hole of the address space was left out. */
+  #drawLabels(context: CanvasRenderingContext2D, palette: Palette): void {
+    const [left, height] = [this.#gutter, this.#height];
+    const width = this.canvas.clientWidth - left;
+    const every = Math.ceil(28 / height);
+    context.font = '11px ui-monospace, "DejaVu Sans Mono", monospace';
+    context.textBaseline = 'middle';
+    context.fillStyle = css(palette.pale);
+    for (let y = 0; left > 0 && y < this.#rows; y += every) {
+      const place = this.#from + y * this.#row;
+      if (place < this.#model.extent)
+        context.fillText(
+          hex(this.#model.addressAt(place)),
+          4,
+          Math.max(7, y * height + height / 2),
+        );
+    }
+    context.fillStyle = css(palette.ink);
+    for (const { at } of this.#model.parts) {
+      if (at === 0 || at < this.#from) continue;
+      const y = Math.floor((at - this.#from) / this.#row);
+      if (y >= this.#rows) break;
+      const x = left + (((at - this.#from) % this.#row) / this.#row) * width;
+      context.fillRect(x - 1, y * height, 2, height - 1);
+    }
+  }
+
+  /** Around the block that is pointed at, in each row of it; around the place where there is none. */
+  #drawCursor(context: CanvasRenderingContext2D, look: Look, palette: Palette): void {
+    if (this.#cursor === undefined) return;
+    const model = this.#model;
+    const i = look.walk ? undefined : model.blockAt(this.#cursor, look.position);
+    const block = i === undefined ? undefined : model.block(i);
+    const start = (block ? model.placeOf(block.address) : this.#cursor) - this.#from;
+    const end = start + Math.max(1, block?.size ?? 1);
+    const [row, rows, left, height] = [this.#row, this.#rows, this.#gutter, this.#height];
+    const wide = (this.canvas.clientWidth - left) / row;
+    context.strokeStyle = css(palette.ink);
+    context.lineWidth = 2;
+    const last = Math.min(rows, Math.ceil(end / row)) - 1;
+    for (let y = Math.max(0, Math.floor(start / row)); y <= last; y++) {
+      const x = left + Math.max(0, start - y * row) * wide;
+      const width = left + Math.min(row, end - y * row) * wide - x;
+      const spare = Math.max(0, 8 - width) / 2; // to be seen at all
+      context.strokeRect(x - spare, y * height, width + 2 * spare, height - 1);
+    }
+  }
+
+  /** The place under a point of the canvas; undefined outside of the heap. */
+  placeAt(x: number, y: number): number | undefined {
+    const left = this.#gutter;
+    const width = this.canvas.clientWidth - left;
+    if (x < left || x >= left + width || y < 0) return undefined;
+    const column = Math.floor(((x - left) / width) * this.#row);
+    const place = this.#from + Math.floor(y / this.#height) * this.#row + column;
+    return place < this.#model.extent ? place : undefined;
+  }
+
+  #listen(
+    pointed: (place: number | undefined, spoken: boolean) => void,
+    position: () => number,
+  ): void {
+    const { canvas } = this;
+    let dragged: number | undefined;
+    const point = (event: PointerEvent): void => {
+      this.#cursor = this.placeAt(event.offsetX, event.offsetY);
+      pointed(this.#cursor, false);
+    };
+    canvas.addEventListener('pointerdown', (event) => {
+      dragged = event.offsetY;
+      if (event.pointerType === 'mouse') canvas.setPointerCapture(event.pointerId);
+      point(event);
+    });
+    for (const end of ['pointerup', 'pointercancel'] as const)
+      canvas.addEventListener(end, () => {
+        dragged = undefined;
+      });
+    canvas.addEventListener('pointermove', (event) => {
+      if (dragged !== undefined && event.buttons === 1) {
+        const rows = Math.trunc((dragged - event.offsetY) / this.#height);
+        if (rows !== 0) dragged = event.offsetY;
+        this.scroll(rows);
+      }
+      point(event);
+    });
+    canvas.addEventListener('pointerleave', (event) => {
+      // A finger that is lifted leaves what it pointed at.
+      if (event.pointerType === 'touch') return;
+      this.#cursor = undefined;
+      pointed(undefined, false);
+    });
+    canvas.addEventListener('dblclick', (event) =>
+      this.zoom(true, this.placeAt(event.offsetX, event.offsetY)),
+    );
+    canvas.addEventListener(
+      'wheel',
+      (event) => {
+        if (!event.ctrlKey) return;
+        event.preventDefault();
+        this.zoom(event.deltaY < 0, this.placeAt(event.offsetX, event.offsetY));
+      },
+      { passive: false },
+    );
+    canvas.addEventListener('keydown', (event) => {
+      if (!this.#key(event.key, pointed, position)) return;
+      event.preventDefault();
+      event.stopPropagation();
+    });
+  }
+
+  #key(
+    key: string,
+    pointed: (place: number | undefined, spoken: boolean) => void,
+    position: () => number,
+  ): boolean {
+    const walk = (step: 1 | -1): void => {
+      const next = this.#model.neighbour(this.#cursor ?? this.#from - 1, position(), step);
+      if (next === undefined) return;
+      this.#cursor = this.#model.placeOf(this.#model.block(next).address);
+      if (this.#cursor < this.#from || this.#cursor >= this.#from + this.#row * this.#rows)
+        this.#moveTo(this.#cursor - (this.#row * this.#rows) / 2);
+      pointed(this.#cursor, true);
+    };
+    const actions: Record<string, () => void> = {
+      ArrowRight: () => walk(1),
+      ArrowLeft: () => walk(-1),
+      ArrowDown: () => this.scroll(1),
+      ArrowUp: () => this.scroll(-1),
+      PageDown: () => this.scroll(this.page),
+      PageUp: () => this.scroll(-this.page),
+      Home: () => this.fit(),
+      '+': () => this.zoom(true),
+      '=': () => this.zoom(true),
+      '-': () => this.zoom(false),
+    };
+    actions[key]?.();
+    return key in actions;
+  }
+}

@@ -1,0 +1,283 @@
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { prerequisites } from '../../scripts/lib/compile.ts';
+import { declaredVariants, variants } from '../../scripts/malloc/mallocs.ts';
+import { which } from '../../scripts/malloc/programs.ts';
+import { Checkout } from '../lib/checkout.ts';
+
+const last = variants().at(-1) ?? '';
+const libraries = [
+  ...[...variants(), 'probe', 'trace', 'operators', 'layout'].map(
+    (name) => `build/release/libmalloc-${name}.so`,
+  ),
+  'build/release/libmalloc-replay',
+];
+const library = (name: string): string => `build/release/libmalloc-${name}.so`;
+
+describe('make', () => {
+  let here: Checkout;
+  beforeAll(async () => {
+    here = new Checkout();
+    const first = await here.make();
+    expect(first.status, first.said).toBe(0);
+  });
+  afterAll(() => here.remove());
+
+  /** Which of the products a command wrote again. */
+  async function rewritten(command: () => Promise<unknown>): Promise<string[]> {
+    const products = [...libraries, 'build/js/cli.js'];
+    const before = products.map((file) => (existsSync(here.path(file)) ? here.age(file) : 0));
+    await command();
+    return products.filter((file, index) => here.age(file) !== before[index]);
+  }
+
+  test('builds every variant, the probe and the command, and links the last rung', () => {
+    for (const file of [...libraries, 'build/js/cli.js', 'build/js/ffi/index.d.ts'])
+      expect(existsSync(here.path(file)), file).toBe(true);
+    expect(readlinkSync(here.path('libmalloc.so'))).toBe(library(last));
+  });
+
+  test('does nothing the second time', async () => {
+    const written = await rewritten(async () => {
+      const second = await here.make();
+      expect(second.said).toBe("make: Nothing to be done for 'all'.");
+    });
+    expect(written).toEqual([]);
+  });
+
+  test('compiles only the library whose source was touched', async () => {
+    here.touch('native/list.c');
+    expect(await rewritten(() => here.make())).toEqual([library('list')]);
+    expect((await here.make()).said).toContain('Nothing to be done');
+  });
+
+  test('compiles only the libraries that include a touched header', async () => {
+    here.touch('native/base/report.h');
+    const users = ['probe', ...variants()].filter((name) =>
+      readFileSync(here.path(`build/release/.deps/${name}.d`), 'utf8').includes('report.h'),
+    );
+    const written = await rewritten(() => here.make());
+    expect(written.sort()).toEqual(users.map(library).sort());
+    expect(users).toContain('probe');
+    expect(users).not.toContain('paged');
+  });
+
+  test('brings back a library that was removed, and compiles no other', async () => {
+    rmSync(here.path(library('dumb')));
+    expect(await rewritten(() => here.make())).toEqual([library('dumb')]);
+  });
+
+  test('VARIANT links ./libmalloc.so to another, plain make back to the last rung', async () => {
+    await here.make(['VARIANT=list']);
+    expect(readlinkSync(here.path('libmalloc.so'))).toBe(library('list'));
+    expect((await here.make(['VARIANT=list'])).said).toContain('Nothing to be done');
+    await here.make();
+    expect(readlinkSync(here.path('libmalloc.so'))).toBe(library(last));
+  });
+
+  test('names the variants when VARIANT is none of them', async () => {
+    const { status, said } = await here.make(['VARIANT=lisp']);
+    expect(status).toBe(2);
+    expect(said).toContain(`no variant is called 'lisp'; there are: ${variants().join(' ')}`);
+  });
+
+  test('shows what the C compiler said, and no stack', async () => {
+    const broken = (text: string): string => `${text}\nint broken = no_such_thing;\n`;
+    const { status, said } = await here.edited('native/dumb.c', broken, () => here.make());
+    expect(status).toBe(2);
+    expect(said).toContain('libmalloc: native/dumb.c does not compile');
+    expect(said).toMatch(/native\/dumb\.c:\d+:\d+: error: .*no_such_thing/);
+    expect(said).not.toMatch(/^\s+at /m);
+  });
+
+  test('treats a warning as an error', async () => {
+    const sloppy = (text: string): string => `${text}\nstatic int sloppy(long n) { return n; }\n`;
+    const { status, said } = await here.edited('native/dumb.c', sloppy, () => here.make());
+    expect(status).toBe(2);
+    expect(said).toContain('[-Werror=conversion]');
+    expect((await here.make()).status).toBe(0);
+  });
+
+  test('shows what the TypeScript compiler said, and compiles only the scripts again', async () => {
+    const broken = (text: string): string => `${text}\nexport const n: number = 'one';\n`;
+    const { status, said } = await here.edited('scripts/run/index.ts', broken, () => here.make());
+    expect(status).toBe(2);
+    expect(said).toMatch(/scripts\/run\/index\.ts\(\d+,\d+\): error TS2322/);
+    const mended = await rewritten(async () => expect((await here.make()).status).toBe(0));
+    expect(mended).toEqual(['build/js/cli.js']);
+  });
+
+  test('builds a new C file that declares itself a variant, and links it by its rung', async () => {
+    const source = readFileSync(here.path('native/dumb.c'), 'utf8');
+    writeFileSync(
+      here.path('native/extra.c'),
+      source.replace('LIBMALLOC_VARIANT(1, dumb)', 'LIBMALLOC_VARIANT(99, extra)'),
+    );
+    try {
+      expect((await here.make()).status).toBe(0);
+      expect(readlinkSync(here.path('libmalloc.so'))).toBe(library('extra'));
+      const run = ['build/js/cli.js', 'run', '--', '/bin/true'];
+      const { said } = await here.run(process.execPath, run);
+      expect(said).toContain('extra in 1 process');
+    } finally {
+      rmSync(here.path('native/extra.c'));
+      rmSync(here.path(library('extra')));
+      await here.make();
+    }
+  });
+
+  test('debug builds the same with asserts under build/debug, and does nothing the second time', async () => {
+    expect((await here.make(['debug'])).status).toBe(0);
+    for (const name of variants())
+      expect(existsSync(here.path(`build/debug/libmalloc-${name}.so`)), name).toBe(true);
+    expect(readlinkSync(here.path('build/debug/libmalloc.so'))).toBe(`libmalloc-${last}.so`);
+    expect((await here.make(['debug'])).said).toBe("make: Nothing to be done for 'debug'.");
+    const asserts = (file: string): boolean =>
+      readFileSync(here.path(file)).includes('__assert_fail');
+    expect(asserts(`build/debug/libmalloc-${last}.so`)).toBe(true);
+    expect(asserts(library(last))).toBe(false);
+  });
+
+  test('tells editors how each file is compiled', () => {
+    const list = JSON.parse(readFileSync(here.path('build/compile_commands.json'), 'utf8'));
+    const release = libraries.map((file) => here.path(file));
+    const outputs = list.map(({ output }: { output: string }) => output);
+    expect(outputs).toEqual(expect.arrayContaining(release));
+    for (const { file, arguments: words } of list) {
+      expect(existsSync(file), file).toBe(true);
+      expect(words).toContain('-std=gnu17');
+    }
+  });
+
+  test('help lists every verb of the house', async () => {
+    const { said } = await here.make(['help']);
+    const verbs = 'debug run test test-long gdb bench docs deps install clean help'.split(' ');
+    for (const verb of verbs) expect(said).toMatch(new RegExp(`^make ${verb}\\b`, 'm'));
+  });
+
+  test('run CMD= runs one command on VARIANT', async () => {
+    const { status, said } = await here.make(['run', 'VARIANT=list', "CMD=/bin/echo 'a  b'"]);
+    expect(status, said).toBe(0);
+    expect(said).toContain('a  b\n');
+    expect(said).toContain('list in 1 process (echo)');
+  });
+
+  test('install makes a command that works from anywhere', async () => {
+    const made = await here.make(['install', 'PREFIX=/opt', `DESTDIR=${here.path('image')}`]);
+    expect(made.status, made.said).toBe(0);
+    const command = here.path('image/opt/bin/libmalloc');
+    const { status, said } = await here.run(command, ['run', '-m', 'list', '--', '/bin/true']);
+    expect(status, said).toBe(0);
+    expect(said).toContain('image/opt/lib/libmalloc/build/release/libmalloc-list.so');
+    expect(existsSync(here.path('image/opt/lib/libmalloc.so'))).toBe(true);
+    expect(existsSync(here.path('image/opt/include/libmalloc.h'))).toBe(true);
+  });
+
+  test('installs the node modules when the lockfile has other versions, and only then', async () => {
+    const folder = here.path('path-npm');
+    mkdirSync(folder);
+    const script = `#!/bin/sh\necho "npm was asked to $*" >&2\n`;
+    writeFileSync(`${folder}/npm`, script, { mode: 0o755 });
+    const env = { PATH: `${folder}:${process.env.PATH}` };
+    here.touch('package-lock.json');
+    expect((await here.make([], env)).said).not.toContain('npm was asked');
+    // Not edited in place: the modules of the real checkout are linked here, the lockfile is not.
+    const newer = (text: string): string =>
+      text.replace('"version": "9.6.1"', '"version": "9.6.2"');
+    const { said } = await here.edited('package-lock.json', newer, () => here.make([], env));
+    expect(said).toContain('npm was asked to ci --ignore-scripts');
+  });
+
+  test('the install script of npm compiles nothing in a checkout', async () => {
+    const { status, said } = await here.run('npm', ['run', '--silent', 'install']);
+    expect(status, said).toBe(0);
+    expect(existsSync(here.path('native/build'))).toBe(false);
+  });
+
+  describe('says in one line what to install', () => {
+    const tools = 'sh bash make sed sort cut find readlink grep echo touch node npm cc as ld'.split(
+      ' ',
+    );
+
+    /** A PATH with all that make needs but one tool, or with a tool of the test's own making. */
+    function pathWith(tool: string, script?: string): string {
+      const folder = here.path(`path-${tool}-${script === undefined ? 'none' : 'own'}`);
+      mkdirSync(folder);
+      for (const name of tools.filter((each) => each !== tool))
+        symlinkSync(which(name) ?? name, `${folder}/${name}`);
+      if (script !== undefined)
+        writeFileSync(`${folder}/${tool}`, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+      return folder;
+    }
+
+    test('when there is no compiler', async () => {
+      here.touch('native/dumb.c');
+      const { status, said } = await here.make([], { PATH: pathWith('cc') });
+      expect(status).toBe(2);
+      expect(said.split('\n')[0]).toBe(
+        'libmalloc: cc is missing; install it: apt-get install gcc libc6-dev',
+      );
+    });
+
+    test('when there is no Node', async () => {
+      const { status, said } = await here.make(['run'], { PATH: pathWith('node') });
+      expect(status).toBe(2);
+      expect(said.split('\n')[0]).toMatch(/Node 20\.20 or newer is needed, found none; install it/);
+    });
+
+    test('when Node is too old', async () => {
+      const old = pathWith('node', 'case $1 in --version) echo v18.20.4;; *) exit 1;; esac');
+      const { status, said } = await here.make(['run'], { PATH: old });
+      expect(status).toBe(2);
+      expect(said.split('\n')[0]).toMatch(/Node 20\.20 or newer is needed, found v18\.20\.4;/);
+    });
+
+    test('when there is no gdb', async () => {
+      await here.make(['all', 'debug']);
+      const { status, said } = await here.make(['gdb'], { PATH: pathWith('gdb') });
+      expect(status).toBe(2);
+      expect(said).toContain('libmalloc: gdb is missing; install it: apt-get install gdb');
+    });
+  });
+
+  // Late, since what comes after it would have to compile everything once more.
+  test('compiles everything again when the flags change', async () => {
+    // To -O0, as that is compiled soonest.
+    const others = (text: string): string => text.replace('"-O2"', '"-O0"');
+    const written = await here.edited('native/flags.json', others, () =>
+      rewritten(() => here.make()),
+    );
+    expect(written).toEqual(libraries);
+  });
+
+  test('clean removes all that was built', async () => {
+    expect((await here.make(['clean'])).status).toBe(0);
+    expect(existsSync(here.path('build'))).toBe(false);
+    expect(existsSync(here.path('libmalloc.so'))).toBe(false);
+    expect(existsSync(here.path('node_modules'))).toBe(true);
+  });
+});
+
+describe('reading what there is to build', () => {
+  test('variants come in the order of their rungs, whatever the order of the files', () => {
+    const sources = ['LIBMALLOC_VARIANT(10, ten);\n', '/* x */\nLIBMALLOC_VARIANT(2, two)\n'];
+    expect(declaredVariants(sources)).toEqual(['two', 'ten']);
+    expect(declaredVariants(['#define LIBMALLOC_VARIANT(rung, name) x'])).toEqual([]);
+  });
+
+  test('a rule of several lines names every file', () => {
+    expect(prerequisites('a.so: /x/a.c \\\n /x/b.h \\\n /x/c.h\n')).toEqual([
+      '/x/a.c',
+      '/x/b.h',
+      '/x/c.h',
+    ]);
+  });
+});

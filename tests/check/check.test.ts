@@ -1,0 +1,220 @@
+/** The conformance kit itself: each deliberately broken malloc fails the case that it is made for. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { isFatal, levelFor, type Subject, type Verdict } from '../../scripts/check/case.ts';
+import { choose } from '../../scripts/check/groups.ts';
+import { junit } from '../../scripts/check/junit.ts';
+import { shrink } from '../../scripts/check/shrink.ts';
+import { root } from '../../scripts/lib/paths.ts';
+import { resolveMalloc } from '../../scripts/malloc/mallocs.ts';
+import { cli, libmalloc, play } from '../lib/cli.ts';
+import { compileProgram } from '../lib/compile.ts';
+import { need } from '../lib/need.ts';
+
+const folder = join(root, 'tests', 'broken');
+const library = ['-O2', '-fPIC', '-shared', '-fvisibility=hidden', '-ftls-model=initial-exec'];
+
+const build = (name: string): string =>
+  compileProgram(join('broken', `${name}.c`), { flags: [...library, '-Wl,-Bsymbolic'] });
+
+/** Of each timeout: who hangs need not hang for a minute. */
+const IMPATIENT = 0.05;
+
+/** `calloc-dirty.c` begins with the case that it fails: semantics/calloc. */
+const broken = readdirSync(folder)
+  .filter((file) => file.endsWith('.c') && file !== 'honest.c')
+  .map((file) => {
+    const [, wanted = '', sentence = ''] =
+      /^\/\* ([\w-]+\/[\w-]+): (.*) \*\/$/m.exec(readFileSync(join(folder, file), 'utf8')) ?? [];
+    return { name: file.replace(/\.c$/, ''), wanted, sentence };
+  });
+
+const subjectOf = (name: string): Subject => ({
+  malloc: resolveMalloc(`${name}=${build(name)}`),
+  slow: false,
+});
+
+async function judge(name: string, wanted: string): Promise<Verdict> {
+  const [only, ...others] = choose([wanted], { seed: 1, seconds: 2 });
+  if (only === undefined || others.length > 0) throw new Error(`${wanted} is not one case`);
+  const subject = subjectOf(name);
+  const verdict = await only.run(subject, name === 'hangs' ? IMPATIENT : 1);
+  const level = levelFor(only, subject) ?? 'should';
+  if (verdict.state === 'failed')
+    expect(isFatal({ case: only, level, verdict })).toBe(only.level !== 'should');
+  return verdict;
+}
+
+describe('a broken malloc fails', () => {
+  test('there are more than fifteen, each with a case and a sentence of its own', () => {
+    expect(broken.length).toBeGreaterThan(15);
+    expect(broken.filter(({ wanted, sentence }) => wanted === '' || sentence === '')).toEqual([]);
+  });
+
+  test.concurrent.each(broken)('$wanted: $sentence', async ({ name, wanted }) => {
+    const { state, because, failure } = await judge(name, wanted);
+    expect(state).toBe('failed');
+    expect(because).toMatch(/\w/);
+    expect(failure?.reproduce).toContain('LD_PRELOAD=');
+    expect(failure?.debug).toMatch(/libmalloc gdb -m \S+ -- \S+/);
+  });
+
+  test.each([...new Set(broken.map(({ wanted }) => wanted))])(
+    '%s because of the defect: without it the same malloc passes',
+    async (wanted) => {
+      const { state, because } = await judge('honest', wanted);
+      expect([state, because]).toEqual([
+        'passed',
+        wanted.startsWith('random') ? because : undefined,
+      ]);
+    },
+  );
+});
+
+describe('libmalloc check', () => {
+  test('says what is wrong, how to see it again, and ends with 1', async () => {
+    const out = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
+    const [json, xml] = [join(out, 'a.json'), join(out, 'a.xml')];
+    const group = ['--group', 'semantics/calloc', '--group', 'semantics/quiet'];
+    const files = ['--json', json, '--junit', xml];
+    const result = await libmalloc(['check', ...group, ...files, build('calloc-dirty')]);
+    expect(result.status).toBe(1);
+    expect(result.stdout).toMatch(/semantics\/calloc \(must\): byte 0 of 1 at 0x\w+ is not zero/);
+    expect(result.stdout.trim().split('\n').at(-1)).toMatch(/failed 1, 1 of 2 cases kept$/);
+    const report = JSON.parse(readFileSync(json, 'utf8'));
+    expect(report.schema).toBe('libmalloc/check/1');
+    expect(report.mallocs[0].cases.map(({ state }: Verdict) => state)).toEqual([
+      'failed',
+      'passed',
+    ]);
+    expect(readFileSync(xml, 'utf8')).toContain('tests="2" failures="1"');
+    const again = /^ {2}again {6}(.*)$/m.exec(result.stdout)?.[1] ?? 'false';
+    const seen = await play([
+      'sh',
+      '-c',
+      again.replace(' -o case ', ` -o ${out}/case `).replace('./case', `${out}/case`),
+    ]);
+    expect(seen.stderr).toContain('is not zero');
+    rmSync(out, { recursive: true });
+  });
+
+  test('says that a malloc hangs, in which case, and ends with 1', async () => {
+    const words = ['check', '--patience', String(IMPATIENT), '--group', 'semantics/aligned'];
+    const result = await libmalloc([...words, build('hangs')]);
+    expect(result.status).toBe(1);
+    expect(result.stdout).toContain('semantics/aligned (must): not over after 3 s');
+    expect(result.stdout).toMatch(/look {7}\S.*libmalloc gdb -m \S+ -- \S+semantics-aligned/);
+    expect(result.stdout.trim().split('\n').at(-1)).toMatch(/failed 1, 0 of 1 cases kept$/);
+  });
+
+  test.each([
+    ['crashes', 'ENDS=0', 'it is ended by SIGABRT'],
+    ['hangs', 'HANGS', 'it is not over after 2 s'],
+  ])(
+    'says of a malloc on which even an empty script %s that nothing runs, and goes on',
+    async (_how, macro, because) => {
+      const out = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
+      const json = join(out, 'a.json');
+      const dead = compileProgram('overlap.c', { flags: ['-shared', '-fPIC', `-D${macro}`] });
+      const words = ['check', '--patience', '0.1', '--group', 'semantics/zero', '--json', json];
+      const result = await libmalloc([...words, `dead=${dead}`, '-m', 'glibc']);
+      expect(result.status).toBe(1);
+      expect(result.stdout).toContain(
+        `process/alive (must): not even \`sh -c :\` runs on dead: ${because}`,
+      );
+      expect(result.stdout).toMatch(/look {7}\S.*libmalloc gdb -m \S+ -- \/bin\/sh -c :/);
+      expect(result.stdout).toMatch(/dead: failed 1, 0 of 1 cases kept$/m);
+      expect(result.stdout).toMatch(/glibc: passed, /);
+      const { mallocs } = JSON.parse(readFileSync(json, 'utf8'));
+      expect(mallocs.map(({ passed }: { passed: boolean }) => passed)).toEqual([false, true]);
+      rmSync(out, { recursive: true });
+    },
+  );
+
+  test('ends with 0 for a malloc that passes', async () => {
+    const result = await libmalloc(['check', '-m', 'glibc', '--group', 'semantics/calloc']);
+    expect([result.status, result.stdout]).toEqual([0, expect.stringContaining('glibc: passed')]);
+  });
+
+  test.each([
+    ['no patience', ['--patience', '0'], 125, 'give a number above 0'],
+    ['an unknown group', ['--group', 'nonsense'], 125, 'no such group'],
+    ['an unknown case', ['--group', 'threads/nonsense'], 125, 'no such group of cases'],
+    ['a library that is not there', ['./no-such.so'], 125, 'no such library'],
+  ])('refuses %s', async (_what, args, status, said) => {
+    const result = await libmalloc(['check', ...args]);
+    expect([result.status, result.stderr]).toEqual([status, expect.stringContaining(said)]);
+  });
+});
+
+describe('the line that says how far it is', () => {
+  const words = ['check', '-m', 'glibc', '--group', 'semantics/calloc'];
+  const line = 'glibc: 0 of 1, 0 failed: semantics/calloc';
+
+  /** What is written over each other on a terminal of that width, and what stays. */
+  async function shown(columns: number): Promise<{ lines: string[]; rest: string }> {
+    const driver = join(root, 'tests', 'programs', 'terminal.py');
+    const script = `stty cols ${columns}; exec "$@"`;
+    const all = [need('python3'), driver, '[]', 'sh', '-c', script, 'sh', ...cli, ...words];
+    const { status, stdout } = await play(all, { env: { NO_COLOR: '1' } });
+    expect(status).toBe(0);
+    const [before, ...lines] = stdout.split('\r\x1b[K');
+    expect(before).toBe('');
+    return { lines: lines.slice(0, -1), rest: lines.at(-1) ?? '' };
+  }
+
+  test.each([40, 80, 200])('never wraps at %i columns, and is gone at the end', async (columns) => {
+    const { lines, rest } = await shown(columns);
+    expect(lines).toContain(line.length < columns ? line : `${line.slice(0, columns - 2)}…`);
+    expect(Math.max(...lines.map(({ length }) => length))).toBeLessThan(columns);
+    expect(rest).toMatch(/^group .*passed/);
+  });
+
+  test('is not there without a terminal', async () => {
+    const { status, stdout, stderr } = await libmalloc(words);
+    expect([status, stderr]).toEqual([0, '']);
+    expect(stdout).not.toContain(line);
+  });
+});
+
+test('a real program that says more than on glibc fails, and can be run again', async () => {
+  const { state, because, failure } = await judge('chatty', 'programs/ls');
+  expect([state, because]).toEqual([
+    'failed',
+    expect.stringContaining('said on standard error “malloc! / malloc!'),
+  ]);
+  const seen = await play(['sh', '-c', failure?.reproduce ?? 'false']);
+  expect([seen.status, seen.stderr]).toEqual([0, expect.stringContaining('malloc!')]);
+});
+
+describe('a random failure', () => {
+  test('is shrunk to a few calls, as a C program that fails on its own', async () => {
+    const { state, failure } = await judge('realloc-loses', 'random/small');
+    expect(state).toBe('failed');
+    expect(failure?.sequence?.length).toBeLessThanOrEqual(3);
+    expect(failure?.sequence?.some((call) => call.startsWith('realloc'))).toBe(true);
+    const seen = await play(['sh', '-c', failure?.reproduce ?? 'true']);
+    expect(seen.status).toBe(1);
+  });
+
+  test('keeps what is needed, and its order', async () => {
+    const all = Array.from({ length: 300 }, (_, i) => `call ${i}`);
+    const needed = ['call 7', 'call 100', 'call 222'];
+    const fails = async (file: string): Promise<boolean> => {
+      const lines = readFileSync(file, 'utf8').split('\n');
+      return needed.every((call) => lines.includes(call));
+    };
+    expect(await shrink(all, fails)).toEqual(needed);
+    expect(await shrink(all, async () => false)).toBeUndefined();
+  });
+});
+
+test('JUnit gets no character that XML cannot hold', () => {
+  const [each] = choose(['semantics/quiet']);
+  if (each === undefined) throw new Error('no such case');
+  const verdict: Verdict = { state: 'failed', because: 'a \u0000 <b> & "c"', seconds: 1 };
+  const xml = junit([{ malloc: 'm', findings: [{ case: each, level: 'must', verdict }] }]);
+  expect(xml).toContain('message="a ? &lt;b&gt; &amp; &quot;c&quot;"');
+});

@@ -1,0 +1,81 @@
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { describe, expect, test } from 'vitest';
+import { root } from '../../scripts/lib/paths.ts';
+import { filesBelow, read } from '../lib/files.ts';
+
+const bin = (name: string): string => join(root, 'node_modules', '.bin', name);
+
+/** Runs a checker; fails with what it said. */
+async function clean(name: string, args: string[]): Promise<void> {
+  const { exitCode, all } = await execa(bin(name), args, { cwd: root, reject: false, all: true });
+  expect(exitCode, all).toBe(0);
+}
+
+const withoutComments = (text: string): string => text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*/g, '');
+
+/** Lines of C that say something: no blanks, comments, includes, nor braces on their own. */
+function lines(source: string): number {
+  const all = withoutComments(source).split('\n');
+  return all.filter((line) => !/^\s*([{}();,]*|#include.*)\s*$/.test(line)).length;
+}
+
+describe('TypeScript', () => {
+  test('has no type error, tests included', () => clean('tsc', ['-p', 'tests/tsconfig.json']));
+
+  test('has no type error in the page of `view`', () =>
+    clean('tsc', ['-p', 'scripts/view/page/tsconfig.json']));
+
+  test('is formatted and linted', () => clean('biome', ['ci', '--colors=off']));
+
+  test('exports nothing that no file imports, and depends on nothing that no file uses', () =>
+    clean('knip', ['--no-progress']));
+});
+
+describe('C', () => {
+  // What makes a C file hard to read is #if more than anything else.
+  test('spends at most five #if in all of native/', () => {
+    const conditions = filesBelow('native', /\.[ch]$/).flatMap((file) =>
+      read(file)
+        .split('\n')
+        .filter((line) => /^\s*#\s*(if|ifdef|ifndef|elif)\b/.test(line))
+        .map((line) => `${file}: ${line}`),
+    );
+    expect(conditions.length, conditions.join('\n')).toBeLessThanOrEqual(5);
+  });
+
+  test('guards every header with #pragma once', () => {
+    const bare = filesBelow('native', /\.h$/).filter(
+      (file) => !read(file).includes('#pragma once'),
+    );
+    expect(bare).toEqual([]);
+  });
+
+  const budgets = { dumb: 80, list: 255, paged: 405 };
+  test.each(Object.entries(budgets))(
+    '%s can be read in one sitting: %i lines of code',
+    (name, most) => {
+      expect(lines(read(`native/${name}.c`))).toBeLessThanOrEqual(most);
+    },
+  );
+
+  test('sharded can be read in one sitting: 2050 lines of code in all', () => {
+    const parts = ['native/sharded.c', ...filesBelow('native/sharded', /\.h$/)];
+    const sum = parts.reduce((all, part) => all + lines(read(part)), 0);
+    expect(sum).toBeLessThanOrEqual(2050);
+  });
+
+  test('keeps system calls in os.h, probe, trace and replay', () => {
+    const tracer = filesBelow('native/tools/trace', /\.h$/).concat('native/tools/trace.c');
+    const calls = /\b(mmap|munmap|mremap|sbrk|brk|madvise)\s*\(/;
+    const bare = (text: string): string => withoutComments(text).replaceAll(/"[^"\n]*"/g, '');
+    const users = filesBelow('native', /\.[ch]$/).filter((file) => calls.test(bare(read(file))));
+    const allowed = [
+      'native/base/os.h',
+      'native/tools/probe.c',
+      'native/tools/replay.c',
+      ...tracer,
+    ];
+    expect(users.filter((file) => !allowed.includes(file))).toEqual([]);
+  });
+});

@@ -1,0 +1,47 @@
+/** Threads by the thousand, blocks by the million, and memory that may end at any call. */
+import { describe, test } from 'vitest';
+import { keeps, outputOf } from '../lib/keeps.ts';
+import { gap } from '../lib/mallocs.ts';
+import { everyVariant } from '../lib/variants.ts';
+
+/** What never reuses memory, or walks all of its chunks at each call, is not made for this. */
+const strong = everyVariant.filter((name) => name !== 'list' && gap(name, 'reuse') === undefined);
+
+describe.each(strong)('%s', (variant) => {
+  test('5,000 threads are born and die, and their blocks outlive them', () =>
+    keeps(variant, 'threads-churn', { args: [5000, 6, 2500] }));
+
+  test('a thread ends while others free its blocks', () =>
+    keeps(variant, 'threads-death', { args: [600, 150] }));
+
+  test('pages in use are never among those that go back to the system', () =>
+    keeps(variant, 'threads-purge', { args: [3, 1500, 1000] }));
+
+  test.each([3000, 20_000])(
+    'a thread that only frees keeps no memory from the others (blocks of %i bytes)',
+    (size) => keeps(variant, 'threads-frees-only', { args: [64, size] }),
+  );
+
+  test('blocks travel along a chain of threads', () =>
+    keeps(variant, 'threads-chain', { args: [4, 200_000, 2000, 4000] }));
+
+  test('a million live blocks', () => keeps(variant, 'many-live', { args: [1_000_000, 80] }));
+
+  test.each(['before', 'after'])(
+    'every allocation may fail, the address space being limited %s the start',
+    (when) => keeps(variant, 'exhaustion-any', { args: [when, 3, 150_000, 24] }),
+  );
+
+  test('wherever the kernel puts the program, blocks below a limit are told apart', async () => {
+    for (let seed = 1; seed <= 12; seed++)
+      await keeps(variant, 'exhaustion-any', { args: ['before', 3, 15_000, 24, seed] });
+  });
+
+  test('data that looks like free blocks never ends the program', () =>
+    keeps(variant, 'data-like-free', { args: [20, 2] }));
+
+  test('a thousand living threads cost little each', async ({ annotate }) => {
+    const said = await outputOf(variant, 'threads-alive', { args: [1000, 64] });
+    await annotate(said.trim());
+  });
+});

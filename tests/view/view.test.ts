@@ -1,0 +1,314 @@
+// `libmalloc view`: what is kept of a trace is exact, whatever its length; what is damaged is said so.
+
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { Failure } from '../../scripts/lib/errors.ts';
+import { root } from '../../scripts/lib/paths.ts';
+import { resolveMalloc } from '../../scripts/malloc/mallocs.ts';
+import { launch } from '../../scripts/malloc/preload.ts';
+import { openTrace } from '../../scripts/trace/trace.ts';
+import { type HeapData, NEVER, pack, unpack } from '../../scripts/view/data.ts';
+import { gather } from '../../scripts/view/gather.ts';
+import { heapPicture } from '../../scripts/view/heap-picture.ts';
+import { Keeper } from '../../scripts/view/keeper.ts';
+import { HeapModel } from '../../scripts/view/model.ts';
+import { libmalloc } from '../lib/cli.ts';
+import { compileProgram } from '../lib/compile.ts';
+import { scratch } from '../lib/gdb.ts';
+import { bytesIn, type Call, liveAfter, randomCalls, writeTrace } from '../lib/handmade.ts';
+import { need } from '../lib/need.ts';
+
+function gathered(calls: readonly Call[], keeper?: Keeper): HeapData {
+  const trace = openTrace(writeTrace(scratch('gathered.trace'), calls));
+  try {
+    return gather(trace, keeper && { keeper });
+  } finally {
+    trace.close();
+  }
+}
+
+describe('what is gathered from a trace', () => {
+  const calls = randomCalls(3000);
+
+  test('has every number right at every call', () => {
+    const { facts, columns } = gathered(calls);
+    const real = calls.filter(({ op }) => op !== 'footprint');
+    expect(facts).toMatchObject({ malloc: 'toy', command: 'toy --play', pid: 4711, every: 1 });
+    expect(facts.events).toBe(real.length);
+    expect(facts.allocations).toBe(real.filter(({ op }) => op === 'malloc').length);
+    const expected = Array.from({ length: real.length + 1 }, (_, i) => liveAfter(calls, i));
+    expect([...columns.stops.bytes]).toEqual(expected.map(bytesIn));
+    expect([...columns.stops.blocks]).toEqual(expected.map((live) => live.size));
+    expect(facts.peakBytes).toBe(Math.max(...columns.stops.bytes));
+    expect(columns.stops.bytes[facts.peakAt]).toBe(facts.peakBytes);
+  });
+
+  test('knows at each position which blocks live, and where', () => {
+    const model = new HeapModel(gathered(calls));
+    for (const position of [0, 1, 500, 1999, model.facts.events]) {
+      const live = liveAfter(calls, position);
+      const shown = new Map<number, number>();
+      for (let i = 0; i < model.blocks; i++)
+        if (model.isLive(i, position)) shown.set(model.block(i).address, model.block(i).size);
+      expect(shown).toEqual(live);
+      const grain = 4096;
+      const { live: painted } = model.paint(position, 0, grain, Math.ceil(model.extent / grain));
+      expect(painted.reduce((sum, bytes) => sum + bytes, 0)).toBeCloseTo(bytesIn(live), 0);
+      for (const [address, size] of live) {
+        const found = model.blockAt(model.placeOf(address + size - 1), position);
+        expect(found !== undefined && model.block(found).address).toBe(address);
+      }
+    }
+  });
+
+  test('stays exact where it is thinned out, and small', () => {
+    const data = gathered(calls, new Keeper(calls.length, 64, 10_000));
+    const { every, events } = data.facts;
+    expect(every).toBeGreaterThan(32);
+    const model = new HeapModel(data);
+    expect(model.count).toBeLessThanOrEqual(66);
+    for (let stop = 0; stop < model.count; stop++) {
+      const position = model.positionOf(stop);
+      const live = liveAfter(calls, position);
+      expect(model.stops.bytes[stop]).toBe(bytesIn(live));
+      let sum = 0;
+      for (let i = 0; i < model.blocks; i++)
+        if (model.isLive(i, position)) sum += model.block(i).size;
+      expect(sum).toBe(bytesIn(live));
+    }
+    expect(model.positionOf(model.count - 1)).toBe(events);
+  });
+
+  test('blurs small blocks where there are too many, and loses none of their bytes', () => {
+    const many = Array.from({ length: 3000 }, (_, i): Call => {
+      return { op: 'malloc', address: 0x200000000 + 512 * i, size: 100 + (i % 300) };
+    });
+    const data = gathered(many, new Keeper(many.length, 64, 500));
+    expect(data.columns.blocks.address.length).toBeLessThanOrEqual(500);
+    expect(data.facts.blurred + data.columns.blocks.address.length).toBe(3000);
+    const model = new HeapModel(data);
+    const { live } = model.paint(3000, 0, 65_536, Math.ceil(model.extent / 65_536));
+    const painted = live.reduce((sum, bytes) => sum + bytes, 0);
+    expect(Math.abs(painted / bytesIn(liveAfter(many, 3000)) - 1)).toBeLessThan(0.02);
+  });
+
+  test('survives packing, NEVER and all', () => {
+    const data = gathered(calls);
+    expect(data.columns.blocks.death).toContain(NEVER);
+    expect(unpack(pack(data))).toEqual(data);
+  });
+
+  test('counts what a program frees by mistake, without falling over it', () => {
+    const wild: Call[] = [
+      { op: 'free', address: 0x1234 },
+      { op: 'malloc', address: 0x4000, size: 10 },
+      { op: 'malloc', address: 0x4000, size: 20 },
+      { op: 'free', address: 0x4000 },
+      { op: 'free', address: 0x4000 },
+    ];
+    expect(gathered(wild).facts).toMatchObject({
+      strays: 2,
+      overlaps: 1,
+      events: 5,
+      peakBytes: 20,
+    });
+  });
+});
+
+describe('a call site is', () => {
+  const sitesOf = async (flags: string[], gone = false): Promise<string[]> => {
+    need('addr2line');
+    const program = scratch(`sketch${flags.join('')}`);
+    copyFileSync(compileProgram('sketch.c', { flags }), program);
+    chmodSync(program, 0o755);
+    const file = scratch('sites.trace');
+    rmSync(file, { force: true });
+    await launch(resolveMalloc('glibc'), [program], { trace: `sites,${file}` });
+    if (gone) rmSync(program);
+    const trace = openTrace(file);
+    try {
+      return gather(trace).facts.sites.sort();
+    } finally {
+      trace.close();
+    }
+  };
+  const source = readFileSync(join(root, 'tests', 'programs', 'sketch.c'), 'utf8').split('\n');
+  const lines = source.flatMap((text, i) => (text.includes('malloc(') ? [i + 1] : []));
+
+  test.each(['-no-pie', '-pie'])('a function and a line (%s)', async (flag) => {
+    expect(await sitesOf([flag])).toEqual(['', ...lines.map((n) => `main (sketch.c:${n})`)]);
+  });
+
+  test('a function where there are no lines; a place in the file where it is stripped or gone', async () => {
+    expect(new Set(await sitesOf(['-g0']))).toEqual(new Set(['', 'main (sketch-g0)']));
+    for (const sites of [await sitesOf(['-s']), await sitesOf(['-pie'], true)]) {
+      expect(sites).toHaveLength(lines.length + 1);
+      for (const site of sites.slice(1)) expect(site).toMatch(/^sketch-\w+\+0x[0-9a-f]+$/);
+    }
+  });
+});
+
+test('a picture is an SVG with the figures of the fullest moment', () => {
+  const calls = randomCalls(2000);
+  const data = gathered(calls);
+  const svg = heapPicture([data, data]);
+  const { peakAt, events } = data.facts;
+  expect(svg).toMatch(/^<svg .*<\/svg>\n$/s);
+  expect(svg.match(/after [\d,]+ of/g)).toHaveLength(2);
+  const words = `after ${peakAt.toLocaleString('en')} of ${events.toLocaleString('en')} calls`;
+  expect(svg).toContain(`${liveAfter(calls, peakAt).size.toLocaleString('en')} blocks`);
+  expect(svg).toContain(words);
+  // Its time line is marked there: 876 pixels from 12 on.
+  const mark = /<path d="M([\d.]+) \d+v56"/.exec(svg)?.[1];
+  expect(Number(mark)).toBeCloseTo(12 + (876 * peakAt) / events, 0);
+});
+
+test('time lines of a picture have one scale: half as much is half as high', () => {
+  const one: Call[] = [{ op: 'malloc', address: 0x100000000, size: 4096 }];
+  const two: Call[] = [...one, { op: 'malloc', address: 0x100001000, size: 4096 }];
+  const svg = heapPicture([gathered(one), gathered(two)]);
+  const tops = [...svg.matchAll(/<path d="M12 (\d+)L([^"]+)" fill="#4269d0"\/>/g)].map((match) => {
+    const heights = [...(match[2] ?? '').matchAll(/ ([\d.]+)/g)].map(([, y]) => Number(y));
+    return Number(match[1]) - Math.min(...heights);
+  });
+  expect(tops).toEqual([28, 56]);
+});
+
+test('the map of a picture is that of the moment: live, freed and never used', () => {
+  const base = 0x100000000;
+  const made = (at: number, size: number): Call => ({ op: 'malloc', address: base + at, size });
+  const ended = (at: number): Call => ({ op: 'free', address: base + at });
+  // Most is live when the second page has been freed and the fourth not been used.
+  const calls = [
+    made(0, 4096),
+    made(0x1000, 4096),
+    ended(0x1000),
+    made(0x2000, 4096),
+    made(0x4000, 4096),
+    ended(0x2000),
+    ended(0x4000),
+    made(0x5000, 4096),
+  ];
+  const svg = heapPicture([gathered(calls)]);
+  const area = (color: string): number =>
+    [
+      ...svg.matchAll(
+        /<path d="([^"]+)" fill="(#\w+)" fill-opacity|<path d="([^"]+)" fill="(#\w+)"\/>/g,
+      ),
+    ]
+      .filter(([, , live, , plain]) => (live ?? plain) === color)
+      .flatMap(([, d = '', , e = '']) => [...(d || e).matchAll(/h(\d+)v8h/g)])
+      .reduce((sum, [, width]) => sum + Number(width), 0);
+  const page = (4096 / 16) * 2;
+  expect([area('#4269d0'), area('#f3c9a5'), area('#eef1f4')]).toEqual([3 * page, page, page * 2]);
+});
+
+test('the time line knows the most that was live between two positions, too', () => {
+  const burst = (i: number): Call[] => [
+    { op: 'malloc', address: 0x1000 * (i + 1), size: 3000 - i },
+    { op: 'free', address: 0x1000 * (i + 1) },
+  ];
+  const calls = Array.from({ length: 1000 }, (_, i) => burst(i)).flat();
+  const { facts, columns } = gathered(calls, new Keeper(calls.length, 51, 10_000));
+  const { bytes, over } = columns.stops;
+  expect(facts.every).toBeGreaterThan(32);
+  expect(Math.max(...bytes)).toBe(0);
+  const most = bytes.map((live, i) => live + (over[i] ?? 0));
+  const expected = Array.from(bytes, (_, stop) => {
+    const before = Math.min(stop * facts.every, calls.length);
+    const from = Math.max(0, (stop - 1) * facts.every);
+    const sizes = calls.slice(from, before).map(({ size = 0 }) => size);
+    return Math.max(0, ...sizes);
+  });
+  expect([...most]).toEqual(expected);
+  expect([...gathered(calls).columns.stops.over].every((each) => each === 0)).toBe(true);
+});
+
+describe('the command', () => {
+  const view = (...args: string[]) => libmalloc(['view', ...args]);
+
+  test('writes page, picture and figures; what is not asked for it does not write', async () => {
+    const file = writeTrace(scratch('small.trace'), randomCalls(1000));
+    const [page, svg, png] = [scratch('p.html'), scratch('p.svg'), scratch('p.png')];
+    const args = [file, '-o', page, '--svg', svg, '--png', png, '--json', '-'];
+    const { status, stdout, stderr } = await view(...args);
+    expect(status, stderr).toBe(0);
+    const { schema, heaps } = JSON.parse(stdout);
+    expect(schema).toBe('libmalloc/view/1');
+    expect(heaps[0].events).toBe(randomCalls(1000).filter(({ op }) => op !== 'footprint').length);
+    const html = readFileSync(page, 'utf8');
+    expect(html).toMatch(/^<!doctype html>/);
+    expect(html.match(/(src|href)=|https?:(?!\/\/www\.w3\.org)|@import/g), 'offline').toBeNull();
+    expect(readFileSync(svg, 'utf8')).toMatch(/^<svg /);
+    expect(readFileSync(png).subarray(1, 4).toString()).toBe('PNG');
+  });
+
+  test('shows of a cut trace what is left, and says that it is cut', async () => {
+    const file = writeTrace(scratch('cut.trace'), randomCalls(10_000));
+    truncateSync(file, statSync(file).size - 70_000);
+    const { status, stdout, stderr } = await view(file, '--json', '-');
+    expect(status).toBe(0);
+    const [heap] = JSON.parse(stdout).heaps;
+    expect(heap.events).toBeGreaterThan(3000);
+    expect(heap.events).toBeLessThan(9000);
+    expect(heap.damage.join()).toMatch(/cut/);
+    expect(stderr).toContain('cut.trace: cut');
+  });
+
+  test('refuses what is no trace, with the reason and status 125', async () => {
+    const refused = (content: Uint8Array | string, process?: number): string => {
+      writeFileSync(scratch('refused'), content);
+      try {
+        const trace = openTrace(scratch('refused'));
+        gather(trace, { process });
+      } catch (error) {
+        if (error instanceof Failure) return `${error.message}: ${error.hint}`;
+        throw error;
+      }
+      throw new Error('not refused');
+    };
+    const whole = readFileSync(writeTrace(scratch('whole.trace'), randomCalls(10)));
+    const newer = Buffer.from(whole);
+    newer.writeUInt32LE(99, 8);
+    expect(refused('hello, world')).toContain('is not a trace');
+    expect(refused(newer)).toContain('version 99');
+    expect(refused(readFileSync(writeTrace(scratch('none.trace'), [])))).toContain('has no call');
+    expect(refused(whole, 9)).toContain('no process 9: there are: 1 (toy)');
+    writeFileSync(scratch('empty'), '');
+    const { status, stderr } = await view(scratch('empty'), '-o', scratch('never.html'));
+    expect([status, stderr]).toEqual([125, expect.stringContaining('is empty')]);
+    expect(existsSync(scratch('never.html'))).toBe(false);
+  });
+
+  test('never crashes on flipped bits', () => {
+    const whole = readFileSync(writeTrace(scratch('flip.trace'), randomCalls(2000)));
+    for (let seed = 1; seed <= 60; seed++) {
+      const broken = Buffer.from(whole);
+      const at = (seed * 7919 * 31) % broken.length;
+      // Half of them among the heads of segments, where they hurt most.
+      const place = seed % 2 ? at : Math.floor(at / 65_536) * 65_536 + (seed % 64);
+      broken[place] = (broken[place] ?? 0) ^ (1 << (seed % 8));
+      writeFileSync(scratch('flipped.trace'), broken);
+      try {
+        const trace = openTrace(scratch('flipped.trace'));
+        try {
+          heapPicture([gather(trace)]);
+        } finally {
+          trace.close();
+        }
+      } catch (error) {
+        expect((error as Error).name, `seed ${seed}: ${(error as Error).stack}`).toBe('Failure');
+      }
+    }
+  });
+});
