@@ -91,7 +91,8 @@ const memcpy = koffi
   .func('void *memcpy(_Out_ void *to, const void *from, size_t size)');
 once('libmalloc_visit', () => koffi.proto('int libmalloc_visit(const void *chunk, void *arg)'));
 once('libmalloc_report', () => koffi.proto('void libmalloc_report(const char *line, void *arg)'));
-const SIZEOF_CHUNK = 56;
+/** Bytes of a `struct libmalloc_chunk`. */
+export const SIZEOF_CHUNK = 48;
 
 export function heapView(library: Library, state: CallState): HeapView {
   const bind = (c: string) => bindCall(library, state, { c });
