@@ -77,6 +77,7 @@ static struct {
     struct region original;
     struct heap first;   /* the main thread's: no mapping for a small program */
     struct heap *heaps;  /* all of them; the last one adopted comes first */
+    struct heap *newest; /* the same, by age */
     struct heap *looked; /* where the search for an abandoned one goes on */
     struct huges huges;
 } heap = {.region = &heap.original, .original.lock = LOCK_FREE};
@@ -300,7 +301,7 @@ static COLD void block_suspect(struct page *page, void *p, const char *call) {
     uint16_t place = page_place(page, p);
     for (int times = page->home == self ? 1 : CONFIRMATIONS; times > 0; times--) {
         bool listed = page_lists(page, place);
-        for (struct heap *h = heap.heaps; h && !listed; h = h->next)
+        for (struct heap *h = heap.newest; h && !listed; h = h->older)
             listed = heap_holds(h, page, place);
         if (!listed)
             return;

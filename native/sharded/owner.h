@@ -83,6 +83,7 @@ struct heap {
     uint64_t since;                /* the interval in which it began. ms */
     struct page *todo;             /* pending pages that are not drained yet */
     struct heap *next;             /* of all heaps; the last one adopted comes first */
+    struct heap *older;            /* of all heaps, in an order that never changes */
     pthread_mutex_t life;          /* held by its owner as long as that thread lives */
     _Alignas(64) _Atomic(struct page *) pending; /* the line that other threads write */
     _Atomic(uint32_t) waiting; /* pages in it and in `todo` */

@@ -74,9 +74,10 @@ static struct heap *heap_make(void) {
     h->lane = (uint8_t)lane;
     h->sweeping = CLASSES;
     h->next = heap.heaps;
+    h->older = heap.newest;
     life_begin(&h->life);
     life_take(h);
-    heap.heaps = h;
+    heap.heaps = heap.newest = h;
     return h;
 }
 
@@ -272,9 +273,9 @@ static void heap_visit(void) {
 static size_t heaps_do(size_t (*act)(struct heap *)) {
     size_t sum = self != &heap_none ? act(self) : 0;
     struct region *r = region_enter();
-    struct heap *h = heap.heaps;
+    struct heap *h = heap.newest;
     region_leave(r);
-    for (; h; h = h->next)
+    for (; h; h = h->older)
         if (h != self && life_take(h) == 0) {
             sum += act(h);
             life_leave(h);
