@@ -30,10 +30,12 @@ static void heaps_release(void) {
 static uint32_t marks_set_remote(struct marks *marks, struct page *page, bool held) {
     uint32_t filled = remote_filled(atomic_load_explicit(&page->remote, memory_order_acquire));
     uint32_t wrong = marks_set(marks, page, page->stack + page->capacity - filled, filled);
-    for (struct heap *h = heap.heaps; h; h = h->next) {
+    for (struct heap *h = heap.newest; h; h = h->older) {
+        if (held && !h->held_here)
+            continue;
         struct batch *b = batch_of(h, page);
         uint32_t left = b->left;
-        if (b->page == page && left <= BATCH && (h->held_here || !held))
+        if (b->page == page && left <= BATCH)
             wrong += marks_set(marks, page, b->place + left, BATCH - left);
     }
     return wrong;
