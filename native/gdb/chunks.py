@@ -131,6 +131,11 @@ class Reader:
         what they point to is nobody's yet."""
         return []
 
+    def callers(self, address):
+        """Who allocated the block that begins here, and who freed it: rows of (label, text), where
+        that is known (debug builds)."""
+        return []
+
     def stats(self):
         """The figures, and the Broken that cut them short, or None."""
         stats, broken = Stats(self.overhead()), None

@@ -17,7 +17,11 @@ READERS = {'dumb': DumbReader, 'list': ListReader, 'paged': PagedReader, 'sharde
 
 def open_heap():
     """The library in the selected program or core, and a reader of its heap."""
-    ours = library.current()
+    return read_heap(library.current())
+
+
+def read_heap(ours):
+    """As `open_heap`, of a library that is known."""
     make = READERS.get(ours.variant)
     if make is None:
         raise gdb.GdbError(f'{ours.path} is {ours.version}, which these commands cannot read')

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import gdb
 
 from .chunks import FREE, LIVE, REMOTE, SPAN, Broken, Chunk, Place, Stats, count
-from .memory import Layout
+from .memory import WORD, Layout, as_words
 
 ALIGNMENT = 16
-LEAF_SLOTS, MAP_LEAVES, SLAB = 1 << 16, 1 << 14, 1024
+LEAF_SLOTS, MAP_LEAVES, MAPS = 1 << 16, 1 << 14, 1 << 13
+SLAB, SLABS = 1024, 1 << 16
 GONE = 2 ** 32 - 1
 STATES = {1: LIVE, 2: FREE, 3: LIVE}  # the last one: a thread is at work on it
 FREED_FILL, FILL_MOST, CANARY_MOST = 0xdf, 1 << 20, 64
@@ -208,6 +209,21 @@ class GuardedReader:
         return (self._reader.overhead() + self._guard.type.sizeof + self._slots +
                 int(self._guard['mapped']))
 
+    def records(self):
+        """With the guard's own: its map leads to every block, lost ones too."""
+        maps, slabs = MAPS * WORD, SLABS * WORD
+        found = [(at, at + MAP_LEAVES * WORD) for at in self._entries('maps', maps)]
+        leaves = [leaf for start, end in found
+                  for leaf in as_words(self._reader.memory.once(start, end - start)) if leaf]
+        found += [(at, at + 4 * LEAF_SLOTS) for at in leaves]
+        found += [(at, at + SLAB * self._record.size) for at in self._entries('slabs', slabs)]
+        return self._reader.records() + found
+
+    def _entries(self, name, length):
+        """The addresses in guard.maps or guard.slabs."""
+        start = int(self._guard[name].address)
+        return [each for each in as_words(self._reader.memory.once(start, length)) if each]
+
     def place(self, address):
         place = self._reader.place(address)
         record = self._around(address)
@@ -229,6 +245,13 @@ class GuardedReader:
         known = {label for label, _ in rows}
         return Place(f'{address:#x} is {where}',
                      rows + [row for row in place.rows if row[0] not in known])
+
+    def callers(self, address):
+        """Who allocated the block that begins here, and who freed it, as rows of (label, text)."""
+        record = None if address % ALIGNMENT else self._begins(address)
+        if record is None:
+            return []
+        return self._callers(record, 'allocated') + self._callers(record, 'freed')
 
     def _callers(self, record, label):
         frames = self._reader.memory.read(record.at + self._record.offset(label),

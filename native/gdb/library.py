@@ -50,11 +50,15 @@ def current():
     """The library of the selected program or core; a GdbError of one sentence without one."""
     _require_memory()
     for objfile in gdb.objfiles():
-        symbol = version_symbol(objfile)
-        if symbol is not None:
+        if version_symbol(objfile) is not None:
             _require_same_build(objfile)
-            return Library(objfile, symbol.value().string())
+            return of(objfile)
     raise gdb.GdbError(_why_none())
+
+
+def of(objfile):
+    """The library that is this file of ours."""
+    return Library(objfile, version_symbol(objfile).value().string())
 
 
 def is_core():

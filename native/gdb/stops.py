@@ -10,8 +10,10 @@ import subprocess
 import gdb
 
 from . import library
-from .chunks import LIVE
-from .command import Command, chunks_of, number, open_heap
+from .chunks import LIVE, Broken
+from .command import Command, chunks_of, number, open_heap, read_heap
+from .memory import Unreadable
+from .printing import print_labelled
 
 EVENTS = ('double-free', 'corruption', 'oom')
 FREED_TWICE = re.compile(r'double free|use after free')
@@ -30,59 +32,50 @@ def on(event):
 
     def look(*_):
         for objfile in gdb.objfiles():
-            symbol = library.version_symbol(objfile) and objfile.lookup_static_symbol('die')
+            symbol = library.version_symbol(objfile) and objfile.lookup_static_symbol('die_detected')
             address = int(symbol.value().address) if symbol else None
             if address and address not in seen:
                 seen.add(address)
-                Refusal() if event == 'oom' else Detection(address, event)
+                Refusal() if event == 'oom' else Detection(address, event, objfile)
 
     look()
     gdb.events.new_objfile.connect(look)
 
 
 class Detection(gdb.Breakpoint):
-    """At the first instruction of die(), where its arguments still are in their registers."""
+    """At the first instruction of die_detected(line, length): every detection passes there."""
 
-    def __init__(self, address, event):
+    def __init__(self, address, event, objfile):
         super().__init__(f'*{address:#x}')
-        self._event = event
+        self._event, self._objfile = event, objfile
 
     def stop(self):
         sentence = last_words()
         if bool(FREED_TWICE.search(sentence)) != (self._event == 'double-free'):
             return False
         gdb.write(f'detected by libmalloc: {sentence}\n')
+        print_labelled(stacks(self._objfile, sentence))
         return True
 
 
 def last_words():
-    """What die(call, format, …) is about to say."""
+    """The sentence that die_detected is about to print."""
     frame = gdb.newest_frame()
-    arguments = [int(frame.read_register(name)) & 2 ** 64 - 1 for name in ARGUMENTS]
-    stack = int(frame.read_register('rsp')) & 2 ** 64 - 1
-    memory = gdb.selected_inferior()
-    call, form = string(arguments[0]), string(arguments[1])
-    values = iter(arguments[2:])
+    names = {register.name for register in frame.architecture().registers()}
+    argument = next(name for name in (ARGUMENTS[0], 'x0') if name in names)
+    return string(int(frame.read_register(argument)) & 2 ** 64 - 1).strip().removeprefix(
+        'libmalloc: ')
 
-    def value():
-        nonlocal stack
-        found = next(values, None)
-        if found is None:
-            stack += 8
-            found = int.from_bytes(bytes(memory.read_memory(stack, 8)), 'little')
-        return found
 
-    def spelled(match):
-        if match[2] == '%':
-            return '%'
-        each = value()
-        if match[2] == 's':
-            return string(each)
-        if match[2] in 'px':
-            return f'{each:#x}'
-        return str(each if match[1] else each & 2 ** 32 - 1)
-
-    return f'{call}(): ' + re.sub(r'%(z|l|ll)?([a-z%])', spelled, form)
+def stacks(objfile, sentence):
+    """Who allocated and who freed the first block that a sentence names, where the guard of a debug
+    build knows it: rows of (label, function)."""
+    try:
+        _, heap = read_heap(library.of(objfile))
+        found = (heap.callers(int(at, 16)) for at in re.findall(r'0x[0-9a-f]+', sentence))
+        return next(filter(None, found), [])
+    except (Broken, Unreadable, gdb.error, gdb.GdbError):
+        return []
 
 
 def string(address):
