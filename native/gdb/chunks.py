@@ -105,12 +105,27 @@ class Reader:
     """What the commands ask of a variant. Sizes in bytes, addresses as integers."""
 
     def __init__(self, library, memory):
-        self.memory = memory
-        self.heap = library.symbol('heap')
+        self.library, self.memory = library, memory
 
-    def walk(self):
-        """Every chunk in address order, each container before its content. May raise Broken."""
+    def walk(self, start=0):
+        """Every chunk that ends behind `start`, in address order, each container before its content.
+        Goes on behind damage as well as it can; raises the first Broken at its end."""
         raise NotImplementedError
+
+    def sizes(self):
+        """({up to how many bytes: [live blocks, their bytes, free blocks, their bytes]}, the Broken
+        that cut it short or None)."""
+        found, broken = {}, None
+        try:
+            for chunk in self.walk():
+                if chunk.kind in (LIVE, FREE, REMOTE):
+                    row = found.setdefault(chunk.size_class or up_to(chunk.usable), [0, 0, 0, 0])
+                    i = 0 if chunk.kind == LIVE else 2
+                    row[i] += 1
+                    row[i + 1] += chunk.usable
+        except Broken as error:
+            broken = error
+        return found, broken
 
     def overhead(self):
         """Bytes of records outside of every region."""
@@ -151,7 +166,7 @@ class Reader:
         raise NotImplementedError
 
     def free(self):
-        """A table of what is free: (heading, rows, last line)."""
+        """A table of what is free: (heading, rows, last line, the Broken that cut it short or None)."""
         raise NotImplementedError
 
     def check(self):
@@ -165,6 +180,11 @@ class Reader:
     def notes(self):
         """Lines on the state of the heap that a reader of any figure should know."""
         return []
+
+
+def up_to(size):
+    """The power of two that sizes without a class are counted under."""
+    return 1 << max(size - 1, 1).bit_length()
 
 
 FROZEN = ('frozen when the library stopped the program, or by a fork; the heap that took over is '

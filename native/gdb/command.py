@@ -5,6 +5,7 @@ import gdb
 from . import library
 from .chunks import LIVE, Broken
 from .dumb import DumbReader
+from .glibc import GlibcReader
 from .guard import guarded
 from .list import ListReader
 from .memory import Memory, Unreadable
@@ -12,7 +13,7 @@ from .paged import PagedReader
 from .printing import print_broken
 from .sharded import ShardedReader
 
-READERS = {'dumb': DumbReader, 'list': ListReader, 'paged': PagedReader, 'sharded': ShardedReader}
+READERS = {'dumb': DumbReader, 'list': ListReader, 'paged': PagedReader, 'sharded': ShardedReader, 'glibc': GlibcReader}
 
 
 def open_heap():
@@ -24,7 +25,8 @@ def read_heap(ours):
     """As `open_heap`, of a library that is known."""
     make = READERS.get(ours.variant)
     if make is None:
-        raise gdb.GdbError(f'{ours.path} is {ours.version}, which these commands cannot read')
+        raise gdb.GdbError(f'no malloc of ours is in this program, nor glibc\'s: it is that of '
+                           f'{ours.path}, which these commands cannot read')
     return ours, guarded(ours, make(ours, Memory()))
 
 

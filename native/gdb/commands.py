@@ -127,10 +127,13 @@ With CLASS, a number of bytes, the free blocks of the class that serves it, one 
         if argv:
             self._one_class(ours, heap, number(argv[0]))
         else:
-            heading, rows, last = heap.free()
+            heading, rows, last, broken = heap.free()
             if heading and rows:
                 print_rows(heading, rows)
             gdb.write(f'{last}\n')
+            if broken:
+                print_notes(heap)
+                raise broken
         print_notes(heap)
 
     def _one_class(self, ours, heap, size):

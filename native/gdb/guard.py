@@ -47,7 +47,7 @@ def guarded(library, reader):
     """The reader itself, or one that shows what the program has, where there is a guard."""
     try:
         guard = library.symbol('guard')
-    except gdb.GdbError:
+    except (gdb.GdbError, AttributeError):  # no such variable, or a malloc that is not ours
         return reader
     return GuardedReader(reader, library, guard)
 
@@ -271,9 +271,11 @@ class GuardedReader:
         return len(held), sum(record.size for record in held)
 
     def free(self):
-        heading, rows, last = self._reader.free()
-        blocks, size = self._quarantine()
-        return heading, rows, f'{last}\n{count(blocks, "block")}, {size} bytes in quarantine'
+        heading, rows, last, broken = self._reader.free()
+        if not broken:
+            blocks, size = self._quarantine()
+            last += f'\n{count(blocks, "block")}, {size} bytes in quarantine'
+        return heading, rows, last, broken
 
     def check(self):
         sound, checked = self._reader.check(), 0

@@ -22,6 +22,7 @@ class ListReader(Reader):
 
     def __init__(self, library, memory):
         super().__init__(library, memory)
+        self.heap = library.symbol('heap')
         arena = Layout(self.heap['arena'].type.target())
         self.layout = arena.target('sentinel')
         self.header_size = self.layout.size
@@ -316,13 +317,16 @@ class ListReader(Reader):
         return f'{chunk + self.header_size:#x}  {FREE if free else LIVE}  {size} bytes'
 
     def free(self):
-        rows, total, largest = [], 0, 0
-        for at, size, free, _ in self.headers():
-            if free:
-                rows.append((f'{at + self.header_size:#x}', size))
-                total, largest = total + size, max(largest, size)
-        return (('block', 'bytes'), rows,
-                f'{count(len(rows), "free block")}, {total} bytes; the largest has {largest}')
+        rows, total, largest, broken = [], 0, 0, None
+        try:
+            for at, size, free, _ in self.headers():
+                if free:
+                    rows.append((f'{at + self.header_size:#x}', size))
+                    total, largest = total + size, max(largest, size)
+        except Broken as error:
+            broken = error
+        last = f'{count(len(rows), "free block")}, {total} bytes; the largest has {largest}'
+        return ('block', 'bytes'), rows, last, broken
 
     def check(self):
         chunks, before, before_end, before_free = 0, None, None, False

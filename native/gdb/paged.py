@@ -55,6 +55,7 @@ class PagedReader(Reader):
 
     def __init__(self, library, memory):
         super().__init__(library, memory)
+        self.heap = library.symbol('heap')
         heap = Layout(self.heap.type)
         leaf = Layout(heap.field('leaves').target().strip_typedefs().target())
         self.span_layout = Layout(leaf.field('spans').target().strip_typedefs().target())
@@ -274,10 +275,13 @@ class PagedReader(Reader):
         return f'{span.start + block * span.size:#x}  {span.state(block)}  {span.size} bytes'
 
     def free(self):
-        classes = {}
-        for span in self.spans():
-            classes.setdefault((span.index, span.size if span.index < self.large else 0),
-                               []).append(span)
+        classes, broken = {}, None
+        try:
+            for span in self.spans():
+                classes.setdefault((span.index, span.size if span.index < self.large else 0),
+                                   []).append(span)
+        except Broken as error:
+            broken = error
         rows = []
         for (index, size), spans in sorted(classes.items()):
             freed = sum(span.freed for span in spans)
@@ -287,7 +291,7 @@ class PagedReader(Reader):
                          sum(span.freed * span.size for span in spans)))
         total, size = sum(row[4] for row in rows), sum(row[6] for row in rows)
         return (('class', 'block', 'spans', 'live', 'free', 'fresh', 'free bytes'), rows,
-                f'{count(total, "free block")}, {size} bytes (fresh: blocks never handed out)')
+                f'{count(total, "free block")}, {size} bytes (fresh: blocks never handed out)', broken)
 
     def notes(self):
         if not self.arena:

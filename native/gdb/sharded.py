@@ -23,6 +23,7 @@ class ShardedReader(Reader):
 
     def __init__(self, library, memory):
         super().__init__(library, memory)
+        self.heap = library.symbol('heap')
         self.pages = Pages(library, memory)
         self.region, *self.older = self.pages.regions()
 
@@ -248,7 +249,7 @@ class ShardedReader(Reader):
             last += (f'\n{count(len(runs[True] + runs[False]), "free run")} between the pages: '
                      f'{sum(runs[False])} bytes keep their memory, {sum(runs[True])} do not')
         heading = ('class', 'block', 'pages', 'live', 'free', 'remote', 'fresh', 'free bytes')
-        return heading, rows, last
+        return heading, rows, last, None
 
     def _class_row(self, index, pages):
         size, free = self.pages.sizes[index], sum(page.count for page in pages)
