@@ -16,9 +16,31 @@ from .sharded import ShardedReader
 READERS = {'dumb': DumbReader, 'list': ListReader, 'paged': PagedReader, 'sharded': ShardedReader, 'glibc': GlibcReader}
 
 
+_kept = None  # (what was looked at, the library, the reader) of the last command
+
+
+def _forget(_=None):
+    global _kept
+    _kept = None
+
+
+for name in ('cont', 'stop', 'exited', 'memory_changed', 'inferior_call', 'new_objfile',
+             'clear_objfiles'):
+    getattr(gdb.events, name).connect(_forget)
+
+
 def open_heap():
-    """The library in the selected program or core, and a reader of its heap."""
-    return read_heap(library.current())
+    """The malloc in the selected program or core, and a reader of its heap: that of the command
+    before, as long as the program stands still."""
+    global _kept
+    ours, inferior = library.current(), gdb.selected_inferior()
+    looked = inferior.num, inferior.pid, ours.path, gdb.current_progspace().filename
+    moves = any(thread.is_running() for thread in inferior.threads())
+    if _kept is None or _kept[0] != looked or moves:
+        _kept = None
+        _, heap = read_heap(ours)
+        _kept = looked, ours, heap
+    return _kept[1:]
 
 
 def read_heap(ours):

@@ -47,8 +47,7 @@ class GlibcReader(Reader):
 
     def walk(self, start=0):
         arenas = self.arenas
-        arenas.lists  # what is wrong on them comes first
-        problems, parts = list(arenas.problems), []
+        problems, parts = list(arenas.found), []
         parts += [(heap.start, heap, None) for heap in arenas.heaps]
         parts += [(at, None, each) for each in arenas.mapped for at in each[:1]]
         for at, heap, mapped in sorted(parts, key=lambda part: part[0]):
@@ -125,14 +124,14 @@ class GlibcReader(Reader):
             if size < LEAST:
                 own += size
             else:
-                (live if used or at in arenas.binned else free)[size] += 1
+                (live if used else free)[size] += 1
         return live, free, own
 
     def _counted(self):
         """({size of a chunk: [live, free]}, Stats without those, problems)."""
         arenas, stats, sizes = self.arenas, Stats(self.overhead()), {}
         lists = arenas.lists
-        problems = list(arenas.problems)
+        problems = list(arenas.found)
         self.shares = {}
         for heap in arenas.heaps:
             stats.add(Chunk(REGION, heap.start, heap.end - heap.start))
@@ -239,7 +238,10 @@ class GlibcReader(Reader):
         problems = []
         chunk, size, used, before = self._chunk_at(heap, address, problems)
         if chunk is None:
-            raise problems[0] if problems else Broken(f'no chunk holds {address:#x}')
+            if not problems:
+                raise Broken(f'no chunk holds {address:#x}')
+            return Place(f'{address:#x} lies behind a header that is damaged, so what its block is '
+                         'cannot be told', [('damage', str(problems[-1])), *problems[-1].rows])
         return self._chunk_place(address, heap, chunk, size, used, before, problems)
 
     def _chunk_at(self, heap, address, problems):
@@ -305,7 +307,7 @@ class GlibcReader(Reader):
 
     def free(self):
         lists, rows, blocks, size = self.arenas.lists, [], 0, 0
-        problems = list(self.arenas.problems)
+        problems = list(self.arenas.found)
         for each in lists:
             sizes = [self.arenas.size_of(chunk) - WORD for chunk in each.chunks]
             if each.size:
@@ -322,7 +324,7 @@ class GlibcReader(Reader):
     def check(self):
         arenas, chunks = self.arenas, 0
         lists = arenas.lists
-        problems = list(arenas.problems)
+        problems = list(arenas.found)
         for heap in arenas.heaps:
             before = None
             for at, size, used in arenas.chunks(heap, 0, problems):

@@ -95,7 +95,8 @@ class Arenas:
     def __init__(self, library, memory):
         self.library, self.memory = library, memory
         self._pieces = {}
-        self.problems = []  # what is wrong with the records, or on the lists
+        self.problems = []  # what is wrong with the records
+        self._said = []  # (sentence, function that makes the rows) of what is wrong on the lists
         self.ranges = writable()
         self.main_at = self._find_main(library)
         self.par = self._find_par(library)
@@ -138,10 +139,7 @@ class Arenas:
                 words = as_words(self.memory.once(start, end - start))
             except Unreadable:
                 continue
-            places += [start + i * WORD for i in range(len(words) - STATE_SIZE // WORD)
-                       if words[i + NEXT // WORD] == start + i * WORD or
-                       words[i + BINS // WORD + 200] == start + i * WORD + TOP + 1600 or
-                       words[i + BINS // WORD + 240] == start + i * WORD + TOP + 1920]
+            places += self._places(words, start)
         for at in places:
             score = self._likeness(at)
             if score > best:
@@ -150,6 +148,19 @@ class Arenas:
             raise gdb.GdbError(f'no main_arena is found in {library.path}: its malloc is not one '
                                'that these commands can read')
         return where
+
+    def _places(self, words, start):
+        """Where main_arena may begin: a ring of itself alone, or one of the last bins is empty. Those
+        look the same from 16 bytes on, so only the last place in a row is one."""
+        room = len(words) - STATE_SIZE // WORD
+        for i in range(room):
+            if words[i + NEXT // WORD] == start + i * WORD:
+                yield start + i * WORD
+        for number in (BIN_COUNT, BIN_COUNT - 7, BIN_COUNT - 14):
+            offset = BINS // WORD + 2 * (number - 1)
+            fits = [i for i in range(room)
+                    if words[i + offset] == start + i * WORD + TOP + 16 * (number - 1)]
+            yield from (start + i * WORD for i in fits if i + 2 not in fits)
 
     def _likeness(self, at):
         try:
@@ -282,8 +293,10 @@ class Arenas:
         that holds `start` on. Goes on behind damage; what is wrong is added to `problems`."""
         problems = [] if problems is None else problems
         top, main, end = heap.arena.top, heap.arena.is_main, heap.end
-        at = self._skim(heap, start) if start > heap.first else heap.first
-        before = 0
+        at, before = heap.first, 0
+        if start > heap.first:  # from the chunk before: the one asked for may deny that it is in use
+            at = self._skim(heap, start)
+            at = self.chunk_before(heap, at) or at
         words, base, limit = (), 0, 0
         while at < end:
             i = at - base >> 3
@@ -315,13 +328,16 @@ class Arenas:
                 if not used or bool(word & ELSEWHERE) == main:
                     said = words[j] if j < limit else self.word(following)
                     broken, used = self._odd(heap, before, at, size, word, behind, said, used)
+                    if broken and self._is_loose(following, heap):
+                        lost, found = self._torn(heap, before, at, following, problems)
+                        if lost == following and following > start:
+                            yield at, size, True
+                        before, at = 0, found
+                        continue
                     if broken:
                         problems.append(broken)
-                    if broken and self._is_loose(following, heap):
-                        at = self._after(heap, before, at, problems)
-                        before = 0
-                        continue
-                yield at, size, used
+                if following > start:
+                    yield at, size, used
                 before, at = at, following
                 continue
             if size in (0, HEADER) and self._is_fence(heap, at, size):
@@ -348,7 +364,12 @@ class Arenas:
         return Broken(
             f'chunk {following:#x}: says that the chunk before it is free and has {said} bytes, '
             f'but that one, {at:#x}, has {size}', self.shown(following, at)), (
-                at not in self.binned)
+                not self.in_ring(at))
+
+    def in_ring(self, chunk):
+        """Is the chunk on a list of those that count as free?"""
+        held = self.binned.get(chunk)
+        return held is not None and held.kind not in ('tcache', 'fastbin')
 
     def _is_loose(self, at, heap):
         """Does nothing that looks like a chunk begin here?"""
@@ -373,28 +394,29 @@ class Arenas:
         before = self.try_word(at - HEADER + WORD)
         return before is not None and before & ~FLAGS == HEADER
 
-    def _after(self, heap, before, at, problems, word=None):
-        """Where chunks can be followed again behind a header that cannot be right; says what is lost
-        by that. The size of the chunk before may be what is wrong: then one begins inside it."""
-        low = before + LEAST if before else at + 16
-        found = self._find_chain(heap, low, at)
-        suspect = found is not None and found < at
-        if not suspect:
-            found = self._find_chain(heap, at + 16, heap.end)
-        found = heap.end if found is None else found
-        lost = before if suspect else at
-        if word is not None:
-            if suspect:
-                size = self.size_of(before)
-                what = (f'chunk {before:#x}: its size is {size:#x}, with which it ends at {at:#x}, '
-                        f'where no chunk begins; one begins at {found:#x}')
-                rows = self.shown(before, self.chunk_before(heap, before))
-            else:
-                what = f'chunk {at:#x}: its size word is {word:#x}, which is no size of a chunk'
-                rows = self.shown(at, before)
-            problems.append(Broken(what, rows))
-        problems[-1].price = (f'{found - lost} bytes from {lost:#x} on are skipped, what comes behind '
-                              'them is counted')
+    def _torn(self, heap, before, at, following, problems):
+        """Where the chunk `at` ends, none begins that makes sense: (the first chunk that is damaged, where
+        chunks can be followed again). Either that header was overwritten or the size of `at` was, and
+        then another begins inside of it."""
+        found, word = self._find_chain(heap, at + LEAST, following), self.word(following + WORD)
+        if found is not None:
+            lost, rows = at, self.shown(at, before or None)
+            what = (f'chunk {at:#x}: its size word is {self.word(at + WORD):#x}, with which it ends at '
+                    f'{following:#x}, where no chunk begins; one begins at {found:#x}')
+        else:
+            found = self._find_chain(heap, following + 16, heap.end) or heap.end
+            lost, rows = following, self.shown(following, at)
+            what = f'chunk {following:#x}: its header was overwritten, its size word is {word:#x}'
+        problems.append(Broken(what, rows, skipped(lost, found)))
+        return lost, found
+
+    def _after(self, heap, before, at, problems, word):
+        """As `_torn`, of a header whose size is impossible, with the chunk before it, or 0."""
+        if before:
+            return self._torn(heap, 0, before, at, problems)[1]
+        found = self._find_chain(heap, at + 16, heap.end) or heap.end
+        problems.append(Broken(f'chunk {at:#x}: its header was overwritten, its size word is {word:#x}',
+                               self.shown(at), skipped(at, found)))
         return found
 
     def _find_chain(self, heap, start, end):
@@ -443,40 +465,30 @@ class Arenas:
     def _skim(self, heap, address):
         """The chunk that holds an address: from size to size, and nothing else is looked at, so ten
         million take a second; where that leads nowhere, with care."""
-        anchors, end, top = heap.anchors, heap.end, heap.arena.top
-        number = (address - heap.first) // ANCHOR
-        at = anchors[min(number, len(anchors) - 1)]
-        while at <= address:
+        anchors, end = heap.anchors, heap.end
+        number = min((address - heap.first) // ANCHOR, len(anchors) - 1)
+        while anchors[number] > address:
+            number -= 1
+        at = anchors[number]
+        while True:
             try:
                 words = as_words(self.memory.stretch(at, min(end, at + STRETCH)))
             except Unreadable:
                 return self._walk_to(heap, address)
-            i, limit, before = 1, len(words), 1
-            stop = min(limit, (address - at >> 3) + 2)
-            while i < stop:
-                step = words[i] >> 3 & 0x1fffffffffffffe
-                if step < 4:
-                    break
-                before = i
-                i += step
-            if i >= stop and address - at >> 3 < limit:
-                found = at + (before - 1) * WORD
-                if i - 1 > address - at >> 3 or found == top:
-                    return found
-            here = at + (i - 1) * WORD
-            if here == at or here > end or i < stop and here != top:
+            i, j, limit, target = 1, 1, len(words), address - at >> 3
+            while j < limit:
+                i = j
+                step = words[i] >> 3
+                if step < 4 or step & 1:
+                    return self._walk_to(heap, address)
+                j += step
+                if j - 1 > target:
+                    return at + (i - 1) * WORD
+            if j == 1 or at + (j - 1) * WORD >= end:
                 return self._walk_to(heap, address)
-            if here == top:
-                return top
-            at = here
-            if at > address:
-                return here if here <= address else self._last(heap, words, at, before)
-            if at >= heap.first + len(anchors) * ANCHOR:
+            at += (j - 1) * WORD
+            while at >= heap.first + len(anchors) * ANCHOR:
                 anchors.append(at)
-        return self._walk_to(heap, address)
-
-    def _last(self, heap, words, at, before):
-        return at - (words[before] & ~FLAGS)
 
     def _walk_to(self, heap, address):
         last = heap.first
@@ -500,9 +512,10 @@ class Arenas:
         """The tcache of each thread: a chunk of one size that a word beside the thread pointer, the
         same for all threads, leads to. Where no thread pointer is known, the first chunk."""
         found = {}  # offset → [Cache]
+        low, high = (self.heaps[0].start, self.heaps[-1].end) if self.heaps else (0, 0)
         for thread, pointer, words, base in self._tls:
             for i, word in enumerate(words):
-                if self._is_cache(word):
+                if low <= word < high and self._is_cache(word):
                     found.setdefault(base + i * WORD - pointer, []).append(Cache(thread, word))
         if found:
             return max(found.values(), key=len)
@@ -562,7 +575,7 @@ class Arenas:
 
     @cached_property
     def lists(self):
-        """Every list of free chunks that is not empty. What is wrong with one is in `problems`."""
+        """Every list of free chunks that is not empty. What is wrong with one is in `found`."""
         found = []
         for cache in self.caches:
             try:
@@ -576,7 +589,7 @@ class Arenas:
                     found.append(each)
                     if len(each.chunks) != n:
                         self._say(each, f'its count is {n}, but {len(each.chunks)} blocks are on it',
-                                  self.rows(each.at, 'first'))
+                                  lambda at=each.at: self.rows(at, 'first'))
         for arena in self.arenas:
             found += self._lists_of(arena)
         self._check_keys([each for each in found if each.kind == 'tcache'])
@@ -601,9 +614,17 @@ class Arenas:
             found.append(each)
         return found
 
-    def _say(self, each, what, rows=()):
-        self.problems.append(Broken(f'{each}: {what}', rows,
-                                    'blocks behind the damage on a list may count as live'))
+    @cached_property
+    def found(self):
+        """What is wrong with the records and on the lists, as Broken. Describing a chunk asks which
+        list it is on, so this waits until those are known."""
+        self.lists
+        return self.problems + [
+            Broken(what, rows(), 'blocks behind the damage on a list may count as live')
+            for what, rows in self._said]
+
+    def _say(self, each, what, rows=lambda: ()):
+        self._said.append((f'{each}: {what}', rows))
 
     def _follow(self, each, first, offset):
         """A list with one link: from block to block in a tcache (`offset` 16), from chunk to chunk in a
@@ -627,21 +648,20 @@ class Arenas:
                 self._broken_link(each, back, at, 'cannot be read')
                 return
             if head & ~FLAGS != size:
-                heap = self.heap_of(chunk)
                 self._say(each, f'the free chunk {chunk:#x} on it has the size word {head:#x}',
-                          self.shown(chunk, self.chunk_before(heap, chunk) if heap else 0))
+                          lambda chunk=chunk: self.shown(chunk))
             seen.add(chunk)
             add(chunk)
             back, at = chunk, word ^ link >> 12 if masked else word
 
     def _broken_link(self, each, chunk, to, why):
         if not chunk:
-            self._say(each, f'its first entry is {to:#x}, which {why}', self.rows(each.at, 'first'))
+            self._say(each, f'its first entry is {to:#x}, which {why}',
+                      lambda: self.rows(each.at, 'first'))
             return
-        heap = self.heap_of(chunk)
         self._say(each, f'the link in the free block {chunk + HEADER:#x} leads to {to:#x}, which {why}:'
                   ' the block was written to after its free',
-                  self.shown(chunk, self.chunk_before(heap, chunk) if heap else 0, 'link', 'key'))
+                  lambda: self.shown(chunk, None, 'link', 'key'))
 
     def _follow_ring(self, each, header):
         """From the front; where that breaks, the rest from the back."""
@@ -675,10 +695,9 @@ class Arenas:
         inside = self.heap_of(at) if at % 16 == 0 else None
         culprit = at if inside and 'is no' not in why else before
         heap = self.heap_of(culprit)
-        rows = self.shown(culprit, self.chunk_before(heap, culprit), 'fd', 'bk') if heap else (
-            self.rows(header + HEADER, 'fd', 'bk'))
         said = 'its first chunk' if before == header else f'`fd` of the free chunk {before:#x}'
-        self._say(each, f'{said} is {at:#x}, which {why}', rows)
+        self._say(each, f'{said} is {at:#x}, which {why}', lambda: (
+            self.shown(culprit, None, 'fd', 'bk') if heap else self.rows(header + HEADER, 'fd', 'bk')))
 
     def _check_keys(self, lists):
         """All blocks in caches bear the same key behind the link (2.29 to 2.33: of their own cache)."""
@@ -697,10 +716,9 @@ class Arenas:
             good = {common}
         for key in keys.keys() - good:
             each, chunk = keys[key][0]
-            heap = self.heap_of(chunk)
             self._say(each, f'the key of the free block {chunk + HEADER:#x} is {key:#x}: the block was '
                       'written to after its free',
-                      self.shown(chunk, self.chunk_before(heap, chunk) if heap else 0, 'link', 'key'))
+                      lambda chunk=chunk: self.shown(chunk, None, 'link', 'key'))
 
     @cached_property
     def binned(self):
@@ -744,21 +762,27 @@ class Arenas:
         return found
 
     def _mapped_at(self, words, base, at, end):
-        """(chunk, size) where a mapping begins with one, alignment before it included; else size 0."""
-        for lead in (0, *(2 ** k - 16 for k in range(5, 13))):
-            i = at + lead - base >> 3
-            if i + 1 >= len(words):
-                break
-            size = words[i + 1] & ~FLAGS
-            if (words[i + 1] & FLAGS == MAPPED and words[i] == lead and size and
-                    (size + lead) % PAGE == 0 and at + lead + size <= end):
-                return at + lead, size
+        """(chunk, size) where a mapping begins with one, else size 0. An aligned block has its header
+        further in, which says how far, behind one that tells of the whole."""
+        i, limit = at - base >> 3, len(words) - 1
+        whole = words[i + 1] & ~FLAGS if i < limit else 0
+        if i < limit and (words[i], words[i + 1] & FLAGS) == (0, MAPPED) and whole and (
+                whole % PAGE == 0 and at + whole <= end):
+            for lead in (*(2 ** k - HEADER for k in range(5, 12)),
+                         *range(PAGE - HEADER, min(whole, (limit - i) * WORD), PAGE)):
+                j = i + (lead >> 3)
+                if j < limit and words[j] == lead and words[j + 1] == whole - lead | MAPPED:
+                    return at + lead, whole - lead
+            return at, whole
         return 0, 0
 
     # ── showing ──────────────────────────────────────────────────────────────
 
-    def shown(self, chunk, before, *links):
+    def shown(self, chunk, before=None, *links):
         """A chunk as it stands in memory, and whose data ends where it begins: the usual suspect."""
+        if before is None:
+            heap = self.heap_of(chunk)
+            before = self.chunk_before(heap, chunk) if heap else 0
         rows = self.rows(chunk, 'prev_size', 'size', *links)
         if before:
             rows.append(('the one before', self.describe(before)))
@@ -791,6 +815,10 @@ class Par:
         self.n_mmaps = words[0] >> 32 if numbers >= (2, 35) else words[1] & 0xffffffff
         self.mapped_bytes, self.sbrk_base = words[3], words[5]
         self.tcache_count = words[8]
+
+
+def skipped(start, end):
+    return f'{end - start} bytes from {start:#x} on are skipped; what comes behind them is counted'
 
 
 def text_of(word):
