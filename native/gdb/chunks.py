@@ -112,6 +112,13 @@ class Reader:
         Goes on behind damage as well as it can; raises the first Broken at its end."""
         raise NotImplementedError
 
+    def lowest(self):
+        """Where the heap begins, or None: what is smaller is no address but the number of a chunk."""
+        try:
+            return next((chunk.start for chunk in self.walk()), None)
+        except Broken:
+            return None
+
     def sizes(self):
         """({up to how many bytes: [live blocks, their bytes, free blocks, their bytes]}, the Broken
         that cut it short or None)."""
@@ -185,6 +192,11 @@ class Reader:
 def up_to(size):
     """The power of two that sizes without a class are counted under."""
     return 1 << max(size - 1, 1).bit_length()
+
+
+def skipped(start, end):
+    """The price of a damaged header: the bytes from it on to where sense begins again."""
+    return f'{end - start} bytes from {start:#x} on are skipped; what comes behind them is counted'
 
 
 FROZEN = ('frozen when the library stopped the program, or by a fork; the heap that took over is '

@@ -62,6 +62,19 @@ def chunks_of(heap, kinds=(LIVE,)):
     return chunks, broken
 
 
+def block_at(heap, address):
+    """(the live chunk that holds an address or None, the Broken that may be why)."""
+    try:
+        for chunk in heap.walk(address):
+            if chunk.kind == LIVE and chunk.start <= address < chunk.end:
+                return chunk, None
+            if chunk.user and chunk.start > address:
+                break
+    except Broken as broken:
+        return None, broken
+    return None, None
+
+
 class Command(gdb.Command):
     """A command whose `run(argv)` prints; whatever is wrong with the heap ends in a sentence."""
 

@@ -11,8 +11,8 @@ class DumbReader(Reader):
         self.start, self.end = int(self.heap['start']), int(self.heap['end'])
         self.block = int(self.heap['block'])
 
-    def walk(self):
-        if not self.start:
+    def walk(self, start=0):
+        if not self.start or self.end <= start:
             return
         extent = self.end - self.start
         if extent < 0:

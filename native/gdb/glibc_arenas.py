@@ -18,7 +18,7 @@ from functools import cached_property
 
 import gdb
 
-from .chunks import FREE, LIVE, Broken
+from .chunks import FREE, LIVE, Broken, skipped
 from .memory import PAGE, STRETCH, WORD, Unreadable, as_words
 from .roots import writable
 
@@ -815,10 +815,6 @@ class Par:
         self.n_mmaps = words[0] >> 32 if numbers >= (2, 35) else words[1] & 0xffffffff
         self.mapped_bytes, self.sbrk_base = words[3], words[5]
         self.tcache_count = words[8]
-
-
-def skipped(start, end):
-    return f'{end - start} bytes from {start:#x} on are skipped; what comes behind them is counted'
 
 
 def text_of(word):

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import gdb
 
-from .chunks import FREE, LIVE, REMOTE, SPAN, Broken, Chunk, Place, Stats, count
+from .chunks import (FREE, LIVE, REMOTE, SPAN, Broken, Chunk, Place, Reader, Stats, count,
+                     up_to)
 from .memory import WORD, Layout, as_words
 
 ALIGNMENT = 16
@@ -151,9 +152,24 @@ class GuardedReader:
         return Chunk(STATES[record.state], chunk.start, chunk.extent, record.user, record.size,
                      chunk.size_class, chunk.owner), record
 
-    def walk(self):
-        for chunk in self._reader.walk():
+    def walk(self, start=0):
+        for chunk in self._reader.walk(start):
             yield self._shown(chunk)[0]
+
+    def sizes(self):
+        """The variant's, with what the records say of its live blocks; in the same rows."""
+        found, broken = self._reader.sizes()
+        if getattr(self._reader, 'others', True):  # records are of several heaps, or blocks are one
+            return Reader.sizes(self)
+        for row in found.values():
+            row[0] = row[1] = 0
+        for state, _, size, room, _ in self._records():
+            if state in STATES:
+                row = found.setdefault(room if room in found else up_to(room), [0, 0, 0, 0])
+                i = 0 if STATES[state] == LIVE else 2
+                row[i] += 1
+                row[i + 1] += size
+        return {size: row for size, row in found.items() if any(row)}, broken
 
     def stats(self):
         """The variant's figures, each block corrected by its record; as counted from the walk where

@@ -10,8 +10,8 @@ import subprocess
 import gdb
 
 from . import library
-from .chunks import LIVE, Broken
-from .command import Command, chunks_of, number, open_heap, read_heap
+from .chunks import Broken
+from .command import Command, block_at, number, open_heap, read_heap
 from .memory import Unreadable
 from .printing import print_labelled
 
@@ -237,8 +237,7 @@ is tried, and there GDB looks after every instruction instead, which is slow."""
             raise gdb.GdbError('a core does not go on, so there is nothing to wait for')
         if ours.variant == 'dumb':
             raise gdb.GdbError('dumb remembers no blocks, so none can be followed')
-        chunks, broken = chunks_of(heap, (LIVE,))
-        chunk = next((each for each in chunks if each.start <= address < each.end), None)
+        chunk, broken = block_at(heap, address)
         if chunk is None:
             raise broken or gdb.GdbError(f'{address:#x} lies in no live block: `heap chunk` says '
                                          'where it lies')
