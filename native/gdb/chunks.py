@@ -3,6 +3,7 @@
 The same words and the same figures as libmalloc.h; tests hold them equal.
 """
 
+from array import array
 from typing import NamedTuple
 
 REGION, SPAN, HEADER, LIVE, FREE, FRESH, CACHED, REMOTE = (
@@ -111,6 +112,21 @@ class Reader:
         """Every chunk that ends behind `start`, in address order, each container before its content.
         Goes on behind damage as well as it can; raises the first Broken at its end."""
         raise NotImplementedError
+
+    def live(self):
+        """(where each live block begins, where it ends, (start, end) of the regions, the Broken that
+        cut them short or None); the first two are arrays in address order."""
+        starts, ends, regions, broken = array('Q'), array('Q'), [], None
+        try:
+            for chunk in self.walk():
+                if chunk.kind == LIVE:
+                    starts.append(chunk.user)
+                    ends.append(chunk.user + chunk.usable)
+                elif chunk.kind == REGION:
+                    regions.append((chunk.start, chunk.end))
+        except Broken as error:
+            broken = error
+        return starts, ends, regions, broken
 
     def lowest(self):
         """Where the heap begins, or None: what is smaller is no address but the number of a chunk."""

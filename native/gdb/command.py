@@ -40,6 +40,7 @@ def open_heap():
         _kept = None
         _, heap = read_heap(ours)
         _kept = looked, ours, heap
+    _kept[2].memory.begin()
     return _kept[1:]
 
 
@@ -95,6 +96,9 @@ class Command(gdb.Command):
             print_broken(broken)
         except (Unreadable, gdb.MemoryError) as error:
             raise gdb.GdbError(f'{self._name}: {error}') from None
+        finally:
+            if _kept:
+                _kept[2].memory.end()
 
     def arguments(self, argv, most):
         if len(argv) > most:

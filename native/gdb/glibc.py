@@ -5,7 +5,10 @@ as long as that is in use. Sizes are the bytes that the caller may use, as mallo
 """
 
 import re
+from array import array
 from collections import Counter
+from copy import copy
+from functools import cached_property
 
 from .chunks import (FREE, FRESH, HEADER as OWN, LIVE, REGION, Broken, Chunk, Place, Reader, Stats,
                      count, up_to)
@@ -81,6 +84,26 @@ class GlibcReader(Reader):
                 yield Chunk(LIVE if used and at not in binned else FREE, at, size, at + HEADER,
                             usable, usable if usable <= EXACT else 0, owner)
 
+    def live(self):
+        arenas, problems = self.arenas, list(self.arenas.found)
+        starts, ends, regions, binned = array('Q'), array('Q'), [], arenas.binned
+        caches = {cache.at - HEADER for cache in arenas.caches}
+        parts = [(heap.start, heap, None) for heap in arenas.heaps]
+        parts += [(each[0], None, each) for each in arenas.mapped]
+        for at, heap, mapped in sorted(parts, key=lambda part: part[0]):
+            regions.append((at, heap.end if heap else mapped[2]))
+            if mapped:
+                starts.append(mapped[1] + HEADER)
+                ends.append(mapped[2])
+                continue
+            top = heap.arena.top
+            for chunk, size, used in arenas.chunks(heap, 0, problems):
+                if used and size >= LEAST and chunk not in binned and chunk != top and (
+                        chunk not in caches):
+                    starts.append(chunk + HEADER)
+                    ends.append(chunk + size + WORD)
+        return starts, ends, regions, problems[0] if problems else None
+
     def _tally(self, heap, problems):
         """(size → live chunks, size → free ones, bytes of other records) of a heap. Looks at each chunk
         once, with nothing made for it; where something is odd, with care."""
@@ -127,6 +150,7 @@ class GlibcReader(Reader):
                 (live if used else free)[size] += 1
         return live, free, own
 
+    @cached_property
     def _counted(self):
         """({size of a chunk: [live, free]}, Stats without those, problems)."""
         arenas, stats, sizes = self.arenas, Stats(self.overhead()), {}
@@ -178,7 +202,8 @@ class GlibcReader(Reader):
             share[4] += n * (size - WORD)
 
     def stats(self):
-        sizes, stats, problems = self._counted()
+        sizes, counted, problems = self._counted
+        stats = copy(counted)
         for size, (live, free) in sizes.items():
             usable = size - WORD
             stats.live_blocks += live
@@ -194,7 +219,7 @@ class GlibcReader(Reader):
         return stats, problems[0] if problems else None
 
     def sizes(self):
-        counted, _, problems = self._counted()
+        counted, _, problems = self._counted
         found = {}
         for size, (live, free) in counted.items():
             usable = size - WORD

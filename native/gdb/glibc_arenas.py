@@ -95,6 +95,7 @@ class Arenas:
     def __init__(self, library, memory):
         self.library, self.memory = library, memory
         self._pieces = {}
+        self._held = {}  # what is known of `binned` so far
         self.problems = []  # what is wrong with the records
         self._said = []  # (sentence, function that makes the rows) of what is wrong on the lists
         self.ranges = writable()
@@ -111,12 +112,24 @@ class Arenas:
     def word(self, address):
         view = self._pieces.get(address >> 16)
         if view is None:
-            base = address >> 16 << 16
-            try:
-                view = self._pieces[address >> 16] = as_words(self.memory.once(base, 1 << 16))
-            except Unreadable:
-                return int.from_bytes(self.memory.read(address, WORD), 'little')
+            view = self._piece(address)
+        if not view:
+            return int.from_bytes(self.memory.read(address, WORD), 'little')
         return view[(address & 0xffff) >> 3]
+
+    def _piece(self, address):
+        """The 64 KiB around an address as words, or (); read by the MiB where that can be had."""
+        for size in (STRETCH, 1 << 16):
+            base = address - address % size
+            try:
+                words = as_words(self.memory.once(base, size))
+            except Unreadable:
+                continue
+            for i in range(size >> 16):
+                self._pieces[(base >> 16) + i] = words[i << 13:i + 1 << 13]
+            return self._pieces[address >> 16]
+        self._pieces[address >> 16] = ()  # a mapping begins or ends in it
+        return ()
 
     def try_word(self, address):
         try:
@@ -630,29 +643,30 @@ class Arenas:
         """A list with one link: from block to block in a tcache (`offset` 16), from chunk to chunk in a
         fastbin (0)."""
         masked = self.library.numbers >= SAFE_LINKING
-        pieces, add, seen = self._pieces, each.chunks.append, set()
+        pieces, add, held = self._pieces, each.chunks.append, self._held
         at, back, size = first, 0, each.size
-        heap_low, heap_high = (self.heaps[0].start, self.heaps[-1].end) if self.heaps else (0, 0)
+        low, high = (self.heaps[0].start, self.heaps[-1].end) if self.heaps else (0, 0)
         while at:
             chunk = at - offset
-            if at & ALIGNED or not heap_low <= chunk < heap_high or chunk in seen:
-                self._broken_link(each, back, at, 'comes twice' if chunk in seen else
+            if at & ALIGNED or not low <= chunk < high or chunk in held:
+                self._broken_link(each, back, at, 'is on a list already' if chunk in held else
                                   'is no chunk of this heap')
                 return
-            link = chunk + HEADER
-            view = pieces.get(link >> 16)
-            try:
-                word = view[(link & 0xffff) >> 3] if view else self.word(link)
-                head = self.word(chunk + WORD)
-            except Unreadable:
-                self._broken_link(each, back, at, 'cannot be read')
-                return
+            view, i = pieces.get(chunk >> 16), (chunk & 0xffff) >> 3
+            if view and i < 8190:
+                head, word = view[i + 1], view[i + 2]
+            else:
+                try:
+                    head, word = self.word(chunk + WORD), self.word(chunk + HEADER)
+                except Unreadable:
+                    self._broken_link(each, back, at, 'cannot be read')
+                    return
             if head & ~FLAGS != size:
                 self._say(each, f'the free chunk {chunk:#x} on it has the size word {head:#x}',
                           lambda chunk=chunk: self.shown(chunk))
-            seen.add(chunk)
+            held[chunk] = each
             add(chunk)
-            back, at = chunk, word ^ link >> 12 if masked else word
+            back, at = chunk, word ^ chunk + HEADER >> 12 if masked else word
 
     def _broken_link(self, each, chunk, to, why):
         if not chunk:
@@ -665,26 +679,25 @@ class Arenas:
 
     def _follow_ring(self, each, header):
         """From the front; where that breaks, the rest from the back."""
-        seen = set()
         for forward, back in ((HEADER, HEADER + WORD), (HEADER + WORD, HEADER)):
             before, at = header, self.word(header + forward)
             while at != header:
-                why = self._ring_problem(each, before, at, back, seen)
+                why = self._ring_problem(each, before, at, back)
                 if why:
                     if forward == HEADER:
                         self._broken_ring(each, header, before, at, why)
                     break
-                seen.add(at)
+                self._held[at] = each
                 each.chunks.append(at)
                 before, at = at, self.word(at + forward)
             else:
                 return
 
-    def _ring_problem(self, each, before, at, back, seen):
+    def _ring_problem(self, each, before, at, back):
         if at & ALIGNED or self.heap_of(at) is None or self.try_word(at + HEADER + WORD) is None:
             return 'is no chunk of this heap'
-        if at in seen:
-            return 'comes twice'
+        if at in self._held:
+            return 'is on a list already'
         if self.word(at + back) != before:
             return f'leads back to {self.word(at + back):#x}'
         if each.size and self.size_of(at) != each.size:
@@ -723,10 +736,8 @@ class Arenas:
     @cached_property
     def binned(self):
         """Free chunk → the list that it is on."""
-        found = {}
-        for each in self.lists:
-            found.update(dict.fromkeys(each.chunks, each))
-        return found
+        self.lists
+        return self._held
 
     # ── chunks with a mapping of their own ───────────────────────────────────
 

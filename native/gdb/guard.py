@@ -156,6 +156,12 @@ class GuardedReader:
         for chunk in self._reader.walk(start):
             yield self._shown(chunk)[0]
 
+    def live(self):
+        return Reader.live(self)
+
+    def lowest(self):
+        return self._reader.lowest()
+
     def sizes(self):
         """The variant's, with what the records say of its live blocks; in the same rows."""
         found, broken = self._reader.sizes()

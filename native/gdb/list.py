@@ -1,6 +1,9 @@
 """Reads the heap of list.c: chunks in a ring behind a sentinel, in address order."""
 
+from array import array
+from bisect import bisect_right
 from collections import Counter
+from functools import cached_property
 from typing import NamedTuple
 
 import gdb
@@ -37,6 +40,7 @@ class ListReader(Reader):
         self.arena = arenas.pop(self.number)
         self.others = arenas
         self.sentinel, self.start, self.end = self.arena[1:]
+        self._anchors = []  # (the chunk before, a chunk), in address order
         self.skips, self._regions = {}, None  # a damaged chunk → where sense begins again
 
     def _arenas(self, layout, address):
@@ -71,6 +75,7 @@ class ListReader(Reader):
                 except Unreadable as error:
                     raise Broken(f'chunk {at:#x}: {error}') from None
                 base, offset, limit = at, 0, len(buffer) - header
+                self._remember(before, at)
                 if limit < 0:
                     raise Broken(f'chunk {at:#x}: the arena ends at {end:#x}, inside its header')
             following, prev, size, free = unpack(buffer, offset)
@@ -234,9 +239,18 @@ class ListReader(Reader):
         if problems:
             raise problems[0]
 
+    def live(self):
+        starts, ends, problems, header = array('Q'), array('Q'), [], self.header_size
+        for at, size, free, _ in self.chunks(problems):
+            if not free:
+                starts.append(at + header)
+                ends.append(at + header + size)
+        return starts, ends, list(self.regions().items()), problems[0] if problems else None
+
+    @cached_property
     def _counted(self):
         """(sizes of the live chunks, of the free ones, number of regions, bytes mapped, problems)."""
-        problems, live, free, regions, end = [], [], [], 0, None
+        problems, live, free, regions, end, header = [], [], [], 0, None, self.header_size
         mapped, keep, kept = 0, live.append, free.append
         for at, size, state, _ in self.chunks(problems):
             if at != end:
@@ -244,14 +258,14 @@ class ListReader(Reader):
                     mapped += at - end
                 else:
                     regions += 1
-            end = at + self.header_size + size
+            end = at + header + size
             (kept if state else keep)(size)
-        mapped += sum(live) + sum(free) + self.header_size * (len(live) + len(free))
+        mapped += sum(live) + sum(free) + header * (len(live) + len(free))
         return live, free, regions, mapped, problems
 
     def stats(self):
         """As counted from the walk, in one pass and without an object for each chunk."""
-        live, free, regions, mapped, problems = self._counted()
+        live, free, regions, mapped, problems = self._counted
         stats = Stats(self.overhead() + self.header_size * (len(live) + len(free)))
         stats.regions, stats.mapped = regions, mapped
         stats.live_blocks, stats.live_bytes = len(live), sum(live)
@@ -260,7 +274,7 @@ class ListReader(Reader):
         return stats, problems[0] if problems else None
 
     def sizes(self):
-        live, free, _, _, problems = self._counted()
+        live, free, _, _, problems = self._counted
         found = {}
         for i, sizes in ((0, live), (2, free)):
             for size, n in Counter(sizes).items():
@@ -290,8 +304,19 @@ class ListReader(Reader):
         found = self._skim(address)
         return self._between(address, *found) if found else self._walk_to(address)
 
+    def _remember(self, before, at):
+        """A chunk that was found sound, once in a while: a later question begins there."""
+        if not self._anchors or at > self._anchors[-1][1] + STRETCH // 2:
+            self._anchors.append((before, at))
+
     def _skim(self, address):
-        """From the nearer end; where that way is broken, from the other."""
+        """From the nearest chunk that is known, else from the nearer end; where that way is broken, from
+        the other."""
+        i = bisect_right(self._anchors, address, key=lambda each: each[1]) - 1
+        if i >= 0 and self._anchors[-1][1] + 2 * STRETCH > address:
+            found = self._skim_from_start(address, *self._anchors[i])
+            if found:
+                return found
         ways = [self._skim_from_start, self._skim_from_end]
         if address - self.start > self.end - address:
             ways.reverse()
@@ -301,17 +326,19 @@ class ListReader(Reader):
     # a million chunks take a tenth of a second. What an address lies in needs no more: whoever
     # overwrote a size or a state elsewhere has moved no chunk.
 
-    def _skim_from_start(self, address):
+    def _skim_from_start(self, address, before=0, at=0):
         """(the chunk before, the last one that begins at or before the address, the chunk behind), or
         None where links disagree on the way."""
-        (ahead, back), before, base, limit = self.links, self.sentinel, 0, 0
+        (ahead, back), base, limit = self.links, 0, 0
+        before = before or self.sentinel
         try:
-            at = self._link(before, 'next')
+            at = at or self._link(before, 'next')
             if at > address:
                 return None
             while True:
                 i = at - base >> 3
                 if not 0 <= i < limit:
+                    self._remember(before, at)
                     words, base = self._words(at, self.end)
                     i, limit = 0, len(words) - 3
                 following = words[i + ahead]
@@ -416,13 +443,16 @@ class ListReader(Reader):
         return f'{chunk + self.header_size:#x}  {FREE if free else LIVE}  {size} bytes'
 
     def free(self):
-        rows, total, largest, problems = [], 0, 0, []
+        sizes, first, problems = Counter(), {}, []
         for at, size, free, _ in self.chunks(problems):
             if free:
-                rows.append((f'{at + self.header_size:#x}', size))
-                total, largest = total + size, max(largest, size)
-        last = f'{count(len(rows), "free block")}, {total} bytes; the largest has {largest}'
-        return ('block', 'bytes'), rows, last, problems[0] if problems else None
+                sizes[size] += 1
+                first.setdefault(size, at + self.header_size)
+        rows = [(size, n, n * size, f'{first[size]:#x}') for size, n in sorted(sizes.items())]
+        total = sum(row[2] for row in rows)
+        return (('bytes', 'blocks', 'in all', 'first'), rows,
+                f'{count(sizes.total(), "free block")}, {total} bytes; the largest has '
+                f'{max(sizes, default=0)}', problems[0] if problems else None)
 
     def check(self):
         chunks, before, before_end, before_free = 0, None, None, False

@@ -5,7 +5,7 @@ from collections import deque
 
 import gdb
 
-from .chunks import LIVE, REGION, Broken, count
+from .chunks import count
 from .command import Command, number, open_heap
 from .memory import ALL, STRETCH, WORD, Unreadable, as_words
 from .printing import print_broken, print_many, print_notes
@@ -19,17 +19,8 @@ class Blocks:
 
     def __init__(self, ours, heap):
         self.ours, self.heap, self.memory = ours, heap, heap.memory
-        self.starts, self.ends, self.regions, self.broken = [], [], [], None
         self._views = {}  # pieces of STRETCH bytes: a read for each block takes long
-        try:
-            for chunk in heap.walk():
-                if chunk.kind == LIVE:
-                    self.starts.append(chunk.user)
-                    self.ends.append(chunk.user + chunk.usable)
-                elif chunk.kind == REGION:
-                    self.regions.append((chunk.start, chunk.end))
-        except Broken as error:
-            self.broken = error
+        self.starts, self.ends, self.regions, self.broken = heap.live()
 
     def index(self, address):
         """Which block the address lies in, or None."""
@@ -99,8 +90,11 @@ class Blocks:
 
 
 def open_blocks():
+    """The blocks of the heap; kept with its reader, until the program moves."""
     ours, heap = open_heap()
-    return Blocks(ours, heap)
+    if 'blocks' not in vars(heap):
+        heap.blocks = Blocks(ours, heap)
+    return heap.blocks
 
 
 def finish(blocks):
