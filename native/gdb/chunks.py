@@ -164,6 +164,34 @@ class Reader:
         """(address, bytes) of what stands in front of a block, or None where nothing does."""
         return None
 
+    def fields(self, chunk):
+        """(address of a word, its name) of what the malloc itself keeps in a chunk: headers, links."""
+        found = self.header(chunk)
+        return [(at, 'header') for at in range(found[0], sum(found), 8)] if found else []
+
+    def try_free(self, address):
+        """(would free take it?, a sentence on what it would do and why)."""
+        chunk = None
+        for each in self.walk(address):
+            if each.kind not in CONTAINERS:
+                chunk = each
+                break
+        if chunk is None or not chunk.start <= address < chunk.end:
+            return False, f'{address:#x} is not a block of this heap'
+        if not chunk.user:
+            return False, f'{address:#x} is not a block: it lies in {chunk.kind} memory'
+        if address != chunk.user:
+            return False, (f'{address:#x} is not a block: it lies {abs(address - chunk.user)} bytes '
+                           f'{"into" if address > chunk.user else "before"} {chunk.user:#x} '
+                           f'({chunk.kind}, {chunk.usable} bytes)')
+        if chunk.kind != LIVE:
+            return False, f'double free of {address:#x} ({chunk.usable} bytes)'
+        return True, f'{address:#x} is a live block of {chunk.usable} bytes, and becomes free'
+
+    def site(self, address):
+        """By whom the block that begins here was allocated, in a few words, or '' (debug builds)."""
+        return ''
+
     def records(self):
         """(start, end) of the malloc's records that lie neither in a region nor in the library:
         what they point to is nobody's yet."""

@@ -20,9 +20,13 @@ heap chunk ADDR            the chunk that holds an address, and its neighbours
 heap free [CLASS]          what is free: in each size class, or block by block
 heap check                 verifies every invariant, shows the first that is broken
 heap map [ADDR [BYTES]]    a character for each page, or from ADDR on for each 16 bytes
+heap vis [ADDR [COUNT]]    the bytes of chunks, with headers, links and canaries named
+heap telescope ADDR        words, and what they lead to
+heap try-free ADDR         what free would do with a pointer, and why
+heap vmmap                 the mappings of the process, and what they hold
 heap stats                 how many blocks of which size
-heap find VALUE            the live blocks that contain a value
-heap refs ADDR             who points to this block: blocks, globals, stacks, registers
+heap find [-all] VALUE     the live blocks that contain a value
+heap refs [-all] ADDR      who points to this block: blocks, globals, stacks, registers
 heap leaks [all]           live blocks that nothing points to
 heap save NAME             remembers what is live now
 heap diff NAME [all]       what was allocated and freed since then
@@ -197,13 +201,13 @@ class HeapHelp(Command):
     """What the heap commands are, on one page; or one of them: heap help [COMMAND]."""
 
     usage = ' [COMMAND]'
-    names = tuple(re.findall(r'^heap (\w+)', Heap.__doc__, re.M))
+    names = tuple(re.findall(r'^heap ([\w-]+)', Heap.__doc__, re.M))
 
     def __init__(self):
         super().__init__('heap help')
 
     def complete(self, text, word):
-        return [name for name in self.names if name.startswith(word)]
+        return [name for name in self.names if name.startswith(word or '')]
 
     def run(self, argv):
         self.arguments(argv, 1)

@@ -62,7 +62,7 @@ class GuardedReader:
         self._slots = library.symbol('quarantine_slots').type.sizeof
         self._record = Layout(library.symbol('record_find').type.target().target())
         self._unpack = self._record.unpacker(*FIELDS)
-        self._tables, self._leaves, self._slabs = {}, {}, {}
+        self._tables, self._leaves, self._slabs, self._names = {}, {}, {}, {}
 
     def __getattr__(self, name):
         return getattr(self._reader, name)
@@ -230,6 +230,41 @@ class GuardedReader:
     def overhead(self):
         return (self._reader.overhead() + self._guard.type.sizeof + self._slots +
                 int(self._guard['mapped']))
+
+    def fields(self, chunk):
+        record = self._begins(chunk.user) if chunk.user and chunk.user % ALIGNMENT == 0 else None
+        if record is None:
+            return self._reader.fields(chunk)
+        under = chunk._replace(user=record.base, usable=record.room)
+        rear = (record.end + 7) // 8 * 8
+        return self._reader.fields(under) + [
+            (at, 'canary') for at in (*range(record.base, record.user, 8),
+                                      *range(rear, record.end + record.rear, 8))]
+
+    def site(self, address):
+        record = None if address % ALIGNMENT else self._begins(address)
+        if record is None:
+            return ''
+        frames = self._reader.memory.read(record.at + self._record.offset('allocated'), 3 * WORD)
+        return ' < '.join(filter(None, map(self._name, as_words(frames))))
+
+    def _name(self, frame):
+        """The function that a return address lies in."""
+        if frame not in self._names:
+            said = gdb.execute(f'info symbol {frame:#x}', to_string=True) if frame else ''
+            self._names[frame] = said.split()[0] if ' in section' in said else ''
+        return self._names[frame]
+
+    def try_free(self, address):
+        record = None if address % ALIGNMENT else self._begins(address)
+        if record is None or STATES[record.state] == FREE:
+            return Reader.try_free(self, address)
+        try:
+            self._check(record)
+        except Broken as broken:
+            return False, str(broken)
+        return True, (f'{address:#x} is a live block of {record.size} bytes, its canaries are whole, and '
+                      'it goes into quarantine')
 
     def records(self):
         """With the guard's own: its map leads to every block, lost ones too."""

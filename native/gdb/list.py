@@ -30,7 +30,7 @@ class ListReader(Reader):
         arena = Layout(self.heap['arena'].type.target())
         self.layout = arena.target('sentinel')
         self.header_size = self.layout.size
-        self.fields = ('next', 'prev', 'size', 'free')
+        self.fields_ = ('next', 'prev', 'size', 'free')
         self.links = [self.layout.offset(link) // WORD for link in ('next', 'prev')]
         arenas = list(self._arenas(arena, int(self.heap['arena'])))
         if not arenas:
@@ -63,7 +63,7 @@ class ListReader(Reader):
         only after it has been found sound, so it ends on every heap; Broken at the first that is
         not."""
         sentinel, end, header = self.sentinel, self.end, self.header_size
-        unpack = self.layout.unpacker(*self.fields)
+        unpack = self.layout.unpacker(*self.fields_)
         buffer, base, limit = b'', 0, -1
         if not at:
             before, at = sentinel, self._link(sentinel, 'next')
@@ -193,7 +193,7 @@ class ListReader(Reader):
     def _show(self, chunk):
         """The four words of a header, as they stand in memory."""
         rows = []
-        for field in self.fields:
+        for field in self.fields_:
             try:
                 value, = self.memory.record(self.layout, chunk, field)
             except Unreadable:
@@ -288,6 +288,9 @@ class ListReader(Reader):
 
     def header(self, chunk):
         return chunk.start, self.header_size
+
+    def fields(self, chunk):
+        return [(chunk.start + self.layout.offset(name), name) for name in self.fields_]
 
     def records(self):
         size = self.heap['arena'].type.target().sizeof

@@ -177,6 +177,11 @@ class ShardedReader(Reader):
     def overhead(self):
         return self.heap.type.sizeof + int(self.pages.slabs['bytes'])
 
+    def fields(self, chunk):
+        if chunk.kind not in (FREE, REMOTE):
+            return []
+        return [(chunk.user, 'mark'), (chunk.user + 8, 'mark')]
+
     def records(self):
         pages = self.pages
         found = [(pages.map, pages.entries + 8 * (pages.mask + 1))]
