@@ -61,15 +61,17 @@ class ListReader(Reader):
     def headers(self, before=0, at=0):
         """(address, size, free, next) of each chunk, from the first or from `at` on. Follows a link
         only after it has been found sound, so it ends on every heap; Broken at the first that is
-        not."""
+        not, with its address in `_at`."""
         sentinel, end, header = self.sentinel, self.end, self.header_size
         unpack = self.layout.unpacker(*self.fields_)
         buffer, base, limit = b'', 0, -1
+        self._at = 0
         if not at:
             before, at = sentinel, self._link(sentinel, 'next')
         while at != sentinel:
             offset = at - base
             if not 0 <= offset <= limit:
+                self._at = at
                 try:
                     buffer = self.memory.stretch(at, end)
                 except Unreadable as error:
@@ -82,9 +84,11 @@ class ListReader(Reader):
             bound = end if following == sentinel else following
             if (prev != before or free > 1 or (size | bound) % ALIGNMENT or
                     not at + header + size <= bound <= end):
+                self._at = at
                 raise self._broken(at, before, following, prev, size, free)
             yield at, size, free, following
             before, at = at, following
+        self._at = sentinel
         if self._link(sentinel, 'prev') != before:
             raise Broken(f'the last chunk is {before:#x}, but the sentinel says '
                          f'{self._link(sentinel, "prev"):#x}', self._show(sentinel))
@@ -94,15 +98,12 @@ class ListReader(Reader):
         to `problems`."""
         before, at = (0, 0) if start <= self.start else self._from(start)
         while True:
-            bad = at
             try:
-                for header in self.headers(before, at):
-                    bad = header[3]
-                    yield header
+                yield from self.headers(before, at)
                 return
             except Broken as error:
                 problems.append(error)
-            bad = bad or self.start
+            bad = self._at or self.start
             found = None if bad == self.sentinel else self._resume(bad)
             if found is None:
                 if bad != self.sentinel:
@@ -446,16 +447,11 @@ class ListReader(Reader):
         return f'{chunk + self.header_size:#x}  {FREE if free else LIVE}  {size} bytes'
 
     def free(self):
-        sizes, first, problems = Counter(), {}, []
-        for at, size, free, _ in self.chunks(problems):
-            if free:
-                sizes[size] += 1
-                first.setdefault(size, at + self.header_size)
-        rows = [(size, n, n * size, f'{first[size]:#x}') for size, n in sorted(sizes.items())]
-        total = sum(row[2] for row in rows)
-        return (('bytes', 'blocks', 'in all', 'first'), rows,
-                f'{count(sizes.total(), "free block")}, {total} bytes; the largest has '
-                f'{max(sizes, default=0)}', problems[0] if problems else None)
+        _, free, _, _, problems = self._counted
+        rows = [(size, n, n * size) for size, n in sorted(Counter(free).items())]
+        return (('bytes', 'blocks', 'in all'), rows,
+                f'{count(len(free), "free block")}, {sum(free)} bytes; the largest has '
+                f'{max(free, default=0)}', problems[0] if problems else None)
 
     def check(self):
         chunks, before, before_end, before_free = 0, None, None, False

@@ -15,7 +15,7 @@ import { which } from './programs.ts';
 export type Hunts = Record<string, string>;
 
 /** dumb remembers no blocks: there is nothing to hunt with. */
-export const hunted = ['list', 'paged', 'sharded'] as const;
+export const hunted = ['list', 'paged', 'sharded', 'glibc'] as const;
 
 /** What the reader types at each of the three stops, the commands between them included. One variant
  *  also shows how its structures print: those of the others are longer. */
@@ -23,7 +23,8 @@ const steps = (variant: string): string[] =>
   [
     variant === 'list' ? ['print heap', 'heap leaks'] : ['heap leaks'],
     ['continue', 'heap check', 'heap chunk wine'],
-    ['continue', 'frame function main', 'heap chunk tea'],
+    // Where glibc stops by itself depends on how it was built.
+    variant === 'glibc' ? [] : ['continue', 'frame function main', 'heap chunk tea'],
   ].flat();
 
 const end = '@@';
@@ -39,7 +40,8 @@ export async function hunt(variant: string): Promise<string> {
     const echoed = steps(variant).map((command) => `echo (gdb) ${command}\\n\n${command}\n`);
     const settings = 'set print frame-arguments none\nset width 0\nset style enabled off\n';
     writeFileSync(script, `${settings}${echoed.join('')}echo ${end}\\n\n`);
-    const options = { malloc: variant, break: ['checkpoint'], on: ['double-free'] };
+    const on = variant === 'glibc' ? [] : ['double-free'];
+    const options = { malloc: variant, break: ['checkpoint'], on };
     const plan = planSession([program()], { ...options, command: script, batch: true });
     const session = join(folder, 'session');
     writeFileSync(session, sessionText({ ...plan, preload: plan.malloc.file ?? '' }));
