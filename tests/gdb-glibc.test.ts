@@ -1,6 +1,10 @@
 // The heap commands on glibc's own malloc: what they read is what the program knows of its heap.
 
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { comparable, hunt } from '../scripts/lib/hunt.ts';
+import { root } from '../scripts/lib/paths.ts';
 import { type CliResult, libmalloc } from './lib/cli.ts';
 import { compileProgram } from './lib/compile.ts';
 import {
@@ -123,6 +127,11 @@ describe('the heap of glibc in GDB', () => {
     const bare = await batch('glibc', ['-x', script], [program]);
     for (const command of asked) expect(answer(bare.stderr, command), command).toBe(said(command));
   });
+});
+
+test('the hunt of docs/debugging.md goes on glibc as it is told there', async () => {
+  const told = JSON.parse(readFileSync(join(root, 'docs', 'debugging.json'), 'utf8'));
+  expect(comparable(await hunt('glibc'))).toBe(comparable(told.glibc));
 });
 
 describe('damage on glibc', () => {
