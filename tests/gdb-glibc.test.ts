@@ -129,6 +129,28 @@ describe('the heap of glibc in GDB', () => {
   });
 });
 
+test('heap watch stops at the reallocation of a block, and at its free', async () => {
+  const search = compileProgram('gdb-search.c');
+  const lines = ['set can-use-hw-watchpoints 0', 'heap watch global', 'continue', 'continue'];
+  for (const [mode, n] of [['grow', 0] as const, ['', 1] as const]) {
+    const words = [search, ...(mode ? [mode] : [])];
+    const { stderr } = await atStop('glibc', lines, words);
+    expect(answer(stderr, 'heap watch global')).toMatch(/^follows the live block 0x\w+ \(104 /m);
+    const call = mode === 'grow' ? 'realloc' : 'free';
+    expect(answer(stderr, 'continue', n)).toMatch(
+      new RegExp(`^heap watch: ${call} of the block 0x\\w+ \\(104 bytes\\)$`, 'm'),
+    );
+  }
+});
+
+test('a core that is none is refused, with what to do', async () => {
+  const text = commands('no core');
+  const { status, stderr } = await libmalloc(['gdb', '--batch', '--core', text]);
+  expect(stderr).toMatch(/is no core$/m);
+  expect(stderr).toContain('zstd -d');
+  expect(status).toBe(125);
+});
+
 test('the hunt of docs/debugging.md goes on glibc as it is told there', async () => {
   const told = JSON.parse(readFileSync(join(root, 'docs', 'debugging.json'), 'utf8'));
   expect(comparable(await hunt('glibc'))).toBe(comparable(told.glibc));

@@ -20,6 +20,7 @@ FREED_TWICE = re.compile(r'double free|use after free')
 TAKES_BLOCK = ('free', 'realloc', 'reallocarray', 'free_sized', 'free_aligned_sized')
 GIVES_BLOCK = ('malloc', 'calloc', 'realloc', 'reallocarray', 'memalign', 'aligned_alloc',
                'posix_memalign', 'valloc', 'pvalloc')
+INSIDE = re.compile(r'(__libc_|__GI___libc_|_int_)?(c?free|malloc|calloc|realloc|memalign)')
 ARGUMENTS = ('rdi', 'rsi', 'rdx', 'rcx', 'r8', 'r9')  # of a call, on x86-64
 
 
@@ -151,8 +152,11 @@ def asked_for():
 class Taken(gdb.Breakpoint):
     """At a function that is given the block back."""
 
-    def __init__(self, variant, function, block, size):
-        super().__init__(source=f'{variant}.c', function=function)
+    def __init__(self, ours, function, block, size):
+        if isinstance(ours, library.Provider):  # by address: what is beside a name depends on symbols
+            super().__init__(f'*(unsigned long)&__libc_{function}')
+        else:
+            super().__init__(source=f'{ours.variant}.c', function=function)
         self._function, self._block, self._size = function, block, size
 
     def stop(self):
@@ -177,11 +181,23 @@ class HeaderWritten(gdb.Breakpoint):
 
     def stop(self):
         frame = gdb.newest_frame()
-        if gdb.current_progspace().solib_name(frame.pc()) == self._path:
+        if self._is_malloc(frame):
             return False
         gdb.write(f'heap watch: the header {self._header:#x} of the block {self._block:#x} was '
                   f'written to by {frame.name() or "unknown code"}\n')
         return True
+
+
+    def _is_malloc(self, frame):
+        """Is this the malloc at work? libc also has strcpy: there, the functions above it tell."""
+        path, space = self._path, gdb.current_progspace()
+        if not re.match(r'libc[-.]', os.path.basename(path)):
+            return space.solib_name(frame.pc()) == path
+        while frame is not None and space.solib_name(frame.pc()) == path:
+            if INSIDE.match(frame.name() or ''):
+                return True
+            frame = frame.older()
+        return False
 
 
 def choose_watchpoints():
@@ -241,8 +257,8 @@ is tried, and there GDB looks after every instruction instead, which is slow."""
         if chunk is None:
             raise broken or gdb.GdbError(f'{address:#x} lies in no live block: `heap chunk` says '
                                          'where it lies')
-        for function in TAKES_BLOCK:
-            Taken(ours.variant, function, chunk.user, chunk.usable)
+        for function in TAKES_BLOCK[:2] if isinstance(ours, library.Provider) else TAKES_BLOCK:
+            Taken(ours, function, chunk.user, chunk.usable)
         header = heap.header(chunk)
         if header:
             choose_watchpoints()
