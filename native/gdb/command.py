@@ -1,5 +1,7 @@
 """What every command shares: finding the heap, its arguments, and how it fails: in a sentence."""
 
+import gc
+
 import gdb
 
 from . import library
@@ -90,6 +92,7 @@ class Command(gdb.Command):
 
     def invoke(self, argument, from_tty):
         self.dont_repeat()
+        gc.disable()  # it would look through millions of numbers again and again
         try:
             self.run(gdb.string_to_argv(argument))
         except Broken as broken:
@@ -97,6 +100,7 @@ class Command(gdb.Command):
         except (Unreadable, gdb.MemoryError) as error:
             raise gdb.GdbError(f'{self._name}: {error}') from None
         finally:
+            gc.enable()
             if _kept:
                 _kept[2].memory.end()
 

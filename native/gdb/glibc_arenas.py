@@ -644,15 +644,19 @@ class Arenas:
         fastbin (0)."""
         masked = self.library.numbers >= SAFE_LINKING
         pieces, add, held = self._pieces, each.chunks.append, self._held
-        at, back, size = first, 0, each.size
+        at, back, size, number, view = first, 0, each.size, -1, ()
         low, high = (self.heaps[0].start, self.heaps[-1].end) if self.heaps else (0, 0)
+        aligned, flags, header = ALIGNED, FLAGS, HEADER  # as locals: this loop runs a million times
         while at:
             chunk = at - offset
-            if at & ALIGNED or not low <= chunk < high or chunk in held:
+            if at & aligned or not low <= chunk < high or chunk in held:
                 self._broken_link(each, back, at, 'is on a list already' if chunk in held else
                                   'is no chunk of this heap')
                 return
-            view, i = pieces.get(chunk >> 16), (chunk & 0xffff) >> 3
+            i = chunk >> 3 & 8191
+            if chunk >> 16 != number:
+                number = chunk >> 16
+                view = pieces[number] if number in pieces else self._piece(chunk)
             if view and i < 8190:
                 head, word = view[i + 1], view[i + 2]
             else:
@@ -661,12 +665,12 @@ class Arenas:
                 except Unreadable:
                     self._broken_link(each, back, at, 'cannot be read')
                     return
-            if head & ~FLAGS != size:
+            if head ^ size > flags:
                 self._say(each, f'the free chunk {chunk:#x} on it has the size word {head:#x}',
                           lambda chunk=chunk: self.shown(chunk))
             held[chunk] = each
             add(chunk)
-            back, at = chunk, word ^ chunk + HEADER >> 12 if masked else word
+            back, at = chunk, word ^ chunk + header >> 12 if masked else word
 
     def _broken_link(self, each, chunk, to, why):
         if not chunk:
