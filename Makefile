@@ -75,18 +75,20 @@ bench: $(release) $(js)
 	$(need-node)
 	@$(libmalloc) bench $(ARGS)
 
-## make bench-gdb             what GDB's heap commands take on a million chunks, on each variant and build:
-##                            some six minutes
+## make bench-gdb             what GDB's heap commands take on five million blocks, on each variant and glibc, and
+##                            on a million on debug builds (BLOCKS=N: on so many): some twelve minutes
 .PHONY: bench-gdb
 million := build/gdb-million
 bench-gdb: $(release) $(debug) $(js)
 	$(need-node)
 	$(call need,gdb,gdb)
 	@$(CC) -g -O1 -fno-builtin -o $(million) tests/programs/gdb-million.c
-	@for variant in $(filter-out dumb,$(VARIANTS)); do for build in '' --debug; do \
-	  echo "$$variant $$build"; \
-	  $(libmalloc) gdb -q -m $$variant $$build --batch --break stop_here -x tests/programs/gdb-million.gdb -- \
-	    $(million) 1000000 $$(test $$variant = list && echo carved) 2>&1 | grep ' reads '; done; done
+	@for malloc in $(filter-out dumb,$(VARIANTS)) glibc; do for build in '' --debug; do \
+	  test "$$malloc$$build" = glibc--debug && continue; \
+	  blocks=$(or $(BLOCKS),$$(test "$$build" && echo 1000000 || echo 5000000)); \
+	  echo "$$malloc $$build $$blocks"; \
+	  $(libmalloc) gdb -q -m $$malloc $$build --batch --break stop_here -x tests/programs/gdb-million.gdb -- \
+	    $(million) $$blocks $$(test $$malloc = list && echo carved) 2>&1 | grep ' reads '; done; done
 
 ## make docs                  measure, then regenerate every generated document and picture
 ##                            (DRAW=1: only draw; BENCH=FILE: from `libmalloc bench --json FILE`;

@@ -10,26 +10,42 @@
 
 #include "../heap.h"
 
-/* Prints one line, `libmalloc: free(): double free of 0x7f10 (32 bytes)`. Only
- * write(2) touches the outside; snprintf works on the stack alone. */
-static void die_say(const char *call, const char *format, va_list args) {
-    char line[256];
-    int used = snprintf(line, sizeof line, "libmalloc: %s(): ", call);
-    used += vsnprintf(line + used, sizeof line - (size_t)used - 1, format, args);
-    size_t length = (size_t)used < sizeof line - 1 ? (size_t)used : sizeof line - 2;
+enum { DIE_LINE = 256 };
+
+/* Composes one line, `libmalloc: free(): double free of 0x7f10 (32 bytes)`, and returns
+ * its length. snprintf works on the stack alone. */
+static size_t die_compose(char line[DIE_LINE], const char *call, const char *format,
+                          va_list args) {
+    int used = snprintf(line, DIE_LINE, "libmalloc: %s(): ", call);
+    used += vsnprintf(line + used, DIE_LINE - (size_t)used - 1, format, args);
+    size_t length = (size_t)used < DIE_LINE - 1 ? (size_t)used : DIE_LINE - 2;
     line[length++] = '\n';
+    line[length] = '\0';
+    return length;
+}
+
+/* Only write(2) touches the outside. */
+static void die_print(const char *line, size_t length) {
     if (write(STDERR_FILENO, line, length) < 0) { /* nobody listens; abort says it too */
     }
+}
+
+/* Every detection passes here, the guard's too, with its line ready and before it is
+ * printed: a debugger stops at this function and reads `line` (native/gdb/stops.py). */
+__attribute__((cold, noinline)) static void die_detected(const char *line, size_t length) {
+    die_print(line, length);
 }
 
 /* Says it and aborts. The heap is frozen first: we may hold its lock, and a SIGABRT
  * handler that allocates (crash reporters do) must not wait for it. */
 __attribute__((cold, noreturn, noinline, format(printf, 2, 3))) static void
 die(const char *call, const char *format, ...) {
+    char line[DIE_LINE];
     va_list args;
     va_start(args, format);
-    die_say(call, format, args);
+    size_t length = die_compose(line, call, format, args);
     va_end(args);
+    die_detected(line, length);
     heap_freeze();
     abort();
 }

@@ -4,15 +4,17 @@
     printing.py   rows, colours
     commands.py   heap, heap chunks, heap chunk, heap free, heap check, heap stats, heap help
     picture.py    heap map
+    visual.py     heap vis, heap telescope, heap try-free, heap vmmap
     search.py     heap find, heap refs, heap leaks
     roots.py      where else pointers are: writable memory, stacks, registers
     changes.py    heap save, heap diff
     stops.py      heap watch, and stops where the library detects something (`--on`)
     printers.py   pretty printers, so that `print heap` reads like the variant's picture
-    library.py    which of our libraries is in this program, and why none is
+    library.py    which malloc is in this program, and why none can be told
     memory.py     bulk reads, and the layout of structs from the debug information
     chunks.py     what every heap consists of: chunks, figures, findings
-    dumb.py list.py paged.py sharded.py    one reader a variant: its structures become chunks
+    dumb.py list.py paged.py sharded.py glibc.py    one reader a malloc: its structures become chunks
+    glibc_arenas.py    glibc's arenas, bins and caches as they lie in memory
     sharded_pages.py sharded_check.py      sharded's pages as they lie in memory; its invariants
     session.py    what `libmalloc gdb` does by itself: batches, cores, attaching
 
@@ -27,3 +29,4 @@ from . import picture as picture
 from . import printers as printers
 from . import search as search
 from . import stops as stops
+from . import visual as visual

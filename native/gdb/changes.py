@@ -4,7 +4,7 @@ import gdb
 
 from .chunks import LIVE, count
 from .command import Command, chunks_of, open_heap
-from .printing import print_broken, print_many, print_notes
+from .printing import MANY, print_broken, print_groups, print_many, print_notes
 
 saved = {}  # name → {block: usable bytes}
 
@@ -38,7 +38,7 @@ class HeapDiff(Command):
     """What was allocated and freed since `heap save NAME`: heap diff NAME [all].
 
 A block that was freed and handed out again in between, at the same place with the same size, is
-not seen as a change."""
+not seen as a change. More than twenty are grouped by size and, in debug builds, by who allocated them."""
 
     usage = ' NAME [all]'
 
@@ -47,7 +47,7 @@ not seen as a change."""
 
     def complete(self, text, word):
         words = [*saved, 'all'] if text.strip().split(' ')[0] in saved else saved
-        return [name for name in words if name.startswith(word)]
+        return [name for name in words if name.startswith(word or '')]
 
     def run(self, argv):
         if not argv or argv[1:] not in ([], ['all']):
@@ -61,8 +61,13 @@ not seen as a change."""
         gone = {at: size for at, size in before.items() if after.get(at) != size}
         rows = [('allocated', f'{at:#x}', size) for at, size in new.items()]
         rows += [('freed', f'{at:#x}', size) for at, size in gone.items()]
-        if rows:
-            print_many(('', 'block', 'usable'), rows, len(argv) > 1, f'heap diff {argv[0]} all')
+        if len(rows) > MANY and len(argv) == 1:
+            keys = [(what, size, heap.site(int(at, 16)) if what == 'allocated' else '')
+                    for what, at, size in rows]
+            print_groups(('', 'of', 'allocated by'), rows, keys, [row[2] for row in rows],
+                         f'heap diff {argv[0]} all')
+        elif rows:
+            print_many(('', 'block', 'usable'), rows, True, '')
         gdb.write(f'since {argv[0]}: {count(len(new), "block")} allocated ({sum(new.values())} '
                   f'bytes), {count(len(gone), "block")} freed ({sum(gone.values())} bytes)\n')
         print_notes(heap)

@@ -3,6 +3,7 @@
 The same words and the same figures as libmalloc.h; tests hold them equal.
 """
 
+from array import array
 from typing import NamedTuple
 
 REGION, SPAN, HEADER, LIVE, FREE, FRESH, CACHED, REMOTE = (
@@ -105,12 +106,49 @@ class Reader:
     """What the commands ask of a variant. Sizes in bytes, addresses as integers."""
 
     def __init__(self, library, memory):
-        self.memory = memory
-        self.heap = library.symbol('heap')
+        self.library, self.memory = library, memory
 
-    def walk(self):
-        """Every chunk in address order, each container before its content. May raise Broken."""
+    def walk(self, start=0):
+        """Every chunk that ends behind `start`, in address order, each container before its content.
+        Goes on behind damage as well as it can; raises the first Broken at its end."""
         raise NotImplementedError
+
+    def live(self):
+        """(where each live block begins, where it ends, (start, end) of the regions, the Broken that
+        cut them short or None); the first two are arrays in address order."""
+        starts, ends, regions, broken = array('Q'), array('Q'), [], None
+        try:
+            for chunk in self.walk():
+                if chunk.kind == LIVE:
+                    starts.append(chunk.user)
+                    ends.append(chunk.user + chunk.usable)
+                elif chunk.kind == REGION:
+                    regions.append((chunk.start, chunk.end))
+        except Broken as error:
+            broken = error
+        return starts, ends, regions, broken
+
+    def lowest(self):
+        """Where the heap begins, or None: what is smaller is no address but the number of a chunk."""
+        try:
+            return next((chunk.start for chunk in self.walk()), None)
+        except Broken:
+            return None
+
+    def sizes(self):
+        """({up to how many bytes: [live blocks, their bytes, free blocks, their bytes]}, the Broken
+        that cut it short or None)."""
+        found, broken = {}, None
+        try:
+            for chunk in self.walk():
+                if chunk.kind in (LIVE, FREE, REMOTE):
+                    row = found.setdefault(chunk.size_class or up_to(chunk.usable), [0, 0, 0, 0])
+                    i = 0 if chunk.kind == LIVE else 2
+                    row[i] += 1
+                    row[i + 1] += chunk.usable
+        except Broken as error:
+            broken = error
+        return found, broken
 
     def overhead(self):
         """Bytes of records outside of every region."""
@@ -126,9 +164,42 @@ class Reader:
         """(address, bytes) of what stands in front of a block, or None where nothing does."""
         return None
 
+    def fields(self, chunk):
+        """(address of a word, its name) of what the malloc itself keeps in a chunk: headers, links."""
+        found = self.header(chunk)
+        return [(at, 'header') for at in range(found[0], sum(found), 8)] if found else []
+
+    def try_free(self, address):
+        """(would free take it?, a sentence on what it would do and why)."""
+        chunk = None
+        for each in self.walk(address):
+            if each.kind not in CONTAINERS:
+                chunk = each
+                break
+        if chunk is None or not chunk.start <= address < chunk.end:
+            return False, f'{address:#x} is not a block of this heap'
+        if not chunk.user:
+            return False, f'{address:#x} is not a block: it lies in {chunk.kind} memory'
+        if address != chunk.user:
+            return False, (f'{address:#x} is not a block: it lies {abs(address - chunk.user)} bytes '
+                           f'{"into" if address > chunk.user else "before"} {chunk.user:#x} '
+                           f'({chunk.kind}, {chunk.usable} bytes)')
+        if chunk.kind != LIVE:
+            return False, f'double free of {address:#x} ({chunk.usable} bytes)'
+        return True, f'{address:#x} is a live block of {chunk.usable} bytes, and becomes free'
+
+    def site(self, address):
+        """By whom the block that begins here was allocated, in a few words, or '' (debug builds)."""
+        return ''
+
     def records(self):
         """(start, end) of the malloc's records that lie neither in a region nor in the library:
         what they point to is nobody's yet."""
+        return []
+
+    def callers(self, address):
+        """Who allocated the block that begins here, and who freed it: rows of (label, text), where
+        that is known (debug builds)."""
         return []
 
     def stats(self):
@@ -146,7 +217,7 @@ class Reader:
         raise NotImplementedError
 
     def free(self):
-        """A table of what is free: (heading, rows, last line)."""
+        """A table of what is free: (heading, rows, last line, the Broken that cut it short or None)."""
         raise NotImplementedError
 
     def check(self):
@@ -160,6 +231,16 @@ class Reader:
     def notes(self):
         """Lines on the state of the heap that a reader of any figure should know."""
         return []
+
+
+def up_to(size):
+    """The power of two that sizes without a class are counted under."""
+    return 1 << max(size - 1, 1).bit_length()
+
+
+def skipped(start, end):
+    """The price of a damaged header: the bytes from it on to where sense begins again."""
+    return f'{end - start} bytes from {start:#x} on are skipped; what comes behind them is counted'
 
 
 FROZEN = ('frozen when the library stopped the program, or by a fork; the heap that took over is '

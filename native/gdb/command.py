@@ -1,10 +1,13 @@
 """What every command shares: finding the heap, its arguments, and how it fails: in a sentence."""
 
+import gc
+
 import gdb
 
 from . import library
 from .chunks import LIVE, Broken
 from .dumb import DumbReader
+from .glibc import GlibcReader
 from .guard import guarded
 from .list import ListReader
 from .memory import Memory, Unreadable
@@ -12,15 +15,43 @@ from .paged import PagedReader
 from .printing import print_broken
 from .sharded import ShardedReader
 
-READERS = {'dumb': DumbReader, 'list': ListReader, 'paged': PagedReader, 'sharded': ShardedReader}
+READERS = {'dumb': DumbReader, 'list': ListReader, 'paged': PagedReader, 'sharded': ShardedReader, 'glibc': GlibcReader}
+
+
+_kept = None  # (what was looked at, the library, the reader) of the last command
+
+
+def _forget(_=None):
+    global _kept
+    _kept = None
+
+
+for name in ('cont', 'stop', 'exited', 'memory_changed', 'inferior_call', 'new_objfile',
+             'clear_objfiles'):
+    getattr(gdb.events, name).connect(_forget)
 
 
 def open_heap():
-    """The library in the selected program or core, and a reader of its heap."""
-    ours = library.current()
+    """The malloc in the selected program or core, and a reader of its heap: that of the command
+    before, as long as the program stands still."""
+    global _kept
+    ours, inferior = library.current(), gdb.selected_inferior()
+    looked = inferior.num, inferior.pid, ours.path, gdb.current_progspace().filename
+    moves = any(thread.is_running() for thread in inferior.threads())
+    if _kept is None or _kept[0] != looked or moves:
+        _kept = None
+        _, heap = read_heap(ours)
+        _kept = looked, ours, heap
+    _kept[2].memory.begin()
+    return _kept[1:]
+
+
+def read_heap(ours):
+    """As `open_heap`, of a library that is known."""
     make = READERS.get(ours.variant)
     if make is None:
-        raise gdb.GdbError(f'{ours.path} is {ours.version}, which these commands cannot read')
+        raise gdb.GdbError(f'no malloc of ours is in this program, nor glibc\'s: it is that of '
+                           f'{ours.path}, which these commands cannot read')
     return ours, guarded(ours, make(ours, Memory()))
 
 
@@ -32,6 +63,19 @@ def chunks_of(heap, kinds=(LIVE,)):
     except Broken as error:
         broken = error
     return chunks, broken
+
+
+def block_at(heap, address):
+    """(the live chunk that holds an address or None, the Broken that may be why)."""
+    try:
+        for chunk in heap.walk(address):
+            if chunk.kind == LIVE and chunk.start <= address < chunk.end:
+                return chunk, None
+            if chunk.user and chunk.start > address:
+                break
+    except Broken as broken:
+        return None, broken
+    return None, None
 
 
 class Command(gdb.Command):
@@ -48,12 +92,17 @@ class Command(gdb.Command):
 
     def invoke(self, argument, from_tty):
         self.dont_repeat()
+        gc.disable()  # it would look through millions of numbers again and again
         try:
             self.run(gdb.string_to_argv(argument))
         except Broken as broken:
             print_broken(broken)
         except (Unreadable, gdb.MemoryError) as error:
             raise gdb.GdbError(f'{self._name}: {error}') from None
+        finally:
+            gc.enable()
+            if _kept:
+                _kept[2].memory.end()
 
     def arguments(self, argv, most):
         if len(argv) > most:

@@ -20,9 +20,13 @@ heap chunk ADDR            the chunk that holds an address, and its neighbours
 heap free [CLASS]          what is free: in each size class, or block by block
 heap check                 verifies every invariant, shows the first that is broken
 heap map [ADDR [BYTES]]    a character for each page, or from ADDR on for each 16 bytes
+heap vis [ADDR [COUNT]]    the bytes of chunks, with headers, links and canaries named
+heap telescope ADDR        words, and what they lead to
+heap try-free ADDR         what free would do with a pointer, and why
+heap vmmap                 the mappings of the process, and what they hold
 heap stats                 how many blocks of which size
-heap find VALUE            the live blocks that contain a value
-heap refs ADDR             who points to this block: blocks, globals, stacks, registers
+heap find [-all] VALUE     the live blocks that contain a value
+heap refs [-all] ADDR      who points to this block: blocks, globals, stacks, registers
 heap leaks [all]           live blocks that nothing points to
 heap save NAME             remembers what is live now
 heap diff NAME [all]       what was allocated and freed since then
@@ -61,8 +65,8 @@ on a core."""
 class HeapChunks(Command):
     """Every chunk in address order: heap chunks [FROM [COUNT]].
 
-FROM is an address (begin with the chunk that holds it) or the number of a chunk; COUNT is how
-many to show. `start` and `bytes` are the whole chunk, `block` and `usable` the caller's part."""
+FROM is an address (begin with the chunk that holds it; numbers are then not counted) or the number of
+a chunk; COUNT is how many to show. `start` and `bytes` are the whole chunk, `block` and `usable` the caller's part."""
 
     usage = ' [FROM [COUNT]]'
 
@@ -76,7 +80,11 @@ many to show. `start` and `bytes` are the whole chunk, `block` and `usable` the 
         if first < 0 or (count is not None and count < 0):
             raise gdb.GdbError('FROM and COUNT are not negative')
         _, heap = open_heap()
-        shown = print_chunks(heap, first, count)
+        try:
+            shown = print_chunks(heap, first, count)
+        except Broken as broken:
+            gdb.write(f'  {broken.price}\n')
+            raise broken
         if not shown and first:
             raise gdb.GdbError(f'there is no chunk from {argv[0]} on')
 
@@ -127,10 +135,14 @@ With CLASS, a number of bytes, the free blocks of the class that serves it, one 
         if argv:
             self._one_class(ours, heap, number(argv[0]))
         else:
-            heading, rows, last = heap.free()
+            heading, rows, last, broken = heap.free()
             if heading and rows:
                 print_rows(heading, rows)
             gdb.write(f'{last}\n')
+            if broken:
+                gdb.write(f'  {broken.price}\n')
+                print_notes(heap)
+                raise broken
         print_notes(heap)
 
     def _one_class(self, ours, heap, size):
@@ -172,22 +184,16 @@ class HeapStats(Command):
     def run(self, argv):
         self.arguments(argv, 0)
         _, heap = open_heap()
-        blocks, broken = chunks_of(heap, (LIVE, FREE, REMOTE))
-        if not blocks and not broken:
+        sizes, broken = heap.sizes()
+        if not sizes and not broken:
             gdb.write('the heap is empty\n')
-        sizes = {}
-        for block in blocks:
-            size = block.size_class or 1 << max(block.usable - 1, 1).bit_length()
-            live, live_bytes, free, free_bytes = sizes.get(size, (0, 0, 0, 0))
-            sizes[size] = ((live + 1, live_bytes + block.usable, free, free_bytes)
-                           if block.kind == LIVE else
-                           (live, live_bytes, free + 1, free_bytes + block.usable))
         most = max((row[1] for row in sizes.values()), default=0)
         if sizes:
             print_rows(('up to', 'live', 'bytes', 'free', 'free bytes', 'of the live bytes'), [
                 (size, *row, bar(row[1], most)) for size, row in sorted(sizes.items())])
         print_notes(heap)
         if broken:
+            gdb.write(f'  {broken.price}\n')
             raise broken
 
 
@@ -195,13 +201,13 @@ class HeapHelp(Command):
     """What the heap commands are, on one page; or one of them: heap help [COMMAND]."""
 
     usage = ' [COMMAND]'
-    names = tuple(re.findall(r'^heap (\w+)', Heap.__doc__, re.M))
+    names = tuple(re.findall(r'^heap ([\w-]+)', Heap.__doc__, re.M))
 
     def __init__(self):
         super().__init__('heap help')
 
     def complete(self, text, word):
-        return [name for name in self.names if name.startswith(word)]
+        return [name for name in self.names if name.startswith(word or '')]
 
     def run(self, argv):
         self.arguments(argv, 1)
@@ -223,28 +229,28 @@ def bar(value, most):
 # ── a line for each chunk ─────────────────────────────────────────────────────
 
 HEADING = '      #  start                      bytes  state   block                     usable'
-CHUNK = '%7d  0x%016x  %12d  %-6s'
+CHUNK = '%7s  0x%016x  %12d  %-6s'
 BLOCK = '  0x%016x  %12d'
 
 
 def print_chunks(heap, first, count):
     """The chunks from `first` (a number, or an address when it is one of the heap) on, and the
-    containers that they lie in; returns how many. Broken where the heap is."""
+    containers that they lie in; returns how many. Broken where the heap is. From an address on they
+    have no numbers, which would have to be counted from the beginning."""
     lines = [HEADING]
-    containers, index, shown, lowest = {}, 0, 0, None
+    containers, index, shown, lowest = {}, 0, 0, heap.lowest() if first else None
+    by_address = lowest is not None and first >= lowest
     try:
-        for chunk in heap.walk():
+        for chunk in heap.walk(first if by_address else 0):
             if chunk.kind in CONTAINERS:
-                lowest = chunk.start if lowest is None else lowest
                 containers[chunk.kind] = chunk
                 continue
-            skip = chunk.end <= first if first >= lowest else index < first
             if shown == count:
                 break
-            if not skip:
+            if by_address or index >= first:
                 lines += map(container_line, containers.values())
                 containers.clear()
-                lines.append(chunk_line(index, chunk))
+                lines.append(chunk_line('·' if by_address else index, chunk))
                 shown += 1
                 if len(lines) >= LINES_AT_ONCE:
                     gdb.write('\n'.join(lines) + '\n')

@@ -7,11 +7,12 @@ class DumbReader(Reader):
 
     def __init__(self, library, memory):
         super().__init__(library, memory)
+        self.heap = library.symbol('heap')
         self.start, self.end = int(self.heap['start']), int(self.heap['end'])
         self.block = int(self.heap['block'])
 
-    def walk(self):
-        if not self.start:
+    def walk(self, start=0):
+        if not self.start or self.end <= start:
             return
         extent = self.end - self.start
         if extent < 0:
@@ -33,7 +34,7 @@ class DumbReader(Reader):
         ])
 
     def free(self):
-        return None, [], 'nothing is free: dumb never takes a block back'
+        return None, [], 'nothing is free: dumb never takes a block back', None
 
     def check(self):
         if self.start > self.end:

@@ -8,11 +8,13 @@ from typing import NamedTuple
 
 import gdb
 
-from .chunks import FREE, LIVE, REMOTE, SPAN, Broken, Chunk, Place, Stats, count
-from .memory import Layout
+from .chunks import (FREE, LIVE, REMOTE, SPAN, Broken, Chunk, Place, Reader, Stats, count,
+                     up_to)
+from .memory import WORD, Layout, as_words
 
 ALIGNMENT = 16
-LEAF_SLOTS, MAP_LEAVES, SLAB = 1 << 16, 1 << 14, 1024
+LEAF_SLOTS, MAP_LEAVES, MAPS = 1 << 16, 1 << 14, 1 << 13
+SLAB, SLABS = 1024, 1 << 16
 GONE = 2 ** 32 - 1
 STATES = {1: LIVE, 2: FREE, 3: LIVE}  # the last one: a thread is at work on it
 FREED_FILL, FILL_MOST, CANARY_MOST = 0xdf, 1 << 20, 64
@@ -46,7 +48,7 @@ def guarded(library, reader):
     """The reader itself, or one that shows what the program has, where there is a guard."""
     try:
         guard = library.symbol('guard')
-    except gdb.GdbError:
+    except (gdb.GdbError, AttributeError):  # no such variable, or a malloc that is not ours
         return reader
     return GuardedReader(reader, library, guard)
 
@@ -60,7 +62,7 @@ class GuardedReader:
         self._slots = library.symbol('quarantine_slots').type.sizeof
         self._record = Layout(library.symbol('record_find').type.target().target())
         self._unpack = self._record.unpacker(*FIELDS)
-        self._tables, self._leaves, self._slabs = {}, {}, {}
+        self._tables, self._leaves, self._slabs, self._names = {}, {}, {}, {}
 
     def __getattr__(self, name):
         return getattr(self._reader, name)
@@ -150,9 +152,30 @@ class GuardedReader:
         return Chunk(STATES[record.state], chunk.start, chunk.extent, record.user, record.size,
                      chunk.size_class, chunk.owner), record
 
-    def walk(self):
-        for chunk in self._reader.walk():
+    def walk(self, start=0):
+        for chunk in self._reader.walk(start):
             yield self._shown(chunk)[0]
+
+    def live(self):
+        return Reader.live(self)
+
+    def lowest(self):
+        return self._reader.lowest()
+
+    def sizes(self):
+        """The variant's, with what the records say of its live blocks; in the same rows."""
+        found, broken = self._reader.sizes()
+        if getattr(self._reader, 'others', True):  # records are of several heaps, or blocks are one
+            return Reader.sizes(self)
+        for row in found.values():
+            row[0] = row[1] = 0
+        for state, _, size, room, _ in self._records():
+            if state in STATES:
+                row = found.setdefault(room if room in found else up_to(room), [0, 0, 0, 0])
+                i = 0 if STATES[state] == LIVE else 2
+                row[i] += 1
+                row[i + 1] += size
+        return {size: row for size, row in found.items() if any(row)}, broken
 
     def stats(self):
         """The variant's figures, each block corrected by its record; as counted from the walk where
@@ -208,6 +231,56 @@ class GuardedReader:
         return (self._reader.overhead() + self._guard.type.sizeof + self._slots +
                 int(self._guard['mapped']))
 
+    def fields(self, chunk):
+        record = self._begins(chunk.user) if chunk.user and chunk.user % ALIGNMENT == 0 else None
+        if record is None:
+            return self._reader.fields(chunk)
+        under = chunk._replace(user=record.base, usable=record.room)
+        rear = (record.end + 7) // 8 * 8
+        return self._reader.fields(under) + [
+            (at, 'canary') for at in (*range(record.base, record.user, 8),
+                                      *range(rear, record.end + record.rear, 8))]
+
+    def site(self, address):
+        record = None if address % ALIGNMENT else self._begins(address)
+        if record is None:
+            return ''
+        frames = self._reader.memory.read(record.at + self._record.offset('allocated'), 3 * WORD)
+        return ' < '.join(filter(None, map(self._name, as_words(frames))))
+
+    def _name(self, frame):
+        """The function that a return address lies in."""
+        if frame not in self._names:
+            said = gdb.execute(f'info symbol {frame:#x}', to_string=True) if frame else ''
+            self._names[frame] = said.split()[0] if ' in section' in said else ''
+        return self._names[frame]
+
+    def try_free(self, address):
+        record = None if address % ALIGNMENT else self._begins(address)
+        if record is None or STATES[record.state] == FREE:
+            return Reader.try_free(self, address)
+        try:
+            self._check(record)
+        except Broken as broken:
+            return False, str(broken)
+        return True, (f'{address:#x} is a live block of {record.size} bytes, its canaries are whole, and '
+                      'it goes into quarantine')
+
+    def records(self):
+        """With the guard's own: its map leads to every block, lost ones too."""
+        maps, slabs = MAPS * WORD, SLABS * WORD
+        found = [(at, at + MAP_LEAVES * WORD) for at in self._entries('maps', maps)]
+        leaves = [leaf for start, end in found
+                  for leaf in as_words(self._reader.memory.once(start, end - start)) if leaf]
+        found += [(at, at + 4 * LEAF_SLOTS) for at in leaves]
+        found += [(at, at + SLAB * self._record.size) for at in self._entries('slabs', slabs)]
+        return self._reader.records() + found
+
+    def _entries(self, name, length):
+        """The addresses in guard.maps or guard.slabs."""
+        start = int(self._guard[name].address)
+        return [each for each in as_words(self._reader.memory.once(start, length)) if each]
+
     def place(self, address):
         place = self._reader.place(address)
         record = self._around(address)
@@ -230,6 +303,13 @@ class GuardedReader:
         return Place(f'{address:#x} is {where}',
                      rows + [row for row in place.rows if row[0] not in known])
 
+    def callers(self, address):
+        """Who allocated the block that begins here, and who freed it, as rows of (label, text)."""
+        record = None if address % ALIGNMENT else self._begins(address)
+        if record is None:
+            return []
+        return self._callers(record, 'allocated') + self._callers(record, 'freed')
+
     def _callers(self, record, label):
         frames = self._reader.memory.read(record.at + self._record.offset(label),
                                           self._record.field(label).sizeof)
@@ -248,9 +328,11 @@ class GuardedReader:
         return len(held), sum(record.size for record in held)
 
     def free(self):
-        heading, rows, last = self._reader.free()
-        blocks, size = self._quarantine()
-        return heading, rows, f'{last}\n{count(blocks, "block")}, {size} bytes in quarantine'
+        heading, rows, last, broken = self._reader.free()
+        if not broken:
+            blocks, size = self._quarantine()
+            last += f'\n{count(blocks, "block")}, {size} bytes in quarantine'
+        return heading, rows, last, broken
 
     def check(self):
         sound, checked = self._reader.check(), 0

@@ -1,7 +1,9 @@
-"""Which of our libraries is in this program; one sentence that says why, when none is."""
+"""Which malloc is in this program: a library of ours, glibc, or another; one sentence that says why,
+when it cannot be told."""
 
 import os
 import re
+import struct
 
 import gdb
 
@@ -50,11 +52,91 @@ def current():
     """The library of the selected program or core; a GdbError of one sentence without one."""
     _require_memory()
     for objfile in gdb.objfiles():
-        symbol = version_symbol(objfile)
-        if symbol is not None:
+        if version_symbol(objfile) is not None:
             _require_same_build(objfile)
-            return Library(objfile, symbol.value().string())
-    raise gdb.GdbError(_why_none())
+            return of(objfile)
+    problem = _why_none()
+    if problem:
+        raise gdb.GdbError(problem)
+    return Provider(*provider())
+
+
+class Provider:
+    """A library that is not ours, and has the malloc of this program. What these commands know of it
+    comes from its memory."""
+
+    def __init__(self, objfile, variant):
+        self._objfile = objfile
+        self.path, self.variant = objfile.filename, variant
+        self.numbers = (0, 0)
+        self.version = variant
+        self.own = []  # (start, end) of the malloc's own variables, once a reader has found them
+
+    def data(self):
+        return self.own
+
+    def sections(self, *names):
+        """(start, end) of the sections with these names."""
+        info = gdb.execute('info files', to_string=True)
+        for name in names:
+            for start, end in re.findall(rf'^\s*(0x\w+) - (0x\w+) is {re.escape(name)} in '
+                                         rf'{re.escape(self.path)}$', info, re.M):
+                yield int(start, 16), int(end, 16)
+
+    def address(self, name):
+        """Where a variable lies, if there is debug information that knows it; else 0."""
+        for objfile in gdb.objfiles():
+            if objfile is self._objfile or objfile.owner is self._objfile:
+                symbol = objfile.lookup_static_symbol(name)
+                if symbol is not None and symbol.value().address is not None:
+                    return int(symbol.value().address)
+        return 0
+
+
+def provider():
+    """(the first of the loaded files that defines malloc, what it is called)."""
+    for objfile in gdb.objfiles():
+        path = objfile.filename or ''
+        if objfile.owner is None and os.path.isfile(path) and not re.match(
+                r'ld-|ld\d|ld\.so', os.path.basename(path)) and defines(path, b'malloc'):
+            return objfile, 'glibc' if re.match(r'libc[-.]', os.path.basename(path)) else (
+                os.path.basename(path))
+    raise gdb.GdbError('no loaded file has a malloc')
+
+
+_defines = {}
+
+
+def defines(path, name):
+    """Is there a definition of this name in the dynamic symbols of a 64-bit ELF file?"""
+    if (path, name) not in _defines:
+        try:
+            with open(path, 'rb') as file:
+                _defines[path, name] = _has_symbol(file.read(), name)
+        except (OSError, struct.error, IndexError):
+            _defines[path, name] = False
+    return _defines[path, name]
+
+
+def _has_symbol(elf, name):
+    if elf[:5] != b'\x7fELF\x02':
+        return False
+    table, size, number = (*struct.unpack_from('<Q', elf, 0x28), *struct.unpack_from('<HH', elf, 0x3a))
+    headers = [struct.unpack_from('<IIQQQQIIQQ', elf, table + i * size) for i in range(number)]
+    for _, kind, _, _, offset, length, link, _, _, _ in headers:
+        if kind == 11:  # SHT_DYNSYM
+            names = headers[link][4]
+            for at in range(offset, offset + length, 24):
+                text, _, _, section = struct.unpack_from('<IBBH', elf, at)
+                start = names + text
+                if section and elf[start:start + len(name) + 1] == name + b'\0':
+                    return True
+    return False
+
+
+def of(objfile):
+    """The library that is this file of ours."""
+    return Library(objfile, version_symbol(objfile).value().string())
 
 
 def is_core():
@@ -96,8 +178,7 @@ def _why_none():
         return 'no program is loaded: say which with `file PROGRAM`'
     if 'libc.so' not in shared:
         return 'the libraries are not loaded yet: `break main` and `continue` let them'
-    return ('no malloc of ours is in this program: `libmalloc gdb -m NAME -- CMD` starts it '
-            'with one')
+    return None
 
 
 def _require_same_build(objfile):

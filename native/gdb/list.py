@@ -1,11 +1,15 @@
 """Reads the heap of list.c: chunks in a ring behind a sentinel, in address order."""
 
+from array import array
+from bisect import bisect_right
+from collections import Counter
+from functools import cached_property
 from typing import NamedTuple
 
 import gdb
 
 from .chunks import (FREE, FROZEN, LIVE, REGION, Broken, Chunk, Place, Reader, Stats, count,
-                     owner, owners_note)
+                     owner, owners_note, skipped, up_to)
 from .memory import PAGE, STRETCH, WORD, Layout, Unreadable, as_words
 
 ALIGNMENT = 16
@@ -22,10 +26,11 @@ class ListReader(Reader):
 
     def __init__(self, library, memory):
         super().__init__(library, memory)
+        self.heap = library.symbol('heap')
         arena = Layout(self.heap['arena'].type.target())
         self.layout = arena.target('sentinel')
         self.header_size = self.layout.size
-        self.fields = ('next', 'prev', 'size', 'free')
+        self.fields_ = ('next', 'prev', 'size', 'free')
         self.links = [self.layout.offset(link) // WORD for link in ('next', 'prev')]
         arenas = list(self._arenas(arena, int(self.heap['arena'])))
         if not arenas:
@@ -35,6 +40,8 @@ class ListReader(Reader):
         self.arena = arenas.pop(self.number)
         self.others = arenas
         self.sentinel, self.start, self.end = self.arena[1:]
+        self._anchors = []  # (the chunk before, a chunk), in address order
+        self.skips, self._regions = {}, None  # a damaged chunk → where sense begins again
 
     def _arenas(self, layout, address):
         """The arena in use, then those that were frozen."""
@@ -51,33 +58,105 @@ class ListReader(Reader):
 
     # ── the ring ─────────────────────────────────────────────────────────────
 
-    def headers(self):
-        """(address, size, free, next) of each chunk, first to last. Follows a link only after it
-        has been found sound, so it ends on every heap; Broken at the first that is not."""
+    def headers(self, before=0, at=0):
+        """(address, size, free, next) of each chunk, from the first or from `at` on. Follows a link
+        only after it has been found sound, so it ends on every heap; Broken at the first that is
+        not, with its address in `_at`."""
         sentinel, end, header = self.sentinel, self.end, self.header_size
-        unpack = self.layout.unpacker(*self.fields)
+        unpack = self.layout.unpacker(*self.fields_)
         buffer, base, limit = b'', 0, -1
-        before, at = sentinel, self._link(sentinel, 'next')
+        self._at = 0
+        if not at:
+            before, at = sentinel, self._link(sentinel, 'next')
         while at != sentinel:
             offset = at - base
             if not 0 <= offset <= limit:
+                self._at = at
                 try:
                     buffer = self.memory.stretch(at, end)
                 except Unreadable as error:
                     raise Broken(f'chunk {at:#x}: {error}') from None
                 base, offset, limit = at, 0, len(buffer) - header
+                self._remember(before, at)
                 if limit < 0:
                     raise Broken(f'chunk {at:#x}: the arena ends at {end:#x}, inside its header')
             following, prev, size, free = unpack(buffer, offset)
             bound = end if following == sentinel else following
             if (prev != before or free > 1 or (size | bound) % ALIGNMENT or
                     not at + header + size <= bound <= end):
+                self._at = at
                 raise self._broken(at, before, following, prev, size, free)
             yield at, size, free, following
             before, at = at, following
+        self._at = sentinel
         if self._link(sentinel, 'prev') != before:
             raise Broken(f'the last chunk is {before:#x}, but the sentinel says '
                          f'{self._link(sentinel, "prev"):#x}', self._show(sentinel))
+
+    def chunks(self, problems, start=0):
+        """As `headers`, from the chunk that holds `start` on, and behind damage: what is wrong is added
+        to `problems`."""
+        before, at = (0, 0) if start <= self.start else self._from(start)
+        while True:
+            try:
+                yield from self.headers(before, at)
+                return
+            except Broken as error:
+                problems.append(error)
+            bad = self._at or self.start
+            found = None if bad == self.sentinel else self._resume(bad)
+            if found is None:
+                if bad != self.sentinel:
+                    problems[-1].price = skipped(bad, max(bad, self.end))
+                return
+            before, at = found
+            problems[-1].price = skipped(bad, at)
+            self.skips[bad] = at
+
+    def _from(self, address):
+        """(the chunk before, the chunk that holds an address)."""
+        if address < self.end:
+            found = self._skim(address)
+            if found:
+                return found[:2]
+        return 0, 0
+
+    def _resume(self, bad):
+        """(the chunk before, the first chunk behind this one that makes sense), or None: it and the next
+        ones lead to each other and back. What is left in memory of a chunk that was merged with
+        others may look like one, but nobody leads back to that."""
+        ahead, back = self.links
+        at, last = bad + ALIGNMENT, self.end - self.header_size
+        while at <= last:
+            try:
+                words = as_words(self.memory.stretch(at, self.end))
+            except Unreadable:
+                return None
+            for i in range(0, len(words) - 3, 2):
+                following, here = words[i + ahead], at + i * WORD
+                if (following == self.sentinel or here < following <= last) and (
+                        words[i + back] < here) and self._makes_sense(here):
+                    return words[i + back], here
+            at += max(len(words) // 2 * 2 - 2, 2) * WORD
+        return None
+
+    def _makes_sense(self, at):
+        """Do this chunk and the next three lead to each other and back?"""
+        for _ in range(4):
+            if at == self.sentinel:
+                return True
+            try:
+                following, size, free = self.memory.record(self.layout, at, 'next', 'size', 'free')
+                if following != self.sentinel and not (self._holds(following) and following > at):
+                    return False
+                bound = self.end if following == self.sentinel else following
+                if free > 1 or size % ALIGNMENT or at + self.header_size + size > bound or (
+                        self.memory.record(self.layout, following, 'prev')[0] != at):
+                    return False
+            except Unreadable:
+                return False
+            at = following
+        return True
 
     def _link(self, chunk, field):
         try:
@@ -115,7 +194,7 @@ class ListReader(Reader):
     def _show(self, chunk):
         """The four words of a header, as they stand in memory."""
         rows = []
-        for field in self.fields:
+        for field in self.fields_:
             try:
                 value, = self.memory.record(self.layout, chunk, field)
             except Unreadable:
@@ -135,48 +214,84 @@ class ListReader(Reader):
 
     def regions(self):
         """start → end of each stretch without a hole, as far as the ring can be followed."""
-        regions, start, end = {}, None, None
-        try:
-            for at, size, _, _ in self.headers():
-                start = at if at != end else start
+        if self._regions is None:
+            regions, start, end = {}, None, None
+            for at, size, _, _ in self.chunks([]):
+                if at != end and self.skips.get(end) != at:
+                    start = at
                 regions[start] = end = at + self.header_size + size
-        except Broken:
-            pass  # the walk of whoever asked ends there too
-        return regions
+            self._regions = regions
+        return self._regions
 
-    def walk(self):
-        regions = self.regions()  # a pass of its own: a container comes before its content
-        for at, size, free, _ in self.headers():
+    def lowest(self):
+        return self.start
+
+    def walk(self, start=0):
+        # A pass of its own: a container comes before its content. From a place on, the arena is one.
+        regions = {} if start else self.regions()
+        problems, header = [], self.header_size
+        if start and self.start < self.end:
+            yield Chunk(REGION, self.start, self.end - self.start)
+        for at, size, free, _ in self.chunks(problems, start):
             if at in regions:
                 yield Chunk(REGION, at, regions[at] - at)
-            kind, header = FREE if free else LIVE, self.header_size
-            yield Chunk(kind, at, header + size, at + header, size)
+            if at + header + size > start:
+                yield Chunk(FREE if free else LIVE, at, header + size, at + header, size)
+        if problems:
+            raise problems[0]
+
+    def live(self):
+        starts, ends, problems, header = array('Q'), array('Q'), [], self.header_size
+        for at, size, free, _ in self.chunks(problems):
+            if not free:
+                starts.append(at + header)
+                ends.append(at + header + size)
+        return starts, ends, list(self.regions().items()), problems[0] if problems else None
+
+    @cached_property
+    def _counted(self):
+        """(sizes of the live chunks, of the free ones, number of regions, bytes mapped, problems)."""
+        problems, live, free, regions, end, header = [], [], [], 0, None, self.header_size
+        mapped, keep, kept = 0, live.append, free.append
+        for at, size, state, _ in self.chunks(problems):
+            if at != end:
+                if self.skips.get(end) == at:
+                    mapped += at - end
+                else:
+                    regions += 1
+            end = at + header + size
+            (kept if state else keep)(size)
+        mapped += sum(live) + sum(free) + header * (len(live) + len(free))
+        return live, free, regions, mapped, problems
 
     def stats(self):
         """As counted from the walk, in one pass and without an object for each chunk."""
-        stats, broken, end = Stats(self.overhead()), None, None
-        try:
-            for at, size, free, _ in self.headers():
-                stats.regions += at != end
-                end = at + self.header_size + size
-                stats.mapped += self.header_size + size
-                stats.header_bytes += self.header_size
-                if free:
-                    stats.free_blocks += 1
-                    stats.free_bytes += size
-                    stats.largest = max(stats.largest, size)
-                else:
-                    stats.live_blocks += 1
-                    stats.live_bytes += size
-        except Broken as error:
-            broken = error
-        return stats, broken
+        live, free, regions, mapped, problems = self._counted
+        stats = Stats(self.overhead() + self.header_size * (len(live) + len(free)))
+        stats.regions, stats.mapped = regions, mapped
+        stats.live_blocks, stats.live_bytes = len(live), sum(live)
+        stats.free_blocks, stats.free_bytes = len(free), sum(free)
+        stats.largest = max(free, default=0)
+        return stats, problems[0] if problems else None
+
+    def sizes(self):
+        live, free, _, _, problems = self._counted
+        found = {}
+        for i, sizes in ((0, live), (2, free)):
+            for size, n in Counter(sizes).items():
+                row = found.setdefault(up_to(size), [0, 0, 0, 0])
+                row[i] += n
+                row[i + 1] += n * size
+        return found, problems[0] if problems else None
 
     def overhead(self):
         return self.heap.type.sizeof + self.header_size
 
     def header(self, chunk):
         return chunk.start, self.header_size
+
+    def fields(self, chunk):
+        return [(chunk.start + self.layout.offset(name), name) for name in self.fields_]
 
     def records(self):
         size = self.heap['arena'].type.target().sizeof
@@ -190,28 +305,44 @@ class ListReader(Reader):
                              [('arena', f'{other.start:#x} .. {other.end:#x}')])
         if not self.start <= address < self.end:
             return None
-        # From the nearer end; where that way is broken, from the other.
+        found = self._skim(address)
+        return self._between(address, *found) if found else self._walk_to(address)
+
+    def _remember(self, before, at):
+        """A chunk that was found sound, once in a while: a later question begins there."""
+        if not self._anchors or at > self._anchors[-1][1] + STRETCH // 2:
+            self._anchors.append((before, at))
+
+    def _skim(self, address):
+        """From the nearest chunk that is known, else from the nearer end; where that way is broken, from
+        the other."""
+        i = bisect_right(self._anchors, address, key=lambda each: each[1]) - 1
+        if i >= 0 and self._anchors[-1][1] + 2 * STRETCH > address:
+            found = self._skim_from_start(address, *self._anchors[i])
+            if found:
+                return found
         ways = [self._skim_from_start, self._skim_from_end]
         if address - self.start > self.end - address:
             ways.reverse()
-        found = ways[0](address) or ways[1](address)
-        return self._between(address, *found) if found else self._walk_to(address)
+        return ways[0](address) or ways[1](address)
 
     # A skim follows one link from chunk to chunk and asks only whether the other one agrees, so half
     # a million chunks take a tenth of a second. What an address lies in needs no more: whoever
     # overwrote a size or a state elsewhere has moved no chunk.
 
-    def _skim_from_start(self, address):
+    def _skim_from_start(self, address, before=0, at=0):
         """(the chunk before, the last one that begins at or before the address, the chunk behind), or
         None where links disagree on the way."""
-        (ahead, back), before, base, limit = self.links, self.sentinel, 0, 0
+        (ahead, back), base, limit = self.links, 0, 0
+        before = before or self.sentinel
         try:
-            at = self._link(before, 'next')
+            at = at or self._link(before, 'next')
             if at > address:
                 return None
             while True:
                 i = at - base >> 3
                 if not 0 <= i < limit:
+                    self._remember(before, at)
                     words, base = self._words(at, self.end)
                     i, limit = 0, len(words) - 3
                 following = words[i + ahead]
@@ -316,13 +447,11 @@ class ListReader(Reader):
         return f'{chunk + self.header_size:#x}  {FREE if free else LIVE}  {size} bytes'
 
     def free(self):
-        rows, total, largest = [], 0, 0
-        for at, size, free, _ in self.headers():
-            if free:
-                rows.append((f'{at + self.header_size:#x}', size))
-                total, largest = total + size, max(largest, size)
-        return (('block', 'bytes'), rows,
-                f'{count(len(rows), "free block")}, {total} bytes; the largest has {largest}')
+        _, free, _, _, problems = self._counted
+        rows = [(size, n, n * size) for size, n in sorted(Counter(free).items())]
+        return (('bytes', 'blocks', 'in all'), rows,
+                f'{count(len(free), "free block")}, {sum(free)} bytes; the largest has '
+                f'{max(free, default=0)}', problems[0] if problems else None)
 
     def check(self):
         chunks, before, before_end, before_free = 0, None, None, False

@@ -1,6 +1,8 @@
 """The program's memory, read in bulk, and the layout of the structs in it."""
 
+import os
 import struct
+import time
 from typing import NamedTuple
 
 import gdb
@@ -9,6 +11,7 @@ PIECE = 64 * 1024  # bytes; one read of so many costs about as much as one of 8
 STRETCH = 1024 * 1024
 PAGE, WORD = 4096, 8
 ALL = 2 ** 64 - 1
+PATIENCE = 2  # seconds
 CODES = {1: 'B', 2: 'H', 4: 'I', 8: 'Q'}
 
 
@@ -31,6 +34,8 @@ class Memory:
     def __init__(self):
         self._inferior = gdb.selected_inferior()
         self._pieces = {}
+        self._shown = False
+        self.begin()
 
     def read(self, address, length):
         """The bytes [address, address + length), or Unreadable."""
@@ -66,7 +71,26 @@ class Memory:
         """The values of some fields (integers or pointers) of the struct at `address`."""
         return layout.unpacker(*names)(self.read(address, layout.size), 0)
 
+    def begin(self):
+        """A command begins: one that takes long says how far it is, to a person."""
+        self._bytes, self._begun = 0, time.monotonic()
+        self._next = self._begun + PATIENCE if os.isatty(2) else float('inf')
+
+    def end(self):
+        if self._shown:
+            gdb.write('\r\x1b[K', gdb.STDERR)
+        self._shown, self._next = False, float('inf')
+
+    def _progress(self, length):
+        self._bytes += length
+        now = time.monotonic()
+        if now >= self._next:
+            self._shown, self._next = True, now + 1
+            gdb.write(f'\r  … {self._bytes >> 20} MiB read in {now - self._begun:.0f} s', gdb.STDERR)
+            gdb.flush(gdb.STDERR)
+
     def _direct(self, address, length):
+        self._progress(length)
         if address < 0 or address + length > 1 << 64:
             raise Unreadable(address)
         try:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import gdb
 
 from .chunks import (FREE, FRESH, FROZEN, LIVE, REGION, SPAN, Broken, Chunk, Place, Reader,
-                     Stats, count, owner, owners_note, stretches)
+                     Stats, count, owner, owners_note, stretches, up_to)
 from .memory import Layout, Unreadable
 
 POINTER = 8
@@ -55,6 +55,7 @@ class PagedReader(Reader):
 
     def __init__(self, library, memory):
         super().__init__(library, memory)
+        self.heap = library.symbol('heap')
         heap = Layout(self.heap.type)
         leaf = Layout(heap.field('leaves').target().strip_typedefs().target())
         self.span_layout = Layout(leaf.field('spans').target().strip_typedefs().target())
@@ -84,20 +85,37 @@ class PagedReader(Reader):
             return 0
         return int.from_bytes(self._read(self.leaves[leaf] + index * POINTER, POINTER), 'little')
 
-    def spans(self):
-        """The spans of this arena, in address order; Broken at the first impossible one."""
+    def spans(self, problems=None):
+        """The spans of this arena, in address order; Broken at the first impossible one, or, with a list
+        of `problems`, all others."""
         for number, leaf in enumerate(self.leaves):
             if not leaf:
                 continue
-            entries = memoryview(self._read(leaf, self.leaf_length * POINTER)).cast('Q')
-            before = 0
+            try:
+                entries = memoryview(self._read(leaf, self.leaf_length * POINTER)).cast('Q')
+            except Broken as error:
+                self._note(problems, error, 'what this part of the table leads to is not seen')
+                continue
+            before, end = 0, 0
             for index, record in enumerate(entries):
                 if record and record != before and record != self.gone:
                     at = (number * self.leaf_length + index) * self.granule
-                    span = self.span(record, at)
-                    if span is not None:
+                    try:
+                        span = self.span(record, at)
+                    except Broken as error:
+                        self._note(problems, error, f'the span at {at:#x} is skipped, all others are '
+                                                    'counted')
+                        span = None
+                    if span is not None and span.start >= end:
+                        end = span.end
                         yield span
                 before = record
+
+    def _note(self, problems, error, price):
+        error.price = price
+        if problems is None:
+            raise error
+        problems.append(error)
 
     def span(self, record, at):
         """The span whose record the table names for the granule `at`; None in another arena."""
@@ -169,46 +187,56 @@ class PagedReader(Reader):
 
     # ── what the commands ask ────────────────────────────────────────────────
 
-    def walk(self):
-        spans, broken = [], None
-        try:
-            spans.extend(self.spans())
-        except Broken as error:
-            broken = error
+    def walk(self, start=0):
+        problems = []
+        spans = list(self.spans(problems))
         regions = stretches(spans)
         for span in spans:
+            if span.end <= start:
+                continue
             if span.start in regions:
                 yield Chunk(REGION, span.start, regions[span.start] - span.start)
-            size_class = 0 if span.index == self.large else span.size
+            size, size_class = span.size, 0 if span.index == self.large else span.size
             yield Chunk(SPAN, span.start, span.length, size_class=size_class)
-            for block in range(span.fresh):
-                at = span.start + block * span.size
-                yield Chunk(span.state(block), at, span.size, at, span.size, size_class)
-            fresh = span.start + span.fresh * span.size
+            first = max(start - span.start, 0) // size
+            bits = f'{span.bits & (1 << span.fresh) - 1:0{span.fresh}b}'[::-1]
+            at = span.start + first * size
+            for block in range(first, span.fresh):
+                yield Chunk(FREE if bits[block] == '1' else LIVE, at, size, at, size, size_class)
+                at += size
+            fresh = span.start + span.fresh * size
             if fresh < span.end:
                 yield Chunk(FRESH, fresh, span.end - fresh)
-        if broken:
-            raise broken
+        if problems:
+            raise problems[0]
 
     def stats(self):
         """As counted from the walk, but by bits."""
-        stats, broken, end = Stats(self.overhead()), None, None
-        try:
-            for span in self.spans():
-                freed = span.freed
-                stats.regions += span.start != end
-                end = span.end
-                stats.mapped += span.length
-                stats.live_blocks += span.fresh - freed
-                stats.live_bytes += (span.fresh - freed) * span.size
-                stats.free_blocks += freed
-                stats.free_bytes += freed * span.size
-                fresh = span.length - span.fresh * span.size
-                stats.fresh_bytes += fresh
-                stats.largest = max(stats.largest, fresh, span.size if freed else 0)
-        except Broken as error:
-            broken = error
-        return stats, broken
+        stats, problems, end = Stats(self.overhead()), [], None
+        for span in self.spans(problems):
+            freed = span.freed
+            stats.regions += span.start != end
+            end = span.end
+            stats.mapped += span.length
+            stats.live_blocks += span.fresh - freed
+            stats.live_bytes += (span.fresh - freed) * span.size
+            stats.free_blocks += freed
+            stats.free_bytes += freed * span.size
+            fresh = span.length - span.fresh * span.size
+            stats.fresh_bytes += fresh
+            stats.largest = max(stats.largest, fresh, span.size if freed else 0)
+        return stats, problems[0] if problems else None
+
+    def sizes(self):
+        found, problems = {}, []
+        for span in self.spans(problems):
+            size, freed = span.size, span.freed
+            row = found.setdefault(up_to(size) if span.index == self.large else size, [0, 0, 0, 0])
+            for i, n in ((0, span.fresh - freed), (2, freed)):
+                row[i] += n
+                row[i + 1] += n * size
+        return {size: row for size, row in found.items() if any(row)}, (
+            problems[0] if problems else None)
 
     def overhead(self):
         if not self.arena:
@@ -220,12 +248,9 @@ class PagedReader(Reader):
         arenas = [(at, at + self.arena_layout.size) for at in (self.arena, *self.others) if at]
         leaves = [(at, at + self.leaf_length * POINTER) for at in self.leaves if at]
         spans = []
-        try:
-            for span in self.spans():
-                words = -(-span.capacity // WORD_BITS)
-                spans.append((span.record, span.record + self.span_layout.size + words * POINTER))
-        except Broken:
-            pass  # whoever asked walks as well, and says so
+        for span in self.spans([]):  # whoever asked walks as well, and says what is wrong
+            words = -(-span.capacity // WORD_BITS)
+            spans.append((span.record, span.record + self.span_layout.size + words * POINTER))
         return arenas + leaves + spans
 
     def place(self, address):
@@ -238,7 +263,7 @@ class PagedReader(Reader):
             span = self.span(entry, at)
             return self._elsewhere(address) if span is None else self._block(address, span)
         # Of a large block only the first granule is in the table.
-        for span in self.spans():
+        for span in self.spans([]):
             if span.start <= address < span.end:
                 return self._block(address, span)
         return None
@@ -274,8 +299,8 @@ class PagedReader(Reader):
         return f'{span.start + block * span.size:#x}  {span.state(block)}  {span.size} bytes'
 
     def free(self):
-        classes = {}
-        for span in self.spans():
+        classes, problems = {}, []
+        for span in self.spans(problems):
             classes.setdefault((span.index, span.size if span.index < self.large else 0),
                                []).append(span)
         rows = []
@@ -287,7 +312,8 @@ class PagedReader(Reader):
                          sum(span.freed * span.size for span in spans)))
         total, size = sum(row[4] for row in rows), sum(row[6] for row in rows)
         return (('class', 'block', 'spans', 'live', 'free', 'fresh', 'free bytes'), rows,
-                f'{count(total, "free block")}, {size} bytes (fresh: blocks never handed out)')
+                f'{count(total, "free block")}, {size} bytes (fresh: blocks never handed out)',
+                problems[0] if problems else None)
 
     def notes(self):
         if not self.arena:

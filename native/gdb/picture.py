@@ -43,6 +43,7 @@ turns that off)."""
                 raise gdb.GdbError(f'{start:#x} lies outside of the heap of {ours.variant}')
         print_notes(heap)
         if broken:
+            gdb.write(f'  {broken.price}\n')
             print_broken(broken)
 
 
@@ -107,8 +108,8 @@ def draw_units(heap, start, end):
     """[start, end), a character for 16 bytes; (Broken or None, whether any of it is heap)."""
     characters, broken = [' '] * (-(-(end - start) // UNIT)), None
     try:
-        for chunk in heap.walk():
-            if chunk.kind in (REGION, SPAN) or chunk.end <= start:
+        for chunk in heap.walk(start):
+            if chunk.kind in (REGION, SPAN):
                 continue
             if chunk.start >= end:
                 break

@@ -52,6 +52,21 @@ def print_many(heading, rows, everything, how):
         gdb.write(f'  … and {len(rows) - MANY} more: `{how}`\n')
 
 
+def print_groups(heading, rows, keys, sizes, how):
+    """What many rows have in common: a row for each key, the most bytes first."""
+    groups = {}
+    for row, key, size in zip(rows, keys, sizes):
+        group = groups.setdefault(key, [0, 0, row])
+        group[0] += 1
+        group[1] += size
+    ordered = sorted(groups.items(), key=lambda each: -each[1][1])
+    print_rows(('count', 'bytes', *heading), [
+        (n, size, *key) for key, (n, size, _) in ordered[:MANY]])
+    if len(ordered) > MANY:
+        gdb.write(f'  … and {len(ordered) - MANY} more groups\n')
+    gdb.write(f'  one by one: `{how}`\n')
+
+
 def colours():
     """Is colour wanted, and is there somebody to see it?"""
     return bool(gdb.parameter('style enabled')) and os.isatty(1) and not os.environ.get('NO_COLOR')

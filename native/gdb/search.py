@@ -5,10 +5,10 @@ from collections import deque
 
 import gdb
 
-from .chunks import LIVE, REGION, Broken, count
+from .chunks import count
 from .command import Command, number, open_heap
 from .memory import ALL, STRETCH, WORD, Unreadable, as_words
-from .printing import print_broken, print_many, print_notes
+from .printing import MANY, print_broken, print_groups, print_many, print_notes
 from .roots import Roots, pieces
 
 PREVIEW = 16  # bytes of a block that are shown
@@ -19,17 +19,8 @@ class Blocks:
 
     def __init__(self, ours, heap):
         self.ours, self.heap, self.memory = ours, heap, heap.memory
-        self.starts, self.ends, self.regions, self.broken = [], [], [], None
         self._views = {}  # pieces of STRETCH bytes: a read for each block takes long
-        try:
-            for chunk in heap.walk():
-                if chunk.kind == LIVE:
-                    self.starts.append(chunk.user)
-                    self.ends.append(chunk.user + chunk.usable)
-                elif chunk.kind == REGION:
-                    self.regions.append((chunk.start, chunk.end))
-        except Broken as error:
-            self.broken = error
+        self.starts, self.ends, self.regions, self.broken = heap.live()
 
     def index(self, address):
         """Which block the address lies in, or None."""
@@ -99,8 +90,11 @@ class Blocks:
 
 
 def open_blocks():
+    """The blocks of the heap; kept with its reader, until the program moves."""
     ours, heap = open_heap()
-    return Blocks(ours, heap)
+    if 'blocks' not in vars(heap):
+        heap.blocks = Blocks(ours, heap)
+    return heap.blocks
 
 
 def finish(blocks):
@@ -114,9 +108,10 @@ class HeapFind(Command):
     """The live blocks that contain a value: heap find VALUE.
 
 VALUE is any expression, searched for as it would lie in memory: `heap find "text"`, `heap find p`,
-`heap find (short)7`, `heap find *node`. Shows each place, and the block that it lies in."""
+`heap find (short)7`, `heap find *node`. Shows each place, and the block that it lies in; more than
+twenty are grouped by the blocks' size unless it begins with -all."""
 
-    usage = ' VALUE'
+    usage = ' [-all] VALUE'
 
     def __init__(self):
         super().__init__('heap find')
@@ -127,16 +122,26 @@ VALUE is any expression, searched for as it would lie in memory: `heap find "tex
     def run(self, argv):
         if not argv:
             raise gdb.GdbError('heap find needs a value: `heap find p`, `heap find "text"`')
-        needle, blocks = as_bytes(argv[0]), open_blocks()
+        everything, text = asked_for_all(argv[0])
+        needle, blocks = as_bytes(text), open_blocks()
         rows = []
         for at, i in places(blocks, needle):
             start, end = blocks.starts[i], blocks.ends[i]
             rows.append((f'{at:#x}', f'{at - start} bytes into', f'{start:#x}', end - start))
-        if rows:
+        if len(rows) > MANY and not everything:
+            keys = [(row[3], row[1], blocks.heap.site(int(row[2], 16))) for row in rows]
+            print_groups(('in blocks of', 'at', 'allocated by'), rows, keys, [row[3] for row in rows],
+                         f'heap find -all {text}')
+        elif rows:
             print_many(('at', '', 'block', 'usable'), rows, True, '')
         gdb.write(f'{count(len(rows), "place")} with these {count(len(needle), "byte")}: '
                   f'{needle[:PREVIEW].hex(" ")}{" …" if len(needle) > PREVIEW else ""}\n')
         finish(blocks)
+
+
+def asked_for_all(text):
+    """(whether it begins with -all, the rest)."""
+    return (True, text[4:].strip()) if text.startswith('-all ') else (False, text)
 
 
 def places(blocks, needle):
@@ -189,9 +194,10 @@ class HeapRefs(Command):
 
 Looks for pointers to the live block that holds ADDR (to ADDR itself where none does) in the live
 blocks, in globals and all other writable memory, on the stacks and in the registers of all
-threads. Anything that looks like a pointer counts as one."""
+threads. Anything that looks like a pointer counts as one. More than twenty are grouped by where they are,
+unless it begins with -all."""
 
-    usage = ' ADDR'
+    usage = ' [-all] ADDR'
 
     def __init__(self):
         super().__init__('heap refs')
@@ -202,7 +208,8 @@ threads. Anything that looks like a pointer counts as one."""
     def run(self, argv):
         if not argv:
             raise gdb.GdbError('heap refs needs an address: `heap refs p`')
-        address, blocks = number(argv[0]) & 2 ** 64 - 1, open_blocks()
+        everything, text = asked_for_all(argv[0])
+        address, blocks = number(text) & 2 ** 64 - 1, open_blocks()
         i = blocks.index(address)
         start, end = (address, address + 1) if i is None else (blocks.starts[i], blocks.ends[i])
         roots = blocks.roots()
@@ -219,10 +226,23 @@ threads. Anything that looks like a pointer counts as one."""
                     rows.append((f'{at:#x}', f'{at - block} bytes into the live block {block:#x}',
                                  f'{value:#x}'))
         what = f'{start:#x}' if i is None else f'the live block {start:#x} ({end - start} bytes)'
-        if rows:
+        if len(rows) > MANY and not everything:
+            keys = [root_of(blocks, row) for row in rows]
+            print_groups(('from', 'allocated by'), rows, keys, [WORD] * len(rows),
+                         f'heap refs -all {text}')
+        elif rows:
             print_many(('at', 'which is', 'pointer'), rows, True, '')
         gdb.write(f'{count(len(rows), "pointer")} to {what}\n')
         finish(blocks)
+
+
+def root_of(blocks, row):
+    """(what kind of place points here, who allocated it if it is a block)."""
+    if ' live block ' not in row[1]:
+        return row[1].split(' + ')[0] if row[0].startswith('0x') else 'registers', ''
+    i = blocks.index(int(row[0], 16))
+    return f'live blocks of {blocks.ends[i] - blocks.starts[i]} bytes', (
+        blocks.heap.site(blocks.starts[i]))
 
 
 def hits(base, words, start, end):
@@ -245,7 +265,8 @@ class HeapLeaks(Command):
 Starts from globals and other writable memory, stacks and registers, and follows every word that
 looks like a pointer into a live block, also into its middle. What it never reaches is lost: the
 program cannot free it any more. `held by` names another lost block that points to it. A stale
-value on a stack may still hide a leak."""
+value on a stack may still hide a leak. More than twenty are grouped by size, holder and, in debug
+builds, who allocated them; `all` lists them one by one."""
 
     usage = ' [all]'
 
@@ -253,7 +274,7 @@ value on a stack may still hide a leak."""
         super().__init__('heap leaks')
 
     def complete(self, text, word):
-        return [each for each in ('all',) if each.startswith(word)]
+        return [each for each in ('all',) if each.startswith(word or '')]
 
     def run(self, argv):
         self.arguments(argv, 1)
@@ -268,14 +289,20 @@ value on a stack may still hide a leak."""
             for j in pointed(blocks, i):
                 if j != i:
                     holders.setdefault(j, blocks.starts[i])
-        rows = [(f'{blocks.starts[i]:#x}', blocks.ends[i] - blocks.starts[i],
-                 f'{holders[i]:#x}' if i in holders else '', blocks.preview(i)) for i in lost]
-        if rows:
-            print_many(('block', 'bytes', 'held by', 'begins with'), rows, bool(argv),
-                       'heap leaks all')
-        total = sum(row[1] for row in rows)
-        gdb.write(f'{count(len(rows), "block")}, {total} bytes, lost: nothing that the program '
-                  'still has leads there\n' if rows else
+        sizes = [blocks.ends[i] - blocks.starts[i] for i in lost]
+        sites = [blocks.heap.site(blocks.starts[i]) for i in lost]
+        if len(lost) > MANY and not argv:
+            keys = [(size, 'another lost block' if i in holders else 'nothing', site)
+                    for i, size, site in zip(lost, sizes, sites)]
+            print_groups(('of', 'held by', 'allocated by'), lost, keys, sizes, 'heap leaks all')
+        elif lost:
+            rows = [(f'{blocks.starts[i]:#x}', size, f'{holders[i]:#x}' if i in holders else '',
+                     blocks.preview(i), site) for i, size, site in zip(lost, sizes, sites)]
+            known = any(sites)
+            print_many(('block', 'bytes', 'held by', 'begins with', 'allocated by')[:4 + known],
+                       [row[:4 + known] for row in rows], True, '')
+        gdb.write(f'{count(len(lost), "block")}, {sum(sizes)} bytes, lost: nothing that the program '
+                  'still has leads there\n' if lost else
                   f'nothing is lost: {count(len(blocks.starts), "live block")}, all within reach\n')
         finish(blocks)
 

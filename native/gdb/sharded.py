@@ -7,7 +7,7 @@ are on it, or in the batch of another thread, are free.
 import gdb
 
 from .chunks import (CACHED, FREE, FRESH, HEADER, LIVE, REGION, REMOTE, SPAN, Broken, Chunk, Place,
-                     Reader, Stats, count, owner, owners_note, stretches)
+                     Reader, Stats, count, owner, owners_note, stretches, up_to)
 from .sharded_check import check
 from .sharded_pages import Pages
 
@@ -23,65 +23,71 @@ class ShardedReader(Reader):
 
     def __init__(self, library, memory):
         super().__init__(library, memory)
+        self.heap = library.symbol('heap')
         self.pages = Pages(library, memory)
         self.region, *self.older = self.pages.regions()
 
     # ── what the commands ask ────────────────────────────────────────────────
 
-    def walk(self):
-        pages, broken = self.pages, None
+    def walk(self, start=0):
+        pages, problems = self.pages, []
         parts = sorted([*pages.arenas, *pages.huges], key=lambda each: each.start)
         regions = stretches(parts)
         for part in parts:
+            if part.end <= start:
+                continue
             if part.start in regions:
                 yield Chunk(REGION, part.start, regions[part.start] - part.start)
             if part.at:
                 yield Chunk(SPAN, part.start, part.length)
-                yield from self._large(part.start, part.user, part.end)
+                yield from self._large(part.start, part.user, part.end, start)
                 continue
-            try:
-                for run in pages.runs(part):
-                    if run.kind != pages.PAGE_SMALL:
-                        yield from self._run(run)
-                        continue
-                    marks, problem = pages.marks(run)
-                    broken = broken or problem
-                    yield from self._page(run, marks)
-            except Broken as error:
-                broken = broken or error
-        if broken:
-            raise broken
+            for run in pages.runs(part, problems):
+                if run.end <= start:
+                    continue
+                if run.kind != pages.PAGE_SMALL:
+                    yield from self._run(run, start)
+                    continue
+                marks, problem = pages.marks(run)
+                if problem:
+                    problems.append(problem)
+                yield from self._page(run, marks, start)
+        if pages.heaps_problem:
+            problems.insert(0, pages.heaps_problem)
+        if problems:
+            raise problems[0]
 
-    def _large(self, start, block, end):
-        if start < block:
+    def _large(self, start, block, end, shown=0):
+        if start < block and block > shown:
             yield Chunk(HEADER, start, block - start)
         yield Chunk(LIVE, block, end - block, block, end - block)
 
-    def _run(self, run):
+    def _run(self, run, shown=0):
         if run.kind == self.pages.PAGE_LARGE:
             yield Chunk(SPAN, run.start, run.length)
-            yield from self._large(run.start, run.base, run.end)
+            yield from self._large(run.start, run.base, run.end, shown)
         else:
             yield Chunk(FRESH if self._is_clean(run) else CACHED, run.start, run.length)
 
     def _is_clean(self, run):
         return run.kind == self.pages.PAGE_FREE and not run.dirty
 
-    def _page(self, page, marks):
+    def _page(self, page, marks, start):
         size, home = page.size, page.home
         yield Chunk(SPAN, page.start, page.length, size_class=size, owner=home)
-        at = page.start
-        for mark in marks:
+        first = max(start - page.start, 0) // size
+        at = page.start + first * size
+        for mark in marks[first:]:
             yield Chunk(STATES[mark], at, size, at, size, size, home)
             at += size
         if at < page.end:
             yield Chunk(FRESH, at, page.end - at)
 
-    def _runs(self):
-        return (run for arena in self.pages.arenas for run in self.pages.runs(arena))
+    def _runs(self, problems=None):
+        return (run for arena in self.pages.arenas for run in self.pages.runs(arena, problems))
 
     def stats(self):
-        stats, broken = Stats(self.overhead()), None
+        stats, problems = Stats(self.overhead()), []
         self.shares, self.homes = {}, {}
         try:
             self.shares = {home: [0, 0, 0, 0, 0] for home in self.pages.heaps}
@@ -90,15 +96,40 @@ class ShardedReader(Reader):
             for huge in self.pages.huges:
                 for chunk in self._large(huge.start, huge.user, huge.end):
                     stats.add(chunk)
-            for run in self._runs():
+            for run in self._runs(problems):
                 if run.kind == self.pages.PAGE_SMALL:
                     self._count(stats, run)
                 else:
                     for chunk in self._run(run):
                         stats.add(chunk)
         except Broken as error:
-            broken = error
-        return stats, broken
+            problems.append(error)
+        problem = self.pages.heaps_problem or (problems[0] if problems else None)
+        return stats, problem
+
+    def sizes(self):
+        found, problems, pages = {}, [], self.pages
+
+        def add(size, i, n, usable):
+            row = found.setdefault(size, [0, 0, 0, 0])
+            row[i] += n
+            row[i + 1] += n * usable
+
+        try:
+            larges = [(huge.user, huge.end) for huge in pages.huges]
+            for run in self._runs(problems):
+                if run.kind == pages.PAGE_SMALL:
+                    free = run.count + pages.remote(run)
+                    add(run.size, 0, run.carved - free, run.size)
+                    add(run.size, 2, free, run.size)
+                elif run.kind == pages.PAGE_LARGE:
+                    larges.append((run.base, run.end))
+            for start, end in larges:
+                add(up_to(end - start), 0, 1, end - start)
+        except Broken as error:
+            problems.append(error)
+        return {size: row for size, row in found.items() if any(row)}, (
+            pages.heaps_problem or (problems[0] if problems else None))
 
     def _count(self, stats, page):
         size, free, remote = page.size, page.count, self.pages.remote(page)
@@ -111,7 +142,7 @@ class ShardedReader(Reader):
         stats.largest = max(stats.largest, fresh, size if free or remote else 0)
         bits = self.pages.GRANULE_BITS
         self.homes.update(dict.fromkeys(range(page.start >> bits, page.end >> bits), page.home))
-        share = self.shares[page.home]
+        share = self.shares.setdefault(page.home, [0, 0, 0, 0, 0])
         for i, more in enumerate((1, live, live * size, free, remote)):
             share[i] += more
 
@@ -126,6 +157,8 @@ class ShardedReader(Reader):
         return ('heap', 'pages', 'live', 'bytes', 'free', 'remote', 'of'), rows
 
     def _whose(self, home):
+        if home not in self.pages.heaps:
+            return 'unknown: the list of heaps is damaged'
         if self.pages.heaps[home].lost:
             return 'nobody: stopped inside of malloc by a fork, or by the end of its thread'
         heap = gdb.Value(home).cast(self.heap['first'].type.pointer())
@@ -143,6 +176,11 @@ class ShardedReader(Reader):
 
     def overhead(self):
         return self.heap.type.sizeof + int(self.pages.slabs['bytes'])
+
+    def fields(self, chunk):
+        if chunk.kind not in (FREE, REMOTE):
+            return []
+        return [(chunk.user, 'mark'), (chunk.user + 8, 'mark')]
 
     def records(self):
         pages = self.pages
@@ -233,10 +271,8 @@ class ShardedReader(Reader):
 
     def free(self):
         stats, broken = self.stats()
-        if broken:
-            raise broken
         classes, runs = {}, {True: [], False: []}  # of runs: clean or not
-        for run in self._runs():
+        for run in self._runs([]):
             if run.kind == self.pages.PAGE_SMALL:
                 classes.setdefault(run.index, []).append(run)
             elif run.kind != self.pages.PAGE_LARGE:
@@ -248,7 +284,7 @@ class ShardedReader(Reader):
             last += (f'\n{count(len(runs[True] + runs[False]), "free run")} between the pages: '
                      f'{sum(runs[False])} bytes keep their memory, {sum(runs[True])} do not')
         heading = ('class', 'block', 'pages', 'live', 'free', 'remote', 'fresh', 'free bytes')
-        return heading, rows, last
+        return heading, rows, last, broken
 
     def _class_row(self, index, pages):
         size, free = self.pages.sizes[index], sum(page.count for page in pages)

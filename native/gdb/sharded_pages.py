@@ -9,7 +9,7 @@ that other threads freed. Each step is checked before it is followed, so that it
 
 from functools import cached_property
 
-from .chunks import Broken
+from .chunks import Broken, skipped
 from .memory import ALL, PAGE, Layout, Unreadable
 
 # The fields of native/sharded.c and sharded/*.h that are read here.
@@ -38,7 +38,7 @@ class Record:
 class Pages:
 
     def __init__(self, library, memory):
-        self.memory = memory
+        self.memory, self.heaps_problem = memory, None
         for name in CONSTANTS:
             setattr(self, name, int(library.symbol(name)))
         self.granule = 1 << self.GRANULE_BITS
@@ -150,16 +150,37 @@ class Pages:
         page.filled = page.remote >> 16 & 0xffff
         return page
 
-    def runs(self, arena):
-        """The runs of an arena in address order; Broken at the first impossible one."""
+    def runs(self, arena, problems=None):
+        """The runs of an arena in address order; Broken at the first impossible one, or, with a list of
+        `problems`, all others."""
         at = arena.start
         while at < arena.end:
-            run = self.page_of(at)
-            problem = self.problem(run, arena, at)
-            if problem:
-                raise Broken(f'run {at:#x}: {problem}', self.show_page(run))
-            yield run
-            at = run.end
+            try:
+                yield (run := self._run(arena, at))
+                at = run.end
+            except Broken as error:
+                if problems is None:
+                    raise
+                found = self._next_run(arena, at + self.granule)
+                error.price = skipped(at, found)
+                problems.append(error)
+                at = found
+
+    def _run(self, arena, at):
+        run = self.page_of(at)
+        problem = self.problem(run, arena, at)
+        if problem:
+            raise Broken(f'run {at:#x}: {problem}', self.show_page(run))
+        return run
+
+    def _next_run(self, arena, at):
+        """Where the next run begins, as its own record and the map say."""
+        while at < arena.end:
+            try:
+                return self._run(arena, at).start
+            except Broken:
+                at += self.granule
+        return arena.end
 
     def problem(self, run, arena, at):
         """Why there can be no such run, or None."""
@@ -183,7 +204,7 @@ class Pages:
             return f'{run.carved} blocks were carved, of {run.capacity}'
         if run.count + run.filled > run.carved:
             return f'{run.count} and {run.filled} blocks are free, of {run.carved}'
-        if run.home not in self.heaps:
+        if run.home not in self.heaps and not self.heaps_problem:
             return f'its heap is {run.home:#x}, which is none'
         return None
 
@@ -285,12 +306,17 @@ class Pages:
 
     @cached_property
     def heaps(self):
-        """Address → heap, of every thread that ever had one."""
+        """Address → heap, of every thread that ever had one; as far as their list can be followed."""
         heaps, at = {}, int(self.variable['heaps'])
         while at:
-            if at in heaps:
-                raise Broken(f'the list of heaps leads back to {at:#x}')
-            heaps[at] = self.record(self.heap_layout, HEAP, at, 'the heap')
+            try:
+                if at in heaps:
+                    raise Broken(f'the list of heaps leads back to {at:#x}')
+                heaps[at] = self.record(self.heap_layout, HEAP, at, 'the heap')
+            except Broken as error:
+                error.price = 'whose blocks these are is not known of all'
+                self.heaps_problem = error
+                break
             at = heaps[at].next
         return heaps
 
@@ -342,7 +368,7 @@ class Pages:
         """Where records lie: the granules that hold those in use, or may hold some again."""
         found, next_ = set(), Layout(self.slabs['empty'].type.target())
         records = [*self.heaps, *(huge.at for huge in self.huges)]
-        records += [run.at for arena in self.arenas for run in self.runs(arena)]
+        records += [run.at for arena in self.arenas for run in self.runs(arena, [])]
         lanes = self.slabs['lanes']
         records += [int(lanes[i]['chunk']) for i in range(lanes.type.range()[1] + 1)]
         for at in (int(self.slabs['empty']), int(self.slabs['clean'])):

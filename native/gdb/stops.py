@@ -10,14 +10,17 @@ import subprocess
 import gdb
 
 from . import library
-from .chunks import LIVE
-from .command import Command, chunks_of, number, open_heap
+from .chunks import Broken
+from .command import Command, block_at, number, open_heap, read_heap
+from .memory import Unreadable
+from .printing import print_labelled
 
 EVENTS = ('double-free', 'corruption', 'oom')
 FREED_TWICE = re.compile(r'double free|use after free')
 TAKES_BLOCK = ('free', 'realloc', 'reallocarray', 'free_sized', 'free_aligned_sized')
 GIVES_BLOCK = ('malloc', 'calloc', 'realloc', 'reallocarray', 'memalign', 'aligned_alloc',
                'posix_memalign', 'valloc', 'pvalloc')
+INSIDE = re.compile(r'(__libc_|__GI___libc_|_int_)?(c?free|malloc|calloc|realloc|memalign)')
 ARGUMENTS = ('rdi', 'rsi', 'rdx', 'rcx', 'r8', 'r9')  # of a call, on x86-64
 
 
@@ -30,59 +33,50 @@ def on(event):
 
     def look(*_):
         for objfile in gdb.objfiles():
-            symbol = library.version_symbol(objfile) and objfile.lookup_static_symbol('die')
+            symbol = library.version_symbol(objfile) and objfile.lookup_static_symbol('die_detected')
             address = int(symbol.value().address) if symbol else None
             if address and address not in seen:
                 seen.add(address)
-                Refusal() if event == 'oom' else Detection(address, event)
+                Refusal() if event == 'oom' else Detection(address, event, objfile)
 
     look()
     gdb.events.new_objfile.connect(look)
 
 
 class Detection(gdb.Breakpoint):
-    """At the first instruction of die(), where its arguments still are in their registers."""
+    """At the first instruction of die_detected(line, length): every detection passes there."""
 
-    def __init__(self, address, event):
+    def __init__(self, address, event, objfile):
         super().__init__(f'*{address:#x}')
-        self._event = event
+        self._event, self._objfile = event, objfile
 
     def stop(self):
         sentence = last_words()
         if bool(FREED_TWICE.search(sentence)) != (self._event == 'double-free'):
             return False
         gdb.write(f'detected by libmalloc: {sentence}\n')
+        print_labelled(stacks(self._objfile, sentence))
         return True
 
 
 def last_words():
-    """What die(call, format, …) is about to say."""
+    """The sentence that die_detected is about to print."""
     frame = gdb.newest_frame()
-    arguments = [int(frame.read_register(name)) & 2 ** 64 - 1 for name in ARGUMENTS]
-    stack = int(frame.read_register('rsp')) & 2 ** 64 - 1
-    memory = gdb.selected_inferior()
-    call, form = string(arguments[0]), string(arguments[1])
-    values = iter(arguments[2:])
+    names = {register.name for register in frame.architecture().registers()}
+    argument = next(name for name in (ARGUMENTS[0], 'x0') if name in names)
+    return string(int(frame.read_register(argument)) & 2 ** 64 - 1).strip().removeprefix(
+        'libmalloc: ')
 
-    def value():
-        nonlocal stack
-        found = next(values, None)
-        if found is None:
-            stack += 8
-            found = int.from_bytes(bytes(memory.read_memory(stack, 8)), 'little')
-        return found
 
-    def spelled(match):
-        if match[2] == '%':
-            return '%'
-        each = value()
-        if match[2] == 's':
-            return string(each)
-        if match[2] in 'px':
-            return f'{each:#x}'
-        return str(each if match[1] else each & 2 ** 32 - 1)
-
-    return f'{call}(): ' + re.sub(r'%(z|l|ll)?([a-z%])', spelled, form)
+def stacks(objfile, sentence):
+    """Who allocated and who freed the first block that a sentence names, where the guard of a debug
+    build knows it: rows of (label, function)."""
+    try:
+        _, heap = read_heap(library.of(objfile))
+        found = (heap.callers(int(at, 16)) for at in re.findall(r'0x[0-9a-f]+', sentence))
+        return next(filter(None, found), [])
+    except (Broken, Unreadable, gdb.error, gdb.GdbError):
+        return []
 
 
 def string(address):
@@ -158,8 +152,11 @@ def asked_for():
 class Taken(gdb.Breakpoint):
     """At a function that is given the block back."""
 
-    def __init__(self, variant, function, block, size):
-        super().__init__(source=f'{variant}.c', function=function)
+    def __init__(self, ours, function, block, size):
+        if isinstance(ours, library.Provider):  # by address: what is beside a name depends on symbols
+            super().__init__(f'*(unsigned long)&__libc_{function}')
+        else:
+            super().__init__(source=f'{ours.variant}.c', function=function)
         self._function, self._block, self._size = function, block, size
 
     def stop(self):
@@ -184,11 +181,23 @@ class HeaderWritten(gdb.Breakpoint):
 
     def stop(self):
         frame = gdb.newest_frame()
-        if gdb.current_progspace().solib_name(frame.pc()) == self._path:
+        if self._is_malloc(frame):
             return False
         gdb.write(f'heap watch: the header {self._header:#x} of the block {self._block:#x} was '
                   f'written to by {frame.name() or "unknown code"}\n')
         return True
+
+
+    def _is_malloc(self, frame):
+        """Is this the malloc at work? libc also has strcpy: there, the functions above it tell."""
+        path, space = self._path, gdb.current_progspace()
+        if not re.match(r'libc[-.]', os.path.basename(path)):
+            return space.solib_name(frame.pc()) == path
+        while frame is not None and space.solib_name(frame.pc()) == path:
+            if INSIDE.match(frame.name() or ''):
+                return True
+            frame = frame.older()
+        return False
 
 
 def choose_watchpoints():
@@ -244,13 +253,12 @@ is tried, and there GDB looks after every instruction instead, which is slow."""
             raise gdb.GdbError('a core does not go on, so there is nothing to wait for')
         if ours.variant == 'dumb':
             raise gdb.GdbError('dumb remembers no blocks, so none can be followed')
-        chunks, broken = chunks_of(heap, (LIVE,))
-        chunk = next((each for each in chunks if each.start <= address < each.end), None)
+        chunk, broken = block_at(heap, address)
         if chunk is None:
             raise broken or gdb.GdbError(f'{address:#x} lies in no live block: `heap chunk` says '
                                          'where it lies')
-        for function in TAKES_BLOCK:
-            Taken(ours.variant, function, chunk.user, chunk.usable)
+        for function in TAKES_BLOCK[:2] if isinstance(ours, library.Provider) else TAKES_BLOCK:
+            Taken(ours, function, chunk.user, chunk.usable)
         header = heap.header(chunk)
         if header:
             choose_watchpoints()

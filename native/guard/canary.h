@@ -27,10 +27,12 @@ enum {
 /* The sentence, then who allocated the block, who freed it, and who found out. */
 __attribute__((cold, noreturn, noinline, format(printf, 3, 4))) static void
 accuse(const struct record *r, const char *call, const char *format, ...) {
+    char line[DIE_LINE];
     va_list args;
     va_start(args, format);
-    die_say(call, format, args);
+    size_t length = die_compose(line, call, format, args);
     va_end(args);
+    die_detected(line, length);
     void *here[STACK_MOST];
     stack_walk(here);
     if (r)

@@ -117,10 +117,12 @@ static void leaks_roots(struct leaks *l) {
 
 __attribute__((format(printf, 2, 3))) static void leaks_say(const char *call, const char *format,
                                                             ...) {
+    char line[DIE_LINE];
     va_list args;
     va_start(args, format);
-    die_say(call, format, args);
+    size_t length = die_compose(line, call, format, args);
     va_end(args);
+    die_print(line, length);
 }
 
 static void leaks_tell(struct leaks *l) {

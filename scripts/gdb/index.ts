@@ -1,6 +1,6 @@
 // libmalloc gdb: a GDB session in which the program runs on any malloc, and the heap can be read.
 
-import { existsSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { Failure } from '../lib/errors.ts';
@@ -137,6 +137,7 @@ export function planSession(argv: string[], options: Options): SessionPlan {
   const [command, ...args] = argv;
   const { batch = false, pid } = options;
   const core = existing(options.core, 'core');
+  if (core !== undefined) checkCore(core);
   const script = options.command === '-' ? '-' : existing(options.command, 'file of commands');
   if (pid !== undefined && (core !== undefined || command !== undefined))
     throw new Failure('--pid looks at a process that runs already', {
@@ -180,6 +181,18 @@ function mallocOf(pid: number): string | undefined {
     );
   }
   return /\s(\/.*\/libmalloc-(?!probe|trace)\w+\.so)$/m.exec(maps)?.[1];
+}
+
+/** Throws a Failure for a file that is no core: GDB would say so in a trace of Python. */
+function checkCore(file: string): void {
+  const start = Buffer.alloc(18);
+  const fd = openSync(file, 'r');
+  readSync(fd, start);
+  closeSync(fd);
+  if (start.toString('latin1', 0, 4) !== '\x7fELF' || start.readUInt16LE(16) !== 4)
+    throw new Failure(`${file} is no core`, {
+      hint: 'unpack it if it is compressed (zstd -d, lz4 -d); `coredumpctl dump -o FILE` writes one',
+    });
 }
 
 function existing(file: string | undefined, what: string): string | undefined {

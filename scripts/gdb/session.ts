@@ -226,9 +226,10 @@ function python(module: string, call: string, ...args: unknown[]): string {
 }
 
 function banner(m: Malloc): string {
-  const text = variantOf(m)
-    ? `\`run\` starts the program on ${m.name}, \`heap\` shows its heap, \`help heap\` the rest`
-    : `\`run\` starts the program on ${m.name}, which is none of ours: GDB's own commands work, the \`heap\` commands cannot read it`;
+  const text =
+    variantOf(m) || m.kind === 'glibc'
+      ? `\`run\` starts the program on ${m.name}, \`heap\` shows its heap, \`help heap\` the rest`
+      : `\`run\` starts the program on ${m.name}, which is none of ours: GDB's own commands work, the \`heap\` commands cannot read it`;
   return `echo libmalloc: ${text}\\n`;
 }
 

@@ -13,6 +13,7 @@ def counted(self, address, length):
 
 Memory._direct = counted
 for command in ('heap', 'heap chunk block[1]', 'heap chunk block[blocks/2]', 'heap chunk block[blocks-2]+3',
+                'heap chunks block[blocks/2] 20', 'heap map block[blocks/2] 256',
                 'heap free', 'heap check', 'heap stats', 'heap map', 'heap find block', 'heap refs block[1]',
                 'heap leaks'):
     read[:] = 0, 0

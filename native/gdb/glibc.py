@@ -1,0 +1,494 @@
+"""Reads the heap of glibc's malloc, 2.31 to 2.41: what the commands ask, answered from its arenas.
+
+A chunk begins with its size word here; the word in front of that is the data of the block before it,
+as long as that is in use. Sizes are the bytes that the caller may use, as malloc_usable_size.
+"""
+
+import re
+from array import array
+from collections import Counter
+from copy import copy
+from functools import cached_property
+
+import gdb
+
+from .chunks import (FREE, FRESH, HEADER as OWN, LIVE, REGION, Broken, Chunk, Place, Reader, Stats,
+                     count, up_to)
+from .glibc_arenas import (ELSEWHERE, FLAGS, HEADER, IN_USE, LEAST, MAPPED, PAGE, STATE_SIZE,
+                           TCACHE_CHUNK, TCACHE_MOST, Arenas)
+from .memory import WORD, Unreadable, as_words
+
+VERSION = re.compile(rb'GNU C Library [^\n]{0,120}? release version (\d+)\.(\d+)')
+OLDEST, NEWEST = (2, 31), (2, 41)
+FAST_MOST = 128  # bytes; the largest chunk of a fastbin, unless mallopt says otherwise
+EXACT = TCACHE_MOST  # bytes; sizes up to here have a list each
+
+
+class GlibcReader(Reader):
+
+    def __init__(self, library, memory):
+        super().__init__(library, memory)
+        self._find_version()
+        self.arenas = Arenas(library, memory)
+        main, par = self.arenas.main_at, self.arenas.par
+        library.own = [(main, main + STATE_SIZE)] + (
+            [(par.at, par.at + par.length)] if par else [])
+
+    def _find_version(self):
+        library = self.library
+        for start, end in library.sections('.rodata'):
+            try:
+                found = VERSION.search(self.memory.once(start, end - start))
+            except Unreadable:
+                continue
+            if found:
+                library.numbers = int(found[1]), int(found[2])
+        known = library.numbers != (0, 0)
+        library.version = 'glibc ' + '.'.join(map(str, library.numbers)) if known else (
+            'glibc of an unknown version')
+        if not known:
+            library.numbers = NEWEST
+
+    # ── what the commands ask ────────────────────────────────────────────────
+
+    def walk(self, start=0):
+        arenas = self.arenas
+        problems, parts = list(arenas.found), []
+        parts += [(heap.start, heap, None) for heap in arenas.heaps]
+        parts += [(at, None, each) for each in arenas.mapped for at in each[:1]]
+        for at, heap, mapped in sorted(parts, key=lambda part: part[0]):
+            end = heap.end if heap else mapped[2]
+            if end <= start:
+                continue
+            yield Chunk(REGION, at, end - at)
+            if mapped:
+                yield self._mapped(*mapped)
+            else:
+                yield from self._heap(heap, start, problems)
+        if problems:
+            raise problems[0]
+
+    def _mapped(self, start, chunk, end):
+        user = chunk + HEADER
+        return Chunk(LIVE, start, end - start, user, end - user)
+
+    def _heap(self, heap, start, problems):
+        owner, binned, top = heap.arena.at, self.arenas.binned, heap.arena.top
+        caches = {cache.at - HEADER for cache in self.arenas.caches}
+        if heap.start < heap.first and start < heap.first:
+            yield Chunk(OWN, heap.start, heap.first - heap.start)
+        for at, size, used in self.arenas.chunks(heap, start, problems):
+            if at == top:
+                yield Chunk(FRESH, at, size)
+            elif size < LEAST or at in caches:
+                yield Chunk(OWN, at, size)
+            else:
+                usable = size - WORD
+                yield Chunk(LIVE if used and at not in binned else FREE, at, size, at + HEADER,
+                            usable, usable if usable <= EXACT else 0, owner)
+
+    def live(self):
+        arenas, problems = self.arenas, list(self.arenas.found)
+        starts, ends, regions, binned = array('Q'), array('Q'), [], arenas.binned
+        caches = {cache.at - HEADER for cache in arenas.caches}
+        parts = [(heap.start, heap, None) for heap in arenas.heaps]
+        parts += [(each[0], None, each) for each in arenas.mapped]
+        for at, heap, mapped in sorted(parts, key=lambda part: part[0]):
+            regions.append((at, heap.end if heap else mapped[2]))
+            if mapped:
+                starts.append(mapped[1] + HEADER)
+                ends.append(mapped[2])
+                continue
+            top = heap.arena.top
+            for chunk, size, used in arenas.chunks(heap, 0, problems):
+                if used and size >= LEAST and chunk not in binned and chunk != top and (
+                        chunk not in caches):
+                    starts.append(chunk + HEADER)
+                    ends.append(chunk + size + WORD)
+        return starts, ends, regions, problems[0] if problems else None
+
+    def _tally(self, heap, problems):
+        """(size → live chunks, size → free ones, bytes of other records) of a heap. Looks at each chunk
+        once, with nothing made for it; where something is odd, with care."""
+        arenas, main, top, end = self.arenas, heap.arena.is_main, heap.arena.top, heap.end
+        live, free, at = Counter(), Counter(), heap.first
+        bad = MAPPED | 8 | (ELSEWHERE if main else 0)
+        plain = True
+        while at != top and plain:
+            try:
+                words = as_words(self.memory.stretch(at, end))
+            except Unreadable:
+                plain = False
+                break
+            i, limit = 1, len(words) - 1
+            used, gone = [], []
+            while True:
+                word = words[i]
+                size = word & ~FLAGS
+                j = i + (size >> 3)
+                if word & bad or size < LEAST or j > limit:
+                    break
+                if words[j] & IN_USE:
+                    used.append(size)
+                elif words[j - 1] == size:
+                    gone.append(size)
+                else:
+                    break
+                i = j
+            live.update(used)
+            free.update(gone)
+            here = at + (i - 1) * WORD
+            if here == at and here != top:
+                plain = False
+            at = here
+        if plain:
+            return live, free, 0
+        live, free, own = Counter(), Counter(), 0
+        for at, size, used in arenas.chunks(heap, 0, problems):
+            if at == top:
+                continue
+            if size < LEAST:
+                own += size
+            else:
+                (live if used else free)[size] += 1
+        return live, free, own
+
+    @cached_property
+    def _counted(self):
+        """({size of a chunk: [live, free]}, Stats without those, problems)."""
+        arenas, stats, sizes = self.arenas, Stats(self.overhead()), {}
+        lists = arenas.lists
+        problems = list(arenas.found)
+        self.shares = {}
+        for heap in arenas.heaps:
+            stats.add(Chunk(REGION, heap.start, heap.end - heap.start))
+            live, free, own = self._tally(heap, problems)
+            stats.header_bytes += own + heap.first - heap.start
+            share = self.shares.setdefault(heap.arena.at, [0, 0, 0, 0, 0])
+            share[0] += 1
+            for size, n in live.items():
+                sizes.setdefault(size, [0, 0])[0] += n
+                share[1] += n
+                share[2] += n * (size - WORD)
+            for size, n in free.items():
+                sizes.setdefault(size, [0, 0])[1] += n
+                share[3] += n
+                share[4] += n * (size - WORD)
+            top = heap.arena.top
+            if heap.first <= top < heap.end:
+                stats.add(Chunk(FRESH, top, heap.end - top))
+        for each in lists:  # they are in use by what the chunk behind them says
+            if each.kind in ('tcache', 'fastbin'):
+                row = sizes.setdefault(each.size, [0, 0])
+                row[0] -= len(each.chunks)
+                row[1] += len(each.chunks)
+                self._move(each.chunks, each.size)
+        for cache in arenas.caches:
+            sizes.setdefault(TCACHE_CHUNK, [0, 0])[0] -= 1
+            stats.header_bytes += TCACHE_CHUNK
+            share = self.shares[arenas.heap_of(cache.at).arena.at]
+            share[1] -= 1
+            share[2] -= TCACHE_CHUNK - WORD
+        return sizes, stats, problems
+
+    def _move(self, chunks, size):
+        """In the shares, from the live ones to the free ones."""
+        if len(self.shares) == 1:
+            numbers = [(share, len(chunks)) for share in self.shares.values()]
+        else:
+            held = Counter(heap.arena.at for heap in map(self.arenas.heap_of, chunks) if heap)
+            numbers = [(self.shares[arena], n) for arena, n in held.items()]
+        for share, n in numbers:
+            share[1] -= n
+            share[2] -= n * (size - WORD)
+            share[3] += n
+            share[4] += n * (size - WORD)
+
+    def stats(self):
+        sizes, counted, problems = self._counted
+        stats = copy(counted)
+        for size, (live, free) in sizes.items():
+            usable = size - WORD
+            stats.live_blocks += live
+            stats.live_bytes += live * usable
+            stats.free_blocks += free
+            stats.free_bytes += free * usable
+            stats.header_bytes += (live + free) * WORD
+            if free:
+                stats.largest = max(stats.largest, usable)
+        for start, chunk, end in self.arenas.mapped:
+            stats.add(Chunk(REGION, start, end - start))
+            stats.add(self._mapped(start, chunk, end))
+        return stats, problems[0] if problems else None
+
+    def sizes(self):
+        counted, _, problems = self._counted
+        found = {}
+        for size, (live, free) in counted.items():
+            usable = size - WORD
+            row = found.setdefault(usable if usable <= EXACT else up_to(usable), [0, 0, 0, 0])
+            for i, n in ((0, live), (2, free)):
+                row[i] += n
+                row[i + 1] += n * usable
+        for mapped in self.arenas.mapped:
+            usable = self._mapped(*mapped).usable
+            row = found.setdefault(up_to(usable), [0, 0, 0, 0])
+            row[0] += 1
+            row[1] += usable
+        return {size: row for size, row in found.items() if any(row)}, (
+            problems[0] if problems else None)
+
+    def owners(self):
+        """Asked after `stats`."""
+        rows = []
+        for arena in self.arenas.arenas:
+            share = self.shares.get(arena.at)
+            if share:
+                threads = ', '.join(map(str, self.arenas.threads_of(arena)))
+                rows.append((arena.name, *share, threads or 'none'))
+        return (('arena', 'heaps', 'live', 'bytes', 'free', 'free bytes', 'of threads'),
+                rows) if rows else None
+
+    def fields(self, chunk):
+        at = chunk.user - HEADER if chunk.user else chunk.start
+        held = self.arenas.binned.get(at)
+        links = () if chunk.kind != FREE else ('link', 'key') if held and held.kind == 'tcache' else (
+            ('link',) if held and held.kind == 'fastbin' else ('fd', 'bk'))
+        return [(at + i * WORD, name) for i, name in enumerate(('prev_size', 'size', *links))]
+
+    def try_free(self, address):
+        return Free(self.arenas).verdict(address)
+
+    def header(self, chunk):
+        return chunk.user - WORD, WORD
+
+    def place(self, address):
+        arenas = self.arenas
+        for start, chunk, end in arenas.mapped:
+            if start <= address < end:
+                return self._mapped_place(address, start, chunk, end)
+        heap = arenas.heap_of(address)
+        if heap is None:
+            return None
+        if address < heap.first:
+            return Place(f'{address:#x} lies in the records of {heap.arena.name}', [
+                ('heap', f'{heap.start:#x} .. {heap.end:#x}')])
+        problems = []
+        chunk, size, used, before = self._chunk_at(heap, address, problems)
+        if chunk is None:
+            if not problems:
+                raise Broken(f'no chunk holds {address:#x}')
+            return Place(f'{address:#x} lies behind a header that is damaged, so what its block is '
+                         'cannot be told', [('damage', str(problems[-1])), *problems[-1].rows])
+        return self._chunk_place(address, heap, chunk, size, used, before, problems)
+
+    def _chunk_at(self, heap, address, problems):
+        """(chunk, its size, whether it is in use, the chunk before): the word in front of a size is
+        the block's before it while that is in use."""
+        before = 0
+        for chunk, size, used in self.arenas.chunks(heap, address, problems):
+            if address < chunk:
+                break
+            if address < chunk + size:
+                before = before or self.arenas.chunk_before(heap, chunk)
+                if address < chunk + WORD and before and chunk != heap.arena.top and (
+                        self.arenas.word(chunk + WORD) & IN_USE):
+                    return before, chunk - before, True, self.arenas.chunk_before(heap, before)
+                return chunk, size, used, before
+            before = chunk
+        return None, 0, False, 0
+
+    def _mapped_place(self, address, start, chunk, end):
+        block = chunk + HEADER
+        where = self._where(address, chunk, block, LIVE)
+        return Place(f'{address:#x} is {where}', [
+            ('block', f'{block:#x} .. {end:#x}  {end - block} bytes'),
+            ('chunk', f'{chunk:#x} .. {end:#x}  {end - chunk} bytes with its header'),
+            ('state', LIVE), ('class', 'a mapping of its own'),
+            ('flags', self._flags(self.arenas.word(chunk + WORD)))])
+
+    def _where(self, address, chunk, block, state):
+        return (f'the start of a {state} block' if address == block else
+                f'{address - block} bytes into the {state} block {block:#x}' if address > block else
+                f'{address - chunk} bytes into the header of the {state} block {block:#x}')
+
+    def _chunk_place(self, address, heap, chunk, size, used, before, problems):
+        arenas, arena, block = self.arenas, heap.arena, chunk + HEADER
+        rows = [('chunk', f'{chunk:#x} .. {chunk + size:#x}  {size} bytes with its header'),
+                ('arena', arena.name)]
+        near = [('previous', arenas.describe(before) if before else 'none')]
+        if problems:
+            near.append(('damage', str(problems[0])))
+        if chunk == arena.top:
+            return Place(f'{address:#x} lies in the top chunk: never handed out, or merged into it '
+                         'when it was freed', [*rows, ('state', 'fresh'), *near])
+        if size < LEAST:
+            return Place(f'{address:#x} lies in the end of a heap that goes on elsewhere', rows)
+        near.append(('next', arenas.describe(chunk + size)))
+        if any(chunk == cache.at - HEADER for cache in arenas.caches):
+            return Place(f'{address:#x} lies in the tcache of a thread, a record of the malloc', [
+                *rows, *near])
+        held = arenas.binned.get(chunk)
+        state = FREE if held or not used else LIVE
+        usable = size - WORD
+        return Place(f'{address:#x} is {self._where(address, chunk, block, state)}', [
+            ('block', f'{block:#x} .. {block + usable:#x}  {usable} bytes'), *rows[:1],
+            ('state', state if state == LIVE else f'free, in the {held}' if held else
+             'free, and in no list'),
+            ('flags', self._flags(arenas.word(chunk + WORD))), *rows[1:], *near])
+
+    def _flags(self, word):
+        names = ((IN_USE, 'the chunk before is in use'), (MAPPED, 'mapped'),
+                 (ELSEWHERE, 'not of main_arena'))
+        said = ', '.join(name for bit, name in names if word & bit) or 'none'
+        return f'{said}  (size word {word:#x})'
+
+    def free(self):
+        lists, rows, blocks, size = self.arenas.lists, [], 0, 0
+        problems = list(self.arenas.found)
+        for each in lists:
+            sizes = [self.arenas.size_of(chunk) - WORD for chunk in each.chunks]
+            if each.size:
+                sizes = [each.size - WORD] * len(each.chunks)
+            rows.append((each.kind, each.size - WORD if each.size else '', str(each.of), len(sizes),
+                         sum(sizes), f'{each.chunks[0] + HEADER:#x}' if each.chunks else ''))
+            blocks, size = blocks + len(sizes), size + sum(sizes)
+        tops = sum(heap.end - heap.arena.top for heap in self.arenas.heaps
+                   if heap.first <= heap.arena.top < heap.end)
+        return (('list', 'bytes', 'of', 'blocks', 'in all', 'first'), rows,
+                f'{count(blocks, "free block")}, {size} bytes; {tops} more bytes in the top chunks',
+                problems[0] if problems else None)
+
+    def check(self):
+        arenas, chunks = self.arenas, 0
+        lists = arenas.lists
+        problems = list(arenas.found)
+        for heap in arenas.heaps:
+            before = None
+            for at, size, used in arenas.chunks(heap, 0, problems):
+                chunks += 1
+                if at == heap.arena.top or size < LEAST:
+                    before = None
+                    continue
+                if not used and at not in arenas.binned:
+                    problems.append(Broken(f'chunk {at:#x}: is free, and in no list',
+                                           arenas.shown(at, before[0] if before else 0)))
+                if before and not used and not before[1]:
+                    problems.append(Broken(f'chunks {before[0]:#x} and {at:#x} are free, neighbours, '
+                                           'and not merged', arenas.shown(at, before[0])))
+                before = at, used
+        mapped = sum(end - start for start, _, end in arenas.mapped)
+        par = arenas.par
+        if par and (len(arenas.mapped), mapped) != (par.n_mmaps, par.mapped_bytes):
+            problems.append(Broken(
+                f'mp_ counts {par.n_mmaps} mapped chunks with {par.mapped_bytes} bytes, but '
+                f'{len(arenas.mapped)} with {mapped} are found: a header is damaged'))
+        if problems:
+            raise problems[0]
+        return (f'{count(chunks, "chunk")} in {count(len(arenas.arenas), "arena")}, '
+                f'{count(len(arenas.mapped), "mapped chunk")}, {count(len(lists), "list")} of free '
+                'ones: sizes, flags, links, keys and counts are sound')
+
+    def notes(self):
+        arenas, numbers = self.arenas, self.library.numbers
+        notes = [f'{arena.name} is locked: stopped inside a call, so a change may be half done'
+                 for arena in arenas.arenas if arena.locked]
+        if not OLDEST <= numbers <= NEWEST:
+            notes.append(f'{self.library.version} is not one of those that this reader was made for '
+                         '(2.31 to 2.41)')
+        if arenas.par is None:
+            notes.append('mp_ is not found: mapped chunks are not shown')
+        return notes
+
+
+class Free:
+    """What free of 2.36 would do with a pointer: its own checks, in its own order and words. Others
+    among 2.31 to 2.41 differ in few of them."""
+
+    def __init__(self, arenas):
+        self.arenas = arenas
+
+    def verdict(self, address):
+        """(would free take it?, a sentence)."""
+        try:
+            taken, why = self._verdict(address)
+            held = self.arenas.binned.get(address - HEADER)
+            if taken and held:
+                why += f'; but it is free already, in the {held}: glibc does not notice'
+            return taken, why
+        except Unreadable as error:
+            return False, f'the program would crash (SIGSEGV): {error}'
+
+    def _verdict(self, address):
+        arenas, chunk = self.arenas, address - HEADER
+        word = arenas.word(chunk + WORD) if address % WORD == 0 else 0
+        size = word & ~FLAGS
+        if word & MAPPED:
+            start, total = chunk - arenas.word(chunk), arenas.word(chunk) + size
+            if (start | total) % PAGE:
+                return False, 'munmap_chunk(): invalid pointer'
+            return True, f'its mapping of {total} bytes goes back to the system'
+        if address % 16 or chunk > -size % 2 ** 64:
+            return False, 'free(): invalid pointer'
+        if size < LEAST or size % 16:
+            return False, 'free(): invalid size'
+        return self._cached(chunk, size) or self._rest(chunk, size)
+
+    def _cached(self, chunk, size):
+        arenas, thread = self.arenas, gdb.selected_thread()
+        number = (size - LEAST) // 16
+        cache = next((each for each in arenas.caches if thread is None or
+                      each.thread in (0, thread.num)), None)
+        if size - WORD > TCACHE_MOST or cache is None:
+            return None
+        held = next((each for each in arenas.lists if each.kind == 'tcache' and each.of is cache and
+                     each.size == size), None)
+        if held and chunk in held.chunks:
+            return False, 'free(): double free detected in tcache 2'
+        most = arenas.par.tcache_count if arenas.par else 7
+        there = len(held.chunks) if held else 0
+        if there >= most:
+            return None
+        return True, f'it goes into the tcache of {cache}: {there + 1} of {most} blocks of its size'
+
+    def _rest(self, chunk, size):
+        arenas = self.arenas
+        heap, following = arenas.heap_of(chunk), chunk + size
+        if heap is None:
+            return False, 'it lies in no heap: what free does then is not told here'
+        if size <= FAST_MOST:
+            if not 2 * WORD < arenas.size_of(following) < heap.arena.system_mem:
+                return False, 'free(): invalid next size (fast)'
+            held = arenas.binned.get(chunk)
+            if held and held.kind == 'fastbin' and held.chunks[0] == chunk:
+                return False, 'double free or corruption (fasttop)'
+            return True, f'it goes into the fastbin of {size - WORD} bytes of {heap.arena.name}'
+        return self._normal(heap, chunk, size, following)
+
+    def _normal(self, heap, chunk, size, following):
+        arenas, top = self.arenas, heap.arena.top
+        if chunk == top:
+            return False, 'double free or corruption (top)'
+        if heap.arena.is_main and following >= top + arenas.size_of(top):
+            return False, 'double free or corruption (out)'
+        behind = arenas.word(following + WORD)
+        if not behind & IN_USE:
+            return False, 'double free or corruption (!prev)'
+        if not 2 * WORD < behind & ~FLAGS < heap.arena.system_mem:
+            return False, 'free(): invalid next size (normal)'
+        merged, start = [], chunk
+        if not arenas.word(chunk + WORD) & IN_USE:
+            start = chunk - arenas.word(chunk)
+            if arenas.size_of(start) != arenas.word(chunk):
+                return False, 'corrupted size vs. prev_size while consolidating'
+            merged.append((start, 'the free chunk before it'))
+        end = following + (behind & ~FLAGS)
+        if following != top and not arenas.word(end + WORD) & IN_USE:
+            merged.append((following, 'the free chunk behind it'))
+        for other, _ in merged:
+            ahead, back = arenas.word(other + HEADER), arenas.word(other + HEADER + WORD)
+            if arenas.word(ahead + HEADER + WORD) != other or arenas.word(back + HEADER) != other:
+                return False, 'corrupted double-linked list'
+        names = [name for _, name in merged] + (['the top chunk'] if following == top else [])
+        where = 'stays there' if following == top else f'goes into the unsorted bin of {heap.arena.name}'
+        return True, (f'it is merged with {" and ".join(names)}, and {where}' if names else f'it {where}')

@@ -1,0 +1,27 @@
+// Random damage to a heap: every command ends, with a sentence and not with an exception of Python.
+
+import { beforeEach, expect, test } from 'vitest';
+import { compileProgram } from '../lib/compile.ts';
+import { randomDamage } from '../lib/damage.ts';
+import { batch, commands, long } from '../lib/gdb.ts';
+import { need } from '../lib/need.ts';
+
+beforeEach(() => void need('gdb'));
+
+const rounds = long ? 100 : 12;
+const readers: [m: string, options: string[]][] = [
+  ...['list', 'paged', 'sharded', 'glibc'].map((m) => [m, []] as [string, string[]]),
+  ...(long ? ['list', 'paged', 'sharded'].map((m) => [m, ['--debug']] as [string, string[]]) : []),
+];
+
+test.each(readers)('%s %j: no loop, no exception', async (m, build) => {
+  const program = compileProgram(m === 'glibc' ? 'gdb-glibc.c' : 'gdb-heap.c');
+  const script = commands('set pagination off', randomDamage(rounds), 'heap check');
+  const options = [...build, '--break', 'stop_here', '-x', script];
+  const { status, stderr } = await batch(m, options, [program, 'x']);
+  expect(stderr).not.toMatch(/^round .*$|Python|Traceback/m);
+  const found = /^damage: \d+ rounds, (\d+) found by heap check$/m.exec(stderr)?.[1];
+  expect(Number(found)).toBeGreaterThan(rounds / 4);
+  expect(stderr).toMatch(/^ok: /m); // all of it was put back
+  expect(status).toBe(3);
+});
