@@ -3,22 +3,18 @@
 import gdb
 
 from . import library
-from .chunks import LIVE, Broken
-from .dumb import DumbReader
+from .chunks import LIVE, Broken, Reader
 from .guard import guarded
-from .list import ListReader
 from .memory import Memory, Unreadable
-from .paged import PagedReader
 from .printing import print_broken
-from .sharded import ShardedReader
-
-READERS = {'dumb': DumbReader, 'list': ListReader, 'paged': PagedReader, 'sharded': ShardedReader}
 
 
 def open_heap():
     """The library in the selected program or core, and a reader of its heap."""
     ours = library.current()
-    make = READERS.get(ours.variant)
+    module = library.module_of(ours.variant)
+    make = next((each for each in vars(module).values() if isinstance(each, type)
+                 and issubclass(each, Reader) and each.__module__ == module.__name__), None)
     if make is None:
         raise gdb.GdbError(f'{ours.path} is {ours.version}, which these commands cannot read')
     return ours, guarded(ours, make(ours, Memory()))
