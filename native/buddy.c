@@ -45,15 +45,14 @@ LIBMALLOC_VARIANT(2.5, buddy);
 enum {
     LEAST = 4,   /* orders: a block of order n has 2^n bytes. 16 hold two links */
     CHUNK = 18,  /* from here on, free blocks have no memory */
-    FIRST = 24,  /* of the first region. Each later one is twice as large as the last */
+    FIRST = 20,  /* of the first region. Each later one is twice as large as the last */
     ORDERS = 48, /* more than there are addresses for */
     FREE = 0x80, /* a tag: the order, and this if the block is free */
 };
 
-/* What a free block begins with: where the program wrote last, so nobody trusts it. */
-struct block {
-    struct block *next, *prev; /* free blocks of this order in all regions */
-};
+/* What a free block begins with: the links of its order's list, over all regions. The program
+ * wrote there last, so nobody trusts them. */
+struct block { struct block *next, *prev; };
 static_assert(sizeof(struct block) == 1 << LEAST, "the smallest block holds the links");
 
 /* The record of a region lies behind its last block. */
@@ -72,6 +71,7 @@ struct arena {
     struct block *free[ORDERS];
     struct region *regions;
     unsigned next;       /* the order of the next region */
+    bool trimmed;        /* no block became free since malloc_trim */
     struct arena *older; /* frozen at a fork (lock.h): readable, never changed */
 };
 
@@ -120,13 +120,12 @@ static bool block_is_free(struct arena *a, void *p, unsigned order) {
 /* Says what `p` is, now that it is no live block. The block that holds it begins where some low
  * bits of the address are 0. How many, the tags say. */
 static COLD void pointer_refuse(struct region *r, void *p, const char *call) {
-    unsigned order = LEAST - 1;
+    unsigned order = LEAST - 1, tag;
     must(r, call, "%p is not a block of this heap", p);
     char *block;
     do
-        block = (char *)((uintptr_t)p & -bytes(++order));
-    while (*tag_of(r, block) % FREE < order && order < r->order);
-    unsigned tag = *tag_of(r, block);
+        tag = *tag_of(r, block = (char *)((uintptr_t)p & -bytes(++order)));
+    while (tag % FREE < order && order < r->order);
     must(!(tag & FREE), call, "%s of %p (in %zu free bytes)", freed_twice(call), p, bytes(tag));
     die(call, "%p is not a block: it lies %zu bytes into %p (%zu bytes)", p,
         (size_t)((char *)p - block), (void *)block, bytes(tag));
@@ -137,8 +136,7 @@ static struct region *block_check(struct arena *a, void *p, const char *call) {
     struct region *r = region_of(a, p);
     while (!r && (a = a->older))
         r = region_of(a, p);
-    unsigned tag = r ? *tag_of(r, p) : 0;
-    if (unlikely(tag == 0 || tag & FREE || (uintptr_t)p % bytes(LEAST)))
+    if (unlikely(!r || (uintptr_t)p % bytes(LEAST) || !*tag_of(r, p) || *tag_of(r, p) & FREE))
         pointer_refuse(r, p, call);
     return r;
 }
@@ -151,6 +149,7 @@ static void block_link(struct region *r, char *p, unsigned order) {
     if (b->next)
         b->next->prev = b;
     *first = b;
+    r->arena->trimmed = false;
     *tag_of(r, p) = (uint8_t)(FREE | order);
 }
 
@@ -161,11 +160,10 @@ static bool block_is_linked(struct arena *a, struct block *b, unsigned order) {
 }
 
 static void block_unlink(struct region *r, char *p, unsigned order) {
-    struct arena *a = r->arena;
     struct block *b = (struct block *)p;
-    must(block_is_linked(a, b, order), a->call,
+    must(block_is_linked(r->arena, b, order), r->arena->call,
          "%p, or other %zu free bytes, were written to after their free", (void *)p, bytes(order));
-    *(b->prev ? &b->prev->next : &a->free[order]) = b->next;
+    *(b->prev ? &b->prev->next : &r->arena->free[order]) = b->next;
     if (b->next)
         b->next->prev = b->prev;
     *b = (struct block){0}; /* what has no memory reads as zero */
@@ -215,11 +213,10 @@ static bool region_create(struct arena *a, unsigned order) {
 /* The memory that a live block has: a small one, its whole chunk. */
 static size_t held(unsigned order) { return bytes(order > CHUNK ? order : CHUNK); }
 
-/* Gives memory back. Where the kernel refuses, it is locked, and has to read as zero. */
-static void memory_give(char *p, size_t size) {
+/* Gives pages back. Where the kernel refuses, they are locked, and have to read as zero. */
+static void pages_give(char *p, size_t size) {
     if (size && !os_purge(p, size))
         memset(p, 0, size);
-    limit_give(size);
 }
 
 /* ── the arena: halve a block that is large enough, merge one that is free ─── */
@@ -240,10 +237,10 @@ static char *arena_take(struct arena *a, size_t alignment, size_t size) {
 /* Small blocks merge up to a whole chunk. That goes back, and merges on without its memory. */
 static void arena_give(struct region *r, char *p) {
     unsigned order = *tag_of(r, p);
-    if (order < CHUNK)
-        p = block_merge(r, p, &order, CHUNK);
+    p = block_merge(r, p, &order, CHUNK);
     if (order >= CHUNK) {
-        memory_give(p, bytes(order));
+        pages_give(p, bytes(order));
+        limit_give(bytes(order));
         p = block_merge(r, p, &order, r->order);
     }
     block_link(r, p, order);
@@ -287,7 +284,9 @@ static void *heap_resize(void *p, size_t size, const char *call) {
     struct region *r = block_check(a, p, call);
     unsigned from = *tag_of(r, p), to = order_of(size);
     if (to <= from && r->arena == a) {
-        memory_give((char *)p + held(to), held(from) - held(to));
+        char *rest = align_up((char *)p + size, os_page_size());
+        pages_give(rest, from < CHUNK - 2 ? 0 : (size_t)((char *)p + bytes(from) - rest));
+        limit_give(held(from) - held(to));
         return arena_leave(a, block_split(r, p, from, to));
     }
     char *new = arena_take(a, ALIGNMENT, size);
@@ -298,10 +297,16 @@ static void *heap_resize(void *p, size_t size, const char *call) {
     return arena_leave(a, new);
 }
 
-/* What could go back is away already. */
-static size_t heap_trim(size_t pad) {
-    (void)pad;
-    return 0;
+/* The pages inside of free blocks, but for the first, which has the links. */
+static size_t heap_trim(UNUSED size_t pad) {
+    size_t given = 0, page = os_page_size();
+    struct arena *a = arena_enter("malloc_trim");
+    for (unsigned order = order_of(2 * page); order < CHUNK && !a->trimmed; order++)
+        for (struct block *b = a->free[order]; b && block_is_linked(a, b, order); b = b->next)
+            given += os_purge((char *)b + page, bytes(order) - page) ? bytes(order) - page : 0;
+    a->trimmed = true;
+    arena_leave(a, NULL);
+    return given;
 }
 
 static struct lock *heap_lock(unsigned i) { return i == 0 ? &heap.arena->lock : NULL; }
@@ -322,9 +327,8 @@ static bool heap_freeze(void) {
 static void blocks_visit(void (*visit)(struct region *, char *, void *), void *arg) {
     struct arena *a = arena_enter("libmalloc_walk");
     for (struct region *r = a->regions; r; r = r->next)
-        for (size_t at = 0; at < bytes(r->order) && r->tag[at >> LEAST];
-             at += bytes(r->tag[at >> LEAST]))
-            visit(r, r->start + at, arg);
+        for (char *p = r->start; p < (char *)r && *tag_of(r, p); p += bytes(*tag_of(r, p)))
+            visit(r, p, arg);
     arena_leave(a, NULL);
 }
 
@@ -340,13 +344,11 @@ static void heap_snapshot(struct snapshot *out) { blocks_visit(block_snapshot, o
 
 static void block_verify(struct region *r, char *p, void *out) {
     unsigned tag = *tag_of(r, p), order = tag % FREE;
-    char *next = p + bytes(tag), *end = r->start + bytes(r->order);
-    bool tiles = (uintptr_t)p % bytes(tag) == 0 && (next == end || *tag_of(r, next));
+    char *next = p + bytes(tag);
+    bool tiles = (uintptr_t)p % bytes(tag) == 0 && (next == (char *)r || *tag_of(r, next));
     bool merged = order == r->order || *tag_of(r, buddy_of(p, order)) != tag;
-    bool linked = !(tag & FREE) || block_is_linked(r->arena, (struct block *)p, order);
-    expect(out, tiles, "block %p: its tag is %#x", (void *)p, tag);
-    expect(out, linked && (merged || !(tag & FREE)), "block %p: free, and not %s as it should be",
-           (void *)p, linked ? "merged" : "linked");
+    bool sound = !(tag & FREE) || (merged && block_is_linked(r->arena, (struct block *)p, order));
+    expect(out, tiles && sound, "block %p: its tag %#x disagrees with others", (void *)p, tag);
 }
 
 static void heap_verify(struct findings *out) { blocks_visit(block_verify, out); }

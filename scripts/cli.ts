@@ -15,6 +15,7 @@ const verbs: Record<string, () => Promise<Command>> = {
   bench: async () => (await import('./bench.ts')).benchCommand(),
   check: async () => (await import('./check.ts')).checkCommand(),
   layout: async () => (await import('./layout.ts')).layoutCommand(),
+  new: async () => (await import('./new.ts')).newCommand(),
   doctor: async () => (await import('./doctor.ts')).doctorCommand(),
 };
 
