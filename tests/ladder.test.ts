@@ -20,7 +20,11 @@ const questions: [question: string, heading: string, answer: RegExp][] = [
     'Rung 1: dumb',
     /so nobody notices, and the listing is right/,
   ],
-  ['And why does it crash on /usr/bin?', 'Rung 1: dumb', /`realloc` copies one block, 1,024 bytes/],
+  [
+    'And why does it crash, or hang, on /usr/bin?',
+    'Rung 1: dumb',
+    /`realloc` copies one block, 1,024 bytes/,
+  ],
   ['How do I stop where it overruns?', 'Looking at it', /LD_PRELOAD=\S*libmalloc-dumb\.so/],
   [
     'How does free know its block?',
@@ -69,8 +73,9 @@ describe('the article, as it is told', () => {
     return made;
   }
 
-  test('ls -l is right in a folder of 40 files, and crashes or hangs in one of 101', async () => {
-    const [few, more] = [folder(40), folder(101)];
+  test('ls -l is right in a folder of 20 files, and crashes or hangs in one of 101', async () => {
+    const [few, more] = [folder(20), folder(101)];
+    // What lies behind the array, and so the outcome, depends on the locale.
     const [right, ours] = [await ls(few, {}), await ls(few, article)];
     expect([ours.exitCode, ours.stdout]).toEqual([0, right.stdout]);
     expect((await ls(more, article)).signal).toMatch(/^SIG(SEGV|BUS|ABRT|TERM)$/);
