@@ -6,11 +6,11 @@
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 export CC
 
-# Every C file that declares itself a variant, by rung; the last one is the default.
-VARIANTS := $(shell sed -n 's/^LIBMALLOC_VARIANT( *\([0-9]*\) *, *\([a-z]*\) *).*/\1 \2/p' \
+# Every C file that declares itself a variant, by rung. Which one is the default, package.json says.
+VARIANTS := $(shell sed -n 's/^LIBMALLOC_VARIANT( *\([0-9.]*\) *, *\([A-Za-z0-9_]*\) *).*/\1 \2/p' \
               native/*.c | sort -n | cut -d' ' -f2)
 ifeq ($(origin VARIANT),undefined)
-  default := $(lastword $(VARIANTS))
+  default := $(shell sed -n 's/^ *"variant": *"\(.*\)".*/\1/p' package.json)
 else
   default := $(VARIANT)
 endif
@@ -25,10 +25,10 @@ js        := build/js/.built
 tsx       := node_modules/.bin/tsx
 libmalloc := node build/js/cli.js
 scripts   := $(shell find scripts -name '*.ts' -o -path 'scripts/view/page/*')
-builder   := scripts/build/index.ts scripts/build/native.ts scripts/malloc/mallocs.ts \
+builder   := scripts/build/index.ts scripts/build/native.ts scripts/malloc/mallocs.ts scripts/malloc/variants.ts \
              $(addprefix scripts/lib/,compile.ts flags.ts paths.ts)
 
-## make                       build the libraries and the command, link ./libmalloc.so to the last rung
+## make                       build the libraries and the command, link ./libmalloc.so to the default
 ## make VARIANT=list          the same, with ./libmalloc.so linked to that variant
 .PHONY: all
 all: $(release) $(js) libmalloc.so

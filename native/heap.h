@@ -24,11 +24,12 @@
 
 #include "libmalloc.h"
 
-/* Declares a C file a variant: its rung on the ladder and its name. The build
- * reads this line from the source to know what there is to build. */
+/* Declares a C file a variant: its rung on the ladder and its name, which is the file's. A side
+ * path stands between two rungs: 2.5. The build reads this line from the source to know what
+ * there is to build. */
 #define LIBMALLOC_VARIANT(rung, name)                                                              \
     static const char heap_version[] = "libmalloc " LIBMALLOC_VERSION " (" #name ")";              \
-    static_assert((rung) > 0, "rungs count from 1")
+    static_assert((int)(rung) > 0, "rungs count from 1")
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)

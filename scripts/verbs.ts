@@ -12,5 +12,6 @@ export const verbs: Readonly<Record<string, () => Promise<Command>>> = {
   bench: async () => (await import('./bench/index.ts')).benchCommand(),
   check: async () => (await import('./check/index.ts')).checkCommand(),
   layout: async () => (await import('./layout/index.ts')).layoutCommand(),
+  new: async () => (await import('./new/index.ts')).newCommand(),
   doctor: async () => (await import('./doctor/index.ts')).doctorCommand(),
 };

@@ -73,6 +73,15 @@ UNUSED static bool os_move(void *p, size_t size, void *to, size_t wanted) {
     return mremap(p, size, wanted, MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED;
 }
 
+/* The same, but `p` stays mapped, and reads as zero. False on a kernel before 5.7, too. */
+UNUSED static bool os_move_out(void *p, size_t size, void *to) {
+    enum { DONTUNMAP = 4 }; /* MREMAP_DONTUNMAP; libc's headers may be older */
+    int saved = errno;
+    bool done = mremap(p, size, size, MREMAP_MAYMOVE | MREMAP_FIXED | DONTUNMAP, to) != MAP_FAILED;
+    errno = saved;
+    return done;
+}
+
 /* Drops the pages and keeps the addresses: they read as zero again. False when the kernel
  * refuses (locked memory). */
 UNUSED static bool os_purge(void *p, size_t size) {

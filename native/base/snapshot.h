@@ -105,7 +105,7 @@ static void snapshot_add(struct snapshot *s, struct libmalloc_chunk chunk) {
 }
 
 /* Opens a region at `start`, or continues the last one when it ends just there. */
-static void snapshot_region(struct snapshot *s, void *start, size_t extent) {
+UNUSED static void snapshot_region(struct snapshot *s, void *start, size_t extent) {
     bool goes_on = s->region_end == (char *)start && !s->failed;
     s->region_end = (char *)start + extent;
     if (goes_on) {
@@ -118,8 +118,8 @@ static void snapshot_region(struct snapshot *s, void *start, size_t extent) {
 }
 
 /* A block with `header` bytes of ours before the caller's `usable` ones. */
-static void snapshot_block(struct snapshot *s, enum libmalloc_kind kind, void *start,
-                           size_t header, size_t usable, size_t size_class) {
+UNUSED static void snapshot_block(struct snapshot *s, enum libmalloc_kind kind, void *start,
+                                  size_t header, size_t usable, size_t size_class) {
     snapshot_add(s, (struct libmalloc_chunk){.start = start,
                                              .extent = header + usable,
                                              .user = (char *)start + header,

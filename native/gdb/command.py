@@ -5,18 +5,10 @@ import gc
 import gdb
 
 from . import library
-from .chunks import LIVE, Broken
-from .dumb import DumbReader
-from .glibc import GlibcReader
+from .chunks import LIVE, Broken, Reader
 from .guard import guarded
-from .list import ListReader
 from .memory import Memory, Unreadable
-from .paged import PagedReader
 from .printing import print_broken
-from .sharded import ShardedReader
-
-READERS = {'dumb': DumbReader, 'list': ListReader, 'paged': PagedReader, 'sharded': ShardedReader, 'glibc': GlibcReader}
-
 
 _kept = None  # (what was looked at, the library, the reader) of the last command
 
@@ -48,7 +40,9 @@ def open_heap():
 
 def read_heap(ours):
     """As `open_heap`, of a library that is known."""
-    make = READERS.get(ours.variant)
+    module = library.module_of(ours.variant)
+    make = next((each for each in vars(module).values() if isinstance(each, type)
+                 and issubclass(each, Reader) and each.__module__ == module.__name__), None)
     if make is None:
         raise gdb.GdbError(f'no malloc of ours is in this program, nor glibc\'s: it is that of '
                            f'{ours.path}, which these commands cannot read')

@@ -1,9 +1,12 @@
 """Which malloc is in this program: a library of ours, glibc, or another; one sentence that says why,
 when it cannot be told."""
 
+import importlib
+import importlib.util
 import os
 import re
 import struct
+import types
 
 import gdb
 
@@ -46,6 +49,15 @@ class Library:
         sections = rf'^\s*(0x\w+) - (0x\w+) is \.t?(?:data|bss)\S* in {re.escape(self.path)}$'
         found = re.findall(sections, gdb.execute('info files', to_string=True), re.M)
         return [(int(start, 16), int(end, 16)) for start, end in found]
+
+
+def module_of(variant):
+    """The module of a variant, which is called like it: it has the Reader of its heap, and may have
+    PRINTERS. An empty module where there is none: the malloc may be somebody's own."""
+    name = f'{__package__}.{variant}'
+    if not variant.isidentifier() or importlib.util.find_spec(name) is None:
+        return types.ModuleType(name)
+    return importlib.import_module(name)
 
 
 def current():

@@ -189,7 +189,8 @@ def huges(value):
                           *(('bucket' + i, each) for i, each in filled(value['bucket']))])
 
 
-# By variant, then by the name of the struct; '' is the variable `heap`, whose struct has none.
+# By variant, then by the name of the struct; '' is the variable `heap`, whose struct has none. A
+# variant that is not listed has its own in its module.
 PRINTERS = {
     'dumb': {'lock': lock, '': plainly},
     'list': {'lock': lock, 'chunk': chunk, 'arena': list_arena},
@@ -208,7 +209,8 @@ class Lookup:
         self.enabled = True
         self._objfile = objfile
         variant = version.rpartition('(')[2].rstrip(')')
-        self._printers = PRINTERS.get(variant, {})
+        own = getattr(library.module_of(variant), 'PRINTERS', {})
+        self._printers = PRINTERS.get(variant) or {'lock': lock, '': plainly, **own}
         heap = objfile.lookup_static_symbol('heap')
         self._heap = heap.type if heap else None
 

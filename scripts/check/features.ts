@@ -4,7 +4,8 @@
  * `reuse`: freed memory is handed out again or given back. `sizes`: a block is as large as asked.
  * `checks`: a pointer that is no live block ends the program. `chunks`: walk shows single blocks.
  * `lazyCalloc`: calloc does not touch memory that is zero already. `early`: memory is there while
- * the program is still being relocated. `othersExact`: walk and stats know every single block of
+ * the program is still being relocated. `exact`: a block takes little more than was asked for.
+ * `othersExact`: walk and stats know every single block of
  * other threads that run, too. `lean`: it takes little memory of its own. `alone`: only its heap
  * asks the kernel for memory.
  */
@@ -15,6 +16,7 @@ export type Feature =
   | 'chunks'
   | 'lazyCalloc'
   | 'early'
+  | 'exact'
   | 'othersExact'
   | 'lean'
   | 'alone';
@@ -29,6 +31,9 @@ const gaps: Record<string, Partial<Record<Feature, string>>> = {
     chunks: 'dumb remembers no blocks: its walk is one stretch of memory',
     lazyCalloc: 'dumb clears every block: somebody else may have used the break before',
     early,
+  },
+  buddy: {
+    exact: 'buddy rounds every size up to a power of two',
   },
   list: {
     lazyCalloc: 'list does not remember which memory is fresh, so calloc clears all of it',

@@ -15,6 +15,7 @@ const attempts = [
   { knobs: {}, argv: ['ls', '-l', '/'] },
   { knobs: {}, argv: ['grep', '-R', 'malloc', 'native'] },
   { knobs: { LIBMALLOC_BLOCK: '1024', LIBMALLOC_OVERRUN: '1' }, argv: ['ls', '-l', '/'] },
+  { knobs: { LIBMALLOC_BLOCK: '1024', LIBMALLOC_OVERRUN: '1' }, argv: ['ls', '-l', '/usr/bin'] },
   {
     knobs: { LIBMALLOC_BLOCK: '1024', LIBMALLOC_OVERRUN: '1' },
     argv: ['grep', '-R', 'malloc', 'native'],

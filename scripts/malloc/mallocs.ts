@@ -1,7 +1,8 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { Failure } from '../lib/errors.ts';
 import { findNative, nativeDirs, root } from '../lib/paths.ts';
+import { configuredDefault, declared, ordered } from './variants.ts';
 
 /** Any malloc in the world, ours or not: what `-m M` names. */
 export interface Malloc {
@@ -64,16 +65,6 @@ export const peers: readonly Peer[] = [
   scudo(),
 ];
 
-/** The names that C files declare, by rung: lines such as `LIBMALLOC_VARIANT(2, list)`. */
-export function declaredVariants(sources: string[]): string[] {
-  const declaration = /^LIBMALLOC_VARIANT\(\s*(\d+)\s*,\s*(\w+)\s*\)/gm;
-  return sources
-    .flatMap((text) => [...text.matchAll(declaration)])
-    .map((match) => ({ rung: Number(match[1]), name: match[2] ?? '' }))
-    .sort((a, b) => a.rung - b.rung)
-    .map(({ name }) => name);
-}
-
 /** Without sources the rungs are unknown; the alphabet happens to agree with them. */
 function builtVariants(): string[] {
   const files = nativeDirs()
@@ -91,20 +82,15 @@ function builtVariants(): string[] {
 export function variants(): string[] {
   const native = join(root, 'native');
   if (!existsSync(native)) return builtVariants();
-  const sources = readdirSync(native)
-    .filter((file) => file.endsWith('.c'))
-    .map((file) => readFileSync(join(native, file), 'utf8'));
-  const declared = declaredVariants(sources);
-  return declared.length > 0 ? declared : builtVariants();
+  const names = ordered(declared());
+  return names.length > 0 ? names : builtVariants();
 }
 
-/** The variant that everything uses unless told otherwise: the last rung present. */
+/** The variant that everything uses unless told otherwise: the one that package.json names. */
 export function defaultVariant(): string {
-  const last = variants().at(-1);
-  if (last === undefined) {
-    throw new Failure(`no variant of libmalloc in ${root}`, { hint: 'reinstall the package' });
-  }
-  return last;
+  const name = configuredDefault();
+  if (variants().includes(name)) return name;
+  throw new Failure(`no variant of libmalloc in ${root}`, { hint: 'reinstall the package' });
 }
 
 /** The path of an installed peer's library, or undefined. */

@@ -18,6 +18,7 @@ export const style = {
 const colors: Record<string, string> = {
   dumb: '#9498a0',
   list: '#ff725c',
+  buddy: '#b07aa1',
   paged: '#4269d0',
   sharded: '#3ca951',
   glibc: ink,

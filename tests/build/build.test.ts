@@ -9,11 +9,12 @@ import {
 } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { prerequisites } from '../../scripts/lib/compile.ts';
-import { declaredVariants, variants } from '../../scripts/malloc/mallocs.ts';
+import { defaultVariant, variants } from '../../scripts/malloc/mallocs.ts';
 import { which } from '../../scripts/malloc/programs.ts';
+import { declarations, freeRung, ordered } from '../../scripts/malloc/variants.ts';
 import { Checkout } from '../lib/checkout.ts';
 
-const last = variants().at(-1) ?? '';
+const last = defaultVariant();
 const libraries = [
   ...[...variants(), 'probe', 'trace', 'operators', 'layout'].map(
     (name) => `build/release/libmalloc-${name}.so`,
@@ -39,7 +40,7 @@ describe('make', () => {
     return products.filter((file, index) => here.age(file) !== before[index]);
   }
 
-  test('builds every variant, the probe and the command, and links the last rung', () => {
+  test('builds every variant, the probe and the command, and links the default', () => {
     for (const file of [...libraries, 'build/js/cli.js', 'build/js/ffi/index.d.ts'])
       expect(existsSync(here.path(file)), file).toBe(true);
     expect(readlinkSync(here.path('libmalloc.so'))).toBe(library(last));
@@ -75,7 +76,7 @@ describe('make', () => {
     expect(await rewritten(() => here.make())).toEqual([library('dumb')]);
   });
 
-  test('VARIANT links ./libmalloc.so to another, plain make back to the last rung', async () => {
+  test('VARIANT links ./libmalloc.so to another, plain make back to the default', async () => {
     await here.make(['VARIANT=list']);
     expect(readlinkSync(here.path('libmalloc.so'))).toBe(library('list'));
     expect((await here.make(['VARIANT=list'])).said).toContain('Nothing to be done');
@@ -115,24 +116,52 @@ describe('make', () => {
     expect(mended).toEqual(['build/js/cli.js']);
   });
 
-  test('builds a new C file that declares itself a variant, and links it by its rung', async () => {
+  /** With a copy of dumb.c that declares itself so. */
+  async function withExtra(declared: string, check: () => Promise<unknown>): Promise<void> {
     const source = readFileSync(here.path('native/dumb.c'), 'utf8');
-    writeFileSync(
-      here.path('native/extra.c'),
-      source.replace('LIBMALLOC_VARIANT(1, dumb)', 'LIBMALLOC_VARIANT(99, extra)'),
-    );
+    const copy = source.replace('LIBMALLOC_VARIANT(1, dumb)', `LIBMALLOC_VARIANT(${declared})`);
+    writeFileSync(here.path('native/extra.c'), copy);
     try {
-      expect((await here.make()).status).toBe(0);
-      expect(readlinkSync(here.path('libmalloc.so'))).toBe(library('extra'));
-      const run = ['build/js/cli.js', 'run', '--', '/bin/true'];
-      const { said } = await here.run(process.execPath, run);
-      expect(said).toContain('extra in 1 process');
+      await check();
     } finally {
       rmSync(here.path('native/extra.c'));
-      rmSync(here.path(library('extra')));
+      rmSync(here.path(library('extra')), { force: true });
       await here.make();
     }
-  });
+  }
+
+  test('builds a new C file that declares itself a variant; the default stays', () =>
+    withExtra('2.7, extra', async () => {
+      expect((await here.make()).status).toBe(0);
+      expect(readlinkSync(here.path('libmalloc.so'))).toBe(library(last));
+      const run = ['build/js/cli.js', 'run', '-m', 'extra', '--', '/bin/true'];
+      const { said } = await here.run(process.execPath, run);
+      expect(said).toContain('extra in 1 process');
+      await here.make(['VARIANT=extra']);
+      expect(readlinkSync(here.path('libmalloc.so'))).toBe(library('extra'));
+    }));
+
+  test('refuses a copy that kept its name, and says what to change', () =>
+    withExtra('1, dumb', async () => {
+      const { status, said } = await here.make();
+      expect(status).toBe(2);
+      expect(said).toContain('libmalloc: native/extra.c calls itself dumb\n');
+      expect(said).toContain('a rung that is free: LIBMALLOC_VARIANT(3.5, extra)');
+    }));
+
+  test('refuses one that would become the default, and says how it may', () =>
+    withExtra('99, extra', async () => {
+      const { status, said } = await here.make();
+      expect(status).toBe(2);
+      expect(said).toContain('native/extra.c is on rung 99, above sharded (4), the default\n');
+      expect(said).toContain('LIBMALLOC_VARIANT(3.5, extra)');
+      const chosen = (text: string): string =>
+        text.replace('"variant": "sharded"', '"variant": "extra"');
+      await here.edited('package.json', chosen, async () => {
+        expect((await here.make()).status).toBe(0);
+        expect(readlinkSync(here.path('libmalloc.so'))).toBe(library('extra'));
+      });
+    }));
 
   test('debug builds the same with asserts under build/debug, and does nothing the second time', async () => {
     expect((await here.make(['debug'])).status).toBe(0);
@@ -267,10 +296,21 @@ describe('make', () => {
 });
 
 describe('reading what there is to build', () => {
+  const read = (...rungs: [name: string, rung: string][]) =>
+    rungs.flatMap(([name, rung]) =>
+      declarations(`${name}.c`, `/* x */\nLIBMALLOC_VARIANT(${rung}, ${name});\n`),
+    );
+
   test('variants come in the order of their rungs, whatever the order of the files', () => {
-    const sources = ['LIBMALLOC_VARIANT(10, ten);\n', '/* x */\nLIBMALLOC_VARIANT(2, two)\n'];
-    expect(declaredVariants(sources)).toEqual(['two', 'ten']);
-    expect(declaredVariants(['#define LIBMALLOC_VARIANT(rung, name) x'])).toEqual([]);
+    const all = read(['ten', '10'], ['two', '2'], ['between', '2.5']);
+    expect(ordered(all, 'ten')).toEqual(['two', 'between', 'ten']);
+    expect(declarations('heap.h', '#define LIBMALLOC_VARIANT(rung, name) x')).toEqual([]);
+  });
+
+  test('two on one rung are refused, and the hint is a rung that is free', () => {
+    const all = read(['a', '1'], ['b', '1'], ['c', '1.5'], ['d', '2']);
+    expect(() => ordered(all, 'd')).toThrow('native/a.c and native/b.c are both on rung 1');
+    expect(freeRung(all, 'd')).toBe(1.75);
   });
 
   test('a rule of several lines names every file', () => {

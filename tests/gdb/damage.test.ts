@@ -65,6 +65,7 @@ describe('a damaged heap', () => {
   const thread = "'sharded.c'::heap.first";
   const page = `${thread}.current[28]`;
   const region = "'sharded.c'::heap.original";
+  const first = "'buddy.c'::heap.arena->regions";
   const damages: Record<string, [at: string, value: string, sentence: string][]> = {
     list: [
       [`${sentinel}->next->next->next`, `${sentinel}->next`, 'leads back'],
@@ -139,6 +140,21 @@ describe('a damaged heap', () => {
       ["'sharded.c'::page_map", '0', 'the map at 0x0 is not there'],
       [`'sharded.c'::map_first.entry[(long)${page}->start >> 16 & 63]`, '8', 'run 0x'],
     ],
+    buddy: [
+      [`${first}->tag[0]`, '0', 'its tag is 0, but the block before it ends there'],
+      [`${first}->tag[0]`, '3', 'no block of that order can begin there'],
+      [`${first}->tag[0]`, '130', 'no block of that order can begin there'],
+      [`${first}->tag[0x1000]`, '40', 'no block of that order can begin there'],
+      [`${first}->order`, '99', 'its order is 99'],
+      [`${first}->start`, '16', 'which is no multiple of its size'],
+      [`${first}->next`, first, 'before the one before it ends'],
+      [`${first}->next`, '16', 'the record of a region at 0x10 is not there'],
+      ["'buddy.c'::heap.arena", '8', 'the arena at 0x8 is not there'],
+      ["'buddy.c'::heap.first.free[15]", '16', '0x10 is no free block of it'],
+      ["'buddy.c'::heap.first.free[15]", '0', 'missing from the list of its order'],
+      ["'buddy.c'::heap.first.free[15]->prev", '16', 'was written to after its free'],
+      ["'buddy.c'::heap.first.free[15]->next", "'buddy.c'::heap.first.free[15]", 'comes twice'],
+    ],
     dumb: [
       ["'dumb.c'::heap.end", "'dumb.c'::heap.start - 16", 'ends before that'],
       ["'dumb.c'::heap.block", '7', 'no multiple of 16'],
@@ -183,7 +199,7 @@ describe('a damaged heap', () => {
     expect(status).toBe(3);
   });
 
-  test.each(['list', 'paged', 'sharded'])(
+  test.each(['list', 'buddy', 'paged', 'sharded'])(
     '%s: where a misuse stops the program, its heap is there',
     async (variant) => {
       const { status, stderr } = await batch(variant, [], [program, 'double-free']);

@@ -66,7 +66,7 @@ describe('heap watch', () => {
     expect(answer(stderr, 'info breakpoints')).toMatch(new RegExp(`^\\d+ +${kind} `, 'm'));
   });
 
-  test.each(['list', 'paged', 'sharded'])(
+  test.each(['list', 'buddy', 'paged', 'sharded'])(
     '%s: stops at the reallocation of the block, and of no other',
     async (variant) => {
       const lines = ['set can-use-hw-watchpoints 0', 'heap watch global', 'continue', 'up'];
@@ -88,7 +88,7 @@ describe('heap watch', () => {
 });
 
 describe('a fork', () => {
-  test.each(['list', 'sharded'])(
+  test.each(['list', 'buddy', 'sharded'])(
     '%s: --follow both keeps both, each with its heap',
     async (variant) => {
       const lines = ['info inferiors', 'heap check', 'heap', 'inferior 1', 'heap check', 'heap'];
@@ -104,7 +104,7 @@ describe('a fork', () => {
   );
 
   const frozen = compileProgram('gdb-frozen.c', { flags: ['-rdynamic'] });
-  test.each(['list', 'paged', 'sharded'])(
+  test.each(['list', 'buddy', 'paged', 'sharded'])(
     '%s: two forks inside of malloc leave three heaps, and each block is known to lie in its own',
     async (variant) => {
       const blocks = [0, 1, 2].map((n) => `heap chunk block[${n}]`);

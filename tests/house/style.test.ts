@@ -51,7 +51,7 @@ describe('C', () => {
     expect(bare).toEqual([]);
   });
 
-  const budgets = { dumb: 80, list: 255, paged: 405 };
+  const budgets = { dumb: 80, list: 255, buddy: 250, paged: 405 };
   test.each(Object.entries(budgets))(
     '%s can be read in one sitting: %i lines of code',
     (name, most) => {

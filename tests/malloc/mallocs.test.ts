@@ -25,9 +25,9 @@ function failure(spec: string, options = {}): Failure {
 }
 
 describe('-m M', () => {
-  test('is the last rung when it is left out', () => {
-    expect(variants().slice(0, 3)).toEqual(['dumb', 'list', 'paged']);
-    expect(defaultVariant()).toBe(variants().at(-1));
+  test('is the one that package.json names when it is left out', () => {
+    expect(variants().slice(0, 4)).toEqual(['dumb', 'list', 'buddy', 'paged']);
+    expect(defaultVariant()).toBe('sharded');
     expect(resolveMalloc().name).toBe(defaultVariant());
   });
 
@@ -97,7 +97,7 @@ describe('a Failure', () => {
     const lines = stderr.split('\n');
     expect(lines).toHaveLength(2);
     expect(lines[0]).toBe('libmalloc: unknown malloc: lisp');
-    expect(lines[1]).toMatch(/^ {2}known: dumb, list, paged/);
+    expect(lines[1]).toMatch(/^ {2}known: dumb, list, buddy, paged/);
   });
 
   test('of the command line itself has the same status', async () => {

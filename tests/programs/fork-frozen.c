@@ -4,6 +4,7 @@
  *
  * This program stands between malloc and the kernel (link with -rdynamic): the call
  * that needs memory is stopped there, by a fork (mmap, mprotect and sbrk are such calls).
+ * Of a malloc that keeps its addresses, it stops the call that gives memory back (madvise).
  *
  *     fork-frozen [size]
  */
@@ -87,6 +88,13 @@ int mprotect(void *p, size_t length, int protection) {
     return result;
 }
 
+int madvise(void *p, size_t length, int advice) {
+    interrupt();
+    int result = (int)syscall(SYS_madvise, p, length, advice);
+    interrupt();
+    return result;
+}
+
 void *sbrk(intptr_t n) {
     static void *(*real)(intptr_t);
     if (!real)
@@ -99,16 +107,16 @@ void *sbrk(intptr_t n) {
     return result;
 }
 
-/* Forks at the next call that needs memory from the kernel. */
+/* Forks at the next call that needs memory from the kernel, or gives it back. */
 static void round_once(void) {
-    static char *more[100000];
-    int count = 0;
+    enum { MOST = 100000, MOST_BYTES = 100000000 };
+    static char *more[MOST];
+    int count = 0, most = size < MOST_BYTES / MOST ? MOST : (int)(MOST_BYTES / size) + 1;
     for (int i = 0; i < OLD; i++) {
         old[i] = must_malloc(size);
         fill(old[i], size, SEED_OLD);
     }
-    for (armed = true; armed; count++) {
-        check(count < 100000, "malloc never asks for more memory");
+    for (armed = true; armed && count < most; count++) {
         more[count] = must_malloc(size);
         fill(more[count], size, SEED_NEW);
     }
@@ -116,6 +124,7 @@ static void round_once(void) {
         check_filled(more[count], size, SEED_NEW);
         free(more[count]);
     }
+    check(!armed, "malloc neither asks for memory nor gives any back");
     if (is_child)
         _exit(0);
     for (int i = 0; i < OLD; i++) {

@@ -1,0 +1,360 @@
+/* buddy.c: blocks of powers of two, split in halves and merged again.
+ *
+ * The idea: memory comes in regions of 2^n bytes that begin at a multiple of 2^n, and a region
+ * is one block. A block splits into two halves, and these are buddies: their addresses differ
+ * in one bit, the one that is worth their size. malloc rounds a size up to a power of two and
+ * halves a free block until it is that small. free computes where the buddy lies, merges with
+ * it if it is free, and goes on with what they became. list.c asks the neighbours that a header
+ * names; buddy.c computes who the neighbour is, so no header stands in front of a block.
+ *
+ *      region.start
+ *      ├───────┬───────┬───────────────┬───────────────────────────────┬─ ─ ─ ─ ─ ─ ─┤
+ *      │ live  │ free  │ live          │ free                          │ away        │
+ *      │ 2^15  │ 2^15  │ 2^16          │ 2^17                          │ 2^18        │
+ *      └───────┴───────┴───────────────┴───────────────────────────────┴─ ─ ─ ─ ─ ─ ─┘
+ *      0x00000 0x08000 0x10000         0x20000                         0x40000
+ *          └ ^ 2^15 ┘                      a free block begins with the links of its list:
+ *      └────── ^ 2^16 ─┘                   ┌──────┬──────┬───────────────────────┐
+ *                                          │ next │ prev │                       │
+ *      struct region, behind the blocks:   └──────┴──────┴───────────────────────┘
+ *      tag[] a byte for every 16 bytes: 0, but where a
+ *      block begins: n, and whether it is free
+ *
+ * A free block of 256 KiB (a chunk) or more is `away`: its memory went back to the system, and
+ * its addresses wait.
+ *
+ * The price: malloc and free cost O(log): some splits or merges, one for each doubling. A block
+ * has no header, but a size just above a power of two wastes nearly half of its block, and an
+ * average size a quarter. Tags take a sixteenth of the memory in use.
+ *
+ * What it lacks: sizes between the powers, and a lock that two threads need not share. paged.c
+ * has four sizes to a doubling, and a lock for each.
+ *
+ *     cc -O2 -g -std=gnu17 -fPIC -fvisibility=hidden -fno-builtin -pthread -shared \
+ *        -Wl,-Bsymbolic -o libmalloc-buddy.so native/buddy.c
+ */
+#include "heap.h"
+
+LIBMALLOC_VARIANT(2.5, buddy);
+
+#include "base/die.h"
+#include "base/limit.h"
+#include "base/lock.h"
+#include "base/snapshot.h"
+
+enum {
+    LEAST = 4,   /* orders: a block of order n has 2^n bytes. 16 hold two links */
+    CHUNK = 18,  /* from here on, free blocks have no memory */
+    FIRST = 20,  /* of the first region. Each later one is twice as large as the last */
+    ORDERS = 48, /* more than there are addresses for */
+    FREE = 0x80, /* a tag: the order, and this if the block is free */
+};
+
+/* What a free block begins with: the links of its order's list, over all regions. The program
+ * wrote there last, so nobody trusts them. */
+struct block { struct block *next, *prev; };
+static_assert(sizeof(struct block) == 1 << LEAST, "the smallest block holds the links");
+
+/* The record of a region lies behind its last block. */
+struct region {
+    char *start;
+    unsigned order;
+    struct arena *arena;
+    struct region *next; /* in address order */
+    uint8_t tag[];
+};
+
+/* Locking: an arena's one lock, around everything. */
+struct arena {
+    struct lock lock;
+    const char *call; /* the public function in progress */
+    struct block *free[ORDERS];
+    struct region *regions;
+    unsigned next;       /* the order of the next region */
+    bool trimmed;        /* no block became free since malloc_trim */
+    struct arena *older; /* frozen at a fork (lock.h): readable, never changed */
+};
+
+static struct {
+    struct arena *arena; /* the one in use */
+    struct arena first;
+} heap = {.arena = &heap.first, .first = {.lock = LOCK_FREE, .next = FIRST}};
+
+static struct arena *arena_enter(const char *call) {
+    struct arena *a = heap.arena;
+    while (!lock_take(&a->lock))
+        a = heap.arena;
+    a->call = call;
+    return a;
+}
+
+static void *arena_leave(struct arena *a, void *result) {
+    lock_drop(&a->lock);
+    return result;
+}
+
+static size_t bytes(unsigned tag) { return (size_t)1 << (tag % FREE); }
+
+static unsigned order_of(size_t n) { return 64 - (unsigned)__builtin_clzl((n - !!n) | 15); }
+
+/* Two halves of one block find each other by the bit that is worth their size. */
+static char *buddy_of(char *p, unsigned order) { return (char *)((uintptr_t)p ^ bytes(order)); }
+
+/* Each region is twice as large as the last one, so there are few. */
+static struct region *region_of(struct arena *a, void *p) {
+    struct region *r = a->regions;
+    while (r && (uintptr_t)p - (uintptr_t)r->start >= bytes(r->order))
+        r = r->next;
+    return r;
+}
+
+static uint8_t *tag_of(struct region *r, char *p) { return r->tag + ((p - r->start) >> LEAST); }
+
+static bool block_is_free(struct arena *a, void *p, unsigned order) {
+    struct region *r = region_of(a, p);
+    return r && (uintptr_t)p % bytes(LEAST) == 0 && *tag_of(r, p) == (FREE | order);
+}
+
+/* ── the check of every pointer that comes in ──────────────────────────────── */
+
+/* Says what `p` is, now that it is no live block. The block that holds it begins where some low
+ * bits of the address are 0. How many, the tags say. */
+static COLD void pointer_refuse(struct region *r, void *p, const char *call) {
+    unsigned order = LEAST - 1, tag;
+    must(r, call, "%p is not a block of this heap", p);
+    char *block;
+    do
+        tag = *tag_of(r, block = (char *)((uintptr_t)p & -bytes(++order)));
+    while (tag % FREE < order && order < r->order);
+    must(!(tag & FREE), call, "%s of %p (in %zu free bytes)", freed_twice(call), p, bytes(tag));
+    die(call, "%p is not a block: it lies %zu bytes into %p (%zu bytes)", p,
+        (size_t)((char *)p - block), (void *)block, bytes(tag));
+}
+
+/* The region of a live block, which belongs to an older arena if a fork froze that. */
+static struct region *block_check(struct arena *a, void *p, const char *call) {
+    struct region *r = region_of(a, p);
+    while (!r && (a = a->older))
+        r = region_of(a, p);
+    if (unlikely(!r || (uintptr_t)p % bytes(LEAST) || !*tag_of(r, p) || *tag_of(r, p) & FREE))
+        pointer_refuse(r, p, call);
+    return r;
+}
+
+/* ── free blocks: a list for each order ────────────────────────────────────── */
+
+static void block_link(struct region *r, char *p, unsigned order) {
+    struct block *b = (struct block *)p, **first = &r->arena->free[order];
+    *b = (struct block){.next = *first};
+    if (b->next)
+        b->next->prev = b;
+    *first = b;
+    r->arena->trimmed = false;
+    *tag_of(r, p) = (uint8_t)(FREE | order);
+}
+
+static bool block_is_linked(struct arena *a, struct block *b, unsigned order) {
+    struct block *next = b->next, *prev = b->prev;
+    return (!next || (block_is_free(a, next, order) && next->prev == b)) &&
+           (prev ? block_is_free(a, prev, order) && prev->next == b : a->free[order] == b);
+}
+
+static void block_unlink(struct region *r, char *p, unsigned order) {
+    struct block *b = (struct block *)p;
+    must(block_is_linked(r->arena, b, order), r->arena->call,
+         "%p, or other %zu free bytes, were written to after their free", (void *)p, bytes(order));
+    *(b->prev ? &b->prev->next : &r->arena->free[order]) = b->next;
+    if (b->next)
+        b->next->prev = b->prev;
+    *b = (struct block){0}; /* what has no memory reads as zero */
+    *tag_of(r, p) = 0;
+}
+
+/* Makes a block of order `from` a live one of order `to`. The upper halves become free. */
+static char *block_split(struct region *r, char *p, unsigned from, unsigned to) {
+    while (from-- > to)
+        block_link(r, buddy_of(p, from), from);
+    *tag_of(r, p) = (uint8_t)to;
+    return p;
+}
+
+/* Merges a block with its buddies as long as they are free, up to order `most`. */
+static char *block_merge(struct region *r, char *p, unsigned *order, unsigned most) {
+    char *buddy;
+    for (*tag_of(r, p) = 0; *order < most; p = buddy < p ? buddy : p, ++*order) {
+        if (*tag_of(r, buddy = buddy_of(p, *order)) != (FREE | *order))
+            break;
+        block_unlink(r, buddy, *order);
+    }
+    return p;
+}
+
+/* ── memory from the system, and back ──────────────────────────────────────── */
+
+/* Maps a region for a block of this order; half as much where addresses are limited. */
+static bool region_create(struct arena *a, unsigned order) {
+    for (unsigned n = order > a->next ? order : a->next; n >= order && n >= CHUNK; n--) {
+        size_t length = bytes(n) + (bytes(n) >> LEAST) + os_page_size();
+        char *start = n < ORDERS ? os_map_aligned(length, bytes(n)) : os_refuse();
+        if (!start)
+            continue;
+        struct region *r = (struct region *)(start + bytes(n)), **at = &a->regions;
+        while (*at && *at < r)
+            at = &(*at)->next;
+        *r = (struct region){.start = start, .order = n, .arena = a, .next = *at};
+        *at = r;
+        a->next = n + 1;
+        block_link(r, start, n);
+        return true;
+    }
+    return false;
+}
+
+/* The memory that a live block has: a small one, its whole chunk. */
+static size_t held(unsigned order) { return bytes(order > CHUNK ? order : CHUNK); }
+
+/* Gives pages back. Where the kernel refuses, they are locked, and have to read as zero. */
+static void pages_give(char *p, size_t size) {
+    if (size && !os_purge(p, size))
+        memset(p, 0, size);
+}
+
+/* ── the arena: halve a block that is large enough, merge one that is free ─── */
+
+static char *arena_take(struct arena *a, size_t alignment, size_t size) {
+    unsigned least = order_of(size > alignment ? size : alignment), from = least;
+    while (from < ORDERS && !a->free[from])
+        from++;
+    if (from >= ORDERS)
+        return region_create(a, least) ? arena_take(a, alignment, size) : NULL;
+    if (from >= CHUNK && !limit_take(held(order_of(size))))
+        return NULL;
+    char *p = (char *)a->free[from];
+    block_unlink(region_of(a, p), p, from);
+    return block_split(region_of(a, p), p, from, order_of(size));
+}
+
+/* Small blocks merge up to a whole chunk. That goes back, and merges on without its memory. */
+static void arena_give(struct region *r, char *p) {
+    unsigned order = *tag_of(r, p);
+    p = block_merge(r, p, &order, CHUNK);
+    if (order >= CHUNK) {
+        pages_give(p, bytes(order));
+        limit_give(bytes(order));
+        p = block_merge(r, p, &order, r->order);
+    }
+    block_link(r, p, order);
+}
+
+/* ── the contract ──────────────────────────────────────────────────────────── */
+
+static void *heap_allocate_aligned(size_t alignment, size_t size) {
+    struct arena *a = arena_enter("malloc");
+    return arena_leave(a, arena_take(a, alignment, size));
+}
+
+static void *heap_allocate(size_t size) {
+    return size <= PTRDIFF_MAX ? heap_allocate_aligned(ALIGNMENT, size) : os_refuse();
+}
+
+static void *heap_allocate_zeroed(size_t size) {
+    void *p = heap_allocate(size);
+    return p && order_of(size) < CHUNK ? memset(p, 0, size) : p;
+}
+
+static void heap_free(void *p, const char *call) {
+    struct arena *a = p ? arena_enter(call) : NULL;
+    struct region *r = p ? block_check(a, p, call) : NULL;
+    if (p && r->arena == a)
+        arena_give(r, p);
+    if (p)
+        arena_leave(a, NULL);
+}
+
+static size_t heap_usable(void *p, const char *call) {
+    struct arena *a = arena_enter(call);
+    size_t size = bytes(*tag_of(block_check(a, p, call), p));
+    arena_leave(a, NULL);
+    return size;
+}
+
+/* A block that suffices stays where it is, and its upper halves become free. */
+static void *heap_resize(void *p, size_t size, const char *call) {
+    struct arena *a = arena_enter(call);
+    struct region *r = block_check(a, p, call);
+    unsigned from = *tag_of(r, p), to = order_of(size);
+    if (to <= from && r->arena == a) {
+        char *rest = align_up((char *)p + size, os_page_size());
+        pages_give(rest, from < CHUNK - 2 ? 0 : (size_t)((char *)p + bytes(from) - rest));
+        limit_give(held(from) - held(to));
+        return arena_leave(a, block_split(r, p, from, to));
+    }
+    char *new = arena_take(a, ALIGNMENT, size);
+    if (new && (r->arena != a || from < CHUNK || !os_move_out(p, bytes(from), new)))
+        memcpy(new, p, size < bytes(from) ? size : bytes(from));
+    if (new && r->arena == a)
+        arena_give(r, p);
+    return arena_leave(a, new);
+}
+
+/* The pages inside of free blocks, but for the first, which has the links. */
+static size_t heap_trim(UNUSED size_t pad) {
+    size_t given = 0, page = os_page_size();
+    struct arena *a = arena_enter("malloc_trim");
+    for (unsigned order = order_of(2 * page); order < CHUNK && !a->trimmed; order++)
+        for (struct block *b = a->free[order]; b && block_is_linked(a, b, order); b = b->next)
+            given += os_purge((char *)b + page, bytes(order) - page) ? bytes(order) - page : 0;
+    a->trimmed = true;
+    arena_leave(a, NULL);
+    return given;
+}
+
+static struct lock *heap_lock(unsigned i) { return i == 0 ? &heap.arena->lock : NULL; }
+
+static bool heap_goes_on(void) { return true; }
+
+static bool heap_freeze(void) {
+    struct arena *fresh = os_map(sizeof *fresh);
+    struct arena as = {.lock = LOCK_FREE, .next = FIRST, .older = heap.arena};
+    if (fresh)
+        heap.arena = memcpy(fresh, &as, sizeof as);
+    return fresh;
+}
+
+/* ── looking at it ─────────────────────────────────────────────────────────── */
+
+/* Visits all blocks in address order. A tag of 0 where one should begin ends a region. */
+static void blocks_visit(void (*visit)(struct region *, char *, void *), void *arg) {
+    struct arena *a = arena_enter("libmalloc_walk");
+    for (struct region *r = a->regions; r; r = r->next)
+        for (char *p = r->start; p < (char *)r && *tag_of(r, p); p += bytes(*tag_of(r, p)))
+            visit(r, p, arg);
+    arena_leave(a, NULL);
+}
+
+static void block_snapshot(struct region *r, char *p, void *out) {
+    unsigned tag = *tag_of(r, p);
+    if (tag >= (FREE | CHUNK))
+        return; /* it has no memory */
+    snapshot_region(out, p, bytes(tag));
+    snapshot_block(out, tag & FREE ? LIBMALLOC_FREE : LIBMALLOC_LIVE, p, 0, bytes(tag), bytes(tag));
+}
+
+static void heap_snapshot(struct snapshot *out) { blocks_visit(block_snapshot, out); }
+
+static void block_verify(struct region *r, char *p, void *out) {
+    unsigned tag = *tag_of(r, p), order = tag % FREE;
+    char *next = p + bytes(tag);
+    bool tiles = (uintptr_t)p % bytes(tag) == 0 && (next == (char *)r || *tag_of(r, next));
+    bool merged = order == r->order || *tag_of(r, buddy_of(p, order)) != tag;
+    bool sound = !(tag & FREE) || (merged && block_is_linked(r->arena, (struct block *)p, order));
+    expect(out, tiles && sound, "block %p: its tag %#x disagrees with others", (void *)p, tag);
+}
+
+static void heap_verify(struct findings *out) { blocks_visit(block_verify, out); }
+
+static size_t heap_overhead(void) { return sizeof heap + (limit_taken >> LEAST); }
+
+static bool heap_count(struct libmalloc_stats *s, bool patient) { return heap_tally(s, patient); }
+
+#include "abi.h"

@@ -1,0 +1,84 @@
+// docs/ladder.md answers the questions of a newcomer: each one, and where its answer stands.
+
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { describe, expect, test } from 'vitest';
+import { root } from '../../scripts/lib/paths.ts';
+import { variantFile } from '../lib/variants.ts';
+
+const ladder = readFileSync(join(root, 'docs', 'ladder.md'), 'utf8').replaceAll(/\s+/g, ' ');
+
+/** What stands from this heading to the next one. */
+const section = (heading: string): string =>
+  new RegExp(`#+ ${heading.replaceAll(/[.*+?()]/g, '\\$&')} .*?(?= ##|$)`).exec(ladder)?.[0] ?? '';
+
+const questions: [question: string, heading: string, answer: RegExp][] = [
+  [
+    'Why does ls survive blocks of 1,024 bytes?',
+    'Rung 1: dumb',
+    /so nobody notices, and the listing is right/,
+  ],
+  [
+    'And why does it crash, or hang, on /usr/bin?',
+    'Rung 1: dumb',
+    /`realloc` copies one block, 1,024 bytes/,
+  ],
+  ['How do I stop where it overruns?', 'Looking at it', /LD_PRELOAD=\S*libmalloc-dumb\.so/],
+  [
+    'How does free know its block?',
+    'Rung 2: list',
+    /`free\(0x10b0\)` looks 32 bytes before the pointer/,
+  ],
+  ['What would fool it?', 'Rung 2: list', /A forgery that passes needs all of it/],
+  ['Why do records lie outside?', 'Rung 2: list', /keep their records elsewhere for this reason/],
+  ['Can neighbours be computed?', 'A side path: buddy', /one exclusive or/],
+  ['How much is rounding in paged?', 'Rung 3: paged', /fifth .* from 65 bytes on/],
+  ['What does the lock cost?', 'Rung 3: paged', /four tenths of its instructions/],
+  ['What happens before main?', 'Five questions that every malloc answers', /before `main`/],
+  ['What does calloc clear?', 'Five questions that every malloc answers', /`calloc`/],
+  ['How is a block aligned?', 'Five questions that every malloc answers', /alignment above 16/],
+  [
+    'What if somebody moves the break?',
+    'Five questions that every malloc answers',
+    /moves the break/,
+  ],
+  [
+    'Who gives memory back, and when?',
+    'Five questions that every malloc answers',
+    /who gives memory back/,
+  ],
+  ['What does a new variant touch?', 'A variant of your own', /Nothing else has to be touched/],
+  ['Why is fork hard?', 'Threads, and the worst of them: fork', /a lock that another thread held/],
+];
+
+test.each(questions)('%s', (_question, heading, answer) => {
+  expect(section(heading), heading).toMatch(answer);
+});
+
+describe('the article, as it is told', () => {
+  const ls = (folder: string, env: NodeJS.ProcessEnv) =>
+    execa('ls', ['-l', folder], { env: { LC_ALL: 'C', ...env }, reject: false, timeout: 5000 });
+  const article = {
+    LD_PRELOAD: variantFile('dumb'),
+    LIBMALLOC_BLOCK: '1024',
+    LIBMALLOC_OVERRUN: '1',
+  };
+
+  /** A folder with so many files. */
+  function folder(files: number): string {
+    const made = mkdtempSync(join(tmpdir(), 'libmalloc-ladder-'));
+    for (let i = 0; i < files; i++) writeFileSync(join(made, `f${i}`), '');
+    return made;
+  }
+
+  test('ls -l is right in a folder of 20 files, and crashes or hangs in one of 101', async () => {
+    const [few, more] = [folder(20), folder(101)];
+    // What lies behind the array, and so the outcome, depends on the locale.
+    const [right, ours] = [await ls(few, {}), await ls(few, article)];
+    expect([ours.exitCode, ours.stdout]).toEqual([0, right.stdout]);
+    expect((await ls(more, article)).signal).toMatch(/^SIG(SEGV|BUS|ABRT|TERM)$/);
+    for (const each of [few, more]) rmSync(each, { recursive: true });
+  });
+});
