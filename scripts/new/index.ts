@@ -13,7 +13,7 @@ import { glibc, peers, resolveMalloc, variants } from '../malloc/mallocs.ts';
 import { launch } from '../malloc/preload.ts';
 import { disproof } from '../malloc/proof.ts';
 import { declared, freeRung } from '../malloc/variants.ts';
-import { newSource } from './source.ts';
+import { newSource } from './new-source.ts';
 
 /** The verb `new`. */
 export function newCommand(): Command {
@@ -26,6 +26,7 @@ export function newCommand(): Command {
     )
     .argument('<name>', 'what it is called: letters, digits and _')
     .option('--json <file>', 'what was written, as JSON (- is standard output)')
+    .addHelpText('after', '\nExit status: 0; 125 if it could not be written, built or run.')
     .action(create);
 }
 
