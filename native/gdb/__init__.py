@@ -14,7 +14,11 @@
     memory.py     bulk reads, and the layout of structs from the debug information
     chunks.py     what every heap consists of: chunks, figures, findings
     dumb.py list.py paged.py sharded.py glibc.py    one reader a malloc: its structures become chunks
-    glibc_arenas.py    glibc's arenas, bins and caches as they lie in memory
+    list_ring.py       list's ring of chunks as it lies in memory
+    glibc_structs.py glibc_locate.py       glibc's structures; where its arenas and thread caches are
+    glibc_lists.py                         its lists of free chunks, and what is wrong on them
+    glibc_arenas.py glibc_mapped.py        the chunks of its arenas; those with mappings of their own
+    glibc_free.py                          what its free would do with a pointer
     sharded_pages.py sharded_check.py      sharded's pages as they lie in memory; its invariants
     session.py    what `libmalloc gdb` does by itself: batches, cores, attaching
 

@@ -75,7 +75,7 @@ test('Tab completes commands and their arguments; `heap help` explains one', asy
 
 test('every command completes', async () => {
   const names = ['check', 'chunk', 'chunks', 'diff', 'find', 'free', 'help', 'leaks', 'map'];
-  names.push('refs', 'save', 'stats', 'watch');
+  names.push('refs', 'save', 'stats', 'telescope', 'try-free', 'vis', 'vmmap', 'watch');
   const asked = [
     'complete heap ',
     'complete heap help ',

@@ -1,0 +1,295 @@
+"""The ring of list.c as it lies in memory: chunks behind a sentinel, in address order, and how a walk
+comes past one that is damaged.
+"""
+
+from bisect import bisect_right
+from typing import NamedTuple
+
+from .chunks import FREE, LIVE, Broken, skipped
+from .memory import PAGE, STRETCH, WORD, Unreadable, as_words
+
+ALIGNMENT = 16
+FIELDS = ('next', 'prev', 'size', 'free')
+
+
+class Arena(NamedTuple):
+    address: int
+    sentinel: int
+    start: int
+    end: int
+
+
+class Ring:
+
+    def __init__(self, memory, layout, arena):
+        self.memory, self.layout, self.header_size = memory, layout, layout.size
+        self.sentinel, self.start, self.end = arena.sentinel, arena.start, arena.end
+        self._links = [layout.offset(link) // WORD for link in ('next', 'prev')]
+        self._anchors = []  # (the chunk before, a chunk), in address order
+        self.skips, self._regions = {}, None  # a damaged chunk → where sense begins again
+
+    def headers(self, before=0, at=0):
+        """(address, size, free, next) of each chunk, from the first or from `at` on. Follows a link
+        only after it has been found sound, so it ends on every heap; Broken at the first that is
+        not, with its address in `_at`."""
+        sentinel, end, header = self.sentinel, self.end, self.header_size
+        unpack = self.layout.unpacker(*FIELDS)
+        buffer, base, limit = b'', 0, -1
+        self._at = 0
+        if not at:
+            before, at = sentinel, self._link(sentinel, 'next')
+        while at != sentinel:
+            offset = at - base
+            if not 0 <= offset <= limit:
+                self._at = at
+                try:
+                    buffer = self.memory.stretch(at, end)
+                except Unreadable as error:
+                    raise Broken(f'chunk {at:#x}: {error}') from None
+                base, offset, limit = at, 0, len(buffer) - header
+                self._remember(before, at)
+                if limit < 0:
+                    raise Broken(f'chunk {at:#x}: the arena ends at {end:#x}, inside its header')
+            following, prev, size, free = unpack(buffer, offset)
+            bound = end if following == sentinel else following
+            if (prev != before or free > 1 or (size | bound) % ALIGNMENT or
+                    not at + header + size <= bound <= end):
+                self._at = at
+                raise self._broken(at, before, following, prev, size, free)
+            yield at, size, free, following
+            before, at = at, following
+        self._at = sentinel
+        if self._link(sentinel, 'prev') != before:
+            raise Broken(f'the last chunk is {before:#x}, but the sentinel says '
+                         f'{self._link(sentinel, "prev"):#x}', self.show(sentinel))
+
+    def chunks(self, problems, start=0):
+        """As `headers`, from the chunk that holds `start` on, and behind damage: what is wrong is added
+        to `problems`."""
+        before, at = (0, 0) if start <= self.start else self._from(start)
+        while True:
+            try:
+                yield from self.headers(before, at)
+                return
+            except Broken as error:
+                problems.append(error)
+            bad = self._at or self.start
+            found = None if bad == self.sentinel else self._resume(bad)
+            if found is None:
+                if bad != self.sentinel:
+                    problems[-1].price = skipped(bad, max(bad, self.end))
+                return
+            before, at = found
+            problems[-1].price = skipped(bad, at)
+            self.skips[bad] = at
+
+    def _from(self, address):
+        """(the chunk before, the chunk that holds an address)."""
+        if address < self.end:
+            found = self.skim(address)
+            if found:
+                return found[:2]
+        return 0, 0
+
+    def _resume(self, bad):
+        """(the chunk before, the first chunk behind this one that makes sense), or None: it and the next
+        ones lead to each other and back. What is left in memory of a chunk that was merged with
+        others may look like one, but nobody leads back to that."""
+        ahead, back = self._links
+        at, last = bad + ALIGNMENT, self.end - self.header_size
+        while at <= last:
+            try:
+                words = as_words(self.memory.stretch(at, self.end))
+            except Unreadable:
+                return None
+            for i in range(0, len(words) - 3, 2):
+                following, here = words[i + ahead], at + i * WORD
+                if (following == self.sentinel or here < following <= last) and (
+                        words[i + back] < here) and self._makes_sense(here):
+                    return words[i + back], here
+            at += max(len(words) // 2 * 2 - 2, 2) * WORD
+        return None
+
+    def _makes_sense(self, at):
+        """Do this chunk and the next three lead to each other and back?"""
+        for _ in range(4):
+            if at == self.sentinel:
+                return True
+            try:
+                following, size, free = self.memory.record(self.layout, at, 'next', 'size', 'free')
+                if following != self.sentinel and not (self._holds(following) and following > at):
+                    return False
+                bound = self.end if following == self.sentinel else following
+                if free > 1 or size % ALIGNMENT or at + self.header_size + size > bound or (
+                        self.memory.record(self.layout, following, 'prev')[0] != at):
+                    return False
+            except Unreadable:
+                return False
+            at = following
+        return True
+
+    def _link(self, chunk, field):
+        try:
+            to, = self.memory.record(self.layout, chunk, field)
+        except Unreadable as error:
+            raise Broken(f'chunk {chunk:#x}: {error}') from None
+        if to != self.sentinel and not self._holds(to):
+            raise Broken(f'`{field}` of {chunk:#x} is {to:#x}, which is no chunk of this heap',
+                         self.show(chunk))
+        return to
+
+    def _holds(self, chunk):
+        return self.start <= chunk <= self.end - self.header_size and chunk % ALIGNMENT == 0
+
+    def _broken(self, at, before, following, prev, size, free):
+        """The first thing that is wrong with this header, in a sentence."""
+        name = f'chunk {at:#x}: '
+        data_end = at + self.header_size + size
+        if prev != before:
+            what = f'`prev` is {prev:#x}, but the chunk before it is {before:#x}'
+        elif following != self.sentinel and not self._holds(following):
+            what = f'`next` is {following:#x}, which is no chunk of this heap'
+        elif following != self.sentinel and following <= at:
+            what = f'`next` is {following:#x}, which leads back'
+        elif free > 1:
+            what = f'`free` is {free:#x}, and neither 0 nor 1'
+        elif size % ALIGNMENT:
+            what = f'`size` is {size}, which is no multiple of {ALIGNMENT}'
+        elif following == self.sentinel:
+            what = f'with a `size` of {size} it ends at {data_end:#x}, behind the heap'
+        else:
+            what = f'with a `size` of {size} it ends at {data_end:#x}, inside the next chunk'
+        return Broken(name + what, [*self.show(at), *self._show_before(before)])
+
+    def regions(self):
+        """start → end of each stretch without a hole, as far as the ring can be followed."""
+        if self._regions is None:
+            regions, start, end = {}, None, None
+            for at, size, _, _ in self.chunks([]):
+                if at != end and self.skips.get(end) != at:
+                    start = at
+                regions[start] = end = at + self.header_size + size
+            self._regions = regions
+        return self._regions
+
+    # ── which chunk holds an address ─────────────────────────────────────────
+
+    def _remember(self, before, at):
+        """A chunk that was found sound, once in a while: a later question begins there."""
+        if not self._anchors or at > self._anchors[-1][1] + STRETCH // 2:
+            self._anchors.append((before, at))
+
+    def skim(self, address):
+        """From the nearest chunk that is known, else from the nearer end; where that way is broken, from
+        the other."""
+        i = bisect_right(self._anchors, address, key=lambda each: each[1]) - 1
+        if i >= 0 and self._anchors[-1][1] + 2 * STRETCH > address:
+            found = self._skim_from_start(address, *self._anchors[i])
+            if found:
+                return found
+        ways = [self._skim_from_start, self._skim_from_end]
+        if address - self.start > self.end - address:
+            ways.reverse()
+        return ways[0](address) or ways[1](address)
+
+    # A skim follows one link from chunk to chunk and asks only whether the other one agrees, so half
+    # a million chunks take a tenth of a second. What an address lies in needs no more: whoever
+    # overwrote a size or a state elsewhere has moved no chunk.
+
+    def _skim_from_start(self, address, before=0, at=0):
+        """(the chunk before, the last one that begins at or before the address, the chunk behind), or
+        None where links disagree on the way."""
+        (ahead, back), base, limit = self._links, 0, 0
+        before = before or self.sentinel
+        try:
+            at = at or self._link(before, 'next')
+            if at > address:
+                return None
+            while True:
+                i = at - base >> 3
+                if not 0 <= i < limit:
+                    self._remember(before, at)
+                    words, base = self._words(at, self.end)
+                    i, limit = 0, len(words) - 3
+                following = words[i + ahead]
+                if words[i + back] != before or at & ALIGNMENT - 1:
+                    return None
+                if not at < following <= address:
+                    break
+                before, at = at, following
+            agrees = self._link(following, 'prev') == at
+        except (Broken, Unreadable, IndexError):
+            return None
+        return (before, at, following) if agrees and self._fits(at, following) else None
+
+    def _skim_from_end(self, address):
+        """As above, the other way round: the chunk before is only what this one says it is."""
+        (ahead, back), following, base, limit = self._links, self.sentinel, 0, 0
+        try:
+            at = self._link(following, 'prev')
+            while True:
+                i = at - base >> 3
+                if not 0 <= i < limit:
+                    words, base = self._words_before(at + self.header_size)
+                    i, limit = at - base >> 3, len(words) - 3
+                before = words[i + back]
+                if words[i + ahead] != following or at & ALIGNMENT - 1:
+                    return None
+                if at <= address:
+                    break
+                if not self.start <= before < at:
+                    return None
+                following, at = at, before
+        except (Broken, Unreadable, IndexError):
+            return None
+        return (before, at, following) if self._fits(at, following) else None
+
+    def _words(self, start, end):
+        """(the memory from `start` on as words, where they begin): as many as can be had at once."""
+        return as_words(self.memory.stretch(start, end)), start
+
+    def _words_before(self, end):
+        """As `_words`, up to `end`."""
+        base = max(self.start, end - STRETCH)
+        try:
+            data = self.memory.once(base, end - base)
+        except Unreadable:  # there is a hole in it
+            base = max(base, (end - self.header_size) // PAGE * PAGE)
+            data = self.memory.once(base, end - base)
+        return as_words(data), base
+
+    def _fits(self, at, following):
+        """Are the size and the state of this chunk possible?"""
+        size, free = self.memory.record(self.layout, at, 'size', 'free')
+        bound = self.end if following == self.sentinel else following
+        return free <= 1 and size % ALIGNMENT == 0 and at + self.header_size + size <= bound <= self.end
+
+    # ── showing ──────────────────────────────────────────────────────────────
+
+    def show(self, chunk):
+        """The four words of a header, as they stand in memory."""
+        rows = []
+        for field in FIELDS:
+            try:
+                value, = self.memory.record(self.layout, chunk, field)
+            except Unreadable:
+                continue
+            decimal = f'  {value}' if field in ('size', 'free') else ''
+            at = chunk + self.layout.offset(field)
+            rows.append((f'{at:#x} {field}', f'{value:#018x}{decimal}'))
+        return rows
+
+    def _show_before(self, before):
+        """Whose data ends where the broken header begins: it is the usual suspect."""
+        if before == self.sentinel:
+            return []
+        return [('the one before', self.describe(before))]
+
+    def describe(self, chunk):
+        if chunk == self.sentinel:
+            return 'none'
+        try:
+            size, free = self.memory.record(self.layout, chunk, 'size', 'free')
+        except Unreadable as error:
+            return f'{chunk:#x}: {error}'
+        return f'{chunk + self.header_size:#x}  {FREE if free else LIVE}  {size} bytes'
