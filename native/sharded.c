@@ -131,7 +131,7 @@ static struct page *page_make(struct heap *h, unsigned class) {
     struct page *page = page_take(h, class, false);
     if (!page) { /* nothing is free: first look what waits in batches and abandoned heaps */
         batches_send(h);
-        heap_visit();
+        heap_reclaim_one();
         page = page_take(h, class, true);
     }
     if (!page && heaps_reclaim())

@@ -20,7 +20,7 @@ static void heaps_hold(void) {
 static void heaps_release(void) {
     for (struct heap *h = heap.heaps; h; h = h->next) {
         if (h->held_here && h != self)
-            life_leave(h);
+            life_release(h);
         h->held_here = false;
     }
 }
@@ -132,13 +132,13 @@ static char *snapshot_next(char *at, struct snapshot *out) {
 
 /* First, everything on its way arrives that this thread can send: from its own heap and
  * abandoned ones, which may have batches for each other. */
-static void heaps_settle(void) {
+static void heaps_drain_all(void) {
     for (int i = 0; i < 3; i++)
-        heaps_do(heap_settle);
+        heaps_do(heap_drain_all);
 }
 
 static void heap_snapshot(struct snapshot *out) {
-    heaps_settle();
+    heaps_drain_all();
     struct region *r = region_enter();
     heaps_hold();
     for (char *at = NULL; (at = snapshot_next(at, out));) {
@@ -232,7 +232,7 @@ static void run_verify(struct page *run, void *out) {
 }
 
 static void heap_verify(struct findings *out) {
-    heaps_settle();
+    heaps_drain_all();
     struct region *r = region_enter();
     heaps_hold();
     for (size_t i = 0; i < arenas.count; i++)

@@ -135,7 +135,7 @@ static int life_take(struct heap *h) {
     return error;
 }
 
-static void life_leave(struct heap *h) {
+static void life_release(struct heap *h) {
     pthread_mutex_unlock(&h->life);
 }
 

@@ -191,7 +191,7 @@ static struct heap *heap_adopt(void) {
 }
 
 /* Everything on its way arrives, as far as the owner of this heap can see to it. */
-static size_t heap_settle(struct heap *h) {
+static size_t heap_drain_all(struct heap *h) {
     bool busy = h->busy;
     heap_busy(h, true);
     batches_send(h);
@@ -228,7 +228,7 @@ static struct heap *thread_begin(void) {
 /* Pages without a live block, and runs that are kept, go back to the region. The caller is the
  * owner. */
 static size_t heap_flush(struct heap *h) {
-    heap_settle(h);
+    heap_drain_all(h);
     bool busy = h->busy;
     heap_busy(h, true);
     heap_flush_pages(h);
@@ -251,7 +251,7 @@ static size_t heap_empty(struct heap *h) {
 
 /* Nobody drains an abandoned heap. So before a thread asks the kernel for memory, and at a tick,
  * it puts one in order; a few pages at a time, however many there are to drain. */
-static void heap_visit(void) {
+static void heap_reclaim_one(void) {
     struct region *r = region_enter();
     struct heap *h = heap.heaps->next ? heap_adopt() : NULL;
     region_leave(r);
@@ -266,7 +266,7 @@ static void heap_visit(void) {
     kept_give(r, h);
     region_leave(r);
     heap_busy(h, false);
-    life_leave(h);
+    life_release(h);
 }
 
 /* Does it to this thread's heap and to all abandoned ones; the sum of what it answers. */
@@ -278,7 +278,7 @@ static size_t heaps_do(size_t (*act)(struct heap *)) {
     for (; h; h = h->older)
         if (h != self && life_take(h) == 0) {
             sum += act(h);
-            life_leave(h);
+            life_release(h);
         }
     return sum;
 }
@@ -305,7 +305,7 @@ static void region_interval(void) {
     region_leave(r);
     huge_drop(idle);
     if (aged)
-        heap_visit();
+        heap_reclaim_one();
 }
 
 /* Every so many calls: what this thread holds back goes on its way when no more came, and a
