@@ -13,7 +13,7 @@
     library.py    which malloc is in this program, and why none can be told
     memory.py     bulk reads, and the layout of structs from the debug information
     chunks.py     what every heap consists of: chunks, figures, findings
-    dumb.py list.py paged.py sharded.py glibc.py    one reader a malloc: its structures become chunks
+    dumb.py list.py buddy.py paged.py sharded.py glibc.py    one reader a malloc: chunks from structures
     glibc_arenas.py    glibc's arenas, bins and caches as they lie in memory
     sharded_pages.py sharded_check.py      sharded's pages as they lie in memory; its invariants
     session.py    what `libmalloc gdb` does by itself: batches, cores, attaching
