@@ -13,7 +13,7 @@
     library.py    which malloc is in this program, and why none can be told
     memory.py     bulk reads, and the layout of structs from the debug information
     chunks.py     what every heap consists of: chunks, figures, findings
-    dumb.py list.py paged.py sharded.py glibc.py    one reader a malloc: its structures become chunks
+    dumb.py list.py buddy.py paged.py sharded.py glibc.py    one reader a malloc: chunks from structures
     list_ring.py       list's ring of chunks as it lies in memory
     glibc_structs.py glibc_locate.py       glibc's structures; where its arenas and thread caches are
     glibc_lists.py                         its lists of free chunks, and what is wrong on them

@@ -1,16 +1,19 @@
 """Reads the heap of buddy.c: regions of powers of two, and a tag for every 16 bytes of them."""
 
+from array import array
+from collections import Counter
+from functools import cached_property
 from typing import NamedTuple
 
 import gdb
 
-from .chunks import (FREE, FROZEN, LIVE, REGION, Broken, Chunk, Place, Reader, count, owner,
-                     owners_note, stretches)
-from .memory import Layout, Unreadable
+from .chunks import (FREE, FROZEN, LIVE, REGION, Broken, Chunk, Place, Reader, Stats, count, owner,
+                     owners_note, skipped)
+from .memory import PIECE, WORD, Layout, Unreadable
 from .printers import MOST, Printed, filled, parts, picture
 
-WINDOW = 4096  # tags read at once
 LINKS = ('next', 'prev')
+RECORD = ('start', 'order', 'arena', 'next')
 
 
 class Region(NamedTuple):
@@ -31,14 +34,19 @@ class Block(NamedTuple):
     is_free: bool
 
     @property
-    def end(self):
-        return self.start + (1 << self.order)
+    def size(self):
+        return 1 << self.order
+
+    @property
+    def state(self):
+        return FREE if self.is_free else LIVE
 
 
 class BuddyReader(Reader):
 
     def __init__(self, library, memory):
         super().__init__(library, memory)
+        self.heap = library.symbol('heap')
         self.least, self.chunk, self.free_bit, self.orders = (
             int(library.symbol(name)) for name in ('LEAST', 'CHUNK', 'FREE', 'ORDERS'))
         self.arena_layout = Layout(self.heap['arena'].type.target())
@@ -52,6 +60,7 @@ class BuddyReader(Reader):
         self.number = next((i for i, arena in enumerate(arenas) if self._field(arena, 'regions')), 0)
         self.arena = arenas.pop(self.number)
         self.others = arenas
+        self.away, self.skips = self.free_bit | self.chunk, {}  # without memory; damage → its end
 
     def _arenas(self, arena):
         """The arena in use, then those that were frozen."""
@@ -69,15 +78,17 @@ class BuddyReader(Reader):
 
     # ── regions, and the blocks that the tags name ───────────────────────────
 
-    def regions(self, arena=None):
-        """The regions in address order; Broken at the first impossible one."""
+    def regions(self, problems, arena=None):
+        """The regions in address order; what is wrong with one is added to `problems`. One whose start
+        or order is damaged is known by the other, as its record lies behind its blocks."""
         at, end = self._field(arena or self.arena, 'regions'), 0
         while at:
             try:
                 start, order, following = self.memory.record(
                     self.region_layout, at, 'start', 'order', 'next')
             except Unreadable as error:
-                raise Broken(f'the record of a region at {at:#x} is not there: {error}') from None
+                self._note(problems, f'the record of a region at {at:#x} is not there: {error}')
+                return
             problem = (
                 f'its order is {order}' if not self.chunk <= order < self.orders else
                 f'it starts at {start:#x}, which is no multiple of its size' if start % (1 << order)
@@ -85,94 +96,113 @@ class BuddyReader(Reader):
                 f'its record should lie at {start + (1 << order):#x}' if at != start + (1 << order)
                 else None)
             if problem:
-                raise Broken(f'region {at:#x}: {problem}', self._show(at))
-            region = Region(at, start, order, at + self.region_layout.offset('tag'))
+                order = self._order(at, start, order)
+                self._note(problems, f'region {at:#x}: {problem}', self._show(at),
+                           None if order else 'it and the regions behind it are not counted')
+                if not order or at - (1 << order) < end:
+                    return
+            region = Region(at, at - (1 << order), order, at + self.region_layout.offset('tag'))
             yield region
             end, at = region.end, following
 
+    def _note(self, problems, sentence, rows=(), price=None):
+        problems.append(Broken(sentence, rows, price or (
+            'the regions behind it are not counted' if not rows else 'all blocks are counted')))
+
+    def _order(self, record, start, order):
+        """The order of a region of which either this start or this order is right, or 0."""
+        length = max(record - start, 0)
+        for each in (length.bit_length() - 1, order):
+            if self.chunk <= each < self.orders and record % (1 << each) == 0 and (
+                    record >= 1 << each and (each == order or length == 1 << each)):
+                return each
+        return 0
+
     def _show(self, record):
-        names = ('start', 'order', 'arena', 'next')
-        values = self.memory.record(self.region_layout, record, *names)
+        values = self.memory.record(self.region_layout, record, *RECORD)
         return [(f'{record + self.region_layout.offset(name):#x} {name}', f'{value:#x}')
-                for name, value in zip(names, values)]
+                for name, value in zip(RECORD, values)]
+
+    def _where(self, region, address):
+        """Where the tag of an address lies."""
+        return region.tags + (address - region.start >> self.least)
 
     def _tag(self, region, address):
-        where = region.tags + (address - region.start >> self.least)
         try:
-            return self.memory.read(where, 1)[0]
+            return self.memory.read(self._where(region, address), 1)[0]
         except Unreadable as error:
             raise Broken(f'a tag is missing: {error}') from None
 
-    def _block(self, region, start, tag):
-        """What a tag names; Broken when it names nothing that can be there."""
+    def _fits(self, region, start, tag):
+        """Can a block with this tag begin here?"""
         order = tag & ~self.free_bit
-        if not self.least <= order <= region.order or start % (1 << order):
-            where = region.tags + (start - region.start >> self.least)
-            raise Broken(f'block {start:#x}: its tag is {tag:#x}, and no block of that order can '
-                         'begin there' if tag else f'block {start:#x}: its tag is 0, but the block '
-                         'before it ends there', [(f'{where:#x} tag', f'{tag:#04x}')])
-        return Block(region, start, order, bool(tag & self.free_bit))
+        return self.least <= order <= region.order and start % (1 << order) == 0
 
-    def blocks(self):
-        """Every block in address order, also those without memory."""
-        for region in self.regions():
-            at, window, base = region.start, b'', 0
-            while at < region.end:
-                index = at - region.start >> self.least
-                if not base <= index < base + len(window):
-                    base = index - index % WINDOW
-                    try:
-                        window = self.memory.read(region.tags + base, WINDOW)
-                    except Unreadable as error:
-                        raise Broken(f'the tags of a region are missing: {error}') from None
-                block = self._block(region, at, window[index - base])
-                yield block
-                at = block.end
+    def _misfit(self, region, start, tag):
+        return Broken(f'block {start:#x}: its tag is {tag:#x}, and no block of that order can begin '
+                      'there' if tag else f'block {start:#x}: its tag is 0, but the block before it '
+                      'ends there', [(f'{self._where(region, start):#x} tag', f'{tag:#04x}')])
 
-    def is_away(self, block):
-        """Free and so large that its memory went back to the system."""
-        return block.is_free and block.order >= self.chunk
+    def _tags(self, region, address):
+        """The tags from an address on, as many as are read at once."""
+        at = self._where(region, address)
+        end = region.tags + (1 << region.order - self.least)
+        return self.memory.stretch(at, min(end, at + PIECE))
 
-    # ── what the commands ask ────────────────────────────────────────────────
+    def tagged(self, problems, start=0):
+        """(region, address, tag) of every block that ends behind `start`, in address order, also of those
+        without memory; goes on behind damage, which is added to `problems`."""
+        for region in self.regions(problems):
+            if region.end > start:
+                yield from self._blocks(region, problems, self._from(region, start))
 
-    def walk(self):
-        blocks, broken = [], None
-        try:
-            blocks.extend(block for block in self.blocks() if not self.is_away(block))
-        except Broken as error:
-            broken = error
-        regions = stretches(blocks)
-        for block in blocks:
-            if block.start in regions:
-                yield Chunk(REGION, block.start, regions[block.start] - block.start)
-            size = block.end - block.start
-            yield Chunk(FREE if block.is_free else LIVE, block.start, size, block.start, size,
-                        size & 2 ** 32 - 1)
-        if broken:
-            raise broken
+    def _from(self, region, start):
+        if start > region.start:
+            try:
+                return self._around(region, start).start
+            except Broken:
+                pass  # the walk from the first block on meets it
+        return region.start
 
-    def overhead(self):
-        return self.heap.type.sizeof + (self.taken >> self.least)
+    def _blocks(self, region, problems, at):
+        least, end, most, mask = self.least, region.end, region.order, ~self.free_bit
+        tags, index = b'', 0
+        while at < end:
+            if index >= len(tags):
+                try:
+                    tags, index = self._tags(region, at), 0
+                except Unreadable as error:
+                    problems.append(Broken(f'the tags of a region are missing: {error}', (),
+                                           skipped(at, end)))
+                    return
+            tag = tags[index]
+            order = tag & mask
+            if least <= order <= most and not at & (1 << order) - 1:
+                yield region, at, tag
+                at += 1 << order
+                index += 1 << order - least
+            else:
+                problems.append(self._misfit(region, at, tag))
+                bad, at = at, self._resume(region, at)
+                problems[-1].price = skipped(bad, at)
+                self.skips[bad] = at
+                tags = b''
 
-    def records(self):
-        found = [(arena, arena + self.arena_layout.size) for arena in (self.arena, *self.others)]
-        try:
-            found += [(region.record, region.tags + (1 << region.order - self.least))
-                      for region in self.regions()]
-        except Broken:
-            pass  # whoever asked walks as well, and says so
-        return found
-
-    def place(self, address):
-        for region in self.regions():
-            if region.start <= address < region.end:
-                return self._place(address, self._around(region, address))
-        for other in self.others:
-            for region in self.regions(other):
-                if region.start <= address < region.end:
-                    return Place(f'{address:#x} lies in another arena: only one is in use, and '
-                                 'frees of blocks in a frozen one are ignored', [])
-        return None
+    def _resume(self, region, bad):
+        """Where the first block behind this one begins: inside of blocks there are no tags."""
+        at = bad + (1 << self.least)
+        while at < region.end:
+            try:
+                tags = self._tags(region, at)
+            except Unreadable:
+                break
+            rest = tags.lstrip(b'\0')
+            at += len(tags) - len(rest) << self.least
+            if rest:
+                if self._fits(region, at, rest[0]):
+                    return at
+                at += 1 << self.least
+        return region.end
 
     def _around(self, region, address):
         """The block that holds the address: where some of its low bits are 0."""
@@ -180,19 +210,134 @@ class BuddyReader(Reader):
             start = address & -(1 << order)
             tag = self._tag(region, start)
             if tag & ~self.free_bit >= order:
-                return self._block(region, start, tag)
+                if not self._fits(region, start, tag):
+                    raise self._misfit(region, start, tag)
+                return Block(region, start, tag & ~self.free_bit, bool(tag & self.free_bit))
         raise Broken(f'no tag names a block around {address:#x}')
 
+    def _find(self, address):
+        """(the block that holds the address, is it in another arena?), or None."""
+        problems = []
+        for arena in (self.arena, *self.others):
+            for region in self.regions(problems, arena):
+                if region.start <= address < region.end:
+                    return self._around(region, address), arena != self.arena
+        if problems:
+            raise problems[0]
+        return None
+
+    # ── what the commands ask ────────────────────────────────────────────────
+
+    @cached_property
+    def _counted(self):
+        """(how often each tag is there, start → end of each stretch of memory, problems)."""
+        problems, stretches, start, end = [], {}, None, None
+        counts, away, mask = Counter(), self.away, ~self.free_bit
+        for _, at, tag in self.tagged(problems):
+            if tag < away:
+                if at != end and (end is None or self.skips.get(end) != at):
+                    start = at
+                stretches[start] = end = at + (1 << (tag & mask))
+                counts[tag] += 1
+        return counts, stretches, problems
+
+    def walk(self, start=0):
+        # A pass of its own: a container comes before its content. From a place on, a region is one.
+        problems, within = [], None
+        stretches = {} if start else self._counted[1]
+        for region, at, tag in self.tagged(problems, start):
+            if tag >= self.away:
+                continue
+            if at in stretches:
+                yield Chunk(REGION, at, stretches[at] - at)
+            elif start and region != within:
+                within = region
+                yield Chunk(REGION, region.start, 1 << region.order)
+            size = 1 << (tag & ~self.free_bit)
+            yield Chunk(FREE if tag & self.free_bit else LIVE, at, size, at, size, size & 2 ** 32 - 1)
+        if problems:
+            raise problems[0]
+
+    def lowest(self):
+        return next((region.start for region in self.regions([])), None)
+
+    def live(self):
+        starts, ends, problems = array('Q'), array('Q'), []
+        for _, at, tag in self.tagged(problems):
+            if tag < self.free_bit:
+                starts.append(at)
+                ends.append(at + (1 << tag))
+        return starts, ends, list(self._counted[1].items()), problems[0] if problems else None
+
+    def stats(self):
+        """As counted from the walk, but by tags."""
+        stats, (_, stretches, problems) = Stats(self.overhead()), self._counted
+        stats.regions = len(stretches)
+        stats.mapped = sum(end - start for start, end in stretches.items())
+        for size, (live, live_bytes, free, free_bytes) in self.sizes()[0].items():
+            stats.live_blocks += live
+            stats.live_bytes += live_bytes
+            stats.free_blocks += free
+            stats.free_bytes += free_bytes
+            stats.largest = max(stats.largest, size if free else 0)
+        return stats, problems[0] if problems else None
+
+    def sizes(self):
+        (counts, _, problems), found = self._counted, {}
+        for tag, n in counts.items():
+            size, i = 1 << (tag & ~self.free_bit), 2 if tag & self.free_bit else 0
+            found.setdefault(size, [0, 0, 0, 0])[i:i + 2] = n, n * size
+        return found, problems[0] if problems else None
+
+    def overhead(self):
+        return self.heap.type.sizeof + (self.taken >> self.least)
+
+    def fields(self, chunk):
+        """The links of a free block; one in quarantine has none."""
+        if chunk.kind == FREE:
+            try:
+                found = self._find(chunk.user)
+            except Broken:
+                return []
+            if found and found[0].is_free:
+                return [(chunk.user + self.links.offset(name), name) for name in LINKS]
+        return []
+
+    def records(self):
+        # Whoever asked walks as well, and says what is wrong.
+        return [(arena, arena + self.arena_layout.size) for arena in (self.arena, *self.others)] + [
+            (region.record, region.tags + (1 << region.order - self.least))
+            for region in self.regions([])]
+
+    def try_free(self, address):
+        found = self._find(address)
+        if found is None:
+            return False, f'{address:#x} is not a block of this heap'
+        block, is_elsewhere = found
+        if block.is_free:
+            return False, f'double free of {address:#x} (in {block.size} free bytes)'
+        if address != block.start:
+            return False, (f'{address:#x} is not a block: it lies {address - block.start} bytes into '
+                           f'{block.start:#x} ({block.size} bytes)')
+        return True, f'{address:#x} is a live block of {block.size} bytes, ' + (
+            'and stays one: its arena is frozen' if is_elsewhere else 'and becomes free')
+
+    def place(self, address):
+        found = self._find(address)
+        if found and found[1]:
+            return Place(f'{address:#x} lies in another arena: only one is in use, and '
+                         'frees of blocks in a frozen one are ignored', [])
+        return self._place(address, found[0]) if found else None
+
     def _place(self, address, block):
-        state = FREE if block.is_free else LIVE
-        rows = [('block', f'{block.start:#x} .. {block.end:#x}  {block.end - block.start} bytes'),
-                ('state', f'{state}: its memory went back to the system'
-                 if self.is_away(block) else state),
-                ('order', f'{block.order}: blocks of {block.end - block.start} bytes'),
+        state, is_away = block.state, block.is_free and block.order >= self.chunk
+        rows = [('block', f'{block.start:#x} .. {block.start + block.size:#x}  {block.size} bytes'),
+                ('state', f'{state}: its memory went back to the system' if is_away else state),
+                ('order', f'{block.order}: blocks of {block.size} bytes'),
                 ('buddy', self._buddy(block)),
                 ('region', f'{block.region.start:#x} .. {block.region.end:#x}'),
                 ('previous', self._neighbour(block.region, block.start - 1)),
-                ('next', self._neighbour(block.region, block.end))]
+                ('next', self._neighbour(block.region, block.start + block.size))]
         into = address - block.start
         where = f'{into} bytes into the {state} block {block.start:#x}' if into else (
             f'the start of a {state} block')
@@ -209,20 +354,20 @@ class BuddyReader(Reader):
     def _neighbour(self, region, address):
         if not region.start <= address < region.end:
             return 'none in this region'
-        block = self._around(region, address)
-        if self.is_away(block):
+        try:
+            block = self._around(region, address)
+        except Broken as broken:
+            return f'unknown: {broken}'
+        if block.is_free and block.order >= self.chunk:
             return 'none: the memory there went back to the system'
-        state = FREE if block.is_free else LIVE
-        return f'{block.start:#x}  {state}  {block.end - block.start} bytes'
+        return f'{block.start:#x}  {block.state}  {block.size} bytes'
 
     def free(self):
-        blocks = {}
-        for block in self.blocks():
-            if block.is_free and not self.is_away(block):
-                blocks[block.order] = blocks.get(block.order, 0) + 1
-        rows = [(1 << order, n, n << order) for order, n in sorted(blocks.items())]
-        total, size = sum(blocks.values()), sum(row[2] for row in rows)
-        return ('block', 'free', 'free bytes'), rows, f'{count(total, "free block")}, {size} bytes'
+        sizes, broken = self.sizes()
+        rows = [(size, *row[2:]) for size, row in sorted(sizes.items()) if row[2]]
+        total, size = sum(row[1] for row in rows), sum(row[2] for row in rows)
+        return (('block', 'free', 'free bytes'), rows,
+                f'{count(total, "free block")}, {size} bytes', broken)
 
     def notes(self):
         pointer = self.heap['arena'].type.unqualified()
@@ -234,26 +379,43 @@ class BuddyReader(Reader):
     # ── the invariants ───────────────────────────────────────────────────────
 
     def check(self):
-        lists, blocks = {}, 0
-        for block in self.blocks():
+        lists, blocks, problems = {}, 0, []
+        for region, at, tag in self.tagged(problems):
+            if problems:
+                break
             blocks += 1
-            if not block.is_free:
-                continue
-            lists.setdefault(block.order, {})[block.start] = block
-            buddy = block.start ^ 1 << block.order
-            if block.order < block.region.order and self._tag(block.region, buddy) == (
-                    self.free_bit | block.order):
-                raise Broken(f'blocks {block.start:#x} and {buddy:#x} are free, buddies, and not '
-                             'merged')
+            order = tag & ~self.free_bit
+            self._check_inside(region, at, order)
+            if tag != order:
+                lists.setdefault(order, set()).add(at)
+                buddy = at ^ 1 << order
+                if order < region.order and self._tag(region, buddy) == tag:
+                    raise Broken(f'blocks {at:#x} and {buddy:#x} are free, buddies, and not merged')
+        for region in self.regions(problems):
+            arena, = self.memory.record(self.region_layout, region.record, 'arena')
+            if arena != self.arena:
+                problems.append(Broken(f'region {region.record:#x}: its arena is {arena:#x}, and should '
+                                       f'be {self.arena:#x}', self._show(region.record)))
+        if problems:
+            raise problems[0]
         for order in range(self.orders):
-            self._check_list(order, lists.get(order, {}))
+            self._check_list(order, lists.get(order, set()))
         return (f'{count(blocks, "block")}: tags and lists are sound, and no two free buddies are '
                 'left unmerged')
 
+    def _check_inside(self, region, start, order):
+        """Inside of a block all tags are 0; of one larger than a chunk, those of its first."""
+        at = self._where(region, start)
+        tags = self.memory.read(at + 1, (1 << min(order, self.chunk) - self.least) - 1)
+        rest = tags.lstrip(b'\0')
+        if rest:
+            raise Broken(f'block {start:#x}: it has {1 << order} bytes, but a tag says that another '
+                         'begins inside', [(f'{at + 1 + len(tags) - len(rest):#x} tag', f'{rest[0]:#04x}')])
+
     def _check_list(self, order, blocks):
         """The list of an order holds each free block of it once, and no other."""
-        head = self.arena + self.arena_layout.offset('free') + 8 * order
-        at, before, listed = int.from_bytes(self.memory.read(head, 8), 'little'), 0, set()
+        head = self.arena + self.arena_layout.offset('free') + WORD * order
+        at, before, listed = int.from_bytes(self.memory.read(head, WORD), 'little'), 0, set()
         while at:
             if at not in blocks or at in listed:
                 why = 'comes twice' if at in listed else 'is no free block of it'
@@ -265,7 +427,7 @@ class BuddyReader(Reader):
                              f' but the block before it in the list is {before:#x}')
             listed.add(at)
             before, at = at, following
-        for lost in sorted(set(blocks) - listed):
+        for lost in sorted(blocks - listed):
             raise Broken(f'block {lost:#x} is free, and missing from the list of its order')
 
 

@@ -52,7 +52,9 @@ async function costs(variant: string, build: string, blocks: number) {
   };
 }
 
-const matrix = ['list', 'paged', 'sharded'].flatMap((v) => builds.map((build) => [v, build]));
+const matrix = ['list', 'buddy', 'paged', 'sharded'].flatMap((v) =>
+  builds.map((build) => [v, build]),
+);
 describe.each(matrix)('%s, %s', (variant = '', build = '') => {
   test('a heap a hundred times as large costs what its size asks for, and an address less', async () => {
     const [small, large] = [await costs(variant, build, few), await costs(variant, build, many)];

@@ -10,8 +10,10 @@ beforeEach(() => void need('gdb'));
 
 const rounds = long ? 100 : 12;
 const readers: [m: string, options: string[]][] = [
-  ...['list', 'paged', 'sharded', 'glibc'].map((m) => [m, []] as [string, string[]]),
-  ...(long ? ['list', 'paged', 'sharded'].map((m) => [m, ['--debug']] as [string, string[]]) : []),
+  ...['list', 'buddy', 'paged', 'sharded', 'glibc'].map((m) => [m, []] as [string, string[]]),
+  ...(long
+    ? ['list', 'buddy', 'paged', 'sharded'].map((m) => [m, ['--debug']] as [string, string[]])
+    : []),
 ];
 
 test.each(readers)('%s %j: no loop, no exception', async (m, build) => {

@@ -10,7 +10,7 @@ const search = compileProgram('gdb-search.c');
 const glibc = compileProgram('gdb-glibc.c');
 beforeEach(() => void need('gdb'));
 
-const readers = ['list', 'paged', 'sharded', 'glibc'];
+const readers = ['list', 'buddy', 'paged', 'sharded', 'glibc'];
 
 describe.each(readers)('on %s', (m) => {
   test('vis shows the bytes, and what the malloc keeps there', async () => {
@@ -90,7 +90,7 @@ describe('many answers', () => {
     const stop = ['--break', 'stop_here', '-x', script];
     return (await batch(m, [...options, ...stop], [million, '300'])).stderr;
   };
-  test.each(['paged', 'sharded', 'glibc'])(
+  test.each(['buddy', 'paged', 'sharded', 'glibc'])(
     '%s: come in groups, the most bytes first; one by one on request',
     async (m) => {
       const stderr = await grouped(m, []);
