@@ -49,11 +49,11 @@ function cpuTargets(all: Contests, ours: string): Target[] {
           },
         ]
       : []),
-    ...target('CPU: at most 1.02 of the best peer in each, taken together', own.ratio, 1.02),
+    ...target('CPU: at most 1.08 of the best peer in each, taken together', own.ratio, 1.08),
     ...target(
       'the same against the best of Debian’s peers',
       meanToBest(all.contests, ours, all.peers.debian, 'cpu').ratio,
-      1.02,
+      1.08,
     ),
     ...(above
       ? [
@@ -81,7 +81,7 @@ function peakTargets(all: Contests, ours: string): Target[] {
           },
         ]
       : []),
-    ...target('peak memory: within 10 % of glibc', toGlibc, 1.1),
+    ...target('peak memory: within 8 % of glibc', toGlibc, 1.08),
   ];
 }
 
@@ -92,7 +92,7 @@ function startTargets({ starts }: Starts, ours: string): Target[] {
     value === undefined || base === undefined ? undefined : Math.round((value - base) / unit);
   const faults = more(own?.faults?.median, empty?.faults?.median);
   return [
-    ...target('start: CPU at most 1.03 of an empty library', own?.overEmpty?.median, 1.03),
+    ...target('start: CPU at most 1.05 of an empty library', own?.overEmpty?.median, 1.05),
     ...target('start: at most 12 system calls more than it', more(own?.calls, empty?.calls), 12),
     ...target('start: at most 20 page faults more than it', faults, 20),
     ...target(
@@ -131,7 +131,7 @@ export function targets(result: BenchResult): Target[] {
     ...cpuTargets(contests, ours),
     ...peakTargets(contests, ours),
     ...(start ? startTargets(start, ours) : []),
-    ...target('instructions: at most 40 for a pair', instructions, 40),
+    ...target('instructions: at most 42 for a pair', instructions, 42),
     ...threadTargets(contests, ours),
   ];
 }
