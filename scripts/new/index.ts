@@ -58,7 +58,7 @@ export function planNew(name: string, cwd: string = process.cwd()): Plan {
       hint: 'a letter, then letters, digits and _',
     });
   const native = join(root, 'native');
-  const helpers = readdirSync(native)
+  const helpers = readdirSync(join(native, 'tools'))
     .filter((file) => file.endsWith('.c'))
     .map((file) => file.slice(0, -2));
   const taken = [...variants(), ...helpers, glibc.name, ...peers.map((peer) => peer.name)];
