@@ -24,8 +24,8 @@
  *      sharded/look.h     describing all that, and verifying it
  *
  * The price, in instructions: malloc 17, free 24, with every check below in it: 41 for a pair
- * of up to 1 KiB in whatever order, 71 of up to 32 KiB (tests/native/costs.test.ts). A block that another
- * thread frees costs some 45 more, and a part of two atomic operations. A block of more than 32 KiB:
+ * of up to 1 KiB in whatever order, 55 of up to 8 KiB, 67 of up to 32 KiB (callgrind, the workload
+ * `tight`; tests/native/costs.test.ts holds bounds). A block that another thread frees costs some 45 more, and a part of two atomic operations. A block of more than 32 KiB:
  * 100 if the thread keeps one of its length, and an atomic operation unless it is the only thread;
  * else a lock and some 300.
  * A page of memory that is touched for the first time: 0.25 µs, and 15 µs on some virtual
@@ -34,7 +34,10 @@
  *
  * What it catches, always: pointers that are not ours, or not the start of a block;
  * blocks freed twice, as long as they have not been handed out again; free blocks whose first
- * bytes were written to, before they are handed out, and again before their page goes.
+ * bytes were written to, before they are handed out, and again before their page goes. One
+ * exception: a free block whose memory went back (sweep.h) bears no mark. Its second free is
+ * found only when malloc comes to it, and not at all if it was handed out meanwhile and begins
+ * with 16 zeroes then.
  *
  * Locking: 1. The region's lock guards the region, records, huge blocks, and the list of heaps.
  * Nothing is called under it that takes another. 2. A heap, its pages and their records

@@ -16,8 +16,8 @@
  *
  * A page that has handed out every block is full: its owner forgets it until blocks of it are
  * freed. When all of them come back from other threads, and the owner does not drain, the last of
- * these gives the page back to the region, so a sleeping owner holds few empty pages. The heap of a thread that ended is
- * adopted, whole, by the next one.
+ * these gives the page back to the region, so a sleeping owner holds few empty pages. The heap of a
+ * thread that ended is adopted, whole, by the next one.
  *
  *      fresh ── page_carve ──> on the stack ── malloc ──> live ── free ─┐
  *                                    ▲                                  │

@@ -11,7 +11,8 @@
  * A sweep takes a page when nothing was freed or handed out in it between two intervals.
  * The price: about 1 µs a page that is looked at, one system call for each stretch that goes, and
  * the page faults when it is used again. What it weakens: a block in such a piece bears no mark, so
- * its second free is found by the next malloc from the piece, not by free.
+ * its second free is found by a later malloc from the piece, not by free; and not even then if the
+ * block was handed out meanwhile and begins with zeroes.
  *
  * Locking: the caller is the owner.
  */
