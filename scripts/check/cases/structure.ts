@@ -58,6 +58,27 @@ export const structure: ProgramCase[] = [
     slow: { args: [128, 8, 600] },
     needs: ['reuse', 'lean'],
   },
+  {
+    name: 'burst',
+    promise: 'after a burst memory goes back to the system while the program goes on with little',
+    level: 'should',
+    promised: true,
+    program: 'life-burst',
+    args: [3000, 100_000, 1, 10],
+    stdout: '*',
+    needs: ['reuse', 'sizes', 'lean'],
+  },
+  {
+    name: 'idle-owner',
+    promise: 'what others free of a thread that does nothing is of use to them',
+    level: 'should',
+    promised: true,
+    program: 'life-owner',
+    args: ['sleeps', 'reuse', 200_000, 112],
+    slow: { args: ['sleeps', 'reuse', 2000, 30_000] },
+    stdout: '*',
+    needs: ['reuse', 'sizes', 'lean'],
+  },
   ...[500, 5000, 100_000].map(
     (size): ProgramCase => ({
       name: `return-${size}`,
