@@ -9,6 +9,8 @@ export const semantics: ProgramCase[] = [
   {
     name: 'family',
     promise: 'whoever replaces malloc replaces all that programs call beside it',
+    level: 'should',
+    promised: true,
     program: 'semantics-family',
     quick: true,
   },
@@ -37,6 +39,7 @@ export const semantics: ProgramCase[] = [
     strict: { args: [4 << 20, 1] },
     frugal: { args: [40_000, 1] },
     quick: true,
+    needs: ['alignment'],
   },
   {
     name: 'aligned',
@@ -46,6 +49,7 @@ export const semantics: ProgramCase[] = [
     strict: { args: [64 << 20, 1] },
     frugal: { args: [4096, 1] },
     quick: true,
+    needs: ['aligned_alloc', 'posix_memalign', 'memalign'],
   },
   {
     name: 'refusals',
@@ -53,6 +57,7 @@ export const semantics: ProgramCase[] = [
     program: 'semantics-refusals',
     args: ['basic'],
     quick: true,
+    needs: ['refusals'],
   },
   {
     name: 'refusals-array',
@@ -61,6 +66,7 @@ export const semantics: ProgramCase[] = [
     promised: true,
     program: 'semantics-refusals',
     args: ['array'],
+    needs: ['reallocarray', 'refusals'],
   },
   {
     name: 'refusals-aligned',
@@ -70,6 +76,7 @@ export const semantics: ProgramCase[] = [
     program: 'semantics-refusals',
     args: ['aligned', 0],
     strict: { args: ['aligned', 1] },
+    needs: ['aligned_alloc', 'posix_memalign', 'memalign', 'refusals'],
   },
   {
     name: 'zero',
@@ -93,6 +100,7 @@ export const semantics: ProgramCase[] = [
     args: [3_000_000],
     frugal: { args: [fits] },
     quick: true,
+    needs: ['errno'],
   },
   {
     name: 'usable',
@@ -102,6 +110,7 @@ export const semantics: ProgramCase[] = [
     slow: { args: [300_000] },
     frugal: { args: [fits], env: { LIBMALLOC_BLOCK: '65536' } },
     quick: true,
+    needs: ['malloc_usable_size', 'blocks'],
   },
   {
     name: 'calloc',
@@ -111,6 +120,7 @@ export const semantics: ProgramCase[] = [
     slow: { args: [100_000] },
     frugal: { args: [4000], env: { LIBMALLOC_BLOCK: '8192' } },
     quick: true,
+    needs: ['calloc', 'blocks'],
   },
   {
     name: 'realloc',
@@ -120,5 +130,6 @@ export const semantics: ProgramCase[] = [
     slow: { args: [200_000] },
     frugal: { args: [fits] },
     quick: true,
+    needs: ['realloc', 'blocks'],
   },
 ];
