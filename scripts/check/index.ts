@@ -11,8 +11,9 @@ import { alive } from './alive.ts';
 import { type Case, type Finding, isFatal, type Subject } from './case.ts';
 import { conduct } from './conduct.ts';
 import { isSlow } from './features.ts';
-import { choose, usual } from './groups.ts';
+import { choose, isOneCase, usual } from './groups.ts';
 import { junit, writeJunit } from './junit.ts';
+import { enquire } from './preliminaries.ts';
 import { describe } from './verdicts.ts';
 
 interface Options {
@@ -80,7 +81,8 @@ export function planCheck(file: string | undefined, options: Options) {
     seed: options.seed ?? Date.now() % 1_000_000_000,
     seconds: options.seconds ?? 3,
   };
-  const all = choose(options.group.length > 0 ? options.group : usual, chance);
+  const groups = options.group.length > 0 ? options.group : usual;
+  const all = choose(groups, chance);
   const cases = options.quick ? all.filter(({ quick }) => quick) : all;
   if (cases.length === 0)
     throw new Failure('no case of these groups is a quick one', { hint: 'leave --quick away' });
@@ -88,15 +90,17 @@ export function planCheck(file: string | undefined, options: Options) {
     malloc,
     slow: options.reduced === true || (malloc.kind === 'variant' && isSlow(malloc.name)),
   });
-  return { subjects: mallocs.map(subject), cases };
+  return { subjects: mallocs.map(subject), cases, groups };
 }
 
 async function check(file: string | undefined, options: Options): Promise<void> {
   checkEnvironment();
-  const { subjects, cases } = planCheck(file, options);
+  const { subjects, cases, groups } = planCheck(file, options);
+  const examine = groups.every(isOneCase) ? byThese : byAll;
   const results = [];
-  for (const subject of subjects) {
-    const findings = await examine(subject, cases, options.patience);
+  for (const begun of subjects) {
+    const { subject, findings } = await examine(begun, cases, options.patience);
+    progress('');
     results.push({ malloc: subject.malloc, findings });
     if (options.json !== '-') process.stdout.write(describe(subject, findings));
   }
@@ -109,13 +113,28 @@ async function check(file: string | undefined, options: Options): Promise<void> 
   if (results.some(({ findings }) => findings.some(isFatal))) process.exitCode = BAD;
 }
 
-/** One malloc, by all cases; or by the one that says that it runs nothing. */
-async function examine(subject: Subject, cases: Case[], patience: number): Promise<Finding[]> {
+interface Examined {
+  subject: Subject;
+  findings: Finding[];
+}
+
+/** One malloc, by single cases that were named; or by the one that says that it runs nothing. */
+async function byThese(subject: Subject, cases: Case[], patience: number): Promise<Examined> {
   const told = report(subject);
   const dead = (await conduct(subject, [alive], told, patience)).filter(isFatal);
   const findings = dead.length > 0 ? dead : await conduct(subject, cases, told, patience);
-  progress('');
-  return findings;
+  return { subject, findings };
+}
+
+/** One malloc, by groups: first the preliminary questions, then what makes sense after them. */
+async function byAll(begun: Subject, cases: Case[], patience: number): Promise<Examined> {
+  const told = report(begun);
+  const { subject, findings, dead } = await enquire(begun, told, patience);
+  const asked = cases.some(({ group }) => group === 'basics');
+  const first = findings.filter((finding) => asked || finding.verdict.state === 'failed');
+  if (dead) return { subject, findings: first };
+  const others = cases.filter(({ group }) => group !== 'basics');
+  return { subject, findings: [...first, ...(await conduct(subject, others, told, patience))] };
 }
 
 const report =

@@ -2,6 +2,7 @@
 
 import { color, table } from '../lib/table.ts';
 import { type Finding, isFatal, type Subject } from './case.ts';
+import { firstMend, isFirstMend } from './causes.ts';
 import { byGroup } from './conduct.ts';
 
 const count = (findings: readonly Finding[], state: Finding['verdict']['state']): number =>
@@ -11,7 +12,7 @@ const count = (findings: readonly Finding[], state: Finding['verdict']['state'])
 function reasons(findings: readonly Finding[]): string[] {
   const counts = new Map<string, number>();
   for (const { verdict } of findings)
-    if (verdict.state === 'skipped')
+    if (verdict.state === 'skipped' && verdict.cause === undefined)
       counts.set(verdict.because ?? '', (counts.get(verdict.because ?? '') ?? 0) + 1);
   return [...counts].map(([reason, n]) => `${n} × ${reason}`);
 }
@@ -79,16 +80,31 @@ function lastLine({ malloc }: Subject, findings: readonly Finding[]): string {
   return parts.join(', ');
 }
 
+/** What was skipped and why, what is absent, and which sizes were taken. */
+function remarks({ slow, lacks }: Subject, findings: readonly Finding[]): string[] {
+  const absent = [...(lacks ?? [])].filter(([, { because }]) => /^it has no /.test(because));
+  return [
+    ...reasons(findings).map((reason) => `skipped: ${reason}`),
+    ...(absent.length > 0
+      ? [
+          `absent, and nothing of the C library’s is held against it: ${absent.map(([name]) => name).join(', ')}`,
+        ]
+      : []),
+    ...(slow ? ['its calls cost more the more blocks there are: cases got smaller sizes'] : []),
+  ];
+}
+
 /** Everything about one malloc. */
 export function describe(subject: Subject, findings: readonly Finding[]): string {
-  const failed = findings.filter(({ verdict }) => verdict.state === 'failed');
+  const failed = findings.filter(
+    (finding) => finding.verdict.state === 'failed' && !isFirstMend(finding, findings),
+  );
   const sections = [
+    firstMend(findings),
     groupTable(findings),
     notes(findings),
     ...failed.map(failureText),
-    reasons(findings)
-      .map((reason) => `skipped: ${reason}`)
-      .join('\n'),
+    remarks(subject, findings).join('\n'),
     lastLine(subject, findings),
   ];
   return `${sections.filter((text) => text !== '').join('\n\n')}\n`;

@@ -23,9 +23,9 @@ function limit(resource: 'as' | 'data', size: number): ProgramCase {
     ...(size === 5000
       ? {
           frugal: { args: [resource, 16, 16384, 0], env: { LIBMALLOC_BLOCK: '16384' } },
-          needs: ['lean'],
+          needs: ['exhaustion', 'lean'],
         }
-      : { needs: size < 5000 ? ['sizes', 'lean'] : ['sizes'] }),
+      : { needs: size < 5000 ? ['exhaustion', 'sizes', 'lean'] : ['exhaustion', 'sizes'] }),
   };
 }
 
@@ -39,7 +39,7 @@ export const exhaustion: ProgramCase[] = [
     promise: 'whichever system call for memory fails, calls return NULL with ENOMEM or succeed',
     program: 'exhaustion-calls',
     args: ['once', 120],
-    needs: ['reuse', 'sizes'],
+    needs: ['exhaustion', 'reuse', 'sizes'],
     possible: onX64,
     quick: true,
   },
@@ -48,7 +48,7 @@ export const exhaustion: ProgramCase[] = [
     promise: 'every k-th system call for memory may fail, and nothing is lost or overwritten',
     program: 'exhaustion-calls',
     args: ['every', 12],
-    needs: ['reuse', 'sizes'],
+    needs: ['exhaustion', 'reuse', 'sizes'],
     possible: onX64,
   },
   ...[200_000, 20_000].map(
@@ -60,7 +60,7 @@ export const exhaustion: ProgramCase[] = [
       program: 'exhaustion-mappings',
       args: [400, size],
       strict: { args: [400, size, 3] },
-      needs: ['reuse', 'lean'],
+      needs: ['exhaustion', 'reuse', 'lean'],
     }),
   ),
   {

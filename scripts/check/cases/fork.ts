@@ -189,5 +189,6 @@ export const fork: ProgramCase[] = [
     program: 'exhaustion-fork',
     args: [60, 3],
     frugal: { args: [10, 2], env: small },
+    needs: ['exhaustion'],
   },
 ];

@@ -9,6 +9,8 @@ export const semantics: ProgramCase[] = [
   {
     name: 'family',
     promise: 'whoever replaces malloc replaces all that programs call beside it',
+    level: 'should',
+    promised: true,
     program: 'semantics-family',
     quick: true,
   },
@@ -37,6 +39,7 @@ export const semantics: ProgramCase[] = [
     strict: { args: [4 << 20, 1] },
     frugal: { args: [40_000, 1] },
     quick: true,
+    needs: ['alignment'],
   },
   {
     name: 'aligned',
@@ -46,6 +49,7 @@ export const semantics: ProgramCase[] = [
     strict: { args: [64 << 20, 1] },
     frugal: { args: [4096, 1] },
     quick: true,
+    needs: ['aligned_alloc', 'posix_memalign', 'memalign'],
   },
   {
     name: 'powers',
@@ -84,6 +88,7 @@ export const semantics: ProgramCase[] = [
     program: 'semantics-refusals',
     args: ['basic'],
     quick: true,
+    needs: ['refusals'],
   },
   {
     name: 'refusals-array',
@@ -92,6 +97,7 @@ export const semantics: ProgramCase[] = [
     promised: true,
     program: 'semantics-refusals',
     args: ['array'],
+    needs: ['reallocarray', 'refusals'],
   },
   {
     name: 'refusals-aligned',
@@ -101,6 +107,7 @@ export const semantics: ProgramCase[] = [
     program: 'semantics-refusals',
     args: ['aligned', 0],
     strict: { args: ['aligned', 1] },
+    needs: ['aligned_alloc', 'posix_memalign', 'memalign', 'refusals'],
   },
   {
     name: 'zero',
@@ -124,6 +131,7 @@ export const semantics: ProgramCase[] = [
     args: [3_000_000],
     frugal: { args: [fits] },
     quick: true,
+    needs: ['errno'],
   },
   {
     name: 'usable',
@@ -133,6 +141,7 @@ export const semantics: ProgramCase[] = [
     slow: { args: [300_000] },
     frugal: { args: [fits], env: { LIBMALLOC_BLOCK: '65536' } },
     quick: true,
+    needs: ['malloc_usable_size', 'blocks'],
   },
   {
     name: 'calloc',
@@ -142,6 +151,7 @@ export const semantics: ProgramCase[] = [
     slow: { args: [100_000] },
     frugal: { args: [4000], env: { LIBMALLOC_BLOCK: '8192' } },
     quick: true,
+    needs: ['calloc', 'blocks'],
   },
   {
     name: 'realloc',
@@ -151,6 +161,7 @@ export const semantics: ProgramCase[] = [
     slow: { args: [200_000] },
     frugal: { args: [fits] },
     quick: true,
+    needs: ['realloc', 'blocks'],
   },
   {
     name: 'realloc-large',

@@ -28,7 +28,7 @@ export const structure: ProgramCase[] = [
     args: [100, 2048, 65_536],
     strict: { args: [100, 2048, 32_768] },
     slow: { args: [100, 64, 8192] },
-    needs: ['reuse'],
+    needs: ['threads', 'reuse'],
     quick: true,
   },
   {
@@ -37,6 +37,7 @@ export const structure: ProgramCase[] = [
     program: 'structure-trim',
     args: [],
     quick: true,
+    needs: ['malloc_trim'],
   },
   {
     name: 'merge',

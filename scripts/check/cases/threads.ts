@@ -58,6 +58,7 @@ export const threads: ProgramCase[] = [
     program: 'threads-aligned',
     args: [6, 5000, 20_000],
     frugal: { args: [6, 300, 8000, 65536], env: small },
+    needs: ['aligned_alloc', 'posix_memalign', 'memalign'],
   },
   {
     name: 'births',
