@@ -84,7 +84,9 @@ EXPORT void *aligned_alloc(size_t alignment, size_t size) { return MEMALIGN(alig
 static inline int usual_posix_memalign(void **out, size_t alignment, size_t size) {
     if (alignment % sizeof(void *) || !is_power_of_two(alignment))
         return EINVAL;
+    int before = errno;
     void *p = MEMALIGN(alignment, size);
+    errno = before;
     if (!p)
         return ENOMEM;
     *out = p;

@@ -29,7 +29,7 @@ int main(int argc, char **argv) {
     long large = 0;
     while (malloc(40 * MIB))
         large++;
-    check(errno == ENOMEM, "malloc failed with errno %d", errno);
+    check(says_enomem(), "malloc failed with errno %d", errno);
     long room = (mib - 1024 - 150) / 2; /* 1 GiB of reserve and 150 MiB of blocks; half of the rest */
     say("%ld blocks of 40 MiB", large);
     check(large * 40 >= room, "only %ld MiB in large blocks", large * 40);

@@ -50,7 +50,7 @@ static void *use(void *arg) {
         check(q, "realloc failed");
         free(p);
         free(q);
-        free(memalign(256, 300));
+        free(memalign_if_any(256, 300));
     }
     mallinfo2();
     malloc_trim(0);

@@ -65,7 +65,8 @@ export const exhaustion: ProgramCase[] = [
   ),
   {
     name: 'unmap-refused',
-    promise: 'free keeps errno when munmap and madvise are refused, and memory can be had as before',
+    promise:
+      'free keeps errno when munmap and madvise are refused, and memory can be had as before',
     program: 'exhaustion-unmap',
     args: [10, 8 << 20],
     needs: ['reuse', 'sizes'],
@@ -80,7 +81,7 @@ export const exhaustion: ProgramCase[] = [
     args: [4096, 0],
     strict: { args: [4096, 1] },
     stdout: '*',
-    needs: ['sizes', 'lean'],
+    needs: ['threads', 'exhaustion', 'sizes', 'lean'],
   },
   {
     name: 'locked',
@@ -90,7 +91,7 @@ export const exhaustion: ProgramCase[] = [
     program: 'life-locked',
     args: [3, 0],
     stdout: '*',
-    needs: ['reuse', 'sizes', 'lean'],
+    needs: ['exhaustion', 'reuse', 'sizes', 'lean'],
   },
   {
     name: 'lazy',

@@ -137,7 +137,8 @@ export const fork: ProgramCase[] = [
   },
   {
     name: 'fork-reuse-threads',
-    promise: 'a child uses the memory again that other threads of its parent allocated and it frees',
+    promise:
+      'a child uses the memory again that other threads of its parent allocated and it frees',
     level: 'should',
     promised: true,
     program: 'fork-reuse',

@@ -92,11 +92,13 @@ const lifecycle: ProgramCase[] = [
   },
   {
     name: 'closed',
-    promise: 'a daemon closes all descriptors, and malloc leaves the files alone that get their numbers',
+    promise:
+      'a daemon closes all descriptors, and malloc leaves the files alone that get their numbers',
     program: 'lifecycle-closed',
     args: [10_000],
     slow: { args: [2000] },
     frugal: { args: [200], env: { LIBMALLOC_BLOCK: '524288' } },
+    needs: ['threads', 'fork', 'calloc', 'realloc'],
     quick: true,
   },
   {
@@ -107,7 +109,7 @@ const lifecycle: ProgramCase[] = [
     program: 'life-filter',
     args: ['kill', 1, 2],
     slow: { args: ['kill', 1, 1] },
-    needs: ['reuse', 'sizes'],
+    needs: ['threads', 'realloc', 'reuse', 'sizes'],
   },
   {
     name: 'dlopen',

@@ -53,17 +53,19 @@ export const semantics: ProgramCase[] = [
   },
   {
     name: 'powers',
-    promise: 'powers of two up to 64 MiB, and sizes one less and one more, are there to the last byte',
+    promise:
+      'powers of two up to 64 MiB, and sizes one less and one more, are there to the last byte',
     program: 'semantics-powers',
     args: [64 << 20],
     frugal: { args: [32_768], env: { LIBMALLOC_BLOCK: '65536' } },
+    needs: ['blocks'],
     quick: true,
   },
   {
     name: 'wide',
     promise: 'a block may be larger than 4 GiB, and is refused where there is no room for it',
     program: 'semantics-wide',
-    needs: ['sizes'],
+    needs: ['blocks', 'sizes', 'refusals'],
     quick: true,
   },
   {
@@ -71,7 +73,7 @@ export const semantics: ProgramCase[] = [
     promise: 'what is asked for at a large alignment is aligned and whole, or refused',
     program: 'semantics-far-aligned',
     args: ['alignments'],
-    needs: ['sizes'],
+    needs: ['aligned_alloc', 'posix_memalign', 'memalign', 'sizes'],
     quick: true,
   },
   {
@@ -79,7 +81,7 @@ export const semantics: ProgramCase[] = [
     promise: 'posix_memalign that fails leaves *memptr alone, or sets it to NULL',
     program: 'semantics-far-aligned',
     args: ['memptr'],
-    needs: ['sizes'],
+    needs: ['posix_memalign', 'sizes', 'exhaustion'],
     quick: true,
   },
   {
@@ -168,7 +170,7 @@ export const semantics: ProgramCase[] = [
     promise: 'realloc keeps every byte of blocks of some MiB, growing and shrinking',
     program: 'semantics-resized',
     args: ['large', 16 << 20],
-    needs: ['sizes'],
+    needs: ['realloc', 'blocks', 'sizes'],
     quick: true,
   },
   {
@@ -176,7 +178,7 @@ export const semantics: ProgramCase[] = [
     promise: 'realloc keeps every byte of blocks at large alignments, growing and shrinking',
     program: 'semantics-resized',
     args: ['aligned', 3_000_000],
-    needs: ['sizes'],
+    needs: ['realloc', 'posix_memalign', 'blocks', 'sizes'],
     quick: true,
   },
 ];

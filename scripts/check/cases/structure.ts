@@ -67,7 +67,7 @@ export const structure: ProgramCase[] = [
     program: 'life-burst',
     args: [3000, 100_000, 1, 10],
     stdout: '*',
-    needs: ['reuse', 'sizes', 'lean'],
+    needs: ['threads', 'reuse', 'sizes', 'lean'],
   },
   {
     name: 'idle-owner',
@@ -78,7 +78,7 @@ export const structure: ProgramCase[] = [
     args: ['sleeps', 'reuse', 200_000, 112],
     slow: { args: ['sleeps', 'reuse', 2000, 30_000] },
     stdout: '*',
-    needs: ['reuse', 'sizes', 'lean'],
+    needs: ['threads', 'reuse', 'sizes', 'lean'],
   },
   ...[500, 5000, 100_000].map(
     (size): ProgramCase => ({
