@@ -50,6 +50,22 @@ static void whole(void) {
     free(small);
 }
 
+/* From a small block: a malloc that copies has hardly anything to copy. */
+static void grown(void) {
+    char *p = must_malloc(100);
+    memset(p, 7, 100);
+    char *q = lacks("realloc") ? NULL : realloc(p, WIDE);
+    if (!q) {
+        check(lacks("realloc") || !is_room(), "realloc(p, %zu) failed, and the system has room for twice as much", WIDE);
+        free(p);
+        return;
+    }
+    check(q[0] == 7 && q[99] == 7, "realloc(p, %zu) lost what was there", WIDE);
+    q[WIDE - 1] = 8;
+    check(usable_size(q, WIDE) >= WIDE, "realloc(p, %zu): %zu usable bytes", WIDE, usable_size(q, WIDE));
+    free(q);
+}
+
 static void refused(void) {
     struct rlimit limit = {3 * GIB, 3 * GIB};
     char *p = must_malloc(100);
@@ -77,5 +93,6 @@ int main(void) {
     if (WEXITSTATUS(status))
         return WEXITSTATUS(status); /* the child has said what is wrong */
     whole();
+    grown();
     return 0;
 }

@@ -160,6 +160,14 @@ export const fork: ProgramCase[] = [
     }),
   ),
   {
+    name: 'fork-exit',
+    promise:
+      'a child that any thread forked may end by exit, by quick_exit or with its last thread',
+    program: 'fork-exit',
+    args: [18],
+    quick: true,
+  },
+  {
     name: 'vfork',
     promise: 'a child of vfork may allocate and free, and its parent’s heap is whole',
     level: 'should',

@@ -60,6 +60,14 @@ export const structure: ProgramCase[] = [
     needs: ['reuse', 'lean'],
   },
   {
+    name: 'mappings',
+    promise: 'steady traffic of all sizes needs a bounded number of mappings',
+    program: 'structure-mappings',
+    args: [60_000, 300_000, 4000],
+    slow: { args: [6000, 300_000, 4000] },
+    needs: ['reuse', 'sizes', 'lean'],
+  },
+  {
     name: 'burst',
     promise: 'after a burst memory goes back to the system while the program goes on with little',
     level: 'should',
