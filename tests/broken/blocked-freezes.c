@@ -1,5 +1,4 @@
-/* process/fork-blocked: a blocked signal is taken for a handler that interrupted malloc, and freezes
- * the heap of a child. */
+/* process/fork-blocked: a blocked signal means to it that a handler forked: the child's heap freezes. */
 #define MALLOC marking_malloc
 #define FREE frozen_free
 #include "base.h"

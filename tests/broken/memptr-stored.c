@@ -1,4 +1,4 @@
-/* semantics/memptr: posix_memalign that finds no memory stores what it would have returned. */
+/* semantics/memptr: posix_memalign that finds no memory at a large alignment stores all the same. */
 #define POSIX_MEMALIGN storing_posix_memalign
 #define MALLOC storing_malloc
 #include <stddef.h>
@@ -8,7 +8,7 @@ int storing_posix_memalign(void **out, size_t alignment, size_t size);
 void *storing_malloc(size_t size) { return honest_malloc(size); }
 int storing_posix_memalign(void **out, size_t alignment, size_t size) {
     int error = usual_posix_memalign(out, alignment, size);
-    if (error == ENOMEM)
+    if (error == ENOMEM && alignment >= 65536)
         *out = (void *)alignment;
     return error;
 }

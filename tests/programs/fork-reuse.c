@@ -1,7 +1,8 @@
-/* A child frees what its parent allocated, and allocates as much: it needs hardly more memory
+/* A child frees what its parent allocated, and allocates as much: it needs little more memory
  * than it was born with. Half of the blocks may be another thread's, which the child has not.
  *
  *     fork-reuse [blocks] [size of a block] [rounds] [are half of them another thread's?]
+ *                [percent of them by which the child may grow]
  */
 #include "program.h"
 
@@ -35,7 +36,7 @@ static void replace_all(void) {
 int main(int argc, char **argv) {
     count = argument(argc, argv, 1, 40000);
     size = (size_t)argument(argc, argv, 2, 500);
-    long rounds = argument(argc, argv, 3, 3);
+    long rounds = argument(argc, argv, 3, 3), percent = argument(argc, argv, 5, 50);
     check(count <= MOST, "%d blocks at most", MOST);
     if (argument(argc, argv, 4, 0)) {
         pthread_barrier_init(&built, NULL, 2);
@@ -52,7 +53,7 @@ int main(int argc, char **argv) {
         for (long i = 0; i < rounds; i++)
             replace_all();
         long grown = resident_kib() - first;
-        check(grown <= whole / 3 + 8192, "a child that replaced %ld KiB %ld times grew by %ld",
+        check(grown <= whole * percent / 100 + 4096, "a child that replaced %ld KiB %ld times grew by %ld",
               whole, rounds, grown);
         _exit(0);
     }

@@ -117,7 +117,7 @@ export const threads: ProgramCase[] = [
     name: 'late',
     promise: 'a destructor that runs after malloc’s own shares no cache with the next thread',
     program: 'threads-late',
-    args: [100, 3000, 500],
+    args: [40, 20_000, 500],
     frugal: { args: [10, 300, 500], env: { LIBMALLOC_BLOCK: '4096' } },
     quick: true,
   },
