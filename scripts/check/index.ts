@@ -149,7 +149,7 @@ async function byThese(
   told: Watch,
   patience: number,
 ): Promise<Result> {
-  const dead = (await conduct(subject, [alive], told, patience)).filter(isFatal);
+  const dead = (await conduct(subject, [alive], () => {}, patience)).filter(isFatal);
   const findings = dead.length > 0 ? dead : await conduct(subject, cases, told, patience);
   return { subject, findings };
 }

@@ -15,7 +15,8 @@ import {
   programFlags,
   sourceOf,
 } from './compile-case.ts';
-import { firstLack, type Lack, lack, type Need, toldLacks } from './needs.ts';
+import { firstLack, lack, toldLacks } from './lacks.ts';
+import type { Lack, Need } from './needs.ts';
 import { whereIs } from './stacks.ts';
 
 /** Seconds of processor time that a case may use; on the clock, ten times that. */

@@ -3,7 +3,7 @@
 import { execa } from 'execa';
 
 /** One frame, innermost first. */
-export interface Frame {
+interface Frame {
   name: string;
   /** `lock.h:33`; undefined without debug information. */
   at?: string;

@@ -5,10 +5,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { execa, type Options } from 'execa';
 import { Failure } from '../lib/errors.ts';
 import { FAILED, NOT_EXECUTABLE, NOT_FOUND, TIMED_OUT } from '../lib/status.ts';
+import { type Lost, type Patience, watchPatiently } from './cpu-limit.ts';
 import { atOurEnd } from './ending.ts';
 import { bearersOf, descendants, isRunning, signalAll } from './family.ts';
 import { guard } from './guardian.ts';
-import { type Lost, type Patience, watchPatiently } from './patience.ts';
 
 export interface ExecuteOptions {
   env: Record<string, string | undefined>;
@@ -20,7 +20,7 @@ export interface ExecuteOptions {
   stdio?: 'inherit' | 'beside' | 'pipe' | undefined;
   /** Seconds. */
   timeout?: number | undefined;
-  /** Processor time as well: see patience.ts. */
+  /** Processor time as well: see cpu-limit.ts. */
   patience?: Patience | undefined;
   /**
    * A string that only this child's environment holds: it finds descendants that have left the

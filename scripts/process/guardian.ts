@@ -11,7 +11,7 @@ while read -r sign pid; do
     -) groups="\${groups%% $pid *} \${groups#* $pid }" ;;
   esac
 done
-for pid in $groups; do kill -KILL -- "-$pid" 2>/dev/null; done`;
+for pid in $groups; do kill -s KILL -- "-$pid" 2>/dev/null; done`;
 
 let guardian: ChildProcess | undefined;
 

@@ -14,7 +14,8 @@ import {
   skipped,
   toldTo,
 } from '../judge.ts';
-import { firstLack, type Lack, lack } from '../needs.ts';
+import { firstLack, lack } from '../lacks.ts';
+import type { Lack } from '../needs.ts';
 import { writeReproducer } from '../reproducer.ts';
 import { shrink } from '../shrink.ts';
 
