@@ -15,9 +15,15 @@ import {
   programFlags,
   sourceOf,
 } from './compile-case.ts';
-import { firstLack, type Lack, lack, type Need, toldLacks } from './needs.ts';
+import { firstLack, lack, toldLacks } from './lacks.ts';
+import type { Lack, Need } from './needs.ts';
+import { whereIs } from './stacks.ts';
 
+/** Seconds of processor time that a case may use; on the clock, ten times that. */
 const TIMEOUT = 60;
+const CLOCK = 10;
+/** Seconds in which nothing moves: no case sleeps that long. */
+const IDLE = 15;
 /** A debug build does several times as much in each call. */
 const DEBUG_PATIENCE = 4;
 const PRINTED = 2000;
@@ -61,12 +67,28 @@ async function judge(subject: Subject, each: ProgramCase, patience: number): Pro
   if (reason !== undefined) return skipped({ because: reason });
   const plan = planRun(subject, each.program, run);
   const slower = subject.malloc.debug ? DEBUG_PATIENCE : 1;
-  const timeout = (run.timeout ?? TIMEOUT) * patience * slower;
-  const result = await launch(subject.malloc, plan.argv, { timeout, env: plan.env });
-  const because = complaint(subject.malloc, run, result, timeout);
+  const allowed = patiently((run.timeout ?? TIMEOUT) * patience * slower);
+  const result = await launch(subject.malloc, plan.argv, { ...allowed, env: plan.env });
+  const because = complaint(subject.malloc, run, result);
   if (because === undefined) return { state: 'passed', seconds: result.seconds };
   const failure = evidence(subject, each.program, run, plan, result);
   return { state: 'failed', because, seconds: result.seconds, failure };
+}
+
+/** How long a program may take that needs at most so many seconds of processor time. */
+export const patiently = (cpu: number) => ({
+  timeout: cpu * CLOCK,
+  patience: { cpu, idle: Math.min(IDLE, cpu), ask: whereIs },
+});
+
+/** What happened to a program that took too long. */
+export function overdue({ lost, seconds }: Launched): string {
+  const where = lost?.answer === undefined ? '' : ` in ${lost.answer}`;
+  if (lost?.because === 'idle')
+    return `hung${where || `: nothing moved for ${Math.round(lost.seconds)} s`}`;
+  if (lost?.because === 'busy')
+    return `not over after ${Math.round(lost.seconds)} s of processor time${where && `, then${where}`}`;
+  return `not over after ${Math.round(seconds)} s`;
 }
 
 /**
@@ -139,15 +161,10 @@ function planRun(subject: Subject, program: string, run: Run): Plan {
 }
 
 /** What was broken, in a sentence; undefined when all is well. */
-function complaint(
-  malloc: Malloc,
-  run: Run,
-  result: Launched,
-  timeout: number,
-): string | undefined {
+function complaint(malloc: Malloc, run: Run, result: Launched): string | undefined {
   const stderr = result.stderr.toString();
   const stdout = result.stdout.toString();
-  if (result.timedOut) return `not over after ${Math.round(timeout)} s`;
+  if (result.timedOut) return overdue(result);
   if (result.status !== (run.status ?? 0)) return ending(result);
   const silent = run.stderr ?? (malloc.kind === 'variant' ? /^$/ : /(?:)/);
   if (!silent.test(stderr)) return `printed on standard error: ${cut(stderr, 100)}`;

@@ -62,7 +62,7 @@ function notes(findings: readonly Finding[]): string {
 }
 
 /** The verdict in one line, last. */
-function lastLine({ malloc }: Subject, findings: readonly Finding[]): string {
+function lastLine({ subject: { malloc }, findings, unfinished }: Result): string {
   const fatal = findings.filter(isFatal).length;
   const should = count(findings, 'failed') - fatal;
   const absent = findings
@@ -71,7 +71,7 @@ function lastLine({ malloc }: Subject, findings: readonly Finding[]): string {
     )
     .map(({ verdict }) => verdict.because?.split(' ')[0]);
   const parts = [
-    `${malloc.name}: ${fatal === 0 ? color.green('passed') : color.red(`failed ${fatal}`)}`,
+    `${malloc.name}: ${fatal > 0 ? color.red(`failed ${fatal}`) : unfinished ? 'unfinished' : color.green('passed')}`,
     `${count(findings, 'passed')} of ${findings.length} cases kept`,
     ...(should > 0 ? [`${should} not as it should be`] : []),
     ...(count(findings, 'skipped') > 0 ? [`${count(findings, 'skipped')} skipped`] : []),
@@ -94,8 +94,17 @@ function remarks({ slow, lacks }: Subject, findings: readonly Finding[]): string
   ];
 }
 
+/** What is known of one malloc. */
+export interface Result {
+  subject: Subject;
+  findings: readonly Finding[];
+  /** We were ended before all cases were over. */
+  unfinished?: boolean;
+}
+
 /** Everything about one malloc. */
-export function describe(subject: Subject, findings: readonly Finding[]): string {
+export function describe(result: Result): string {
+  const { subject, findings } = result;
   const failed = findings.filter(
     (finding) => finding.verdict.state === 'failed' && !isFirstMend(finding, findings),
   );
@@ -105,7 +114,7 @@ export function describe(subject: Subject, findings: readonly Finding[]): string
     notes(findings),
     ...failed.map(failureText),
     remarks(subject, findings).join('\n'),
-    lastLine(subject, findings),
+    lastLine(result),
   ];
   return `${sections.filter((text) => text !== '').join('\n\n')}\n`;
 }

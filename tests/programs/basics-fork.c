@@ -12,7 +12,7 @@ static volatile long rounds;
 
 static void *work(void *arg) {
     for (; !over; rounds++)
-        free(malloc(100));
+        free(malloc((size_t)(rounds % 3000)));
     return arg;
 }
 
@@ -20,13 +20,13 @@ int main(void) {
     pthread_t id;
     int status = 0;
     pthread_create(&id, NULL, work, NULL);
-    for (int i = 0; i < 200 && !status; i++) {
+    for (int i = 0; i < 60 && !status; i++) {
         for (long before = rounds; rounds == before;)
             sched_yield(); /* until the thread has had its turn */
         pid_t child = fork();
         if (child == 0) {
             alarm(10);
-            for (size_t n = 1; n < 10000; n *= 2)
+            for (size_t n = 0; n < 3000; n += 8)
                 free(malloc(n));
             _exit(0);
         }

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 enum { THREADS = 4, LIVE = 64 };
-static int calls = 300000;
+static int calls = 1000000;
 
 static void *work(void *arg) {
     int *blocks[LIVE] = {0}, me = *(int *)arg;

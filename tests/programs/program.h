@@ -230,15 +230,34 @@ UNUSED static void run_threads(long threads, void *(*run)(void *)) {
         join(ids[i]);
 }
 
+/* The signals by which children end, by name: strsignal may allocate. */
+UNUSED static const char *signal_name(int number) {
+    static const struct {
+        int number;
+        const char *name;
+    } known[] = {{SIGSEGV, "SIGSEGV"}, {SIGABRT, "SIGABRT"}, {SIGBUS, "SIGBUS"}, {SIGILL, "SIGILL"},
+                 {SIGFPE, "SIGFPE"},   {SIGTRAP, "SIGTRAP"}, {SIGSYS, "SIGSYS"}, {SIGKILL, "SIGKILL"}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (known[i].number == number)
+            return known[i].name;
+    return "a signal";
+}
+
+/* How a child ended, in words, unless it ended with `wanted`. */
+UNUSED static void check_ended(int status, int wanted, const char *what) {
+    check(!WIFSIGNALED(status) || WTERMSIG(status) != SIGALRM, "a child hung (%s)", what);
+    check(!WIFSIGNALED(status), "a child died of %s (%s)", signal_name(WTERMSIG(status)), what);
+    check(WEXITSTATUS(status) == wanted, "a child ended with status %d, not %d (%s)",
+          WEXITSTATUS(status), wanted, what);
+}
+
 /* Waits for a child that should end with status 0; `what` says what it was about. */
 UNUSED static void check_child(pid_t child, const char *what) {
     int status = 0;
     check(child > 0, "fork (%s): %s", what, strerror(errno));
     while (waitpid(child, &status, 0) < 0)
         check(errno == EINTR, "waitpid (%s): %s", what, strerror(errno));
-    check(!WIFSIGNALED(status) || WTERMSIG(status) != SIGALRM, "a child hung (%s)", what);
-    check(!WIFSIGNALED(status), "a child died of signal %d (%s)", WTERMSIG(status), what);
-    check(WEXITSTATUS(status) == 0, "a child ended with status %d (%s)", WEXITSTATUS(status), what);
+    check_ended(status, 0, what);
 }
 
 /* In a child: ends it by SIGALRM unless it is done within that many seconds. Hangs

@@ -6,7 +6,7 @@ import { type Launched, launch } from '../../malloc/preload.ts';
 import type { Case, Subject, Verdict } from '../case.ts';
 import { caseProgram, fromHere, sourceOf } from '../compile-case.ts';
 import { debugLine, environmentFor, toldTo } from '../judge.ts';
-import { lack } from '../needs.ts';
+import { lack } from '../lacks.ts';
 
 /** What comes of a misuse, from the best to the worst. */
 const outcomes = ['at once', 'later', 'silent', 'corrupted', 'hangs'] as const;

@@ -4,8 +4,18 @@ import { glibc } from '../../malloc/mallocs.ts';
 import { type Launched, launch } from '../../malloc/preload.ts';
 import type { Case, Evidence, Subject, Verdict } from '../case.ts';
 import { caseProgram, fromHere, sourceOf } from '../compile-case.ts';
-import { commandLine, debugLine, ending, environmentFor, skipped, toldTo } from '../judge.ts';
-import { firstLack, type Lack, lack } from '../needs.ts';
+import {
+  commandLine,
+  debugLine,
+  ending,
+  environmentFor,
+  overdue,
+  patiently,
+  skipped,
+  toldTo,
+} from '../judge.ts';
+import { firstLack, lack } from '../lacks.ts';
+import type { Lack } from '../needs.ts';
 import { writeReproducer } from '../reproducer.ts';
 import { shrink } from '../shrink.ts';
 
@@ -73,7 +83,7 @@ const program = (): string => caseProgram('random');
 
 function start(subject: Subject, args: (string | number)[], timeout: number): Promise<Launched> {
   const env = environmentFor(subject, toldTo(subject, 'random'));
-  return launch(subject.malloc, [program(), ...args.map(String)], { timeout, env });
+  return launch(subject.malloc, [program(), ...args.map(String)], { ...patiently(timeout), env });
 }
 
 const failed = ({ status }: Launched): boolean => status !== 0;
@@ -95,9 +105,7 @@ async function playOnce(subject: Subject, mix: Mix, { seed, seconds }: RandomOpt
   const args = ['play', seed, calls, threads, largest, seconds].map(String);
   const result = await start(subject, args, seconds + GRACE);
   const rounds = result.stdout.toString().trim().split('\n');
-  const because = result.timedOut
-    ? `not over after ${Math.round(result.seconds)} s`
-    : ending(result);
+  const because = result.timedOut ? overdue(result) : ending(result);
   const last = Number(rounds.at(-1) || seed);
   return { last, seconds: result.seconds, ...(failed(result) && { because }), result, args };
 }

@@ -12,7 +12,7 @@ import { disproof } from '../../malloc/proof.ts';
 import { atOurEnd } from '../../process/ending.ts';
 import type { Case, Evidence, Subject, Verdict } from '../case.ts';
 import { debugLine } from '../judge.ts';
-import { lack } from '../needs.ts';
+import { lack } from '../lacks.ts';
 import { prepared, workshop } from '../workshop.ts';
 import { type RealProgram, realPrograms } from './real-programs-table.ts';
 
