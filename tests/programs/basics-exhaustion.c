@@ -1,0 +1,23 @@
+/* Where memory ends malloc gives NULL, and what is freed can be had again. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+int main(void) {
+    setrlimit(RLIMIT_AS, &(struct rlimit){128 << 20, 128 << 20});
+    void **last = NULL, **p;
+    int count = 0; /* addresses that were reserved before are not limited */
+    for (; count < 20000 && (p = malloc(8000)); count++) {
+        *p = last;
+        last = p;
+    }
+    for (; last; last = p) {
+        p = *last;
+        free(last);
+    }
+    if (count > 0 && !malloc(8000)) {
+        fprintf(stderr, "when all %d blocks are freed, there is still no memory\n", count);
+        return 1;
+    }
+    return 0;
+}
