@@ -49,6 +49,7 @@ function failureText({ case: each, level, verdict }: Finding): string {
       `  program    ${failure.source}`,
       `  again      ${failure.reproduce}`,
       `  look       ${failure.debug}`,
+      ...(failure.note === undefined ? [] : [`  note       ${failure.note}`]),
     );
   return lines.join('\n');
 }
