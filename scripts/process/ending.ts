@@ -19,6 +19,18 @@ export function atOurEnd(cleanup: () => void): () => void {
   };
 }
 
+const last: (() => void)[] = [];
+
+/** As atOurEnd, for what every child needs until then, and never undone; a signal that ends us calls it, too. */
+export function atTheVeryEnd(cleanup: () => void): void {
+  if (last.length === 0) process.on('exit', finish);
+  last.push(cleanup);
+}
+
+function finish(): void {
+  for (const cleanup of last.splice(0)) cleanup();
+}
+
 function cleanUp(): void {
   for (const cleanup of cleanups) cleanup();
 }
@@ -31,7 +43,9 @@ function endBy(signal: NodeJS.Signals): void {
   cleanUp();
   cleanups.clear();
   letGo();
-  if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
+  if (process.listenerCount(signal) > 0) return;
+  finish();
+  process.kill(process.pid, signal);
 }
 
 function letGo(): void {

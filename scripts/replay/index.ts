@@ -1,10 +1,10 @@
 // libmalloc replay: what a program asked of one malloc, asked of others.
 
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { Failure } from '../lib/errors.ts';
+import { temporaryFolder } from '../lib/folders.ts';
 import { writeJson } from '../lib/json.ts';
 import { progress } from '../lib/progress.ts';
 import { BAD } from '../lib/status.ts';
@@ -97,7 +97,7 @@ function attempt<T>(file: string, write: () => T): T {
 }
 
 async function playAll(source: Source, mallocs: Malloc[], options: Options): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'libmalloc-replay-'));
+  const folder = temporaryFolder('replay');
   const remove = () => rmSync(folder, { recursive: true, force: true });
   const release = atOurEnd(remove);
   try {
