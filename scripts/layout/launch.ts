@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Malloc } from '../malloc/mallocs.ts';
 import { type Launched, launch, stopper } from '../malloc/preload.ts';
+import { atOurEnd } from '../process/ending.ts';
 import { signalAll } from '../process/family.ts';
 import { stateOf } from './proc.ts';
 
@@ -23,6 +24,8 @@ export async function holdAndLook<T>(
 ): Promise<{ ended: Launched; seen: T | undefined }> {
   const env = { ...process.env, ...(after === undefined && atEnd()) };
   let pid: number | undefined;
+  // It may be stopped, and then no signal but this one ends it.
+  const release = atOurEnd(() => pid !== undefined && signalAll([pid], 'SIGKILL'));
   const ended = launch(m, argv, {
     env,
     stdio: 'beside',
@@ -40,6 +43,7 @@ export async function holdAndLook<T>(
     return { ended: await ended, seen };
   } finally {
     if (pid !== undefined) signalAll([pid], 'SIGCONT');
+    void over.then(release);
   }
 }
 

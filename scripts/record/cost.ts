@@ -51,7 +51,7 @@ export async function measureCost(m: Malloc): Promise<Cost> {
   try {
     const plan = join(folder, 'plan');
     const trace = join(folder, 'trace');
-    const { calls } = writePlan(plan, steps());
+    const { calls } = await writePlan(plan, steps());
     const traces: Record<Way, string | undefined> = {
       bare: undefined,
       'passed on': '',
