@@ -5,8 +5,8 @@
 
 import { Op } from '../trace/format.ts';
 import type { TraceEvent } from '../trace/trace.ts';
-import { Calls } from './calls.ts';
-import { linesOf } from './lines.ts';
+import { Calls } from './recorded-calls.ts';
+import { linesOf } from './text-lines.ts';
 
 export const looksLikeHeaptrack = (start: string): boolean =>
   /^v [0-9a-f]+ [0-9a-f]+\n/.test(start);

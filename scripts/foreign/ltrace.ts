@@ -4,8 +4,8 @@
 
 import { Op } from '../trace/format.ts';
 import type { TraceEvent } from '../trace/trace.ts';
-import { Calls } from './calls.ts';
-import { linesOf } from './lines.ts';
+import { Calls } from './recorded-calls.ts';
+import { linesOf } from './text-lines.ts';
 
 const names =
   'malloc|calloc|realloc|reallocarray|free|posix_memalign|aligned_alloc|memalign|valloc|pvalloc|cfree';

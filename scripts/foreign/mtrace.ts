@@ -4,8 +4,8 @@
 
 import { Op } from '../trace/format.ts';
 import type { TraceEvent } from '../trace/trace.ts';
-import { Calls } from './calls.ts';
-import { linesOf } from './lines.ts';
+import { Calls } from './recorded-calls.ts';
+import { linesOf } from './text-lines.ts';
 
 const line = /^(?:@ .*\s)?([-+<>!]) (0x[0-9a-f]+|\(nil\))(?: (0x[0-9a-f]+|0))?\s*$/;
 

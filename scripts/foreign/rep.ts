@@ -5,7 +5,7 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 import { Failure } from '../lib/errors.ts';
 import { count } from '../lib/units.ts';
 import { Slots, type Step } from '../trace/steps.ts';
-import { linesOf } from './lines.ts';
+import { linesOf } from './text-lines.ts';
 
 const BLOCK = 65536;
 /** Bytes, or some version's weight; IDs; operations; weight, or the most bytes that live at a time. */

@@ -6,10 +6,10 @@ import { count } from '../lib/units.ts';
 import { type LeftOut, type Step, stepsOfEvents } from '../trace/steps.ts';
 import { openTrace, type TraceEvent, type TraceProcess } from '../trace/trace.ts';
 import { eventsOfHeaptrack, looksLikeHeaptrack } from './heaptrack.ts';
-import { beginning, isPacked, unpacked } from './lines.ts';
 import { eventsOfLtrace, looksLikeLtrace } from './ltrace.ts';
 import { eventsOfMtrace, looksLikeMtrace } from './mtrace.ts';
 import { looksLikeRep, Rep, type Weight } from './rep.ts';
+import { beginning, isPacked, unpacked } from './text-lines.ts';
 
 export interface Source {
   /** For people: `ls.trace: ls`. */

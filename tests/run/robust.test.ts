@@ -192,7 +192,7 @@ describe('bytes that are no UTF-8 are refused, not changed', () => {
   });
 
   test('and UTF-8 passes through', async () => {
-    const { stdout } = await say("V=ä $L run -q -- sh -c 'printf %s "$V$1"' - 'ö x'");
+    const { stdout } = await say(`V=ä $L run -q -- sh -c 'printf %s "$V$1"' - 'ö x'`);
     expect(stdout).toBe('äö x');
   });
 });
