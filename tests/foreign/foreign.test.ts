@@ -199,7 +199,9 @@ describe('recordings of other tools', () => {
       const sizes = steps.flatMap((step) => /^malloc \d+ (\d+)$/.exec(step)?.[1] ?? []);
       expect(sizes.filter((size) => size !== '72704')).toEqual(['100', '60', '5000', '0']);
       expect(steps.filter((step) => step.startsWith('free')).length).toBeGreaterThanOrEqual(4);
-      expect(remarks.filter((remark) => !/several equal|1 frees of unknown/.test(remark))).toEqual([]);
+      expect(remarks.filter((remark) => !/several equal|1 frees of unknown/.test(remark))).toEqual(
+        [],
+      );
     }
   });
 
