@@ -5,7 +5,7 @@ import { basename } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { playForeign } from '../foreign/played.ts';
 import { isForeign } from '../foreign/source.ts';
-import { Failure } from '../lib/errors.ts';
+import { Failure, reasonOf } from '../lib/errors.ts';
 import { writeJson } from '../lib/json.ts';
 import { bytes } from '../lib/units.ts';
 import { resolveMalloc } from '../malloc/mallocs.ts';
@@ -148,7 +148,7 @@ function write(file: string, content: string | Uint8Array, option: string): void
   try {
     writeFileSync(file, content);
   } catch (cause) {
-    throw new Failure(`cannot write ${file}: ${(cause as Error).message}`, {
+    throw new Failure(`cannot write ${file}: ${reasonOf(cause)}`, {
       hint: `give ${option} a path that can be written`,
       cause,
     });

@@ -277,6 +277,23 @@ describe('what cannot be written is said before the work', () => {
   });
 });
 
+describe('what is printed and cannot be written', () => {
+  test('is said in one line, without a stack', async () => {
+    const line = `exec ${cli.join(' ')} doctor >/dev/full`;
+    const { status, stderr } = await play(['bash', '-c', line]);
+    expect({ status, stderr }).toEqual({
+      status: 125,
+      stderr: 'libmalloc: cannot write to standard output: no space left on device',
+    });
+  });
+
+  test('because nobody reads on, ends it as SIGPIPE would, without a word', async () => {
+    const line = `${cli.join(' ')} doctor | true; exit \${PIPESTATUS[0]}`;
+    const { status, stderr } = await play(['bash', '-c', line]);
+    expect({ status, stderr }).toEqual({ status: 141, stderr: '' });
+  });
+});
+
 describe('Ctrl-C ends it within a second', () => {
   /** The processes of a session. */
   const session = async (sid: number): Promise<string[]> => {
