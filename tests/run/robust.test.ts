@@ -87,6 +87,18 @@ describe('a library whose path LD_PRELOAD would split', () => {
     expect(status, stderr).toBe(0);
   });
 
+  test('is refused where the link would be split as well', async () => {
+    const args = ['run', '-m', odd(), '--', 'true'];
+    const { status, stderr } = await libmalloc(args, { env: { TMPDIR: at('a b:c') } });
+    expect({ status, stderr }).toEqual({
+      status: 125,
+      stderr: expect.stringMatching(
+        /nor a link to it in .*\n.* set TMPDIR to a folder without them$/,
+      ),
+    });
+    expect(readdirSync(at('a b:c'))).toEqual(['my list.so']);
+  });
+
   test('leaves no link behind', async () => {
     const before = left();
     await libmalloc(['run', '-m', odd(), '--', 'true']);
