@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
-import { playForeign } from '../foreign/played.ts';
+import { type PlayedTrace, playForeign } from '../foreign/played.ts';
 import { isForeign } from '../foreign/source.ts';
 import { Failure, reasonOf } from '../lib/errors.ts';
 import { writeJson } from '../lib/json.ts';
@@ -99,12 +99,19 @@ async function readHeaps(file: string, options: Options): Promise<HeapData[]> {
     try {
       const heap = readHeap(played.file, undefined);
       heaps.push({ ...heap, facts: { ...heap.facts, command: played.name, file: basename(file) } });
-      for (const line of played.remarks) process.stderr.write(`libmalloc: ${file}: ${line}\n`);
+      for (const line of [score(heap.facts.malloc, played), ...played.remarks])
+        process.stderr.write(`libmalloc: ${file}: ${line}\n`);
     } finally {
       played.remove();
     }
   }
   return heaps;
+}
+
+/** Its utilisation, as the malloc lab has it. */
+function score(malloc: string, { peakLive, heap }: PlayedTrace): string {
+  const share = heap > 0 ? ` of heap: utilisation ${((100 * peakLive) / heap).toFixed(0)} %` : '';
+  return `${malloc} has at most ${bytes(peakLive)} alive in ${bytes(heap)}${share}`;
 }
 
 /** A damaged trace is shown as far as it can be read, with a message. */
