@@ -91,6 +91,27 @@ const lifecycle: ProgramCase[] = [
     via: ['sh', '-c', 'exec "$@" <&- >&- 2>&-', 'sh'],
   },
   {
+    name: 'closed',
+    promise:
+      'a daemon closes all descriptors, and malloc leaves the files alone that get their numbers',
+    program: 'lifecycle-closed',
+    args: [10_000],
+    slow: { args: [2000] },
+    frugal: { args: [200], env: { LIBMALLOC_BLOCK: '524288' } },
+    needs: ['threads', 'fork', 'calloc', 'realloc'],
+    quick: true,
+  },
+  {
+    name: 'seccomp',
+    promise: 'a sandbox needs to let malloc ask for memory and wait, and for nothing else',
+    level: 'should',
+    promised: true,
+    program: 'life-filter',
+    args: ['kill', 1, 2],
+    slow: { args: ['kill', 1, 1] },
+    needs: ['threads', 'realloc', 'reuse', 'sizes'],
+  },
+  {
     name: 'dlopen',
     promise: 'libraries whose constructors allocate come and go, from several threads',
     program: 'lifecycle-dlopen',
