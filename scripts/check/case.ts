@@ -105,6 +105,8 @@ export interface Evidence {
   /** A session with the program at hand. */
   debug: string;
   seed?: number;
+  /** What a reader should know of these. */
+  note?: string;
   /** The shortest sequence of calls that still fails. */
   sequence?: string[];
   /** What the program printed on standard error, cut. */

@@ -18,6 +18,7 @@ import {
 import { firstLack, lack, toldLacks } from './lacks.ts';
 import type { Lack, Need } from './needs.ts';
 import { whereIs } from './stacks.ts';
+import { withoutWitness, witness, witnessed } from './witnessed.ts';
 
 /** Seconds of processor time that a case may use; on the clock, ten times that. */
 const TIMEOUT = 60;
@@ -133,7 +134,9 @@ export const toldTo = (subject: Subject, program: string): Record<string, string
 /** The environment of a program of the kit. `more` may preload a library behind the malloc. */
 export function environmentFor(subject: Subject, more: Record<string, string> = {}): Env {
   const { malloc, standIn } = subject;
-  const behind = [standIn, more.LD_PRELOAD].filter((file) => file !== undefined).join(':');
+  const behind = [standIn, witness(), more.LD_PRELOAD]
+    .filter((file) => file !== undefined)
+    .join(':');
   const ours = { MALLOC_UNDER_TEST: malloc.file ?? '' };
   return { ...process.env, ...ours, ...more, LD_PRELOAD: behind };
 }
@@ -162,7 +165,7 @@ function planRun(subject: Subject, program: string, run: Run): Plan {
 
 /** What was broken, in a sentence; undefined when all is well. */
 function complaint(malloc: Malloc, run: Run, result: Launched): string | undefined {
-  const stderr = result.stderr.toString();
+  const stderr = withoutWitness(result.stderr.toString());
   const stdout = result.stdout.toString();
   if (result.timedOut) return overdue(result);
   if (result.status !== (run.status ?? 0)) return ending(result);
@@ -174,20 +177,26 @@ function complaint(malloc: Malloc, run: Run, result: Launched): string | undefin
 }
 
 /**
- * How a program ended: its own message if it printed one (program.h), else its signal or status.
+ * How a program ended: its own message if it printed one (program.h), else its signal or status; and
+ * where it was.
  */
 export function ending(result: Launched): string {
-  const lines = result.stderr.toString().trim().split('\n');
+  const seen = witnessed(result.stderr.toString());
+  const lines = withoutWitness(result.stderr.toString()).trim().split('\n');
   const own = lines.map((line) => /^\S+\.[ch]:\d+: (.*)$/.exec(line)?.[1]).find((text) => text);
-  if (own !== undefined) return own;
+  if (own !== undefined) return seen === undefined ? own : `${own}; it was${seen.where}`;
   const last = lines.at(-1) ?? '';
   if (last !== '' && result.status === 1) return cut(last, 120);
-  const how = result.signal ? `ended by ${result.signal}` : `ended with status ${result.status}`;
-  return last === '' ? how : `${how}: ${cut(last, 120)}`;
+  const signal = result.signal ?? seen?.signal;
+  const how = signal ? `ended by ${signal}` : `ended with status ${result.status}`;
+  return `${how}${seen?.where ?? ''}${last === '' ? '' : `: ${cut(last, 120)}`}`;
 }
 
-const cut = (text: string, length: number): string =>
-  text.length > length ? `${text.slice(0, length)}…` : text.trimEnd();
+/** Printable: what a malloc writes may be anything. */
+function cut(text: string, length: number): string {
+  const clean = text.replaceAll(/[^\t\n\x20-\x7e\u00a0-\uffff]/g, '?');
+  return clean.length > length ? `${clean.slice(0, length)}…` : clean.trimEnd();
+}
 
 function evidence(
   subject: Subject,
@@ -201,7 +210,7 @@ function evidence(
     source: fromHere(source),
     reproduce: reproduceLine(subject, source, run, plan),
     debug: debugLine(subject.malloc, plan.argv, plan.settings),
-    printed: cut(result.stderr.toString(), PRINTED),
+    printed: cut(withoutWitness(result.stderr.toString()), PRINTED),
   };
 }
 

@@ -25,16 +25,20 @@ export async function enquire(begun: Subject, watch: Watch, patience: number): P
   let subject = equipped(begun, found);
   const findings = [...first, ...(await conduct(subject, [alive], watch, patience))];
   const dead = findings.some(({ case: { name }, ...rest }) => name === 'alive' && isFailed(rest));
-  for (const wave of waves) {
+  for (const [at, wave] of waves.entries()) {
     const cases = wave.map((each) => programCase('basics', each));
     const answers = await conduct(subject, cases, watch, patience);
     findings.push(...answers);
     subject = informed(subject, answers);
+    if (at === 1 && !dead && (await isSlow(subject, patience)))
+      subject = { ...subject, slow: true };
   }
-  const pace = dead ? undefined : await programCase('basics', speed).run(subject, patience);
-  const slow = subject.slow || pace?.state === 'failed';
-  return { subject: { ...subject, slow }, findings, dead };
+  return { subject, findings, dead };
 }
+
+/** Asked as soon as the other questions that it needs are answered, because it makes later ones shorter. */
+const isSlow = async (subject: Subject, patience: number): Promise<boolean> =>
+  (await programCase('basics', speed).run(subject, patience)).state === 'failed';
 
 const isFailed = ({ verdict }: Pick<Finding, 'verdict'>): boolean => verdict.state === 'failed';
 

@@ -36,10 +36,29 @@ function groupTable(findings: readonly Finding[]): string {
   return table(head, rows, ['left', 'right', 'right', 'right', 'right', 'right', 'right']);
 }
 
-function failureText({ case: each, level, verdict }: Finding): string {
+/** The sentence without what differs from case to case: addresses and numbers. */
+const gist = ({ level, verdict }: Finding): string =>
+  `${level} ${(verdict.because ?? '').replaceAll(/0x[0-9a-f]+|\d+/g, '#')}`;
+
+/** Failures that say the same are one, with the names of the others. */
+function alike(failed: readonly Finding[]): Finding[][] {
+  const groups = new Map<string, Finding[]>();
+  for (const finding of failed) {
+    const known = groups.get(gist(finding));
+    if (known === undefined) groups.set(gist(finding), [finding]);
+    else known.push(finding);
+  }
+  return [...groups.values()];
+}
+
+function failureText([{ case: each, level, verdict }, ...others]: [Finding, ...Finding[]]): string {
   const { failure } = verdict;
   const title = `${each.group}/${each.name} (${level}): ${verdict.because}`;
   const lines = [color.bold(level === 'should' ? color.yellow(title) : color.red(title))];
+  if (others.length > 0) {
+    const names = others.map(({ case: { group, name } }) => `${group}/${name}`);
+    lines.push(`  also       ${names.join(', ')}`);
+  }
   lines.push(`  expected   ${each.promise}`);
   if (failure?.seed !== undefined) lines.push(`  seed       ${failure.seed}`);
   if (failure?.sequence !== undefined)
@@ -49,6 +68,7 @@ function failureText({ case: each, level, verdict }: Finding): string {
       `  program    ${failure.source}`,
       `  again      ${failure.reproduce}`,
       `  look       ${failure.debug}`,
+      ...(failure.note === undefined ? [] : [`  note       ${failure.note}`]),
     );
   return lines.join('\n');
 }
@@ -112,7 +132,7 @@ export function describe(result: Result): string {
     firstMend(findings),
     groupTable(findings),
     notes(findings),
-    ...failed.map(failureText),
+    ...alike(failed).map((group) => failureText(group as [Finding, ...Finding[]])),
     remarks(subject, findings).join('\n'),
     lastLine(result),
   ];

@@ -251,6 +251,30 @@ describe('a random failure', () => {
     expect(seen.status).toBe(1);
   });
 
+  test.each(['free-errno', 'misaligned', 'calloc-dirty'])(
+    'of %s fails on its own in every run before it is offered',
+    async (name) => {
+      const { failure } = await judge(name, 'random/mixed');
+      expect(failure?.note).toBeUndefined();
+      expect(failure?.reproduce).toMatch(/ \S+random-[\w-]+$/);
+      for (let i = 0; i < 3; i++) {
+        const seen = await play(['sh', '-c', failure?.reproduce ?? 'true']);
+        expect([seen.status, seen.stderr]).toEqual([1, expect.stringContaining('not so: ')]);
+      }
+    },
+  );
+
+  test('that no part of the calls shows is offered as its seed, and says so', async () => {
+    const file = compileProgram('fickle.c', { flags: [...library, '-Wl,-Bsymbolic'] });
+    const [only] = choose(['random/small'], { seed: 7, seconds: 0 });
+    const subject = { malloc: resolveMalloc(`fickle=${file}`), slow: false };
+    const verdict = await only?.run(subject, 1);
+    expect(verdict?.failure?.note).toMatch(/^no part of these calls fails in a program of its own/);
+    expect(verdict?.failure?.reproduce).toMatch(/ play 7 /);
+    const seen = await play(['sh', '-c', verdict?.failure?.reproduce ?? 'true']);
+    expect([seen.status, seen.stderr]).toEqual([1, expect.stringContaining('is not zero')]);
+  });
+
   test('keeps what is needed, and its order', async () => {
     const all = Array.from({ length: 300 }, (_, i) => `call ${i}`);
     const needed = ['call 7', 'call 100', 'call 222'];

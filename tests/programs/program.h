@@ -262,8 +262,9 @@ UNUSED static void check_child(pid_t child, const char *what) {
 
 /* In a child: ends it by SIGALRM unless it is done within that many seconds. Hangs
  * are what this is for, so be generous: the machine may be busy. */
+extern void witness(int) __attribute__((weak)); /* witness.c says where it hung */
 UNUSED static void die_after(unsigned seconds) {
-    signal(SIGALRM, SIG_DFL);
+    signal(SIGALRM, witness ? witness : SIG_DFL);
     sigset_t alarms;
     sigemptyset(&alarms);
     sigaddset(&alarms, SIGALRM);

@@ -81,11 +81,6 @@ const single: Basic[] = [
     why: 'A size that overflows when the header is added, or when calloc multiplies, becomes small.\nRefuse sizes above PTRDIFF_MAX first; multiply with __builtin_mul_overflow.',
     standard: 'C23 7.24.4: if the space cannot be allocated, a null pointer is returned.',
   }),
-  basic('enomem', 'errno says why there is no memory', {
-    word: 'enomem',
-    why: 'Programs print strerror(errno) when malloc fails.\nSet errno to ENOMEM wherever NULL is returned for want of memory.',
-    standard: 'POSIX.1-2024 malloc: otherwise it shall return a null pointer and set errno.',
-  }),
   basic(
     'sizes',
     'a block of 64 MiB can be had, and a thousand of 100,000 bytes',
@@ -106,6 +101,20 @@ const single: Basic[] = [
     },
     { needs: ['reuse', 'free'] },
   ),
+];
+
+/** Asked when it is known what is refused, what is reused, and how fast. */
+const limits: Basic[] = [
+  basic(
+    'enomem',
+    'errno says why there is no memory',
+    {
+      word: 'enomem',
+      why: 'Programs print strerror(errno) when malloc fails.\nSet errno to ENOMEM wherever NULL is returned for want of memory.',
+      standard: 'POSIX.1-2024 malloc: otherwise it shall return a null pointer and set errno.',
+    },
+    { needs: ['refusals'] },
+  ),
   basic(
     'exhaustion',
     'malloc gives NULL when memory ends',
@@ -114,7 +123,7 @@ const single: Basic[] = [
       why: 'Where mmap gives MAP_FAILED, or sbrk (void *)-1, the malloc goes on as if it were memory.\nTest for it, and return NULL with ENOMEM.',
       standard: 'C23 7.24.4: if the space cannot be allocated, a null pointer is returned.',
     },
-    { needs: ['reuse'] },
+    { needs: ['reuse'], slow: { args: [200_000] } },
   ),
 ];
 
@@ -156,4 +165,4 @@ export const speed: ProgramCase = {
 };
 
 /** In the order in which they are asked: a wave needs what the waves before it found out. */
-export const waves: Basic[][] = [[blocks], single, [threads], [fork]];
+export const waves: Basic[][] = [[blocks], single, [...limits, threads], [fork]];

@@ -7,6 +7,7 @@ import type { Case, Subject, Verdict } from '../case.ts';
 import { caseProgram, fromHere, sourceOf } from '../compile-case.ts';
 import { debugLine, environmentFor, toldTo } from '../judge.ts';
 import { lack } from '../lacks.ts';
+import { withoutWitness } from '../witnessed.ts';
 
 /** What comes of a misuse, from the best to the worst. */
 const outcomes = ['at once', 'later', 'silent', 'corrupted', 'hangs'] as const;
@@ -70,7 +71,7 @@ const stops = ['SIGABRT', 'SIGILL', 'SIGTRAP'];
 /** What became of a run of misuse.c. */
 function outcomeOf(result: Launched): Outcome {
   const [, how, after] = result.stdout.toString().trim().split('\n');
-  const said = result.stderr.toString().trim() !== '';
+  const said = withoutWitness(result.stderr.toString()).trim() !== '';
   if (result.timedOut || result.signal === 'SIGALRM') return how ? 'corrupted' : 'hangs';
   if (how === undefined || how === 'refused') return 'at once';
   if (how === 'absent') return 'absent';

@@ -155,7 +155,8 @@ async function investigate(
   const alone = ['play', String(seed), String(mix.calls), '1', String(mix.largest), '0'];
   if (failed(await start(subject, alone, TRIAL))) {
     const sequence = await shortest(subject, mix, seed);
-    if (sequence !== undefined) return sequenceEvidence(subject, mix.name, seed, sequence);
+    const shown = sequence && (await sequenceEvidence(subject, mix.name, seed, sequence));
+    return shown ?? { ...roundEvidence(subject, seed, alone), note: ONLY_WHOLE };
   }
   const round = [
     'play',
@@ -167,8 +168,13 @@ async function investigate(
   ];
   for (let i = 0; i < 5; i++)
     if (failed(await start(subject, round, TRIAL * 2))) return roundEvidence(subject, seed, round);
-  return roundEvidence(subject, seed, all); // the round fails only after earlier rounds
+  return { ...roundEvidence(subject, seed, all), note: NOT_AGAIN };
 }
+
+const ONLY_WHOLE =
+  'no part of these calls fails in a program of its own, so this is the whole round';
+const NOT_AGAIN =
+  'it did not fail again in five runs of the round that failed: this is all of it, run it several times';
 
 /** The shortest sequence of calls of this round that fails on its own; undefined if none does. */
 async function shortest(subject: Subject, mix: Mix, seed: number): Promise<string[] | undefined> {
@@ -187,22 +193,43 @@ function roundEvidence(subject: Subject, seed: number, args: string[]): Omit<Evi
   };
 }
 
-/** As a program of its own, if that fails as well; else as a list for random.c. */
+/** Runs that must all fail before something is offered as the way to see a failure again. */
+const RUNS = 2;
+
+async function alwaysFails(run: () => Promise<Launched>): Promise<boolean> {
+  for (let i = 0; i < RUNS; i++) if (!failed(await run())) return false;
+  return true;
+}
+
+/** As a program of its own, if that fails as well; else as a list for random.c, if that does. */
 async function sequenceEvidence(subject: Subject, name: string, seed: number, sequence: string[]) {
   const { malloc } = subject;
-  const { source, list } = writeReproducer(`${malloc.name}-${name}-${seed}`, sequence);
-  const file = caseProgram(source);
-  const env = environmentFor(subject);
-  const alone = failed(await launch(malloc, [file], { timeout: TRIAL, env }));
-  const argv = alone ? [file] : [program(), 'file', list];
-  return {
-    source: fromHere(source),
-    reproduce: commandLine(subject, argv.map(fromHere), alone ? {} : toldTo(subject, 'random')),
-    debug: debugLine(malloc, argv, toldTo(subject, 'random')),
-    seed,
+  const files = writeReproducer(
+    `${malloc.name.replaceAll(/[^\w.-]+/g, '_')}-${name}-${seed}`,
     sequence,
-  };
+    {
+      usable: lack(subject, 'malloc_usable_size') === undefined,
+      errnoKept: lack(subject, 'errno') === undefined,
+      alignment: subject.alignment ?? 16,
+    },
+  );
+  const offered = { seed, sequence };
+  const file = caseProgram(files.source);
+  const env = environmentFor(subject);
+  if (await alwaysFails(() => launch(malloc, [file], { ...patiently(TRIAL), env })))
+    return {
+      ...offered,
+      source: fromHere(files.source),
+      reproduce: commandLine(subject, [fromHere(file)]),
+      debug: debugLine(malloc, [file]),
+    };
+  const args = ['file', files.list];
+  if (await alwaysFails(() => start(subject, args, TRIAL)))
+    return { ...offered, ...roundEvidence(subject, seed, args), note: ONLY_LISTED };
+  return undefined;
 }
+
+const ONLY_LISTED = 'the calls fail when random.c makes them, not in a program of their own';
 
 /** The random cases, with a seed that is printed where one fails. */
 export function random(options: RandomOptions): Case[] {
