@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { execaSync } from 'execa';
 import { shellLine } from '../lib/words.ts';
 import type { Malloc } from '../malloc/mallocs.ts';
-import { type Env, type Launched, launch } from '../malloc/preload.ts';
+import { type Env, type Launched, launch, preloadValue } from '../malloc/preload.ts';
 import { findProgram, programs } from '../malloc/programs.ts';
 import type { Case, Evidence, Group, ProgramCase, Run, Subject, Verdict } from './case.ts';
 import {
@@ -137,7 +137,7 @@ export function environmentFor(subject: Subject, more: Record<string, string> = 
   const behind = [standIn, witness(), more.LD_PRELOAD]
     .filter((file) => file !== undefined)
     .join(':');
-  const ours = { MALLOC_UNDER_TEST: malloc.file ?? '' };
+  const ours = { MALLOC_UNDER_TEST: preloadValue(malloc) };
   return { ...process.env, ...ours, ...more, LD_PRELOAD: behind };
 }
 

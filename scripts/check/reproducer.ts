@@ -1,8 +1,9 @@
 // A failing sequence as a C program that needs nothing of ours.
 
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildFolder } from '../lib/compile.ts';
+import { makeFolder } from '../lib/folders.ts';
 
 /** What random.c checks of this malloc, and so its reproducer does. */
 export interface Strictness {
@@ -143,7 +144,7 @@ export function writeReproducer(
   strictness: Strictness,
 ): { source: string; list: string } {
   const folder = buildFolder('check');
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const source = join(folder, `random-${name}.c`);
   const list = join(folder, `random-${name}.calls`);
   writeFileSync(source, reproducer(sequence, strictness));
