@@ -137,7 +137,7 @@ async function record(...words: string[]): Promise<Trace> {
     trace: `stacks,${file}`,
     timeout: 100,
   });
-  expect(status, stderr).toBe(0);
+  expect(status, String(stderr)).toBe(0);
   return openTrace(file);
 }
 
