@@ -307,16 +307,7 @@ EXPORT void *pvalloc(size_t size) {
 
 #include "trace/news.h"
 
-/* Another library may come to lie where this one was. */
-EXPORT int dlclose(void *library) {
-    static int (*libc)(void *);
-    if (!libc)
-        next_bind(&libc, "dlclose");
-    int status = libc(library);
-    if (trace.options & TRACE_WITH_STACKS)
-        unwind_forget();
-    return status;
-}
+#include "../unwind/unload.h"
 
 /* ── start and end ─────────────────────────────────────────────────────────── */
 

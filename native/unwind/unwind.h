@@ -48,8 +48,9 @@ static struct {
 
 /* After a library is gone: another one may lie at its addresses. */
 UNWIND_UNUSED static void unwind_forget(void) {
-    for (size_t i = 0; i < RULES; i++)
-        atomic_store_explicit(&rules[i].check, 0, memory_order_relaxed);
+    for (size_t i = 0; i < RULES; i++) /* untouched memory stays so */
+        if (atomic_load_explicit(&rules[i].check, memory_order_relaxed))
+            atomic_store_explicit(&rules[i].check, 0, memory_order_relaxed);
 }
 
 static inline struct rule rule_at(uintptr_t address) {

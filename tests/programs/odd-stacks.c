@@ -21,6 +21,8 @@ static void *volatile block;
 
 __attribute__((noinline)) static void allocate(void) {
     block = malloc(4711);
+    if (getenv("ODD_STACKS_LEAK"))
+        block = NULL;
     free(block);
 }
 
