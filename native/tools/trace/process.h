@@ -8,6 +8,7 @@ static struct {
     uintptr_t start, end;
 } code[256];
 static size_t codes;
+static bool code_made[256]; /* at run time: it lies in no file */
 
 static void code_learn(const char *text, size_t length) {
     codes = 0;
@@ -17,6 +18,7 @@ static void code_learn(const char *text, size_t length) {
         uintptr_t from = strtoul(line, &after, 16);
         uintptr_t to = *after == '-' ? strtoul(after + 1, &after, 16) : 0;
         if (to && after + 3 < end && after[3] == 'x') {
+            code_made[codes] = false;
             code[codes].start = from;
             code[codes++].end = to;
         }
@@ -40,6 +42,22 @@ static void maps_write(void) {
     size_t length = file_read("/proc/self/maps", text, SEGMENT_ROOM - 1);
     code_learn(text, length);
     segment_finish(segment, length);
+}
+
+/* Writes maps again when a library has been loaded since. False for code that was made at run time;
+ * it is known from then on, 64 KiB at a time. */
+static bool code_meet(uintptr_t address) {
+    if (!code_known(address))
+        maps_write();
+    for (size_t i = 0; i < codes; i++)
+        if (address >= code[i].start && address < code[i].end)
+            return !code_made[i];
+    if (codes < sizeof code / sizeof *code) {
+        code[codes].start = address & ~(uintptr_t)0xffff;
+        code[codes].end = (address | 0xffff) + 1;
+        code_made[codes++] = true;
+    }
+    return false;
 }
 
 static void process_describe(uint32_t parent) {

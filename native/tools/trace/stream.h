@@ -297,13 +297,7 @@ static inline bool stream_room(struct stream *s, pid_t thread, uint64_t stamp) {
 static COLD void site_learn(uintptr_t site) {
     struct calm calm = calm_begin();
     if (pthread_mutex_trylock(&trace.lock) == 0) {
-        if (!code_known(site))
-            maps_write();
-        if (!code_known(site) && codes < sizeof code / sizeof *code) { /* made at run time */
-            code[codes].start = site & ~(uintptr_t)0xffff;
-            code[codes].end = (site | 0xffff) + 1;
-            codes++;
-        }
+        code_meet(site);
         pthread_mutex_unlock(&trace.lock);
     }
     calm_end(calm);
