@@ -222,7 +222,7 @@ static COLD void *countdown(void *p, size_t size, uintptr_t site) {
     if (!here.begun) {
         here.begun = true;
         here.number = atomic_fetch_add(&profile.threads, 1) + 1;
-        here.chance = clock_ticks() ^ (uintptr_t)&here ^ (uint64_t)here.number << 32 | 1;
+        here.chance = (clock_ticks() ^ (uintptr_t)&here ^ (uint64_t)here.number << 32) | 1;
         here.left = profile.every ? chance_draw(&here.chance, profile.every) + 1 : 0;
     }
     if (!profile.on)
@@ -316,7 +316,7 @@ static COLD bool free_is_over(void *p) {
 
 /* Before the first malloc there is nothing to free. */
 EXPORT void free(void *p) {
-    if (unlikely(blocks_may_hold(p) || !next.free) && free_is_over(p))
+    if (unlikely(blocks_may_hold(p) || early_owns(p) || !next.free) && free_is_over(p))
         return;
     next.free(p);
 }
@@ -362,13 +362,13 @@ EXPORT void *reallocarray(void *p, size_t count, size_t size) {
 
 /* glibc 2.36 has none; then any free will do. */
 EXPORT void free_sized(void *p, size_t size) {
-    if (unlikely(blocks_may_hold(p) || !next.free) && free_is_over(p))
+    if (unlikely(blocks_may_hold(p) || early_owns(p) || !next.free) && free_is_over(p))
         return;
     next.free_sized ? next.free_sized(p, size) : next.free(p);
 }
 
 EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size) {
-    if (unlikely(blocks_may_hold(p) || !next.free) && free_is_over(p))
+    if (unlikely(blocks_may_hold(p) || early_owns(p) || !next.free) && free_is_over(p))
         return;
     next.free_aligned_sized ? next.free_aligned_sized(p, alignment, size) : next.free(p);
 }

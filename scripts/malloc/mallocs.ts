@@ -73,7 +73,8 @@ function builtVariants(): string[] {
   const names = files.map((file) => /^libmalloc-(\w+)\.so$/.exec(file)?.[1]);
   return [...new Set(names)]
     .filter(
-      (name) => name !== undefined && !['probe', 'trace', 'operators', 'layout'].includes(name),
+      (name) =>
+        name !== undefined && !['probe', 'trace', 'operators', 'layout', 'profile'].includes(name),
     )
     .sort() as string[];
 }

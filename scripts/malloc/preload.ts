@@ -34,6 +34,8 @@ export interface LaunchOptions {
   report?: boolean;
   /** Record its calls: the value of LIBMALLOC_TRACE. The trace library then stands before `m`. */
   trace?: string | undefined;
+  /** Profile it: the value of LIBMALLOC_PROFILE. The profiler then stands before `m`. */
+  profile?: string | undefined;
   limits?: {
     /** Bytes of address space (ulimit -v). */
     addressSpace?: number;
@@ -121,7 +123,11 @@ export async function launch(
     const prefix = folder && join(folder, 'report');
     const environment: Env = { ...outer, ...(prefix && { LIBMALLOC_REPORT: prefix }) };
     if (options.trace !== undefined) environment.LIBMALLOC_TRACE = options.trace;
-    const front = options.trace === undefined ? [] : [tracer(m)];
+    if (options.profile !== undefined) environment.LIBMALLOC_PROFILE = options.profile;
+    const front = [
+      ...(options.profile === undefined ? [] : [helper('profile')]),
+      ...(options.trace === undefined ? [] : [tracer(m)]),
+    ];
     const preload = preloadList(m, options.report === true, outer, front);
     const plan = options.limits
       ? limited(file, args, preload, options.limits)

@@ -164,7 +164,7 @@ static bool segment_store(struct trace_segment *segment, size_t used) {
 
 /* Sums up what is in a segment that is in use, and stays so. The sum is made on a copy:
  * a kill in between leaves the segment as it was, without one. */
-static void segment_sum_up(struct trace_segment *segment, size_t used) {
+static __attribute__((unused)) void segment_sum_up(struct trace_segment *segment, size_t used) {
     void *p = mmap(NULL, TRACE_SEGMENT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         return;
