@@ -43,21 +43,27 @@ export function shortFrame(frame: ProfileFrame): string {
   return describeFrame({ ...frame, function: short });
 }
 
+/** An operator whose name has brackets in it. */
+const operator = /\boperator(\(\)|<=>|<<=?|>>=?|->\*?|[<>]=?)/y;
+
 /** A name in C++ without what stands between brackets, and without the type of its result. */
 export function shortName(name: string): string {
   if (!/[<(]/.test(name)) return name;
-  const kept = name.replaceAll(/\(anonymous namespace\)/g, '{anonymous}');
+  const text = name.replaceAll('(anonymous namespace)', '{anonymous}');
   let [out, depth] = ['', 0];
-  for (const [i, c] of [...kept].entries()) {
-    const operator = /operator(<|<<|<=|<=>|>|>>|>=|->|\(\)?)?$/.test(kept.slice(0, i));
-    if ('<('.includes(c) && !operator) depth++;
-    else if (')>'.includes(c) && depth > 0 && !operator) depth--;
+  for (let i = 0; i < text.length; i++) {
+    operator.lastIndex = i;
+    const found = depth === 0 ? operator.exec(text)?.[0] : undefined;
+    const c = text[i] as string;
+    if (found !== undefined) {
+      out += found;
+      i += found.length - 1;
+    } else if ('<('.includes(c)) depth++;
+    else if ('>)'.includes(c)) depth--;
     else if (depth === 0) out += c;
   }
-  const bare = out.replace(/ (const|volatile|&&?|\[clone .*\])+$/g, '').trim();
-  return /\boperator\b/.test(bare)
-    ? bare.replace(/^.*? (?=\S*operator)/, '')
-    : (bare.split(' ').at(-1) ?? bare);
+  const bare = out.replace(/( const| volatile| &&?| \[clone .*\])+$/, '');
+  return /\S*\boperator\b.*$/.exec(bare)?.[0] ?? bare.split(' ').at(-1) ?? bare;
 }
 
 /** Places by the bytes of a measure, the most first. */

@@ -37,7 +37,7 @@ export function describeProfile(profile: Profile, asked: readonly Measure[], top
   const how =
     every === 0
       ? 'every allocation was looked at'
-      : `estimated from ${count(samples)} samples, one in ${bytes(every)}`;
+      : `estimated from ${count(samples)} ${samples === 1 ? 'sample' : 'samples'}, one in ${bytes(every)}`;
   const parts = [
     `${profile.malloc.name}, ${profile.command.join(' ')}: ${how}`,
     processTable(processes, top),
