@@ -17,7 +17,7 @@ import { assemble } from './assemble.ts';
 import { compare, toFoldedDifference } from './compare.ts';
 import { type Measure, measures } from './measures.ts';
 import { formOf, writeContent, writeProfile } from './outputs.ts';
-import { describeChanges, describeProfile } from './show.ts';
+import { describeChanges, describeProfile } from './profile-text.ts';
 
 interface Options {
   malloc?: string;

@@ -27,7 +27,7 @@ const servants = [
 ];
 
 /** Whether a function only passes on what its caller wants. */
-export function isServant({ named, function: name }: ProfileFrame): boolean {
+function isServant({ named, function: name }: ProfileFrame): boolean {
   return named && servants.some((pattern) => pattern.test(name));
 }
 

@@ -17,14 +17,14 @@ export interface RawSite {
   ages: number;
 }
 
-export interface RawMoment {
+interface RawMoment {
   time: number;
   bySignal: boolean;
   sites: (Amount & { site: number })[];
 }
 
 /** What is live and was looked for at an exit: `root` is the address of what leads there, or 0. */
-export interface RawHeld extends Amount {
+interface RawHeld extends Amount {
   site: number;
   root: number;
 }

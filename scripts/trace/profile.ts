@@ -45,7 +45,7 @@ export interface ProfileSite {
 }
 
 /** What was live at a moment that somebody asked for. */
-export interface ProfileSnapshot {
+interface ProfileSnapshot {
   /** Since the process began. */
   seconds: number;
   why: 'time' | 'signal';
@@ -96,7 +96,7 @@ export interface Profile {
 }
 
 /** Whether a file begins as a profile does, so that it need not be tried as a trace. */
-export function isProfile(head: string): boolean {
+function isProfile(head: string): boolean {
   return /^\s*\{\s*"schema":\s*"libmalloc\/profile\/\d+"/.test(head);
 }
 
