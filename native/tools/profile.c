@@ -26,8 +26,8 @@
  * By hand: cc -O2 -fPIC -shared -ftls-model=initial-exec -o libmalloc-profile.so native/tools/profile.c
  */
 #define _GNU_SOURCE
-#include "profile/chance.h"
 #include "profile/calls.h"
+#include "profile/chance.h"
 #include "profile/blocks.h"
 #include "trace/builds.h"
 
@@ -42,9 +42,13 @@ EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size);
 static _Thread_local struct {
     uint64_t left; /* the allocation of so many bytes or more is sampled; 0 at the start */
     uint64_t serial, chance;
-    uint32_t number; /* the thread's, from 1 */
+    uint32_t number;   /* the thread's, from 1 */
+    struct last *last; /* its last stack */
     bool begun, busy;
 } here;
+
+/* The stack of a thread that has no memory for one: empty. */
+static struct last nobody;
 
 /* ── start ─────────────────────────────────────────────────────────────────── */
 
@@ -98,6 +102,7 @@ static COLD void process_begin(void) {
         memset(profile.groups, 0, sizeof profile.groups);
         profile.sites = 0;
         calls_forget();
+        here.last = NULL; /* not inherited */
         blocks_forget();
     }
     file.process = atomic_fetch_add(&file.header->processes, 1) + 1;
@@ -194,15 +199,18 @@ static void block_was_short(struct block b) {
 }
 
 static COLD void sample(void *p, size_t size) {
-    struct stack stack;
-    stack.depth = unwind_addresses(unwind_here(), stack.frames, DEEP);
+    here.busy = true;
+    if (!here.last && !(here.last = memory_apart(sizeof *here.last)))
+        here.last = &nobody;
+    if (here.last != &nobody)
+        unwind_again(here.last, unwind_here());
     look();
     struct block b = {.address = (uintptr_t)p, .size = size, .born = file_now()};
     b.weight = chance_weight(size, profile.every);
     b.serial = here.serial;
     b.left = here.left;
     b.thread = here.number;
-    b.site = calls_site(&stack);
+    b.site = calls_site(here.last);
     passes(b.born);
     struct block *stale = blocks_find(p);
     if (stale)

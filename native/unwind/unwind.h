@@ -2,7 +2,7 @@
  *
  *     struct unwind_place place = unwind_here();
  *     unsigned n = unwind_addresses(place, addresses, 32);      any time, without a memory
- *     unwind_stack(&mine, place);                               the same, with one: fast
+ *     unwind_again(&mine, place);                               with one: last.h
  *
  * Frame pointers alone end in the first function that was compiled without them (all of libc and
  * libstdc++ on Debian), so each frame is left by what the unwind tables say about it (rules.h,
@@ -12,13 +12,8 @@
  *      What the tables say is remembered in one hash table for all threads; its entries are checked
  *      instead of locked.
  *   2. Only stack is read: between the frame that we stand on and the end of the stack that it is on.
- *   3. Two calls of malloc in a row have most of their callers in common. `struct unwind` keeps the
- *      last stack of a thread with the places that its addresses were read from. Walking up, we soon
- *      reach a frame of the last stack with the same address, stack pointer and frame pointer; from
- *      there on it is enough to compare what lies in those places.
  *
- * Price (2.5 GHz): 4 to 8 ns for a frame that is left by a rule, 1 to 2 for one that is compared,
- * 1 to 3 µs for an address that is met for the first time.
+ * Price (2.5 GHz): 5 to 15 ns a frame, 1 to 3 µs for an address that is met for the first time.
  */
 #pragma once
 
@@ -31,7 +26,6 @@
 struct unwind_place {
     uintptr_t pc, sp, fp;
     bool exact; /* pc is where a signal interrupted, not where a call returns to */
-    bool jit;   /* pc lies in no file */
 };
 
 /* Where the function that calls this one stands. */
@@ -124,6 +118,12 @@ struct unwind_slots {
     uintptr_t pc, fp, sp;
 };
 
+enum unwind_end {
+    UNWIND_MORE,
+    UNWIND_OUTERMOST, /* there is no caller */
+    UNWIND_LOST,      /* there may be, but we cannot find it */
+};
+
 /* The CFA; 0 where there is none. */
 static inline uintptr_t rule_cfa(struct rule r, const struct unwind_place *p,
                                  const struct stack_bounds *s, struct unwind_slots *slots) {
@@ -140,32 +140,33 @@ static inline uintptr_t rule_cfa(struct rule r, const struct unwind_place *p,
     return stack_word(cfa);
 }
 
-/* Goes on to the caller; false at the end of the stack, or of what we understand. */
-static inline bool unwind_step(struct unwind_place *p, struct stack_bounds *s,
-                               struct unwind_slots *slots) {
+/* Goes on to the caller of `p`. `jit`: whether `p` itself lies in no file. */
+static inline enum unwind_end unwind_step(struct unwind_place *p, struct stack_bounds *s,
+                                          struct unwind_slots *slots, bool *jit) {
     struct rule r = rule_at(p->pc - !p->exact);
     *slots = (struct unwind_slots){0, 0, 0};
+    *jit = r.jit;
     uintptr_t cfa = rule_cfa(r, p, s, slots), sp = p->sp;
     if (!cfa)
-        return false;
+        return r.kind == RULE_END || (r.kind == RULE_CHAIN && !p->fp) ? UNWIND_OUTERMOST : UNWIND_LOST;
     slots->pc = (r.pc_at_sp ? sp : cfa) + (uintptr_t)(r.pc * 8l);
     if (!on_stack(s, slots->pc))
-        return false;
+        return UNWIND_LOST;
     if (r.fp_at != RULE_SAME) {
         slots->fp = (r.fp_at == RULE_AT_CFA ? cfa : r.fp_at == RULE_AT_SP ? sp : p->fp) +
                     (uintptr_t)(r.fp * 8l);
         if (!on_stack(s, slots->fp))
-            return false;
+            return UNWIND_LOST;
         p->fp = stack_word(slots->fp);
     }
     if (r.signal) /* it may have come on another stack */
         *s = bounds_of(cfa);
     else if (cfa <= sp)
-        return false;
+        return UNWIND_LOST;
     p->pc = stack_word(slots->pc);
     p->sp = cfa;
     p->exact = r.signal;
-    return p->pc != 0;
+    return p->pc ? UNWIND_MORE : UNWIND_OUTERMOST;
 }
 
 /* ── without a memory ──────────────────────────────────────────────────────── */
@@ -184,11 +185,12 @@ UNWIND_UNUSED static unsigned unwind_addresses(struct unwind_place p, uintptr_t 
     struct stack_bounds s = bounds_of(p.sp);
     struct unwind_slots slots;
     unsigned n = 0;
-    bool more = true;
-    while (more && n < most) {
+    bool jit;
+    enum unwind_end end = UNWIND_MORE;
+    while (end == UNWIND_MORE && n < most) {
         if (!unwind_is_ours(p.pc))
             to[n++] = p.pc;
-        more = unwind_step(&p, &s, &slots);
+        end = unwind_step(&p, &s, &slots, &jit);
     }
     return n;
 }

@@ -28,21 +28,16 @@ static struct {
 } profile = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* A segment that stays in use to the end, and is never sealed: its head has a sum of its own. */
-static struct trace_segment *segment_lasting(uint32_t kind, uint32_t order, uint32_t thread) {
+static struct trace_segment *segment_lasting(uint32_t kind, uint32_t order) {
     struct trace_segment *segment = segment_live();
     if (!segment)
         return NULL;
-    segment_head(segment, TRACE_IDLE, 0, order);
-    segment->thread = thread;
-    struct trace_segment head = *segment;
-    head.kind = kind;
-    segment->check = trace_sum((const uint32_t *)(const void *)&head, sizeof head);
-    atomic_store((_Atomic(uint32_t) *)&segment->kind, kind);
+    segment_start(segment, kind, 0, order, 0, file_now());
     return segment;
 }
 
 static void totals_begin(void) {
-    struct trace_segment *segment = segment_lasting(PROFILE_TOTALS, 0, 0);
+    struct trace_segment *segment = segment_lasting(PROFILE_TOTALS, 0);
     profile.lost = (struct profile_totals){.every = profile.every};
     profile.totals = segment ? (void *)segment_content(segment) : &profile.lost;
     profile.totals->every = profile.every;
@@ -61,7 +56,7 @@ static uint32_t site_new(uint32_t node) {
     if (group >= GROUPS)
         return UINT32_MAX;
     if (!profile.groups[group])
-        profile.groups[group] = segment_lasting(PROFILE_SITES, group, 0);
+        profile.groups[group] = segment_lasting(PROFILE_SITES, group);
     if (!profile.groups[group])
         return UINT32_MAX;
     site_at(number)->node = node;

@@ -1,24 +1,25 @@
 /* process.h: what a trace says of a process: its name, its malloc, what is mapped. */
 #pragma once
 
+#include "next.h"
+#include "clock.h"
 #include "file.h"
 
 /* The parts of /proc/self/maps that hold code, as of the last time we wrote it down. */
+enum { CODES = 4096 };
 static struct {
     uintptr_t start, end;
-} code[256];
+} code[CODES];
 static size_t codes;
-static bool code_made[256]; /* at run time: it lies in no file */
 
 static void code_learn(const char *text, size_t length) {
     codes = 0;
     const char *line = text, *end = text + length;
-    while (line < end && codes < sizeof code / sizeof *code) {
+    while (line < end && codes < CODES) {
         char *after;
         uintptr_t from = strtoul(line, &after, 16);
         uintptr_t to = *after == '-' ? strtoul(after + 1, &after, 16) : 0;
         if (to && after + 3 < end && after[3] == 'x') {
-            code_made[codes] = false;
             code[codes].start = from;
             code[codes++].end = to;
         }
@@ -44,20 +45,16 @@ static void maps_write(void) {
     segment_finish(segment, length);
 }
 
-/* Writes maps again when a library has been loaded since. False for code that was made at run time;
- * it is known from then on, 64 KiB at a time. */
-static bool code_meet(uintptr_t address) {
-    if (!code_known(address))
-        maps_write();
-    for (size_t i = 0; i < codes; i++)
-        if (address >= code[i].start && address < code[i].end)
-            return !code_made[i];
-    if (codes < sizeof code / sizeof *code) {
-        code[codes].start = address & ~(uintptr_t)0xffff;
-        code[codes].end = (address | 0xffff) + 1;
-        code_made[codes++] = true;
+/* Writes maps again when a library has been loaded since. With the lock. */
+static void code_meet(uintptr_t site) {
+    if (code_known(site) || codes == CODES)
+        return;
+    maps_write();
+    if (!code_known(site) && codes < CODES) { /* made at run time */
+        code[codes].start = site & ~(uintptr_t)0xffff;
+        code[codes].end = (site | 0xffff) + 1;
+        codes++;
     }
-    return false;
 }
 
 static void process_describe(uint32_t parent) {
