@@ -8,7 +8,7 @@
  *     free(p):    is the bit of p set?  no: on to the malloc
  *                 else, before it is freed, find the sampled block and end its life
  *
- * The price: about 2 ns for a pair that is not sampled, 1 µs for one that is. Nothing is allocated
+ * The price: about 2 ns for a pair that is not sampled, 0.3 µs for one that is. Nothing is allocated
  * from the malloc that is watched, and no descriptor stays open. What is written down, and why the
  * sums are unbiased, profile.h says.
  *
@@ -160,10 +160,14 @@ static size_t product(size_t count, size_t size) {
 /* ── samples ───────────────────────────────────────────────────────────────── */
 
 /* Between these two nobody else looks at an allocation, and this thread at no other one. */
-static void look(void) {
+static void look_up(void) {
     here.busy = true;
     if (unlikely(!atomic_load_explicit(profile.alive, memory_order_relaxed)))
         process_begin();
+}
+
+static void look(void) {
+    look_up();
     pthread_mutex_lock(&profile.lock);
 }
 
@@ -199,12 +203,12 @@ static void block_was_short(struct block b) {
 }
 
 static COLD void sample(void *p, size_t size) {
-    here.busy = true;
+    look_up();
     if (!here.last && !(here.last = memory_apart(sizeof *here.last)))
         here.last = &nobody;
     if (here.last != &nobody)
         unwind_again(here.last, unwind_here());
-    look();
+    pthread_mutex_lock(&profile.lock);
     struct block b = {.address = (uintptr_t)p, .size = size, .born = file_now()};
     b.weight = chance_weight(size, profile.every);
     b.serial = here.serial;
