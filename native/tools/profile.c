@@ -20,7 +20,7 @@
  *      begins a new process, whose own allocations are all that counts. Its parent's blocks are its
  *      parent's.
  *
- * LIBMALLOC_PROFILE=[every=BYTES,|all,][seconds=S,][signal=SIGNAL,]/absolute/path turns it on; all
+ * LIBMALLOC_PROFILE=[every=BYTES,|all,][roots,][seconds=S,][signal=SIGNAL,]/absolute/path turns it on; all
  * processes write into that one file.
  *
  * By hand: cc -O2 -fPIC -shared -ftls-model=initial-exec -o libmalloc-profile.so native/tools/profile.c
@@ -29,6 +29,7 @@
 #include "profile/calls.h"
 #include "profile/chance.h"
 #include "profile/blocks.h"
+#include "profile/held.h"
 #include "trace/builds.h"
 
 #define SITE ((uintptr_t)__builtin_return_address(0))
@@ -77,6 +78,8 @@ static bool options_read(const char *text) {
             return false;
         if (is_word(text, length, "all"))
             profile.every = 0;
+        else if (is_word(text, length, "roots"))
+            profile.rooted = true;
         else if (strncmp(text, "every=", 6) == 0)
             profile.every = strtoul(text + 6, NULL, 10);
         else if (strncmp(text, "seconds=", 8) == 0)
@@ -442,5 +445,9 @@ __attribute__((destructor)) static void profile_end(void) {
         return;
     look();
     profile.totals->last = file_now();
+    if (profile.rooted) {
+        maps_write(); /* where variables are */
+        held_search();
+    }
     look_away();
 }

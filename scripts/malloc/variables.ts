@@ -79,10 +79,10 @@ function brokenTrace(value: string): string | undefined {
 
 function brokenProfile(value: string): string | undefined {
   const words =
-    /^(every=[1-9]\d{0,12},|all,|seconds=[1-9]\d{0,6},|signal=(HUP|USR1|USR2|URG|WINCH|IO|PWR),)*\//;
+    /^(every=[1-9]\d{0,12},|all,|roots,|seconds=[1-9]\d{0,6},|signal=(HUP|USR1|USR2|URG|WINCH|IO|PWR),)*\//;
   if (!words.test(value))
     return (
-      'give [every=BYTES,|all,][seconds=S,][signal=SIGNAL,]/PATH, from the root; SIGNAL is one of ' +
+      'give [every=BYTES,|all,][roots,][seconds=S,][signal=SIGNAL,]/PATH, from the root; SIGNAL is one of ' +
       'HUP, USR1, USR2, URG, WINCH, IO, PWR'
     );
   const path = value.slice(value.indexOf('/'));
@@ -125,7 +125,7 @@ export const variables: Readonly<Record<string, Variable>> = {
     broken: brokenTrace,
   },
   LIBMALLOC_PROFILE: {
-    value: '[every=BYTES,|all,][seconds=S,][signal=SIGNAL,]/FILE',
+    value: '[every=BYTES,|all,][roots,][seconds=S,][signal=SIGNAL,]/FILE',
     meaning: 'profiler: sample allocations, and write who makes them to this file',
     broken: brokenProfile,
   },

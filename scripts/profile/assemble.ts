@@ -2,6 +2,7 @@
 
 import { type Frame, GENERATED } from '../symbols/frame.ts';
 import { symbolize } from '../symbols/symbolize.ts';
+import { nameVariables } from '../symbols/variables-at.ts';
 import type {
   Amount,
   Profile,
@@ -85,6 +86,7 @@ async function assembleProcess(
   const tree = new Tree();
   const nodes = await expand(trace, process, raw.sites, tree, frames, remarks);
   const { sites, indexes } = mergeSites(raw.sites, nodes);
+  await addRoots(trace, raw, sites, indexes);
   const seconds = (time: number): number => Math.max(0, (time - process.start) / 1e9);
   return {
     number: process.number,
@@ -109,6 +111,38 @@ async function assembleProcess(
       sites: gathered(there, indexes),
     })),
   };
+}
+
+function rootOf(roots: NonNullable<ProfileSite['roots']>, root: string): Amount {
+  const known = roots.find((each) => each.root === root);
+  if (known !== undefined) return known;
+  const fresh = { root, bytes: 0, blocks: 0 };
+  roots.push(fresh);
+  return fresh;
+}
+
+/** What holds that which is live, where the process looked for it. */
+async function addRoots(
+  trace: Trace,
+  { process, held }: RawProcess,
+  sites: readonly ProfileSite[],
+  indexes: ReadonlyMap<number, number>,
+): Promise<void> {
+  const addresses = [...new Set(held.map(({ root }) => root))].filter((root) => root !== 0);
+  const options = { buildIds: trace.buildIds(process) };
+  const names = await nameVariables(trace.maps(process), addresses, options);
+  const named = new Map(addresses.map((address, i) => [address, names[i] as string]));
+  for (const { site: number, root, bytes, blocks } of held) {
+    const site = sites[indexes.get(number) ?? -1];
+    if (site === undefined) continue;
+    site.lost ??= { bytes: 0, blocks: 0 };
+    site.roots ??= [];
+    const name = named.get(root);
+    const to = name === undefined ? site.lost : rootOf(site.roots, name);
+    to.bytes += bytes;
+    to.blocks += blocks;
+  }
+  for (const { roots } of sites) roots?.sort((a, b) => b.bytes - a.bytes);
 }
 
 const sum = (amounts: readonly Amount[]): Amount => ({

@@ -23,6 +23,7 @@ interface Options {
   malloc?: string;
   every?: number;
   all?: boolean;
+  roots?: boolean;
   output: string[];
   of?: Measure;
   top: number;
@@ -54,6 +55,11 @@ export function profileCommand(): Command {
       parseBytes,
     )
     .option('--all', 'look at every allocation: exact sums, and slower')
+    .option(
+      '--roots',
+      'at each exit, find what still points to the live blocks, and which are lost (with --all always; ' +
+        'otherwise under mallocs with libmalloc_walk)',
+    )
     .option(
       '-o, --output <file>',
       'write the profile as well, in the form of its name: .html (page), .pb.gz (pprof), .folded, ' +
@@ -166,9 +172,10 @@ function say(line: string): void {
 }
 
 /** The value of LIBMALLOC_PROFILE; throws Failure for what the library would ignore. */
-function variableOf(file: string, { all, every, seconds, signal }: Options): string {
+function variableOf(file: string, { all, roots, every, seconds, signal }: Options): string {
   const words = [
     ...(all ? ['all'] : []),
+    ...(all || roots ? ['roots'] : []),
     ...(every === undefined ? [] : [`every=${every}`]),
     ...(seconds === undefined ? [] : [`seconds=${seconds}`]),
     ...(signal === undefined ? [] : [`signal=${signal.replace(/^SIG/, '')}`]),

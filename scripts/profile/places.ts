@@ -12,7 +12,13 @@ export interface Place extends Amount {
   callers: string[];
   /** Seconds, in the mean of its blocks. */
   meanAge: number;
-  samples: number;
+  /** What still points to what is live, the most bytes first; empty where nobody looked. */
+  holders: Holder[];
+}
+
+/** `root` is undefined for what is lost. */
+interface Holder extends Amount {
+  root: string | undefined;
 }
 
 /** Functions that allocate on behalf of others: nobody asks for them. */
@@ -84,14 +90,13 @@ export function placesOf(profile: Profile, measure: Measure): Place[] {
 const unknown = 'an unknown stack';
 
 function placeOf(where: string, stacks: readonly Stack[], measure: Measure): Place {
-  const total = { bytes: 0, blocks: 0, samples: 0, ages: 0, allocated: 0 };
+  const total = { bytes: 0, blocks: 0, ages: 0, allocated: 0 };
   let heaviest = stacks[0] as Stack;
   for (const stack of stacks) {
     const { site } = stack;
     const { bytes, blocks } = amountOf(site, measure);
     total.bytes += bytes;
     total.blocks += blocks;
-    total.samples += site.samples;
     total.ages += site.meanAge * site.allocated.blocks;
     total.allocated += site.allocated.blocks;
     if (bytes > amountOf(heaviest.site, measure).bytes) heaviest = stack;
@@ -100,13 +105,28 @@ function placeOf(where: string, stacks: readonly Stack[], measure: Measure): Pla
     where,
     bytes: total.bytes,
     blocks: total.blocks,
-    samples: total.samples,
     meanAge: total.allocated > 0 ? total.ages / total.allocated : 0,
+    holders: holdersOf(stacks),
     callers: wanting(heaviest.frames).slice(1).filter(isOfInterest).map(shortFrame),
   };
 }
 
+function holdersOf(stacks: readonly Stack[]): Holder[] {
+  const holders = new Map<string | undefined, Holder>();
+  const add = (root: string | undefined, { bytes, blocks }: Amount): void => {
+    const holder = holders.get(root) ?? { root, bytes: 0, blocks: 0 };
+    holders.set(root, holder);
+    holder.bytes += bytes;
+    holder.blocks += blocks;
+  };
+  for (const { site } of stacks) {
+    if (site.lost && site.lost.blocks > 0) add(undefined, site.lost);
+    for (const held of site.roots ?? []) add(held.root, held);
+  }
+  return [...holders.values()].sort((a, b) => b.bytes - a.bytes);
+}
+
 /** What every program has below main says nothing. */
 function isOfInterest(frame: ProfileFrame): boolean {
-  return !/^(__libc_start_\w+(@.*)?|_start|start_thread|clone3?|__clone3?)$/.test(frame.function);
+  return !/^(__libc_start_\w+(@.*)?|_start|start_thread|(__GI_)?_*clone3?)$/.test(frame.function);
 }

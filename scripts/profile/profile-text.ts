@@ -69,10 +69,27 @@ function processTable(processes: readonly ProfileProcess[], top: number): string
   );
 }
 
+/** `list_head (prog)`, or `lost` where nothing points to a block any more; the rest in short. */
+function holderOf({ holders }: Place): string {
+  const [first, ...others] = holders;
+  if (first === undefined) return '?';
+  return `${first.root ?? 'lost'}${others.length > 0 ? `, ${others.length} more` : ''}`;
+}
+
+function lostLine(places: readonly Place[]): string {
+  const lost = places.flatMap(({ holders }) => holders.filter(({ root }) => root === undefined));
+  const sum = lost.reduce(
+    (all, { bytes: n, blocks }) => ({ bytes: all.bytes + n, blocks: all.blocks + blocks }),
+    { bytes: 0, blocks: 0 },
+  );
+  return sum.blocks > 0 ? `\nlost, because nothing points to it any more: ${inBlocks(sum)}` : '';
+}
+
 function section(profile: Profile, measure: Measure, top: number): string {
   const places = placesOf(profile, measure);
   const whole = places.reduce((sum, place) => sum + place.bytes, 0);
   if (places.length === 0) return `${measures[measure]}: nothing`;
+  const held = measure === 'live' && places.some(({ holders }) => holders.length > 0);
   const rows = places
     .slice(0, top)
     .map((place) => [
@@ -80,13 +97,15 @@ function section(profile: Profile, measure: Measure, top: number): string {
       percent(place.bytes, whole),
       count(place.blocks),
       duration(place.meanAge),
+      ...(held ? [holderOf(place)] : []),
       stackLine(place),
     ]);
   const rest = places.length - top;
   const more = rest > 0 ? `\n… and ${rest} more (--top ${places.length})` : '';
-  const head = ['bytes', 'share', 'blocks', 'mean age', 'where ← by whom'];
-  const rows2 = table(head, rows, ['right', 'right', 'right', 'right', 'left']);
-  return `${measures[measure]}\n${rows2}${more}`;
+  const holder = held ? ['held by'] : [];
+  const head = ['bytes', 'share', 'blocks', 'mean age', ...holder, 'where ← by whom'];
+  const lines = table(head, rows, ['right', 'right', 'right', 'right', 'left']);
+  return `${measures[measure]}\n${lines}${more}${held ? lostLine(places) : ''}`;
 }
 
 function momentLines(processes: readonly ProfileProcess[]): string[] {

@@ -134,6 +134,52 @@ test('samples give estimates without a bias', async () => {
   expect(Math.abs(samples / wanted - 1)).toBeLessThan(0.05);
 });
 
+describe('what is live at an exit', () => {
+  const holdersOf = async (...options: string[]) => {
+    const json = fresh('.json');
+    const words = ['profile', ...options, '--json', json, '--', compileProgram('held.c')];
+    const { status, stderr } = await libmalloc(words);
+    expect(status).toBe(0);
+    const found = new Map<string, Record<string, number>>();
+    for (const { site, frames } of stacksOf(readProfile(json))) {
+      const held = [
+        ...(site.roots ?? []),
+        { root: 'lost', ...(site.lost ?? { bytes: 0, blocks: 0 }) },
+      ];
+      for (const { root, blocks } of held) {
+        const name = frames[0]?.function ?? '';
+        found.set(name, {
+          ...found.get(name),
+          ...(blocks > 0 && { [root.replace(/ \(held-\w+\)/, '')]: blocks }),
+        });
+      }
+    }
+    return { found, stderr };
+  };
+
+  test.each(['glibc', defaultVariant(), 'list', 'buddy'])(
+    'is lost or held by a root, on %s',
+    async (m) => {
+      const { found, stderr } = await holdersOf('--all', '-m', m);
+      expect(found.get('make_list')).toEqual({ list_head: 100 });
+      expect(found.get('make_table')).toEqual({ table: 50 });
+      // A register or a dead stack frame may still hold the last.
+      expect(found.get('lose_blocks')?.lost).toBeGreaterThanOrEqual(39);
+      expect(found.get('lose_list')?.lost ?? 0).toBeGreaterThanOrEqual(39);
+      expect(found.get('keep_in_thread')).toEqual({ "a thread's stack or variables": 1 });
+      expect(found.get('keep_on_stack')).toEqual({ "a thread's stack or variables": 1 });
+      expect(stderr).toMatch(/^lost, because nothing points to it any more: /m);
+    },
+  );
+
+  test('is asked of the malloc where only samples are known', async () => {
+    const { found } = await holdersOf('--roots', '--every', '50', '-m', defaultVariant());
+    expect(Object.keys(found.get('make_list') ?? {})).toEqual(['list_head']);
+    expect(found.get('lose_blocks')?.lost).toBeGreaterThanOrEqual(39);
+    expect(Object.keys(found.get('lose_list') ?? {})).toContain('lost');
+  });
+});
+
 describe('processes', () => {
   test('a forked child counts for itself, and _exit loses nothing', async () => {
     const { profile } = await run(['--all'], '2', 'fork');

@@ -67,7 +67,7 @@ static struct block *slot_find(uintptr_t address) {
 
 static bool blocks_grow(void) {
     size_t size = blocks.size ? 2 * blocks.size : BLOCKS_FIRST, old = blocks.size;
-    struct block *slots = memory_map(size * sizeof *slots), *from = blocks.slots;
+    struct block *slots = memory_apart(size * sizeof *slots), *from = blocks.slots;
     if (!slots)
         return false;
     blocks.slots = slots;
@@ -114,9 +114,7 @@ static struct block blocks_take(struct block *at) {
 
 /* In a forked child: its parent's blocks are its parent's. */
 static void blocks_forget(void) {
-    if (blocks.size)
-        munmap(blocks.slots, blocks.size * sizeof *blocks.slots);
-    blocks.slots = NULL;
+    blocks.slots = NULL; /* not inherited */
     blocks.size = blocks.used = 0;
     memset(blocks.counts, 0, sizeof blocks.counts);
     for (size_t i = 0; i < BITS / 64; i++)

@@ -20,7 +20,7 @@ static bool leaves_reach(uint32_t node) {
         size *= 2;
     if (size == leaves.size)
         return true;
-    uint32_t *sites = memory_map(size * sizeof *sites);
+    uint32_t *sites = memory_apart(size * sizeof *sites);
     if (!sites)
         return false;
     if (leaves.size) {
@@ -67,8 +67,6 @@ static void calls_forget(void) {
         munmap(callers.segment, TRACE_SEGMENT);
     memset(&callers, 0, sizeof callers);
     callers.tree.memory = memory_apart;
-    if (leaves.size)
-        munmap(leaves.sites, leaves.size * sizeof *leaves.sites);
-    leaves.sites = NULL;
+    leaves.sites = NULL; /* not inherited */
     leaves.size = 0;
 }
