@@ -10,7 +10,7 @@
  * them for the stamp); `libmalloc record --cost` measures it. Nothing is allocated from the malloc that is
  * watched, no descriptor stays open, no lock is taken but at a thread's first call.
  *
- * LIBMALLOC_TRACE=[sites,][snapshots[=CALLS],]/absolute/path turns it on; all processes
+ * LIBMALLOC_TRACE=[sites,][stacks,][snapshots[=CALLS],]/absolute/path turns it on; all processes
  * write into that one file. Without it, or in a setuid program, calls are only passed on.
  *
  * By hand: cc -O2 -fPIC -shared -ftls-model=initial-exec -o libmalloc-trace.so native/tools/trace.c
@@ -18,7 +18,7 @@
 #define _GNU_SOURCE
 #include "trace/next.h"
 #include "trace/clock.h"
-#include "trace/stream.h"
+#include "trace/callers.h"
 #include "trace/count.h"
 
 #define SITE ((uintptr_t)__builtin_return_address(0))
@@ -29,7 +29,7 @@ EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size);
 
 /* ── start ─────────────────────────────────────────────────────────────────── */
 
-/* `sites,snapshots=1000,/path` or `count,/path`: words, then a path from the root. */
+/* `stacks,sites,snapshots=1000,/path` or `count,/path`: words, then a path from the root. */
 static bool options_read(const char *text) {
     for (; *text && *text != '/'; text += strcspn(text, ",") + 1) {
         size_t length = strcspn(text, ",");
@@ -37,14 +37,17 @@ static bool options_read(const char *text) {
             return false;
         if (strncmp(text, "sites,", 6) == 0)
             trace.options |= TRACE_SITES;
+        else if (strncmp(text, "stacks,", 7) == 0)
+            trace.options |= TRACE_SITES | TRACE_WITH_STACKS;
         else if (strncmp(text, "count,", 6) == 0)
             trace.counting = true;
-        else if (strncmp(text, "snapshots", 9) == 0 && (text[9] == ',' || text[9] == '='))
+        else if (strncmp(text, "snapshots,", 10) == 0)
             trace.options |= TRACE_SNAPSHOTS;
-        else
-            return false;
-        if (text[0] == 's' && text[9] == '=')
+        else if (strncmp(text, "snapshots=", 10) == 0) {
+            trace.options |= TRACE_SNAPSHOTS;
             trace.walk_every = strtoul(text + 10, NULL, 10);
+        } else
+            return false;
     }
     if (*text != '/' || strlen(text) >= sizeof file.path)
         return false;
@@ -145,6 +148,8 @@ static inline void note(struct call c) {
     w->depth = depth + 1;
     atomic_signal_fence(memory_order_seq_cst);
     struct stream *s = &w->stream[depth];
+    if (unlikely(trace.options & TRACE_WITH_STACKS))
+        c.stack = callers_number(s);
     c.stamp = file_now();
     record_call(w, s, c);
     if (unlikely(c.stamp >= atomic_load_explicit(&trace.footprint_due, memory_order_relaxed)))
@@ -158,7 +163,7 @@ static inline void note(struct call c) {
 
 static inline void *got(void *p, uint64_t op, size_t size, size_t alignment, uintptr_t site) {
     if (trace.on && !next_calls((const void *)site))
-        note((struct call){op, (uintptr_t)p, size, alignment, 0, site});
+        note((struct call){op, (uintptr_t)p, size, alignment, 0, site, 0});
     if (unlikely(trace.counting)) {
         working = false;
         counted(p, op, size, site);
@@ -168,7 +173,7 @@ static inline void *got(void *p, uint64_t op, size_t size, size_t alignment, uin
 
 static inline void gives(void *p, uint64_t op, uintptr_t site) {
     if (trace.on && !next_calls((const void *)site))
-        note((struct call){op, (uintptr_t)p, 0, 0, 0, site});
+        note((struct call){op, (uintptr_t)p, 0, 0, 0, site, 0});
     if (unlikely(trace.counting))
         counted_release(p, op, site);
 }
@@ -283,6 +288,17 @@ EXPORT void *pvalloc(size_t size) {
         return NULL;
     WORK;
     return got(next.pvalloc(size), TRACE_PVALLOC, size, 0, SITE);
+}
+
+/* Another library may come to lie where this one was. */
+EXPORT int dlclose(void *library) {
+    static int (*libc)(void *);
+    if (!libc)
+        next_bind(&libc, "dlclose");
+    int status = libc(library);
+    if (trace.options & TRACE_WITH_STACKS)
+        unwind_forget();
+    return status;
 }
 
 /* ── start and end ─────────────────────────────────────────────────────────── */

@@ -85,8 +85,10 @@ describe.each(everyVariant)('the debug build of %s', (variant) => {
     const told = calls.filter((line) => line.includes(`(${program}+P)`));
     expect(told).toEqual([
       `    allocated  main+P (${program}+P)`,
+      `               _start+P (${program}+P)`,
       `    freed      give+P (${program}+P)`,
       `    found in   main+P (${program}+P)`,
+      `               _start+P (${program}+P)`,
     ]);
     const { stderr: short } = await commit(variant, 'double-free-threads', 'stack=0');
     expect(plain(short)).toHaveLength(1);
