@@ -10,7 +10,7 @@ import {
   type TraceEvent,
   type TraceProcess,
 } from '../trace/trace.ts';
-import { type Callers, treeOf } from './callers.ts';
+import { addressesOf, type Callers, select, treeOf } from './callers.ts';
 import type { HeapFacts } from './data.ts';
 import { nameAddresses } from './names.ts';
 import { Tally } from './tally.ts';
@@ -22,8 +22,6 @@ export class Stacks {
   /** Our numbers by the trace's, and of single call sites where it has no stacks. */
   readonly #byStack: number[] = [];
   readonly #bySite = new Map<number, number>();
-  /** What each of our numbers stands for. */
-  readonly #stacks: { stack: number; site: number }[] = [];
   /** By row of the ledger. */
   readonly #ofRow: number[] = [];
   /** The row that each thread allocated last, while it lives. */
@@ -55,7 +53,6 @@ export class Stacks {
     const known = stack > 0 ? this.#byStack[stack] : this.#bySite.get(site);
     if (known !== undefined) return known;
     const next = this.tally.add();
-    this.#stacks.push({ stack, site });
     if (stack > 0) this.#byStack[stack] = next;
     else this.#bySite.set(site, next);
     return next;
@@ -63,16 +60,36 @@ export class Stacks {
 
   /** The tree of all of them, with names as far as files tell them. */
   async finish(trace: Trace, process: TraceProcess): Promise<Named> {
-    const stacks = this.#stacks.map(({ stack, site }) => {
-      if (stack > 0) return trace.stackOf(process, stack);
-      return site > 0 ? [site] : [];
-    });
-    const addresses = [...new Set(stacks.flat())];
-    const made = generatedIn(trace.calls(process));
+    const calls = trace.calls(process);
+    const figures = this.tally.finish();
+    const { tree, stacks } = this.#tree(calls);
+    const selection = select(tree, stacks, figures);
+    const addresses = addressesOf(selection);
+    const made = generatedIn(calls);
     const maps = trace.maps(process);
     const { names, remarks } = await nameAddresses(maps, addresses, (each) => made.has(each));
     const known = this.#byStack.length > 0 ? 'stacks' : addresses.length > 0 ? 'sites' : 'nothing';
-    return { ...treeOf(stacks, names, this.tally.finish()), known, remarks };
+    return { ...treeOf(selection, names, figures), known, remarks };
+  }
+
+  /** The trace's tree, single call sites behind it; and the node of each of our numbers. */
+  #tree(calls: Calls) {
+    const sites = [...this.#bySite].filter(([site]) => site > 0);
+    const stacks = new Uint32Array(this.tally.count);
+    this.#byStack.forEach((number, stack) => {
+      if (stack < calls.length && calls.address[stack] !== 0) stacks[number] = stack;
+    });
+    if (sites.length === 0) return { tree: calls, stacks };
+    const length = calls.length + sites.length;
+    const address = new Float64Array(length);
+    const parent = new Uint32Array(length);
+    address.set(calls.address.subarray(0, calls.length));
+    parent.set(calls.parent.subarray(0, calls.length));
+    for (const [i, [site, number]] of sites.entries()) {
+      address[calls.length + i] = site;
+      stacks[number] = calls.length + i;
+    }
+    return { tree: { address, parent, length }, stacks };
   }
 }
 

@@ -1,21 +1,23 @@
 // What each call stack has allocated: in all, at the peak, at the end, and for a moment only.
 
-import type { StackFigure } from './data.ts';
+import type { Figures } from './callers.ts';
 
-const figures = [
-  'bytes',
-  'blocks',
-  'peakBytes',
-  'peakBlocks',
-  'liveBytes',
-  'liveBlocks',
-  'shortBytes',
-  'shortBlocks',
-  'ended',
-  'lived',
-  'changed',
-] as const;
-type Name = (typeof figures)[number];
+/** Counts of blocks fit into 32 bits; there may be a million stacks. */
+const figures = {
+  bytes: Float64Array,
+  blocks: Uint32Array,
+  peakBytes: Float64Array,
+  peakBlocks: Uint32Array,
+  liveBytes: Float64Array,
+  liveBlocks: Uint32Array,
+  shortBytes: Float64Array,
+  shortBlocks: Uint32Array,
+  ended: Uint32Array,
+  lived: Float64Array,
+  changed: Float64Array,
+} as const;
+type Name = keyof typeof figures;
+type Columns = { [name in Name]: InstanceType<(typeof figures)[name]> };
 
 const FIRST = 256;
 
@@ -34,7 +36,7 @@ export class Tally {
   add(): number {
     if (this.count === this.#columns.bytes.length) {
       const more = make(2 * this.count);
-      for (const name of figures) more[name].set(this.#columns[name]);
+      for (const name of Object.keys(figures) as Name[]) more[name].set(this.#columns[name]);
       this.#columns = more;
     }
     return this.count++;
@@ -79,7 +81,7 @@ export class Tally {
   }
 
   /** At the end: every figure, and the sum of all lives as `life`. */
-  finish(): Record<StackFigure, Float64Array> {
+  finish(): Figures {
     const { changed } = this.#columns;
     for (let stack = 0; stack < this.count; stack++)
       if ((changed[stack] as number) <= this.peakAt) this.#note(stack);
@@ -89,7 +91,7 @@ export class Tally {
   }
 }
 
-function make(length: number): Record<Name, Float64Array> {
-  const columns = figures.map((name) => [name, new Float64Array(length)] as const);
-  return Object.fromEntries(columns) as Record<Name, Float64Array>;
+function make(length: number): Columns {
+  const columns = Object.entries(figures).map(([name, Kind]) => [name, new Kind(length)] as const);
+  return Object.fromEntries(columns) as Columns;
 }
