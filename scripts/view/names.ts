@@ -28,9 +28,14 @@ export async function nameAddresses(
 
 const generated: FrameName = { name: GENERATED, place: '' };
 
-function nameOf({ function: name, named, file, line, module }: Frame): FrameName {
+/** What everybody calls by a shorter name. */
+const string =
+  /std::(?:__cxx11::)?basic_string<char, std::char_traits<char>, std::allocator<char> ?>/g;
+
+function nameOf({ function: whole, named, file, line, module }: Frame): FrameName {
   // Its addresses mean nothing to a reader, and are thousands.
   if (module === GENERATED) return generated;
+  const name = whole.replace(string, 'std::string');
   if (file !== undefined && line !== undefined) return { name, place: `${basename(file)}:${line}` };
   return { name, place: named ? basename(module) : '' };
 }
