@@ -77,6 +77,20 @@ static const char *file_name(struct file f, uintptr_t offset, uintptr_t *address
     return name;
 }
 
+/* Is the function that a call returns to one whose name begins so? False where it has no name. */
+static bool frame_is(const void *frame, const char *beginning) {
+    struct mapping m;
+    struct file f = {0};
+    uintptr_t start, address;
+    if (!frame || !mapping_find((uintptr_t)frame, &m) || m.path[0] != '/' ||
+        !(f.bytes = os_map_file(m.path, &f.size)))
+        return false;
+    const char *name = file_name(f, (uintptr_t)frame - 1 - m.start + m.offset, &address, &start);
+    bool is = name && !strncmp(name, beginning, strlen(beginning));
+    os_unmap((void *)(uintptr_t)f.bytes, f.size);
+    return is;
+}
+
 /* Does a call end right before this address? (x86-64: E8 with four bytes, FF /2 with
  * none to five.) Bytes of an executable mapping can be read. */
 static bool follows_call(const unsigned char *at, const struct mapping *m) {

@@ -254,7 +254,7 @@ static COLD void *countdown(void *p, size_t size, uintptr_t site) {
     return p;
 }
 
-static inline void *got(void *p, size_t size, uintptr_t site) {
+static inline void *counted(void *p, size_t size, uintptr_t site) {
     if (likely(size < here.left)) {
         here.left -= size;
         return p;
@@ -340,7 +340,7 @@ EXPORT void free(void *p) {
 EXPORT void *calloc(size_t count, size_t size) {
     if (unlikely(!begun) && !is_ready())
         return early_allocate(product(count, size));
-    return got(next.calloc(count, size), product(count, size), SITE);
+    return counted(next.calloc(count, size), product(count, size), SITE);
 }
 
 static void *early_resize(void *p, size_t size) {
@@ -356,7 +356,7 @@ static COLD void *resize(void *p, size_t count, size_t size, uintptr_t site) {
     void *q = count == 1 ? next.realloc(p, size) : next.reallocarray(p, count, size);
     if (sampled)
         block_resized(old, !q && count && size);
-    return got(q, product(count, size), site);
+    return counted(q, product(count, size), site);
 }
 
 EXPORT void *realloc(void *p, size_t size) {
@@ -364,7 +364,7 @@ EXPORT void *realloc(void *p, size_t size) {
         return early_resize(p, size);
     if (unlikely(blocks_may_hold(p)))
         return resize(p, 1, size, SITE);
-    return got(next.realloc(p, size), size, SITE);
+    return counted(next.realloc(p, size), size, SITE);
 }
 
 EXPORT void *reallocarray(void *p, size_t count, size_t size) {
@@ -372,7 +372,7 @@ EXPORT void *reallocarray(void *p, size_t count, size_t size) {
         return early_resize(p, product(count, size));
     if (unlikely(blocks_may_hold(p)))
         return resize(p, count, size, SITE);
-    return got(next.reallocarray(p, count, size), product(count, size), SITE);
+    return counted(next.reallocarray(p, count, size), product(count, size), SITE);
 }
 
 /* glibc 2.36 has none; then any free will do. */
@@ -392,25 +392,45 @@ EXPORT int posix_memalign(void **out, size_t alignment, size_t size) {
     if (unlikely(!is_ready()))
         return ENOMEM;
     int error = next.posix_memalign(out, alignment, size);
-    got(error ? NULL : *out, size, SITE);
+    counted(error ? NULL : *out, size, SITE);
     return error;
 }
 
 EXPORT void *aligned_alloc(size_t alignment, size_t size) {
-    return unlikely(!is_ready()) ? NULL : got(next.aligned_alloc(alignment, size), size, SITE);
+    return unlikely(!is_ready()) ? NULL : counted(next.aligned_alloc(alignment, size), size, SITE);
 }
 
 EXPORT void *memalign(size_t alignment, size_t size) {
-    return unlikely(!is_ready()) ? NULL : got(next.memalign(alignment, size), size, SITE);
+    return unlikely(!is_ready()) ? NULL : counted(next.memalign(alignment, size), size, SITE);
 }
 
 EXPORT void *valloc(size_t size) {
-    return unlikely(!is_ready()) ? NULL : got(next.valloc(size), size, SITE);
+    return unlikely(!is_ready()) ? NULL : counted(next.valloc(size), size, SITE);
 }
 
 EXPORT void *pvalloc(size_t size) {
-    return unlikely(!is_ready()) ? NULL : got(next.pvalloc(size), size, SITE);
+    return unlikely(!is_ready()) ? NULL : counted(next.pvalloc(size), size, SITE);
 }
+
+/* ── C++ ───────────────────────────────────────────────────────────────────── */
+
+#define WORK ((void)0)
+#define REST ((void)0)
+
+static inline void *got(void *p, uint64_t op, size_t size, size_t alignment, uintptr_t site) {
+    (void)op;
+    (void)alignment;
+    return counted(p, size, site);
+}
+
+static inline void gives(void *p, uint64_t op, uintptr_t site) {
+    (void)op;
+    (void)site;
+    if (unlikely(blocks_may_hold(p)))
+        block_freed(p);
+}
+
+#include "trace/news.h"
 
 /* ── start and end ─────────────────────────────────────────────────────────── */
 

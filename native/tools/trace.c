@@ -290,6 +290,10 @@ EXPORT void *pvalloc(size_t size) {
     return got(next.pvalloc(size), TRACE_PVALLOC, size, 0, SITE);
 }
 
+/* ── C++ ───────────────────────────────────────────────────────────────────── */
+
+#include "trace/news.h"
+
 /* Another library may come to lie where this one was. */
 EXPORT int dlclose(void *library) {
     static int (*libc)(void *);

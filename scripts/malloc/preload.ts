@@ -7,7 +7,7 @@ import { Failure } from '../lib/errors.ts';
 import { findNative } from '../lib/paths.ts';
 import { atOurEnd } from '../process/ending.ts';
 import { type Ended, execute } from '../process/execute.ts';
-import { readElf, symbolsOf } from './elf.ts';
+import { readElf } from './elf.ts';
 import type { Malloc } from './mallocs.ts';
 import { type Proof, readReports } from './proof.ts';
 import { checkTarget, ourselves } from './target.ts';
@@ -126,7 +126,7 @@ export async function launch(
     if (options.profile !== undefined) environment.LIBMALLOC_PROFILE = options.profile;
     const front = [
       ...(options.profile === undefined ? [] : [helper('profile')]),
-      ...(options.trace === undefined ? [] : [tracer(m)]),
+      ...(options.trace === undefined ? [] : [helper('trace')]),
     ];
     const preload = preloadList(m, options.report === true, outer, front);
     const plan = options.limits
@@ -161,14 +161,6 @@ export function preloadList(m: Malloc, report: boolean, outer: Env, front: strin
 /** The absolute path of the probe library. */
 export function probe(): string {
   return helper('probe');
-}
-
-/**
- * If the malloc has C++ operators of its own, the tracer that records those stands in front of it.
- */
-function tracer(m: Malloc): string {
-  const exported = m.file === undefined || !existsSync(m.file) ? [] : symbolsOf(m.file, 'exported');
-  return helper(exported.some(({ name }) => name === '_Znwm') ? 'operators' : 'trace');
 }
 
 function helper(name: string): string {

@@ -54,6 +54,13 @@ export const debugKeys: Readonly<Record<string, Key & { most: bigint }>> = {
     otherwise: '0',
     most: 1n,
   },
+  match: {
+    value: '0|1',
+    meaning:
+      'a block of new must be deleted, one of malloc freed, with the size and alignment it has',
+    otherwise: '1',
+    most: 1n,
+  },
 };
 
 function brokenDebug(value: string): string | undefined {

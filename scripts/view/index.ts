@@ -8,12 +8,11 @@ import { writeJson } from '../lib/json.ts';
 import { bytes } from '../lib/units.ts';
 import { checkEnvironment } from '../malloc/variables.ts';
 import { writePicture } from '../picture/canvas.ts';
-import { openTrace } from '../trace/trace.ts';
 import type { HeapData } from './data.ts';
 import { pageOf } from './fill.ts';
-import { gather } from './gather.ts';
 import { heapPicture } from './heap-picture.ts';
 import { type Fluency, measurePage } from './measure.ts';
+import { readShown, type ShownTrace } from './read.ts';
 
 interface Options {
   output?: string;
@@ -54,17 +53,21 @@ function parseNumber(text: string): number {
 
 async function view(traces: string[], options: Options): Promise<void> {
   checkEnvironment();
-  const heaps = traces.map((file) => readHeap(file, options.process));
   const { svg, png, json } = options;
+  const picturesOnly = options.output === undefined && (svg ?? png ?? json) !== undefined;
+  const others = !picturesOnly || options.measure === true;
+  const shown: ShownTrace[] = [];
+  for (const file of traces)
+    shown.push(await readShown(file, { process: options.process, others }));
+  const heaps = shown.map(({ heap }) => heap);
   if (svg !== undefined || png !== undefined) await draw(heaps, options);
   const facts = heaps.map((heap) => heap.facts);
-  const picturesOnly = options.output === undefined && (svg ?? png ?? json) !== undefined;
   if (picturesOnly && !options.measure) {
     if (json !== undefined) writeJson('view', json, { heaps: facts });
     return;
   }
   const output = options.output ?? `${basename(traces[0] ?? '').replace(/\.\w+$/, '')}.html`;
-  const page = pageOf(heaps);
+  const page = pageOf(shown.map(({ processes }) => processes));
   write(output, page, '-o');
   const said = json === '-' ? process.stderr : process.stdout;
   said.write(`${output}: ${bytes(page.length)}; open it in a browser\n`);
@@ -77,30 +80,6 @@ function describeFluency({ open, framesPerSecond, frame95 }: Fluency): string {
   const seconds = (open / 1000).toFixed(2);
   const most = frame95.toFixed(0);
   return `in headless chromium: open after ${seconds} s; scrubbed at ${framesPerSecond.toFixed(0)} pictures a second, 19 of 20 within ${most} ms`;
-}
-
-/** A damaged trace is shown as far as it can be read, with a message. */
-function readHeap(file: string, number: number | undefined): HeapData {
-  const trace = openTrace(file);
-  try {
-    const heap = gather(trace, { process: number, progress: progressOf(file) });
-    for (const sentence of trace.damage.slice(0, 5))
-      process.stderr.write(`libmalloc: ${file}: ${sentence}\n`);
-    if (trace.damage.length > 5)
-      process.stderr.write(`libmalloc: ${file}: and ${trace.damage.length - 5} more like these\n`);
-    return heap;
-  } finally {
-    trace.close();
-  }
-}
-
-/** A line of progress, if standard error is a terminal. */
-function progressOf(file: string): ((share: number) => void) | undefined {
-  if (!process.stderr.isTTY) return undefined;
-  return (share) => {
-    const end = share >= 0.995 ? '\r\x1b[K' : '';
-    process.stderr.write(`\r${basename(file)}: ${Math.floor(share * 100)} %${end}`);
-  };
 }
 
 async function draw(heaps: readonly HeapData[], { svg, png }: Options): Promise<void> {

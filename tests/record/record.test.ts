@@ -192,6 +192,39 @@ describe('the operators of C++', () => {
   });
 });
 
+describe('C++', () => {
+  test('has the caller of new as its site', async () => {
+    const program = compileProgram('operators.cc');
+    const { file } = await record({ malloc: 'glibc', words: 'sites,' }, program);
+    const trace = openTrace(file);
+    const [process] = trace.processes;
+    const code = trace
+      .maps(process as NonNullable<typeof process>)
+      .join('')
+      .split('\n');
+    const own = code.find((line) => / r.xp /.test(line) && line.endsWith(program)) ?? '';
+    const [from = 0, to = 0] = own.split(/[- ]/).map((text) => Number.parseInt(text, 16));
+    let calls = 0;
+    for (const { size, site } of trace.events()) {
+      if (size < 1001 || size > 1006) continue;
+      calls++;
+      expect(site).toBeGreaterThan(from);
+      expect(site).toBeLessThan(to);
+    }
+    expect(calls).toBe(600);
+    trace.close();
+  });
+
+  test('is as it was where a program has operators of its own', async () => {
+    const { stdout, processes } = await record(
+      { malloc: 'glibc' },
+      compileProgram('replaced-new.cc'),
+    );
+    expect(stdout).toBe('5 news, 5 deletes\n');
+    expect(processes[0]?.ledger.strays).toBe(0);
+  });
+});
+
 describe('what is asked for in addition', () => {
   test('--sites: each call names the code that made it', async () => {
     const { file, processes } = await record({ words: 'sites,' }, traced, 'plain', '300');

@@ -1,6 +1,6 @@
 // Numbers as people read them.
 
-export { bytes, count } from '../../lib/units.ts';
+export { bytes, count, thousands } from '../../lib/units.ts';
 
 export const hex = (address: number): string => `0x${address.toString(16)}`;
 
