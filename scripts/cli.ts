@@ -3,8 +3,11 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, type CommanderError } from 'commander';
 import { describeFailure, Failure } from './lib/errors.ts';
+import { checkOutputs } from './lib/outputs.ts';
 import { root } from './lib/paths.ts';
+import { didYouMean } from './lib/similar.ts';
 import { FAILED } from './lib/status.ts';
+import { checkArguments } from './lib/utf8.ts';
 import { verbs } from './verbs.ts';
 
 /** A wrong command line is our failure (125), never taken for the status of a program. */
@@ -21,14 +24,26 @@ async function program(wanted = ''): Promise<Command> {
     .showHelpAfterError('(libmalloc VERB --help explains a verb)')
     // `run -- ls -l`: what follows the verb's own arguments belongs to the program that is run.
     .enablePositionalOptions()
-    .exitOverride(leave);
+    .exitOverride(leave)
+    .hook('preAction', (_, verb) => checkOutputs(verb.opts()));
   const named = Object.entries(verbs).filter(([verb]) => verb === wanted);
   for (const [, load] of named.length > 0 ? named : Object.entries(verbs))
     main.addCommand((await load()).exitOverride(leave));
   return main;
 }
 
+/** Commander shows the whole usage for `help` of a verb that is none, and no word of why. */
+function checkHelp([first, verb]: string[]): void {
+  const known = Object.keys(verbs);
+  if (first !== 'help' || verb === undefined || ['help', ...known].includes(verb)) return;
+  throw new Failure(`there is no verb ${verb}`, {
+    hint: `${didYouMean(verb, known)}the verbs are: ${known.join(', ')}`,
+  });
+}
+
 try {
+  checkArguments();
+  checkHelp(process.argv.slice(2));
   await (await program(process.argv[2])).parseAsync();
 } catch (error) {
   if (!(error instanceof Failure)) throw error;

@@ -1,6 +1,7 @@
 // All cases there are, and those that a reader asks for.
 
 import { Failure } from '../lib/errors.ts';
+import { didYouMean } from '../lib/similar.ts';
 import { type Case, type Group, groups, type ProgramCase } from './case.ts';
 import { exhaustion } from './cases/exhaustion.ts';
 import { misuse } from './cases/misuse.ts';
@@ -32,6 +33,15 @@ export function casesOf(group: Group, chance: RandomOptions = { seed: 1, seconds
   return (tables[group] ?? []).map((each) => programCase(group, each));
 }
 
+function meant(given: string): string {
+  const [group = '', name = ''] = given.split('/', 2);
+  if (!(groups as readonly string[]).includes(group)) return didYouMean(group, groups);
+  return didYouMean(
+    name,
+    casesOf(group as Group).map((each) => each.name),
+  );
+}
+
 /**
  * The cases of the groups that were named; `GROUP/NAME` is one case, or all whose names begin so
  * where none has that very name.
@@ -48,7 +58,7 @@ export function choose(names: readonly string[], chance?: RandomOptions): Case[]
     const found = exact.length > 0 ? exact : begin;
     if (found.length > 0) return found;
     throw new Failure(`no such group of cases: ${given === '' ? '(empty)' : given}`, {
-      hint: `known: ${groups.join(', ')}; one case is GROUP/NAME`,
+      hint: `${meant(given)}known: ${groups.join(', ')}; one case is GROUP/NAME`,
     });
   });
 }

@@ -3,7 +3,7 @@
 import { execaSync } from 'execa';
 import { shellLine } from '../lib/words.ts';
 import type { Malloc } from '../malloc/mallocs.ts';
-import { type Env, type Launched, launch } from '../malloc/preload.ts';
+import { type Env, type Launched, launch, preloadValue } from '../malloc/preload.ts';
 import { findProgram, programs } from '../malloc/programs.ts';
 import type { Case, Evidence, Group, ProgramCase, Run, Subject, Verdict } from './case.ts';
 import {
@@ -95,7 +95,12 @@ function planRun(malloc: Malloc, program: string, run: Run): Plan {
   const args = [...library, ...(run.args ?? []).map(String)];
   const behind = run.behind && caseLibrary(run.behind.program, run.behind.flags);
   const settings = { ...run.env, ...(behind && { LD_PRELOAD: behind }) };
-  const env = { ...process.env, LD_PRELOAD: '', MALLOC_UNDER_TEST: malloc.file ?? '', ...settings };
+  const env = {
+    ...process.env,
+    LD_PRELOAD: '',
+    MALLOC_UNDER_TEST: preloadValue(malloc),
+    ...settings,
+  };
   return { argv: [...(run.via ?? []), file, ...args], env, settings };
 }
 

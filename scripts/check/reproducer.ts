@@ -1,8 +1,9 @@
 // A failing sequence as a C program that needs nothing of ours.
 
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildFolder } from '../lib/compile.ts';
+import { makeFolder } from '../lib/folders.ts';
 
 const prelude = `#define _GNU_SOURCE
 #include <malloc.h>
@@ -115,7 +116,7 @@ function renamed(sequence: readonly string[]): string[] {
 /** Writes the program and the list of calls into build/check, and says where they are. */
 export function writeReproducer(name: string, sequence: readonly string[]) {
   const folder = buildFolder('check');
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const source = join(folder, `random-${name}.c`);
   const list = join(folder, `random-${name}.calls`);
   writeFileSync(source, reproducer(sequence));

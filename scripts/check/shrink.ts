@@ -1,8 +1,8 @@
 // Makes a failing sequence short: by leaving out ever smaller parts of it.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { temporaryFolder } from '../lib/folders.ts';
 import { atOurEnd } from '../process/ending.ts';
 
 /** Trials that a shrinking may take; a trial is a process. */
@@ -17,7 +17,7 @@ export async function shrink(
   all: readonly string[],
   fails: (file: string) => Promise<boolean>,
 ): Promise<string[] | undefined> {
-  const folder = mkdtempSync(join(tmpdir(), 'libmalloc-shrink-'));
+  const folder = temporaryFolder('shrink');
   const remove = () => rmSync(folder, { recursive: true, force: true });
   const release = atOurEnd(remove);
   let trials = 0;

@@ -3,7 +3,6 @@ import {
   accessSync,
   constants,
   existsSync,
-  mkdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -14,6 +13,7 @@ import { basename, extname, join } from 'node:path';
 import { execaSync } from 'execa';
 import { Failure } from './errors.ts';
 import { compiler } from './flags.ts';
+import { makeFolder } from './folders.ts';
 import { root } from './paths.ts';
 
 /** build/NAME; the user's cache where an installed package cannot be written. */
@@ -54,7 +54,7 @@ export function compileInto(folder: string, source: string, flags: string[]): st
   const program = join(folder, `${basename(source, extname(source))}-${key}`);
   if (fresh(program)) return program;
 
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const draft = `${program}.${process.pid}`;
   const outputs = ['-MMD', '-MF', `${draft}.d`, '-o', draft];
   const result = execaSync(command, [...leading, ...outputs, source, ...flags], { reject: false });

@@ -1,9 +1,9 @@
 // What recording costs a program: the same calls bare, passed on, counted and recorded.
 
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Failure } from '../lib/errors.ts';
+import { temporaryFolder } from '../lib/folders.ts';
 import { findNative } from '../lib/paths.ts';
 import { progress } from '../lib/progress.ts';
 import { type Summary, summarize } from '../lib/stats.ts';
@@ -47,11 +47,11 @@ export async function measureCost(m: Malloc): Promise<Cost> {
   const player = findNative('libmalloc-replay');
   if (player === undefined)
     throw new Failure('libmalloc-replay has not been built', { hint: 'run make' });
-  const folder = mkdtempSync(join(tmpdir(), 'libmalloc-cost-'));
+  const folder = temporaryFolder('cost');
   try {
     const plan = join(folder, 'plan');
     const trace = join(folder, 'trace');
-    const { calls } = writePlan(plan, steps());
+    const { calls } = await writePlan(plan, steps());
     const traces: Record<Way, string | undefined> = {
       bare: undefined,
       'passed on': '',

@@ -3,9 +3,12 @@
 import { writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
+import { playForeign } from '../foreign/played.ts';
+import { isForeign } from '../foreign/source.ts';
 import { Failure } from '../lib/errors.ts';
 import { writeJson } from '../lib/json.ts';
 import { bytes } from '../lib/units.ts';
+import { resolveMalloc } from '../malloc/mallocs.ts';
 import { checkEnvironment } from '../malloc/variables.ts';
 import { writePicture } from '../picture/canvas.ts';
 import type { HeapData } from './data.ts';
@@ -15,6 +18,7 @@ import { type Fluency, measurePage } from './measure.ts';
 import { readShown, type ShownTrace } from './read.ts';
 
 interface Options {
+  malloc?: string[];
   output?: string;
   svg?: string;
   png?: string;
@@ -29,9 +33,15 @@ export function viewCommand(): Command {
     .summary('show a recorded heap: a page, or a picture')
     .description(
       'Makes one HTML file from traces of `libmalloc record`: a map of the heap that is moved through\n' +
-        'time, with live and resident bytes, sizes and lifetimes. Several traces stand side by side.',
+        'time, with live and resident bytes, sizes and lifetimes. Several traces stand side by side.\n' +
+        'A .rep file, or what mtrace, ltrace or heaptrack recorded, is played on M first.',
     )
-    .argument('<traces...>', 'files that `libmalloc record` wrote')
+    .argument('<traces...>', 'files that `libmalloc record` or another of these tools wrote')
+    .option(
+      '-m, --malloc <M>',
+      'what plays a file that is no trace of ours; repeatable (default: the last variant)',
+      (spec: string, all: string[] = []) => [...all, spec],
+    )
     .option('-o, --output <file>', 'the page (default: the name of the first trace, and .html)')
     .option('--svg <file>', 'a still picture of the fullest moment')
     .option('--png <file>', 'the same as pixels')
@@ -57,8 +67,7 @@ async function view(traces: string[], options: Options): Promise<void> {
   const picturesOnly = options.output === undefined && (svg ?? png ?? json) !== undefined;
   const others = !picturesOnly || options.measure === true;
   const shown: ShownTrace[] = [];
-  for (const file of traces)
-    shown.push(await readShown(file, { process: options.process, others }));
+  for (const file of traces) shown.push(...(await readTrace(file, options, others)));
   const heaps = shown.map(({ heap }) => heap);
   if (svg !== undefined || png !== undefined) await draw(heaps, options);
   const facts = heaps.map((heap) => heap.facts);
@@ -80,6 +89,23 @@ function describeFluency({ open, framesPerSecond, frame95 }: Fluency): string {
   const seconds = (open / 1000).toFixed(2);
   const most = frame95.toFixed(0);
   return `in headless chromium: open after ${seconds} s; scrubbed at ${framesPerSecond.toFixed(0)} pictures a second, 19 of 20 within ${most} ms`;
+}
+
+/** One of a trace of ours; of another tool's one for each malloc that plays it. */
+async function readTrace(file: string, options: Options, others: boolean): Promise<ShownTrace[]> {
+  if (!isForeign(file)) return [await readShown(file, { process: options.process, others })];
+  const shown: ShownTrace[] = [];
+  for (const spec of options.malloc ?? [undefined]) {
+    const played = await playForeign(file, resolveMalloc(spec));
+    try {
+      const called = { command: played.name, file: basename(file) };
+      shown.push(await readShown(played.file, { called }));
+      for (const line of played.remarks) process.stderr.write(`libmalloc: ${file}: ${line}\n`);
+    } finally {
+      played.remove();
+    }
+  }
+  return shown;
 }
 
 async function draw(heaps: readonly HeapData[], { svg, png }: Options): Promise<void> {

@@ -2,7 +2,7 @@
 
 import { basename } from 'node:path';
 import { openTrace, type Trace, type TraceProcess } from '../trace/trace.ts';
-import type { HeapData } from './data.ts';
+import type { HeapData, HeapFacts } from './data.ts';
 import { type PackedProcess, packProcess } from './fill.ts';
 import { chooseProcess, gather } from './gather.ts';
 import { Keeper } from './keeper.ts';
@@ -20,6 +20,8 @@ export interface ReadOptions {
   process?: number | undefined;
   /** Whether the others are wanted, too. */
   others?: boolean;
+  /** What it is called where the trace is not what the user named. */
+  called?: Pick<HeapFacts, 'command' | 'file'>;
 }
 
 /** A damaged trace is shown as far as it can be read, with a message. */
@@ -29,6 +31,7 @@ export async function readShown(file: string, options: ReadOptions): Promise<Sho
     const chosen = chooseProcess(trace, options.process);
     const progress = progressOf(file);
     const heap = await gather(trace, { process: chosen.number, progress });
+    Object.assign(heap.facts, options.called);
     for (const sentence of trace.damage.slice(0, 5))
       process.stderr.write(`libmalloc: ${file}: ${sentence}\n`);
     if (trace.damage.length > 5)

@@ -4,10 +4,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openSource } from '../../scripts/foreign/source.ts';
 import { Failure } from '../../scripts/lib/errors.ts';
 import { resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { launch } from '../../scripts/malloc/preload.ts';
-import { openSource } from '../../scripts/replay/source.ts';
 import { SEGMENT_BYTES } from '../../scripts/trace/format.ts';
 import { writePlan } from '../../scripts/trace/plan.ts';
 import { openTrace } from '../../scripts/trace/trace.ts';
@@ -49,10 +49,10 @@ async function readers(file: string): Promise<string> {
       trace.close();
     }
   });
-  await attempt(() => {
+  await attempt(async () => {
     const source = openSource(file, undefined);
     try {
-      writePlan(join(folder, 'plan'), source.steps());
+      await writePlan(join(folder, 'plan'), source.steps());
       return source.remarks();
     } finally {
       source.close();

@@ -3,7 +3,7 @@
 
 import { shellLine } from '../../lib/words.ts';
 import type { Malloc } from '../../malloc/mallocs.ts';
-import { type Launched, launch } from '../../malloc/preload.ts';
+import { type Launched, launch, preloadValue } from '../../malloc/preload.ts';
 import type { Case, Subject, Verdict } from '../case.ts';
 import { caseProgram, fromHere, sourceOf } from '../compile-case.ts';
 import { gap } from '../features.ts';
@@ -90,7 +90,7 @@ export async function commit({ malloc }: Subject, crime: Crime): Promise<Committ
   const committed: Committed[] = [];
   for (const size of sizesFor(malloc)) {
     const argv = [program, crime.call, crime.kind, String(size)];
-    const env = { ...process.env, MALLOC_UNDER_TEST: malloc.file ?? '', LD_PRELOAD: '' };
+    const env = { ...process.env, MALLOC_UNDER_TEST: preloadValue(malloc), LD_PRELOAD: '' };
     const result = await launch(malloc, argv, { env, timeout: 30 });
     committed.push({ size, argv, result, outcome: outcomeOf(result) });
   }

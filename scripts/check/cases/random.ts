@@ -2,7 +2,7 @@
 
 import { shellLine } from '../../lib/words.ts';
 import { glibc, type Malloc } from '../../malloc/mallocs.ts';
-import { type Launched, launch } from '../../malloc/preload.ts';
+import { type Launched, launch, preloadValue } from '../../malloc/preload.ts';
 import type { Case, Evidence, Subject, Verdict } from '../case.ts';
 import { caseProgram, fromHere, sourceOf } from '../compile-case.ts';
 import { gap } from '../features.ts';
@@ -73,7 +73,7 @@ const TRIAL = 10;
 const program = (): string => caseProgram('random');
 
 function start(malloc: Malloc, args: (string | number)[], timeout: number): Promise<Launched> {
-  const env = { ...process.env, LD_PRELOAD: '', MALLOC_UNDER_TEST: malloc.file ?? '' };
+  const env = { ...process.env, LD_PRELOAD: '', MALLOC_UNDER_TEST: preloadValue(malloc) };
   return launch(malloc, [program(), ...args.map(String)], { timeout, env });
 }
 

@@ -1,8 +1,7 @@
 // Real programs under a malloc and under glibc: the same output, the same status.
 
-import { mkdtempSync, realpathSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { realpathSync, rmSync, statSync } from 'node:fs';
+import { temporaryFolder } from '../../lib/folders.ts';
 import { shellLine } from '../../lib/words.ts';
 import { readElf } from '../../malloc/elf.ts';
 import { glibc, type Malloc } from '../../malloc/mallocs.ts';
@@ -43,7 +42,7 @@ function settings(each: RealProgram, { malloc, n }: Pick<Play, 'malloc' | 'n'>) 
 }
 
 async function play(each: RealProgram, { malloc, n, timeout }: Play): Promise<Launched> {
-  const cwd = mkdtempSync(join(tmpdir(), 'libmalloc-check-'));
+  const cwd = temporaryFolder('check');
   const remove = () => rmSync(cwd, { recursive: true, force: true });
   const release = atOurEnd(remove);
   const env = { ...process.env, ...settings(each, { malloc, n }) };
