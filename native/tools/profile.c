@@ -30,7 +30,6 @@
 #include "profile/chance.h"
 #include "profile/blocks.h"
 #include "profile/held.h"
-#include "trace/builds.h"
 
 #define SITE ((uintptr_t)__builtin_return_address(0))
 
@@ -112,7 +111,6 @@ static COLD void process_begin(void) {
     totals_begin();
     process_describe(parent);
     maps_write();
-    builds_write();
     profile.totals->last = file_now();
     profile.moment_due = profile.moment_every ? file_now() + profile.moment_every : UINT64_MAX;
     atomic_store(profile.alive, 1);

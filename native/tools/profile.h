@@ -8,7 +8,7 @@
  *     PROFILE_SITES    struct profile_site, in the order in which their stacks were met; `order` 0, 1, …
  *     PROFILE_MOMENT   struct profile_live of one snapshot; `stream` is its number, `thread` its cause
  *     PROFILE_HELD     struct profile_held, at an exit: what points to what is live
- *     TRACE_STACKS, TRACE_PROCESS, TRACE_MAPS, TRACE_BUILDS: as in every trace
+ *     TRACE_STACKS, TRACE_PROCESS, TRACE_MAPS: as in every trace
  *
  * Sampling. A thread draws how many bytes it will allocate until the next sample, exponentially
  * distributed with the mean `every`. So a block of s bytes is sampled with the probability

@@ -15,8 +15,8 @@ import { type Profile, readProfile } from '../trace/profile.ts';
 import { openTrace, proofsOf } from '../trace/trace.ts';
 import { assemble } from './assemble.ts';
 import { compare, toFoldedDifference } from './compare.ts';
+import { formOf, writeContent, writeProfile } from './forms.ts';
 import { type Measure, measures } from './measures.ts';
-import { formOf, writeContent, writeProfile } from './outputs.ts';
 import { describeChanges, describeProfile } from './profile-text.ts';
 
 interface Options {

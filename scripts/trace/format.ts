@@ -28,7 +28,7 @@ export const RECORD_BYTES: number = bytesOf('record');
 export const HEAD_BYTES: number = bytesOf('segment');
 
 export const kinds: Readonly<
-  Record<'events' | 'process' | 'maps' | 'heap' | 'counts' | 'stacks' | 'builds' | 'idle', number>
+  Record<'events' | 'process' | 'maps' | 'heap' | 'counts' | 'stacks' | 'idle', number>
 > = {
   events: constant('EVENTS'),
   process: constant('PROCESS'),
@@ -36,7 +36,6 @@ export const kinds: Readonly<
   heap: constant('HEAP'),
   counts: constant('COUNTS'),
   stacks: constant('STACKS'),
-  builds: constant('BUILDS'),
   idle: constant('IDLE'),
 };
 

@@ -1,6 +1,6 @@
 // The form of a profile: what `libmalloc profile --json F` writes, and `view` and `--diff` read.
 
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { Failure } from '../lib/errors.ts';
 
 const SCHEMA = 'libmalloc/profile/1';
@@ -98,6 +98,22 @@ export interface Profile {
 /** Whether a file begins as a profile does, so that it need not be tried as a trace. */
 function isProfile(head: string): boolean {
   return /^\s*\{\s*"schema":\s*"libmalloc\/profile\/\d+"/.test(head);
+}
+
+/** Whether a file begins as a profile does; false for what cannot be read. */
+export function isProfileFile(file: string): boolean {
+  try {
+    const fd = openSync(file, 'r');
+    try {
+      const head = Buffer.alloc(64);
+      readSync(fd, head);
+      return isProfile(head.toString('latin1'));
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    return false;
+  }
 }
 
 /** Reads a profile; throws Failure for a file that is none. */

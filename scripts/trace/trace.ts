@@ -238,11 +238,9 @@ export class Trace {
 
   /** The build-ids of the files that the process had mapped, by path, as far as it wrote them down. */
   buildIds(process: TraceProcess): Map<string, string> {
-    const texts = [...this.contents(process, 'builds')].map(({ content }) =>
-      content.bytes.toString('utf8', 0, content.length),
-    );
-    const lines = texts.flatMap((text) => text.split('\n')).filter((line) => line.includes(' '));
-    return new Map(lines.map((line) => [line.replace(/^\S+ /, ''), line.replace(/ .*/s, '')]));
+    const text = this.maps(process).join('\n');
+    const lines = text.matchAll(/^build-id ([0-9a-f]+) (\/.*)$/gm);
+    return new Map([...lines].map(([, id = '', path = '']) => [path, id]));
   }
 
   /** /proc/PID/maps of the process, as of its beginning and of later moments: the last is the fullest. */

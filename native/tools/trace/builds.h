@@ -1,9 +1,10 @@
 /* builds.h: which builds of which files are mapped, so that a reader who finds another file under the
- * name of one does not ask that for names. */
+ * name of one does not ask that for names. Written down behind the maps, in lines that are none of
+ * theirs: `build-id 93ac61ec… /lib/libc.so.6`. */
 #pragma once
 
 #include "next.h"
-#include "process.h"
+#include "file.h"
 
 #include <sys/uio.h>
 
@@ -34,45 +35,42 @@ static size_t build_id(const char *base, char *text) {
     return 0;
 }
 
-/* From the text of /proc/self/maps: a line `build-id path` for each file that is mapped from its
- * beginning. Only first pages are read, which stay mapped as long as the file does: with a library
- * that another thread unloads at this moment we would crash, so it is asked with the kernel. */
-static size_t builds_list(const char *maps, char *to, size_t room) {
+/* The line of one mapping, `length` bytes, as one of ours in `to`, where there is room for it; its
+ * length. Only the first page of a file is read, with the kernel's help: another thread may unload it
+ * at this moment. */
+static size_t build_line(const char *line, size_t length, char *to, size_t room) {
     static char page[BUILD_PAGE];
-    size_t used = 0;
-    for (const char *line = maps; line && *line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        char *rest;
-        uintptr_t start = strtoul(line, &rest, 16);
-        strtoul(rest + (*rest == '-'), &rest, 16);
-        const char *end = strchr(line, '\n'), *path = strchr(line, '/');
-        if (!end || !path || path > end || strtoul(rest + 6, NULL, 16) != 0 || rest[1] != 'r')
-            continue;
-        struct iovec here = {page, sizeof page}, there = {(void *)start, sizeof page};
-        size_t length = (size_t)(end - path);
-        if (syscall(SYS_process_vm_readv, syscall(SYS_getpid), &here, 1l, &there, 1l, 0l) !=
-                (long)sizeof page ||
-            used + 2 * 64 + length + 3 > room)
-            continue;
-        size_t id = build_id(page, to + used);
-        if (!id)
-            continue;
-        used += id;
-        used += (size_t)snprintf(to + used, room - used, " %.*s\n", (int)length, path);
-    }
-    return used;
+    char *rest;
+    uintptr_t start = strtoul(line, &rest, 16);
+    strtoul(rest + 1, &rest, 16);
+    const char *path = memchr(line, '/', length);
+    size_t named = path ? length - (size_t)(path - line) : 0;
+    if (!path || rest[1] != 'r' || strtoul(rest + 6, NULL, 16) != 0 || room < named + 160)
+        return 0;
+    struct iovec here = {page, sizeof page}, there = {(void *)start, sizeof page};
+    long self = syscall(SYS_getpid);
+    if (syscall(SYS_process_vm_readv, self, &here, 1l, &there, 1l, 0l) != (long)sizeof page)
+        return 0;
+    size_t id = build_id(page, to + 9);
+    if (!id)
+        return 0;
+    memcpy(to, "build-id ", 9);
+    to[9 + id] = ' ';
+    memcpy(to + 10 + id, path, named);
+    to[10 + id + named] = '\n';
+    return 11 + id + named;
 }
 
-static void builds_write(void) {
-    struct trace_segment *segment = segment_draft(TRACE_BUILDS, 0, 0);
-    char *maps = memory_map(TRACE_SEGMENT);
+/* From the text of /proc/self/maps: a line for each file that is mapped from its beginning. */
+static size_t builds_list(const char *maps, size_t length, char *to, size_t room) {
     size_t used = 0;
-    if (maps)
-        file_read("/proc/self/maps", maps, TRACE_SEGMENT - 1);
-    if (maps && segment)
-        used = builds_list(maps, segment_content(segment), SEGMENT_ROOM);
-    if (maps)
-        munmap(maps, TRACE_SEGMENT);
-    if (segment)
-        segment_finish(segment, used);
+    const char *end = maps + length;
+    for (const char *next_line; maps < end; maps = next_line) {
+        const char *stop = memchr(maps, '\n', (size_t)(end - maps));
+        if (!stop) /* the text was cut */
+            break;
+        used += build_line(maps, (size_t)(stop - maps), to + used, room - used);
+        next_line = stop + 1;
+    }
+    return used;
 }

@@ -3,6 +3,7 @@
 
 #include "next.h"
 #include "clock.h"
+#include "builds.h"
 #include "file.h"
 
 /* The parts of /proc/self/maps that hold code, as of the last time we wrote it down. */
@@ -42,6 +43,7 @@ static void maps_write(void) {
     char *text = segment_content(segment);
     size_t length = file_read("/proc/self/maps", text, SEGMENT_ROOM - 1);
     code_learn(text, length);
+    length += builds_list(text, length, text + length, SEGMENT_ROOM - length);
     segment_finish(segment, length);
 }
 
