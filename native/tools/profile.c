@@ -93,6 +93,20 @@ static bool options_read(const char *text) {
     return true;
 }
 
+/* For free and realloc early blocks are as sampled ones. */
+static void early_mark(const void *p) {
+    bit_set(bit_of(p));
+}
+
+/* Again, where all marks are gone. */
+static void early_mark_all(void) {
+    for (size_t at = 0; at < early.used;) {
+        const char *block = early.bytes + at + 16;
+        early_mark(block);
+        at += 16 + ((early_size(block) + 15) & ~(size_t)15);
+    }
+}
+
 /* At the start, and at the first sample of a forked child. */
 static COLD void process_begin(void) {
     struct calm calm = calm_begin();
@@ -106,6 +120,7 @@ static COLD void process_begin(void) {
         calls_forget();
         here.last = NULL; /* not inherited */
         blocks_forget();
+        early_mark_all();
     }
     file.process = atomic_fetch_add(&file.header->processes, 1) + 1;
     totals_begin();
@@ -145,6 +160,7 @@ static COLD bool ready(void) {
     if (!begun && environ) {
         begun = true;
         profile_begin();
+        bit_unmark_null();
     }
     return true;
 }
@@ -309,13 +325,20 @@ static COLD void block_resized(struct block old, bool failed) {
 
 /* ── the family ────────────────────────────────────────────────────────────── */
 
+static COLD void *early_block(size_t size) {
+    void *p = early_allocate(size);
+    if (p)
+        early_mark(p);
+    return p;
+}
+
 EXPORT void *malloc(size_t size) {
     if (likely(size < here.left)) {
         here.left -= size;
         return next.malloc(size);
     }
     if (!is_ready())
-        return early_allocate(size);
+        return early_block(size);
     return countdown(next.malloc(size), size, SITE);
 }
 
@@ -323,13 +346,15 @@ EXPORT void *malloc(size_t size) {
 static COLD bool free_is_over(void *p) {
     if (early_owns(p) || !is_ready())
         return true;
+    if (!p)
+        return false;
     block_freed(p);
     return false;
 }
 
 /* Before the first malloc there is nothing to free. */
 EXPORT void free(void *p) {
-    if (unlikely(blocks_may_hold(p) || early_owns(p) || !next.free) && free_is_over(p))
+    if (unlikely(blocks_may_hold(p)) && free_is_over(p))
         return;
     next.free(p);
 }
@@ -337,7 +362,7 @@ EXPORT void free(void *p) {
 /* The early blocks are zero: none is used twice. */
 EXPORT void *calloc(size_t count, size_t size) {
     if (unlikely(!begun) && !is_ready())
-        return early_allocate(product(count, size));
+        return early_block(product(count, size));
     return counted(next.calloc(count, size), product(count, size), SITE);
 }
 
@@ -358,30 +383,27 @@ static COLD void *resize(void *p, size_t count, size_t size, uintptr_t site) {
 }
 
 EXPORT void *realloc(void *p, size_t size) {
-    if (unlikely(!begun || early_owns(p)) && (early_owns(p) || !is_ready()))
-        return early_resize(p, size);
     if (unlikely(blocks_may_hold(p)))
-        return resize(p, 1, size, SITE);
+        return early_owns(p) || !is_ready() ? early_resize(p, size) : resize(p, 1, size, SITE);
     return counted(next.realloc(p, size), size, SITE);
 }
 
 EXPORT void *reallocarray(void *p, size_t count, size_t size) {
-    if (unlikely(!begun || early_owns(p)) && (early_owns(p) || !is_ready()))
-        return early_resize(p, product(count, size));
     if (unlikely(blocks_may_hold(p)))
-        return resize(p, count, size, SITE);
+        return early_owns(p) || !is_ready() ? early_resize(p, product(count, size))
+                                            : resize(p, count, size, SITE);
     return counted(next.reallocarray(p, count, size), product(count, size), SITE);
 }
 
 /* glibc 2.36 has none; then any free will do. */
 EXPORT void free_sized(void *p, size_t size) {
-    if (unlikely(blocks_may_hold(p) || early_owns(p) || !next.free) && free_is_over(p))
+    if (unlikely(blocks_may_hold(p)) && free_is_over(p))
         return;
     next.free_sized ? next.free_sized(p, size) : next.free(p);
 }
 
 EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size) {
-    if (unlikely(blocks_may_hold(p) || early_owns(p) || !next.free) && free_is_over(p))
+    if (unlikely(blocks_may_hold(p)) && free_is_over(p))
         return;
     next.free_aligned_sized ? next.free_aligned_sized(p, alignment, size) : next.free(p);
 }

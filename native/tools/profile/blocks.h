@@ -1,7 +1,7 @@
 /* blocks.h: which blocks were sampled.
  *
  * free asks for every block whether it is one of the few. A bit table answers at the price of a
- * multiplication and a load: 8 KiB, so that it stays in the cache. Its bits are backed by counters
+ * multiplication and a load: 4 KiB, so that it stays in the cache. Its bits are backed by counters
  * and the blocks themselves by a hash table, both of which only sampled blocks touch.
  *
  * Rule: everything but the bits is touched under profile.lock only.
@@ -10,7 +10,7 @@
 
 #include "../trace/file.h"
 
-enum { BIT_LOG = 16, BITS = 1 << BIT_LOG, BLOCKS_FIRST = 1 << 12 };
+enum { BIT_LOG = 15, BITS = 1 << BIT_LOG, BLOCKS_FIRST = 1 << 12 };
 
 struct block {
     uintptr_t address; /* 0: an empty slot */
@@ -29,13 +29,13 @@ static struct {
     size_t size, used;
     _Atomic(uint64_t) bits[BITS / 64];
     uint16_t counts[BITS];
-} blocks;
+} blocks = {.bits = {1}}; /* NULL may be freed before we know by whom */
 
 static inline unsigned bit_of(const void *p) {
     return (unsigned)(((uintptr_t)p >> 4) * 0x9e3779b97f4a7c15u >> (64 - BIT_LOG));
 }
 
-/* May the block be one of ours? 2 ns. */
+/* May the block be one of ours, or an early one? 1 ns. */
 static inline bool blocks_may_hold(const void *p) {
     unsigned bit = bit_of(p);
     return atomic_load_explicit(&blocks.bits[bit / 64], memory_order_relaxed) >> bit % 64 & 1;
@@ -52,6 +52,12 @@ static void bit_clear(unsigned bit) {
     if (blocks.counts[bit] == UINT16_MAX || --blocks.counts[bit] > 0)
         return;
     atomic_fetch_and(&blocks.bits[bit / 64], ~((uint64_t)1 << bit % 64));
+}
+
+/* When it is known by whom NULL is to be freed. */
+static void bit_unmark_null(void) {
+    if (!blocks.counts[0])
+        atomic_fetch_and(&blocks.bits[0], ~(uint64_t)1);
 }
 
 static size_t slot_first(uintptr_t address) {
