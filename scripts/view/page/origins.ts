@@ -27,7 +27,7 @@ const phrases: Record<What, string> = {
   live: 'live at the slider',
   peak: 'live when most was',
   all: 'of all that was ever allocated',
-  short: 'freed by the same thread before it allocated anything else',
+  short: 'freed at once',
   end: 'never freed',
   grown: 'more than at the mark',
 };
