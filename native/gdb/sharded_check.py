@@ -36,11 +36,12 @@ def check(reader):
 
 
 def _check_page(pages, page):
+    tag = -(1 << 20) if page.shift else pages.heaps[page.home].tag
     inverse = ALL // page.size + 1 + (not page.size & page.size - 1)
     limit = (page.carved - 1) * (inverse * page.size & ALL) + 1 if page.carved else 0
     for what, told, right in (('inverse', page.inverse, inverse), ('limit', page.limit, limit),
-                              ('bound', page.bound, 0 if page.shift else limit),
-                              ('base', page.base, page.start)):
+                              ('base', page.base, page.start),
+                              ('origin', page.origin, tag - page.start & ALL)):
         if told != right:
             raise pages.damage(page, f'the {what} is {told:#x}, and should be {right:#x}')
 
@@ -158,9 +159,9 @@ def _check_heap(pages, heap, own):
 
 
 def _check_budget(pages, page):
-    """Of a page that is not current: frees until it is empty, or worth to be used again. A thread
+    """Of a page that is not current: frees until its goal. A thread
     that was stopped inside of free may have counted the block, and not yet the free."""
-    whole = page.carved if page.listed else max(page.carved // pages.WORTHWHILE, 1)
+    whole = page.goal
     if not whole <= page.budget + page.count <= whole + 1:
         raise pages.damage(page, f'a budget of {page.budget} and {page.count} free are not {whole} '
                                  'blocks')

@@ -24,12 +24,11 @@
  *                                    └──────────────────────────────────┘
  *
  * A page's budget counts frees, down to the next moment that matters: a look at the clock
- * while the page is current; else when it is worthwhile to use it again, and then when it is
- * empty (page_turn).
+ * while the page is current; else, in turn, when it is worthwhile to use it again, when it is
+ * sparse, each time when half of its last blocks are gone, and when it is empty (page_turn).
  *
  *      live + count + remote = carved                for every page
- *      budget = live + remote                        for pages in the list `partial`
- *      budget + count = a sixteenth of carved        for full pages
+ *      budget + count = goal                         for those that are not current
  */
 #pragma once
 
@@ -52,6 +51,9 @@ enum {
     FEW = 24,            /* pages of a heap in which classes share */
     AT_ONCE = 16384,     /* bytes that are carved at a time of a page that was in use before */
     WORTHWHILE = 16,     /* a page is used again when a sixteenth of it is free */
+    SPARSE = 8,          /* and is sparse when only an eighth of it lives */
+    SPARSE_LEAST = 128,  /* bytes: of smaller blocks one lies in each piece even then */
+    SPARSE_KEPT = 64,    /* sparse pages that keep their memory, at least */
 };
 
 /* Blocks of one page of another heap, as places on its stack: filled from the end, so that the first
@@ -74,12 +76,14 @@ struct heap {
     uint32_t pages;                /* how many in all */
     uint32_t held, held_before;    /* bytes of the blocks in batches; at the last tick */
     uint32_t slow;                 /* calls that were slow: every few are a tick */
+    uintptr_t tag;                 /* what its pages are known by: see page_begins_for */
     uint8_t lane;                  /* where its records come from */
     bool busy;                     /* in the slow path: after a fork, not to be trusted */
     bool held_here;                /* while a picture is taken, by the one who takes it */
     uint8_t sweeping;              /* the class at which a sweep is; CLASSES: none goes on */
     bool lost;                     /* it was busy at a fork: nobody adopts it */
     struct page *sweep;            /* the next page of that class */
+    uint32_t sparse, sparse_kept;  /* pages in `partial`; how many may keep their memory */
     uint64_t since;                /* the interval in which it began. ms */
     struct page *todo;             /* pending pages that are not drained yet */
     struct heap *next;             /* of all heaps; the last one adopted comes first */
@@ -89,6 +93,32 @@ struct heap {
     _Atomic(uint32_t) waiting; /* pages in it and in `todo` */
     _Alignas(64) struct batch batches[BATCHES];
 };
+
+#define FOUR(x) x, x, x, x
+#define SIXTEEN(x) FOUR(x), FOUR(x), FOUR(x), FOUR(x)
+#define NONES SIXTEEN(NONE), SIXTEEN(NONE), SIXTEEN(NONE), SIXTEEN(NONE)
+
+/* What a thread has before its first call: a heap without pages. */
+static struct heap heap_none = {.direct = {NONES, NONE},
+                                .current = {NONES, FOUR(NONE), FOUR(NONE)}};
+static_assert(DIRECT / 16 + 1 == 65 && CLASSES == 72, "as many as are written out there");
+static __thread struct heap *self = &heap_none;
+static __thread uintptr_t self_tag; /* its own; 0 for none */
+
+/* IFUNC resolvers in the program may call malloc before the linker initialises our TLS. Our
+ * resolvers run first, so we define an IFUNC solely for its side effect: setting `self`. */
+static void self_set(struct heap *h) {
+    self = h;
+    self_tag = h->tag;
+}
+
+static void nothing(void) {}
+static void (*self_early(void))(void) {
+    self_set(&heap_none);
+    return nothing;
+}
+static void early(void) __attribute__((ifunc("self_early")));
+static void (*const asked)(void) UNUSED __attribute__((used)) = early;
 
 /* A signal handler may fork between any two stores: the compiler leaves this one in its place. */
 static inline void heap_busy(struct heap *h, bool busy) {
@@ -152,10 +182,14 @@ static bool page_carve(struct page *page) {
     if (!count)
         return false;
     char *first = page->start + page->carved * size;
+    page_places(page);
+    uint16_t *place = page->stack + page->count;
     for (uint32_t i = count; i-- > 0;) {
         block_mark(first + i * size);
-        page->stack[page->count++] = page_place(page, first + i * size);
+        *++place = page_place(page, first + i * size);
     }
+    page->count += count;
+    page->top = (struct block *)first;
     page_set_carved(page, page->carved + count);
     return true;
 }
@@ -167,11 +201,12 @@ static void page_open(struct page *page, struct heap *h, unsigned class) {
     page->inverse = UINT64_MAX / size + 1 + !(size & (size - 1));
     page->capacity = (uint16_t)(page_length(page) / size);
     page->count = 0;
-    page->listed = false;
+    page->listed = page->sparse = false;
     page->gone = page->seen = page->swept = 0;
     page_set_carved(page, 0);
     atomic_store_explicit(&page->remote, 0, memory_order_relaxed);
     page->home = h;
+    page->origin = (page->shift ? NOBODY : h->tag) - (uintptr_t)page->start;
     atomic_signal_fence(memory_order_release); /* another thread's walk reads the rest then */
     page->kind = PAGE_SMALL;
 }
@@ -186,7 +221,7 @@ static void page_verify_empty(struct page *page) {
     for (uint32_t i = 0; i < page->carved; i++) {
         char *b = page->start + i * size;
         must((page->gone && page_has_gone(page, i * size / os_page_size())) ||
-                 block_is_whole((struct block *)b), "free",
+                 block_is_marked(b), "free",
              "the free block %p was written to after its free", (void *)b);
     }
 }
@@ -197,22 +232,43 @@ static uint32_t page_wanted(const struct page *page) {
 }
 
 /* It is in use no more. A full page is not used again for a single block: each time it ran out
- * would cost the slow path. So the budget first counts down to when it is worthwhile, then to
- * when it is empty. */
+ * would cost the slow path. So the budget first counts down to when it is worthwhile. */
 static void page_rest(struct page *page) {
     page->listed = false;
-    page->budget = page_wanted(page);
+    page->goal = (uint16_t)page_wanted(page);
+    page->budget = page->goal;
     if (page->carved == page->capacity)
         atomic_fetch_or_explicit(&page->remote, REMOTE_FULL, memory_order_release);
 }
 
 static void heap_tick(struct heap *h);
 
+/* From when on so few blocks live that memory between them may go back. */
+static uint32_t page_sparse_from(const struct page *page) {
+    uint32_t carved = page->carved;
+    return page->size >= SPARSE_LEAST ? carved - carved / SPARSE : carved;
+}
+
 static void partial_remove(struct heap *h, struct page *page) {
+    h->sparse -= page->sparse;
+    page->sparse = false;
     if (h->sweep == page)
         h->sweep = page->next;
     list_remove(&h->partial[page->class], page);
     page->listed = false;
+}
+
+static uint32_t page_sweep(struct page *page);
+
+/* The page is sparse, or sparser. Where most pages of a large heap are, the program is tearing down
+ * what it had, and may never call us again: the page's free memory goes back at once, unless
+ * that was wanted again lately (page_revive). */
+static void page_thins(struct heap *h, struct page *page, uint32_t goal) {
+    h->sparse += !page->sparse;
+    page->sparse = true;
+    page->goal = (uint16_t)goal;
+    if (h->sparse > SPARSE_KEPT + h->sparse_kept && h->sparse > h->pages / 4)
+        page_sweep(page);
 }
 
 /* The budget is spent. True when the page is gone then. */
@@ -221,11 +277,16 @@ static bool page_turn(struct heap *h, struct page *page) {
         page->budget = TICK;
         heap_tick(h);
     } else if (!page->listed) {
+        uint32_t goal = page_sparse_from(page);
         page->listed = true;
-        page->budget = page->carved - page_wanted(page);
+        page->budget = goal - page->goal;
+        page->goal = (uint16_t)goal;
         list_push(&h->partial[page->class], page);
         if (page->budget == 0)
             return page_turn(h, page);
+    } else if (page->goal < page->carved) {
+        page->budget = (page->carved - page->goal + 1u) / 2;
+        page_thins(h, page, page->goal + page->budget);
     } else {
         partial_remove(h, page);
         page_verify_empty(page);
@@ -270,6 +331,14 @@ static inline void places_copy(uint16_t *to, const uint16_t *from, uint32_t coun
         *to++ = *from++;
 }
 
+/* Onto the stack, the last one uppermost. */
+static void places_push(struct page *page, const uint16_t *place, uint32_t count) {
+    page_places(page);
+    places_copy(page->stack + page->count + 1, place, count);
+    page->count += count;
+    page->top = (struct block *)page_block(page, place[count - 1]);
+}
+
 /* Hands blocks over to the owner of their page, the last one freed first. The first to be freed
  * comes to lie uppermost: they are handed out in the order of their frees. Mostly that is the
  * order in which they lie in memory, so that processors fetch the next one ahead. */
@@ -281,7 +350,7 @@ static void page_return(struct page *page, const uint16_t *place, uint32_t count
                                                   memory_order_relaxed));
     must(remote_reserved(word) + count <= page->capacity, "free",
          "more blocks of the page %p are freed than there are", (void *)page->start);
-    places_copy(page->stack + page->capacity - remote_reserved(word) - count, place, count);
+    places_copy(page_far_end(page) - remote_reserved(word) - count, place, count);
     uint64_t filled = count * (uint64_t)REMOTE_FILLED;
     struct heap *home = page->home;
     char *start = page->start;
@@ -313,15 +382,14 @@ static bool page_drain(struct heap *h, struct page *page) {
         uint32_t filled = remote_filled(word), count = filled < DRAINED ? filled : DRAINED;
         must(page->count + filled <= page->carved, "free",
              "more blocks of the page at %p are freed than there are", (void *)page->start);
-        places_copy(taken, page->stack + page->capacity - filled, count);
+        places_copy(taken, page_far_end(page) - filled, count);
         next = count == filled ? 0
                                : (word - count * (uint64_t)(REMOTE_RESERVED + REMOTE_FILLED)) &
                                      ~REMOTE_FULL;
         if (!atomic_compare_exchange_weak_explicit(&page->remote, &word, next,
                                                    memory_order_acq_rel, memory_order_acquire))
             continue; /* release: the places, and `pending`, were read before others reuse them */
-        places_copy(page->stack + page->count, taken, count);
-        page->count += count;
+        places_push(page, taken, count);
         total += count;
         if (!(word = next))
             break;
@@ -422,8 +490,8 @@ static inline void collect(struct heap *h, struct page *page, void *p) {
 
 /* ── is it free already? ───────────────────────────────────────────────────── */
 
-static bool places_list(const uint16_t *place, uint32_t count, uint16_t wanted) {
-    for (uint32_t i = 0; i < count; i++)
+static bool places_list(const uint16_t *place, size_t count, uint16_t wanted) {
+    for (size_t i = 0; i < count; i++)
         if (((const volatile uint16_t *)place)[i] == wanted)
             return true;
     return false;
@@ -432,12 +500,13 @@ static bool places_list(const uint16_t *place, uint32_t count, uint16_t wanted) 
 /* Does the page's record list that block as free, or a thread that is about to return it? Others
  * may be at work with all of that: what is read may be stale. */
 static bool page_lists(struct page *page, uint16_t place) {
-    uint32_t count = __atomic_load_n(&page->count, __ATOMIC_RELAXED);
+    size_t count = __atomic_load_n(&page->count, __ATOMIC_RELAXED);
     uint32_t filled = remote_filled(atomic_load_explicit(&page->remote, memory_order_acquire));
     if (count > page->capacity || filled > page->capacity)
         return false;
-    return places_list(page->stack, count, place) ||
-           places_list(page->stack + page->capacity - filled, filled, place);
+    return (count && page_place(page, page->top) == place) ||
+           places_list(page->stack + 1, count ? count - 1 : 0, place) ||
+           places_list(page_far_end(page) - filled, filled, place);
 }
 
 static bool heap_holds(struct heap *h, struct page *page, uint16_t place) {

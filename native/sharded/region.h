@@ -277,7 +277,7 @@ static bool run_take(struct region *r, uint32_t granules, enum area_kind kind,
 /* The run is free from now on, with its record. */
 static void run_give(struct region *r, struct page *run, bool dirty) {
     run->home = NULL;
-    run->bound = run->limit = 0;
+    run->limit = 0;
     run->kind = PAGE_BUSY;
     if (run->era != r->era)
         return; /* frozen at a fork: nobody's from now on */
@@ -361,9 +361,9 @@ static bool region_age(struct region *r, uint64_t now) {
     return true;
 }
 
-/* How many idle granules a teardown leaves: twice as many as are in use. */
+/* How many idle granules a teardown leaves: half as many as are in use. */
 static size_t region_keeps(struct region *r) {
-    size_t keep = 2 * r->used > r->keep ? 2 * r->used : r->keep;
+    size_t keep = r->used / 4 > r->keep ? r->used / 4 : r->keep;
     return keep > KEEP ? keep : KEEP;
 }
 

@@ -62,7 +62,7 @@ static void region_tear(uint32_t granules) {
 /* ── heaps and threads ─────────────────────────────────────────────────────── */
 
 static struct heap *heap_make(void) {
-    struct heap *h = &heap.first;
+    struct heap *h = &first_heap;
     unsigned lane = heap.heaps ? (heap.heaps->lane + 1u) % LANES : 0;
     if (heap.heaps && !(h = record_cut(&slabs.lanes[lane], sizeof *h)))
         return NULL;
@@ -72,6 +72,7 @@ static struct heap *heap_make(void) {
     for (unsigned i = 0; i < CLASSES; i++)
         h->current[i] = NONE;
     h->lane = (uint8_t)lane;
+    h->tag = heap.newest ? heap.newest->tag + TAG : TAG;
     h->sweeping = CLASSES;
     h->next = heap.heaps;
     h->older = heap.newest;
@@ -138,7 +139,7 @@ static void page_give_empty(struct page *page, char *start, uint64_t word) {
         map_set_all(run);
         page->kind = PAGE_GONE;
         page->granules = 0;
-        page->bound = page->limit = 0;
+        page->limit = 0;
     } else if (run) {
         record_free(run);
     }
@@ -153,15 +154,16 @@ static void page_give_empty(struct page *page, char *start, uint64_t word) {
     region_tear(granules);
 }
 
-/* Current pages without a live block go back to the region. */
+/* No page is current any more. Those without a live block go back to the region; the others will as
+ * soon as their last one is freed. */
 static void heap_flush_pages(struct heap *h) {
     for (unsigned i = 0; i < CLASSES; i++) {
         struct page *page = h->current[i];
-        if (page != NONE && page->count == page->carved) {
-            page_retire(h, page);
-            page_verify_empty(page);
-            page_drop(h, page);
-        }
+        if (page == NONE || page->class != i)
+            continue;
+        page_retire(h, page);
+        page_rest(page);
+        page_count(h, page, (uint32_t)page->count);
     }
 }
 
@@ -216,7 +218,7 @@ static struct heap *thread_begin(void) {
     region_leave(r);
     if (!h)
         return os_refuse();
-    self = h;
+    self_set(h);
     heap_busy(h, true);
     batches_send(h); /* what the last owner had collected pins others' pages */
     heap_drain(h);
@@ -268,6 +270,7 @@ static void heap_reclaim_one(void) {
     heap_busy(h, false);
     life_release(h);
 }
+
 
 /* Does it to this thread's heap and to all abandoned ones; the sum of what it answers. */
 static size_t heaps_do(size_t (*act)(struct heap *)) {
@@ -323,6 +326,8 @@ static void heap_tick(struct heap *h) {
             region_purge(r, false);
     }
     uint64_t since = __atomic_load_n(&r->since, __ATOMIC_RELAXED);
+    if (h->since != since)
+        h->sparse_kept -= h->sparse_kept / 4;
     if (h->since != since || h->sweeping < CLASSES)
         heap_sweep(h, h->since != since);
     h->since = since;

@@ -3,6 +3,7 @@
 import { Failure } from '../lib/errors.ts';
 import { didYouMean } from '../lib/similar.ts';
 import { type Case, type Group, groups, type ProgramCase } from './case.ts';
+import { waves } from './cases/basics.ts';
 import { exhaustion } from './cases/exhaustion.ts';
 import { misuse } from './cases/misuse.ts';
 import { processes } from './cases/process.ts';
@@ -15,6 +16,7 @@ import { programCase } from './judge.ts';
 
 /** Of the groups that are C programs with one promise each. */
 const tables: Partial<Record<Group, ProgramCase[]>> = {
+  basics: waves.flat(),
   semantics,
   structure,
   threads,
@@ -24,6 +26,9 @@ const tables: Partial<Record<Group, ProgramCase[]>> = {
 
 /** What runs by default: every group but the one that takes long. */
 export const usual: Group[] = groups.filter((group) => group !== 'programs');
+
+/** Is it the name of one case, which then runs without any preliminary question? */
+export const isOneCase = (name: string): boolean => name.includes('/');
 
 /** The cases of one group, in their order. */
 export function casesOf(group: Group, chance: RandomOptions = { seed: 1, seconds: 0 }): Case[] {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Failure } from '../lib/errors.ts';
 import { temporaryFolder } from '../lib/folders.ts';
 import { findNative } from '../lib/paths.ts';
+import type { Patience } from '../process/cpu-limit.ts';
 import { atOurEnd } from '../process/ending.ts';
 import { type Ended, execute } from '../process/execute.ts';
 import { preloadable } from './aside.ts';
@@ -22,6 +23,8 @@ export type Env = Record<string, string | undefined>;
 export interface LaunchOptions {
   /** Seconds after which the program and all that it started is ended (SIGTERM, a second later SIGKILL). */
   timeout?: number;
+  /** Processor time instead of the time on the clock: see process/cpu-limit.ts. */
+  patience?: Patience;
   /** The whole environment of the program; ours by default. */
   env?: Env;
   cwd?: string;

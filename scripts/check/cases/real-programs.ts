@@ -10,8 +10,8 @@ import { findProgram, type Program, programs } from '../../malloc/programs.ts';
 import { disproof } from '../../malloc/proof.ts';
 import { atOurEnd } from '../../process/ending.ts';
 import type { Case, Evidence, Subject, Verdict } from '../case.ts';
-import { gap } from '../features.ts';
 import { debugLine } from '../judge.ts';
+import { lack } from '../lacks.ts';
 import { prepared, workshop } from '../workshop.ts';
 import { type RealProgram, realPrograms } from './real-programs-table.ts';
 
@@ -116,16 +116,17 @@ function complaint(each: RealProgram, malloc: Malloc, ours: Launched, theirs: La
 }
 
 /** Why this malloc cannot run the program at all, by its nature. */
-function obstacle({ malloc }: Subject, each: RealProgram): string | undefined {
+function obstacle(subject: Subject, each: RealProgram): string | undefined {
+  const { malloc } = subject;
   const missing = absent(each);
   if (missing !== undefined || malloc.kind !== 'variant') return missing;
-  if (isDumb(malloc) && each.dumb === undefined) return gap(malloc.name, 'sizes');
+  if (isDumb(malloc) && each.dumb === undefined) return lack(subject, 'sizes')?.because;
   return each.cannot?.[malloc.name];
 }
 
 /** How much there is to do for a malloc whose calls walk, or one that never reuses a block. */
-function amount({ malloc, slow }: Subject): number {
-  return slow || (malloc.kind === 'variant' && gap(malloc.name, 'reuse')) ? 1 : 100;
+function amount(subject: Subject): number {
+  return subject.slow || lack(subject, 'reuse') !== undefined ? 1 : 100;
 }
 
 async function judge(subject: Subject, each: RealProgram, patience: number): Promise<Verdict> {
