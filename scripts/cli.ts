@@ -2,11 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, type CommanderError } from 'commander';
-import { describeFailure, Failure } from './lib/errors.ts';
+import { describeFailure, Failure, reasonOf } from './lib/errors.ts';
 import { checkOutputs } from './lib/outputs.ts';
 import { root } from './lib/paths.ts';
 import { didYouMean } from './lib/similar.ts';
-import { FAILED } from './lib/status.ts';
+import { BROKEN_PIPE, FAILED } from './lib/status.ts';
 import { checkArguments } from './lib/utf8.ts';
 import { verbs } from './verbs.ts';
 
@@ -40,6 +40,16 @@ function checkHelp([first, verb]: string[]): void {
     hint: `${didYouMean(verb, known)}the verbs are: ${known.join(', ')}`,
   });
 }
+
+/** A reader who has seen enough (`| head`) ends us as SIGPIPE would; a full disc is said. */
+function outputFailed(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') process.exit(BROKEN_PIPE);
+  process.stderr.write(`libmalloc: cannot write to standard output: ${reasonOf(error)}\n`);
+  process.exit(FAILED);
+}
+
+process.stdout.on('error', outputFailed);
+process.stderr.on('error', () => {}); // there is nowhere left to say it
 
 try {
   checkArguments();

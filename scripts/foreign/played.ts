@@ -15,6 +15,9 @@ import { openSource } from './source.ts';
 export interface PlayedTrace {
   file: string;
   name: string;
+  /** Bytes: the most alive, and the heap when it was largest (0 where that cannot be seen). */
+  peakLive: number;
+  heap: number;
   remarks: string[];
   remove: () => void;
 }
@@ -34,11 +37,13 @@ export async function playForeign(foreign: string, m: Malloc): Promise<PlayedTra
   try {
     const plan = join(folder, 'plan');
     const file = join(folder, basename(foreign).replaceAll(',', '_'));
-    await writePlan(plan, source.steps());
+    const { peakLive } = await writePlan(plan, source.steps());
     const { status, stderr } = await launch(m, [player, plan], { trace: file });
     if (status !== 0)
       throw new Failure(`${m.name} cannot play ${foreign}: ${stderr.toString().trim()}`);
-    return { file, name: source.name, remarks: source.remarks(), remove };
+    const { stdout } = await launch(m, [player, '--heap', plan]);
+    const { heap } = JSON.parse(stdout.toString()) as { heap: number };
+    return { file, name: source.name, peakLive, heap, remarks: source.remarks(), remove };
   } catch (error) {
     remove();
     throw error;

@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join, resolve } from 'node:path';
 import { execa } from 'execa';
-import { Failure } from '../lib/errors.ts';
+import { Failure, reasonOf } from '../lib/errors.ts';
 import { temporaryFolder } from '../lib/folders.ts';
 import { FAILED } from '../lib/status.ts';
 import { which } from '../malloc/programs.ts';
@@ -63,7 +63,7 @@ function keepSession(plan: SessionPlan, folder: string): void {
     writeFileSync(join(folder, 'start'), start, { mode: 0o755 });
     writeFileSync(join(folder, 'HOWTO'), howTo(folder));
   } catch (cause) {
-    throw new Failure(`the session cannot be kept in ${folder}: ${(cause as Error).message}`, {
+    throw new Failure(`the session cannot be kept in ${folder}: ${reasonOf(cause)}`, {
       hint: 'give a folder that can be written to',
       cause,
     });

@@ -3,9 +3,9 @@
 import { writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
-import { playForeign } from '../foreign/played.ts';
+import { type PlayedTrace, playForeign } from '../foreign/played.ts';
 import { isForeign } from '../foreign/source.ts';
-import { Failure } from '../lib/errors.ts';
+import { Failure, reasonOf } from '../lib/errors.ts';
 import { writeJson } from '../lib/json.ts';
 import { bytes } from '../lib/units.ts';
 import { resolveMalloc } from '../malloc/mallocs.ts';
@@ -99,13 +99,21 @@ async function readTrace(file: string, options: Options, others: boolean): Promi
     const played = await playForeign(file, resolveMalloc(spec));
     try {
       const called = { command: played.name, file: basename(file) };
-      shown.push(await readShown(played.file, { called }));
-      for (const line of played.remarks) process.stderr.write(`libmalloc: ${file}: ${line}\n`);
+      const one = await readShown(played.file, { called });
+      shown.push(one);
+      for (const line of [score(one.heap.facts.malloc, played), ...played.remarks])
+        process.stderr.write(`libmalloc: ${file}: ${line}\n`);
     } finally {
       played.remove();
     }
   }
   return shown;
+}
+
+/** Its utilisation, as the malloc lab has it. */
+function score(malloc: string, { peakLive, heap }: PlayedTrace): string {
+  const share = heap > 0 ? ` of heap: utilisation ${((100 * peakLive) / heap).toFixed(0)} %` : '';
+  return `${malloc} has at most ${bytes(peakLive)} alive in ${bytes(heap)}${share}`;
 }
 
 async function draw(heaps: readonly HeapData[], { svg, png }: Options): Promise<void> {
@@ -125,7 +133,7 @@ function write(file: string, content: string | Uint8Array, option: string): void
   try {
     writeFileSync(file, content);
   } catch (cause) {
-    throw new Failure(`cannot write ${file}: ${(cause as Error).message}`, {
+    throw new Failure(`cannot write ${file}: ${reasonOf(cause)}`, {
       hint: `give ${option} a path that can be written`,
       cause,
     });

@@ -270,6 +270,9 @@ describe('recordings of other tools', () => {
     const shown = await libmalloc([
       ...['view', ...files, '-m', 'list', '-m', 'glibc', '--json', '-'],
     ]);
+    expect(shown.stderr).toMatch(
+      /^libmalloc: \S+b\.rep: glibc has at most 4 KiB alive in [\d.]+ KiB of heap: utilisation \d+ %$/m,
+    );
     const heaps = JSON.parse(shown.stdout).heaps.map(
       ({ malloc, file, allocations }: Record<string, unknown>) => [malloc, file, allocations],
     );

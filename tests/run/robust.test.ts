@@ -87,6 +87,18 @@ describe('a library whose path LD_PRELOAD would split', () => {
     expect(status, stderr).toBe(0);
   });
 
+  test('is refused where the link would be split as well', async () => {
+    const args = ['run', '-m', odd(), '--', 'true'];
+    const { status, stderr } = await libmalloc(args, { env: { TMPDIR: at('a b:c') } });
+    expect({ status, stderr }).toEqual({
+      status: 125,
+      stderr: expect.stringMatching(
+        /nor a link to it in .*\n.* set TMPDIR to a folder without them$/,
+      ),
+    });
+    expect(readdirSync(at('a b:c'))).toEqual(['my list.so']);
+  });
+
   test('leaves no link behind', async () => {
     const before = left();
     await libmalloc(['run', '-m', odd(), '--', 'true']);
@@ -274,6 +286,23 @@ describe('what cannot be written is said before the work', () => {
         'libmalloc: no temporary folder can be made in /nowhere: no such file or directory\n' +
         '  set TMPDIR to a folder that can be written to',
     });
+  });
+});
+
+describe('what is printed and cannot be written', () => {
+  test('is said in one line, without a stack', async () => {
+    const line = `exec ${cli.join(' ')} doctor >/dev/full`;
+    const { status, stderr } = await play(['bash', '-c', line]);
+    expect({ status, stderr }).toEqual({
+      status: 125,
+      stderr: 'libmalloc: cannot write to standard output: no space left on device',
+    });
+  });
+
+  test('because nobody reads on, ends it as SIGPIPE would, without a word', async () => {
+    const line = `${cli.join(' ')} doctor | true; exit \${PIPESTATUS[0]}`;
+    const { status, stderr } = await play(['bash', '-c', line]);
+    expect({ status, stderr }).toEqual({ status: 141, stderr: '' });
   });
 });
 
