@@ -11,7 +11,7 @@
 #include <stdio.h>
 
 #include "../base/os.h"
-#include "../unwind/unwind.h"
+#include "../unwind/unload.h"
 #include "records.h"
 
 /* The return addresses above us, our own left out, NULL behind the last. */

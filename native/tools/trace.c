@@ -68,6 +68,7 @@ static COLD void trace_begin(void) {
         trace.millisecond = file.header->rate / 1000;
         file_option(trace.options);
         process_begin();
+        moments_begin();
         trace.on = !trace.counting;
     } else {
         trace.counting = false;
@@ -150,6 +151,8 @@ static inline void note(struct call c) {
     struct stream *s = &w->stream[depth];
     if (unlikely(trace.options & TRACE_WITH_STACKS))
         c.stack = callers_number(s);
+    if (unlikely(moments.on) && c.op >= TRACE_FREE)
+        moments_release(w, s, (void *)c.address, depth == 0);
     c.stamp = file_now();
     record_call(w, s, c);
     if (unlikely(c.stamp >= atomic_load_explicit(&trace.footprint_due, memory_order_relaxed)))
@@ -157,6 +160,11 @@ static inline void note(struct call c) {
     /* What is on record as released is still there: only after an allocation do both agree. */
     if (unlikely(++w->calls >= w->walk_at && depth == 0 && c.op < TRACE_FREE))
         walk_now(w, s);
+    if (unlikely(moments.on)) {
+        atomic_fetch_add_explicit(&moments.records, 1, memory_order_relaxed);
+        if (c.op < TRACE_FREE)
+            moments_allocate(w, s, (void *)c.address, depth == 0);
+    }
     atomic_signal_fence(memory_order_seq_cst);
     w->depth = depth;
 }
@@ -221,7 +229,10 @@ EXPORT void *realloc(void *p, size_t size) {
     if (unlikely(trace.counting))
         return counted_resize(p, TRACE_REALLOC, 1, size, SITE);
     gives(p, TRACE_RELEASE, SITE);
-    return got(next.realloc(p, size), TRACE_REALLOC, size, 0, SITE);
+    void *q = next.realloc(p, size);
+    if (unlikely(!q && p && size && moments.on))
+        moments_keep(p);
+    return got(q, TRACE_REALLOC, size, 0, SITE);
 }
 
 EXPORT void *reallocarray(void *p, size_t count, size_t size) {
@@ -230,8 +241,10 @@ EXPORT void *reallocarray(void *p, size_t count, size_t size) {
     if (unlikely(trace.counting))
         return counted_resize(p, TRACE_REALLOCARRAY, count, size, SITE);
     gives(p, TRACE_RELEASE, SITE);
-    return got(next.reallocarray(p, count, size), TRACE_REALLOCARRAY, product(count, size), 0,
-               SITE);
+    void *q = next.reallocarray(p, count, size);
+    if (unlikely(!q && p && count && size && moments.on))
+        moments_keep(p);
+    return got(q, TRACE_REALLOCARRAY, product(count, size), 0, SITE);
 }
 
 /* glibc 2.36 has none; then any free will do. */
@@ -294,16 +307,7 @@ EXPORT void *pvalloc(size_t size) {
 
 #include "trace/news.h"
 
-/* Another library may come to lie where this one was. */
-EXPORT int dlclose(void *library) {
-    static int (*libc)(void *);
-    if (!libc)
-        next_bind(&libc, "dlclose");
-    int status = libc(library);
-    if (trace.options & TRACE_WITH_STACKS)
-        unwind_forget();
-    return status;
-}
+#include "../unwind/unload.h"
 
 /* ── start and end ─────────────────────────────────────────────────────────── */
 
@@ -321,7 +325,7 @@ __attribute__((destructor)) static void trace_end(void) {
         return;
     w->depth++;
     footprint(w, &w->stream[0], file_now());
-    if (w->walk_at != UINT64_MAX)
+    if (trace.options & TRACE_SNAPSHOTS)
         heap_walk(w, &w->stream[0]);
     writers_sum_up();
     w->depth--;

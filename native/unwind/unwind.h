@@ -48,8 +48,9 @@ static struct {
 
 /* After a library is gone: another one may lie at its addresses. */
 UNWIND_UNUSED static void unwind_forget(void) {
-    for (size_t i = 0; i < RULES; i++)
-        atomic_store_explicit(&rules[i].check, 0, memory_order_relaxed);
+    for (size_t i = 0; i < RULES; i++) /* untouched memory stays so */
+        if (atomic_load_explicit(&rules[i].check, memory_order_relaxed))
+            atomic_store_explicit(&rules[i].check, 0, memory_order_relaxed);
 }
 
 static inline struct rule rule_at(uintptr_t address) {
@@ -172,12 +173,10 @@ static inline enum unwind_end unwind_step(struct unwind_place *p, struct stack_b
 /* ── without a memory ──────────────────────────────────────────────────────── */
 
 extern const char unwind_code_start[] __asm__("__ehdr_start") __attribute__((visibility("hidden")));
-extern const char unwind_code_end[] __asm__("etext") __attribute__((visibility("hidden")));
 
-/* Our own library's: no caller of malloc. */
+/* Our own library's, whose variables lie behind its code: no caller of malloc. */
 static inline bool unwind_is_ours(uintptr_t pc) {
-    return pc - (uintptr_t)unwind_code_start <
-           (uintptr_t)unwind_code_end - (uintptr_t)unwind_code_start;
+    return pc - (uintptr_t)unwind_code_start < (uintptr_t)rules - (uintptr_t)unwind_code_start;
 }
 
 /* The return addresses from `p` on, the innermost first, our own left out; how many there are. */

@@ -47,7 +47,7 @@ export function recordCommand(): Command {
     .option(
       '--snapshots [calls]',
       'the heap from inside, for mallocs with libmalloc_walk: every so many calls of a thread, or ' +
-        'each time the trace has grown by a quarter',
+        'each time the live bytes have grown by a quarter, at their peaks, and at the end',
       parseCalls,
     )
     .option('--cost', 'record nothing: measure what recording costs a call of M')

@@ -140,6 +140,23 @@ describe.each(everyVariant)('the debug build of %s', (variant) => {
     expect(plain(short)).toHaveLength(1);
   });
 
+  test('names callers in a library that lies where another one was', async () => {
+    const plugin = (bytes: number): string =>
+      compileProgram('plugin.c', { flags: ['-O2', '-shared', '-fPIC', `-DBYTES=${bytes}`] });
+    const program = compileProgram('odd-stacks.c', { flags: ['-O2', '-Wno-vla'] });
+    const { stderr } = await execa(program, ['plugin', plugin(1000), plugin(1500)], {
+      env: {
+        LD_PRELOAD: variantFile(variant, { debug: true }),
+        LIBMALLOC_DEBUG: 'leaks=1',
+        ODD_STACKS_LEAK: '1',
+      },
+    });
+    // The libraries are gone at exit, and have no lines; what called them has.
+    const leaks = stderr.split('libmalloc: ').filter((each) => each.includes('(4711 bytes)'));
+    expect(leaks).toHaveLength(20);
+    for (const leak of leaks) expect(leak).toMatch(/allocated {2}allocate\+(.*\n)+ +_start\+/);
+  });
+
   test('names lines of the source to addr2line', async () => {
     const { stderr } = await commit(variant, 'double-free');
     const [, file = '', address = ''] = /freed .*\((.*)\+(0x\w+)\)/.exec(stderr) ?? [];

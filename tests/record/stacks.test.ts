@@ -179,6 +179,69 @@ describe('a stack', () => {
     trace.close();
   });
 
+  /** The stacks of the blocks of 4711 bytes: which frames they have, innermost first. */
+  async function odd(
+    ...words: string[]
+  ): Promise<{ depth: number; signals: number; cut: boolean }[]> {
+    const program = compileProgram('odd-stacks.c', { flags: ['-O2', '-Wno-vla'] });
+    const trace = await record(program, ...words);
+    const main = trace.busiest as NonNullable<typeof trace.busiest>;
+    const { parent, flags } = trace.calls(main);
+    const found: { depth: number; signals: number; cut: boolean }[] = [];
+    for (const { op, size, stack } of trace.events(main)) {
+      if (!isAllocation(op) || size !== 4711) continue;
+      const nodes: number[] = [];
+      for (let node = stack; node > 0; node = parent[node] as number) nodes.push(node);
+      const are = (flag: number) => nodes.filter((node) => ((flags[node] as number) & flag) !== 0);
+      found.push({
+        depth: nodes.length,
+        signals: are(frameFlags.signal).length,
+        cut: are(frameFlags.cut).length > 0,
+      });
+    }
+    trace.close();
+    return found;
+  }
+
+  test('goes from a signal handler on its own stack to what it interrupted', async () => {
+    // allocate, handler, restorer, raise and its kin, interrupted, in_signal, main, libc, _start
+    const [seen, ...more] = await odd('signal');
+    expect(more).toEqual([]);
+    expect(seen).toMatchObject({ signals: 1, cut: false });
+    expect(seen?.depth).toBeGreaterThan(7);
+  });
+
+  test('of a coroutine begins where it was made, though its memory goes away', async () => {
+    const seen = await odd('coroutine');
+    expect(seen).toHaveLength(10);
+    // allocate, and glibc's __start_context, which does not say that it has no caller.
+    for (const each of seen) expect(each).toMatchObject({ depth: 2, signals: 0 });
+  });
+
+  test('is right in libraries that take over each other’s addresses', async () => {
+    const plugin = (bytes: number): string =>
+      compileProgram('plugin.c', { flags: ['-O2', '-shared', '-fPIC', `-DBYTES=${bytes}`] });
+    const seen = await odd('plugin', plugin(1000), plugin(1500));
+    expect(seen).toHaveLength(20);
+    // allocate, plugin_call, in_plugins, main, two of libc, _start
+    for (const each of seen) expect(each).toEqual({ ...seen[0], signals: 0, cut: false });
+    expect(seen[0]?.depth).toBeGreaterThan(5);
+  });
+
+  test('is there on the smallest stack', async () => {
+    const seen = await odd('small');
+    expect(seen).toMatchObject([{ signals: 0, cut: false }]);
+    expect(seen[0]?.depth).toBeGreaterThan(3);
+  });
+
+  test('goes through frames that are realigned', async () => {
+    const seen = await odd('realigned');
+    expect(seen).toHaveLength(5);
+    // allocate, six of realigned, main, two of libc, _start (allocate or main may be inlined)
+    for (const each of seen) expect(each).toEqual({ ...seen[0], signals: 0, cut: false });
+    expect(seen[0]?.depth).toBeGreaterThan(9);
+  });
+
   test('of a deep recursion is cut, and the trace stays small', async () => {
     const trace = await record(compileProgram('recursion.c', { flags: ['-O1'] }), '20000');
     const main = trace.busiest as NonNullable<typeof trace.busiest>;

@@ -286,8 +286,8 @@ static COLD struct writer *writer_find(void) {
         w->thread = self;
         w->depth = 0;
         w->calls = 0;
-        w->walk_at = trace.options & TRACE_SNAPSHOTS ? (trace.walk_every ? trace.walk_every : 64)
-                                                     : UINT64_MAX;
+        w->walk_at = trace.options & TRACE_SNAPSHOTS && trace.walk_every ? trace.walk_every
+                                                                         : UINT64_MAX;
     }
     here = w;
     pthread_mutex_unlock(&trace.lock);
