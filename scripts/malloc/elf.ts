@@ -154,7 +154,12 @@ function parse(read: ReadAt): Elf | undefined {
 
 const SHT_SYMTAB = 2;
 const SHT_DYNSYM = 11;
-const functionTypes = [2, 10]; // STT_FUNC, STT_GNU_IFUNC
+/** STT_OBJECT, STT_FUNC, STT_GNU_IFUNC. */
+const symbolKinds: Readonly<Record<number, ElfSymbol['kind']>> = {
+  1: 'variable',
+  2: 'function',
+  10: 'function',
+};
 
 /** A function or variable that a file defines. */
 export interface ElfSymbol {
@@ -163,8 +168,8 @@ export interface ElfSymbol {
   address: number;
   /** Bytes; 0 where unknown. */
   size: number;
-  /** False for variables, whose addresses may be counted from elsewhere. */
-  code: boolean;
+  /** 'other': what has no address of its own, such as a variable of threads. */
+  kind: 'function' | 'variable' | 'other';
 }
 
 /**
@@ -232,7 +237,7 @@ function readSymbols(read: ReadAt, wanted: number[]): ElfSymbol[] {
         name: names.toString('latin1', start, names.indexOf(0, start)),
         address: Number(symbols.readBigUInt64LE(at + 8)),
         size: Number(symbols.readBigUInt64LE(at + 16)),
-        code: functionTypes.includes(symbols.readUInt8(at + 4) & 15),
+        kind: symbolKinds[symbols.readUInt8(at + 4) & 15] ?? 'other',
       });
     }
   }

@@ -10,8 +10,9 @@ export interface Module {
   elf: Elf;
   /** Where DWARF is to be looked for: the file itself, or one that was split off. */
   debug: string;
-  /** Functions with sizes, in address order. */
+  /** Those with sizes, in address order. */
   functions: ElfSymbol[];
+  variables: ElfSymbol[];
   /** The file itself is no more; only its debug information is. */
   lost: boolean;
 }
@@ -45,14 +46,14 @@ async function openModule(identity: Identity): Promise<Found> {
   if (why !== undefined) {
     const elf = apart ? readElf(apart) : undefined;
     return apart && elf
-      ? { module: { file, elf, debug: apart, functions: functionsOf([apart]), lost: true } }
+      ? { module: { file, elf, debug: apart, ...symbolsFrom([apart]), lost: true } }
       : { why };
   }
   const elf = readElf(file);
   if (elf === undefined) return { why: 'is no ELF file' };
   const debug = (await splitDebug(file, debugFolder)) ?? file;
-  const functions = functionsOf([...new Set([debug, file])]);
-  return { module: { file, elf, debug, functions, lost: false } };
+  const symbols = symbolsFrom([...new Set([debug, file])]);
+  return { module: { file, elf, debug, ...symbols, lost: false } };
 }
 
 /** Why the file of that name is not what the process had mapped; undefined where it is. */
@@ -109,24 +110,28 @@ async function checksum(file: string): Promise<number> {
 }
 
 /** The files may be stripped, or share symbols; what has no size names nothing for certain. */
-function functionsOf(files: readonly string[]): ElfSymbol[] {
-  return files
+function symbolsFrom(files: readonly string[]): Pick<Module, 'functions' | 'variables'> {
+  const all = files
     .flatMap((file) => symbolsOf(file, 'all'))
-    .filter(({ code, size, address }) => code && size > 0 && address > 0)
+    .filter(({ size, address }) => size > 0 && address > 0)
     .sort((a, b) => a.address - b.address);
+  return {
+    functions: all.filter(({ kind }) => kind === 'function'),
+    variables: all.filter(({ kind }) => kind === 'variable'),
+  };
 }
 
-/** The function whose bytes hold the address. */
-export function functionAt({ functions }: Module, address: number): ElfSymbol | undefined {
-  let [low, high] = [0, functions.length];
+/** The symbol whose bytes hold the address. */
+export function symbolAt(symbols: readonly ElfSymbol[], address: number): ElfSymbol | undefined {
+  let [low, high] = [0, symbols.length];
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if ((functions[middle] as ElfSymbol).address <= address) low = middle + 1;
+    if ((symbols[middle] as ElfSymbol).address <= address) low = middle + 1;
     else high = middle;
   }
   // Several may begin at one address, or a small one lie within a large one.
   for (let i = low - 1; i >= 0 && i >= low - 8; i--) {
-    const found = functions[i] as ElfSymbol;
+    const found = symbols[i] as ElfSymbol;
     if (address < found.address + found.size) return found;
   }
   return undefined;

@@ -14,11 +14,11 @@ import { type Mapping, mappingAt, parseMappings } from './mappings.ts';
 import {
   type Found,
   findModule,
-  functionAt,
   hasCommonFile,
   type Identity,
   linkedAddress,
   type Module,
+  symbolAt,
 } from './module.ts';
 import { type Answer, demangle, readers } from './reader.ts';
 
@@ -79,7 +79,7 @@ export async function symbolize(
   return frames;
 }
 
-function identify({ file, deleted, inode }: Mapping, options: SymbolizeOptions): Identity {
+export function identify({ file, deleted, inode }: Mapping, options: SymbolizeOptions): Identity {
   const { buildIds, debugFolder = '/usr/lib/debug' } = options;
   return { file, deleted, inode, buildId: buildIds?.get(file), debugFolder };
 }
@@ -117,7 +117,7 @@ function namelessness({ functions }: Module, asked: Asked[], frames: Frame[][]) 
 const modules = new Map<string, Promise<Found>>();
 const known = new WeakMap<Module, Map<number, Frame[]>>();
 
-function lookUp(identity: Identity): Promise<Found> {
+export function lookUp(identity: Identity): Promise<Found> {
   const { mtimeMs, size } = statSync(identity.file, { throwIfNoEntry: false }) ?? {};
   const key = JSON.stringify({ ...identity, mtimeMs, size });
   const found = modules.get(key) ?? findModule(identity);
@@ -138,7 +138,7 @@ async function nameOffsets(module: Module, offsets: readonly number[]): Promise<
   if (offsets.length === 0) return [];
   const calls = offsets.map((offset) => offset - 1);
   const { answers, certain } = await answersOf(module, calls);
-  const symbols = calls.map((call) => functionAt(module, call)?.name);
+  const symbols = calls.map((call) => symbolAt(module.functions, call)?.name);
   const readable = await demangle(symbols.filter((name) => name !== undefined));
   return offsets.map((offset, i) => {
     const symbol = symbols[i];

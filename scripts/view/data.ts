@@ -53,6 +53,10 @@ export interface HeapFacts {
   /** The position after which most bytes were live. */
   peakAt: number;
   nanoseconds: number;
+  /** Of a profile, which knows moments and no calls: what each position is, from 0 on. */
+  moments?: string[];
+  /** What a reader ought to know of where the figures come from. */
+  notes?: string[];
   /** Positions that can be shown are multiples of this, and the end. */
   every: number;
   /** How many small blocks were too many to be drawn each: they are a density. */

@@ -11,10 +11,12 @@ import { bytes } from '../lib/units.ts';
 import { resolveMalloc } from '../malloc/mallocs.ts';
 import { checkEnvironment } from '../malloc/variables.ts';
 import { writePicture } from '../picture/canvas.ts';
+import { isProfileFile, readProfile } from '../trace/profile.ts';
 import type { HeapData } from './data.ts';
 import { pageOf } from './fill.ts';
 import { heapPicture } from './heap-picture.ts';
 import { type Fluency, measurePage } from './measure.ts';
+import { showProfile } from './profiled.ts';
 import { readShown, type ShownTrace } from './read.ts';
 
 interface Options {
@@ -34,6 +36,7 @@ export function viewCommand(): Command {
     .description(
       'Makes one HTML file from traces of `libmalloc record`: a map of the heap that is moved through\n' +
         'time, with live and resident bytes, sizes and lifetimes. Several traces stand side by side.\n' +
+        'A profile of `libmalloc profile -o F.json` is shown without a map, at its snapshots.\n' +
         'A .rep file, or what mtrace, ltrace or heaptrack recorded, is played on M first.',
     )
     .argument('<traces...>', 'files that `libmalloc record` or another of these tools wrote')
@@ -69,6 +72,10 @@ async function view(traces: string[], options: Options): Promise<void> {
   const shown: ShownTrace[] = [];
   for (const file of traces) shown.push(...(await readTrace(file, options, others)));
   const heaps = shown.map(({ heap }) => heap);
+  if ((svg ?? png) !== undefined && heaps.some(({ facts }) => facts.moments))
+    throw new Failure('a picture shows where blocks lie, which a profile does not know', {
+      hint: 'make a page: libmalloc view -o F.html PROFILE',
+    });
   if (svg !== undefined || png !== undefined) await draw(heaps, options);
   const facts = heaps.map((heap) => heap.facts);
   if (picturesOnly && !options.measure) {
@@ -93,6 +100,7 @@ function describeFluency({ open, framesPerSecond, frame95 }: Fluency): string {
 
 /** One of a trace of ours; of another tool's one for each malloc that plays it. */
 async function readTrace(file: string, options: Options, others: boolean): Promise<ShownTrace[]> {
+  if (isProfileFile(file)) return [showProfile(readProfile(file), file, options.process)];
   if (!isForeign(file)) return [await readShown(file, { process: options.process, others })];
   const shown: ShownTrace[] = [];
   for (const spec of options.malloc ?? [undefined]) {

@@ -13,10 +13,14 @@ export async function nameAddresses(
   maps: readonly string[],
   addresses: readonly number[],
   made: (address: number) => boolean,
+  buildIds?: ReadonlyMap<string, string>,
 ): Promise<{ names: Map<number, FrameName[]>; remarks: string[] }> {
   const remarks: string[] = [];
   const say = (sentence: string) => remarks.push(sentence);
-  const frames = addresses.length > 0 ? await symbolize(maps, addresses, { say }) : [];
+  const frames =
+    addresses.length > 0
+      ? await symbolize(maps, addresses, { say, ...(buildIds && { buildIds }) })
+      : [];
   const names = new Map<number, FrameName[]>();
   for (const [i, address] of addresses.entries()) {
     const found = frames[i] ?? [];

@@ -68,7 +68,12 @@ export class Stacks {
     const addresses = addressesOf(selection);
     const made = generatedIn(calls);
     const maps = trace.maps(process);
-    const { names, remarks } = await nameAddresses(maps, addresses, (each) => made.has(each));
+    const { names, remarks } = await nameAddresses(
+      maps,
+      addresses,
+      (each) => made.has(each),
+      trace.buildIds(process),
+    );
     const known = this.#byStack.length > 0 ? 'stacks' : addresses.length > 0 ? 'sites' : 'nothing';
     return { ...treeOf(selection, names, figures), known, remarks };
   }

@@ -69,11 +69,14 @@ function prepare(): void {
   ask();
 }
 
+/** Profiles know nothing of where blocks lie, nor of how much was resident. */
+const isProfile = (): boolean => panels.every(({ model }) => model.facts.moments !== undefined);
+
 function showScale(full: number): void {
   find('scale').replaceChildren(
     ...legendItems([
       [palette.live, 'live'],
-      [palette.resident, 'resident'],
+      ...(isProfile() ? [] : [[palette.resident, 'resident'] as const]),
       ...(choice ? [[palette.chosen, 'of it chosen'] as const] : []),
     ] as [typeof palette.live, string][]),
     `full height: ${bytes(full)}`,
@@ -87,10 +90,12 @@ function show(): void {
   const [first] = panels;
   if (first) {
     const { facts, stops, count: length } = first.model;
-    const said = `after ${count(first.position)} of ${count(facts.events)} calls`;
+    const said =
+      facts.moments?.[first.position] ??
+      `after ${count(first.position)} of ${count(facts.events)} calls`;
     scrub.setAttribute('aria-valuetext', said);
     const time = stops.time[Math.round(share * (length - 1))] ?? 0;
-    find('moment').textContent = `${said}, ${duration(time)}`;
+    find('moment').textContent = facts.moments ? said : `${said}, ${duration(time)}`;
   }
   redraw();
   if (what.value === 'live' || what.value === 'grown') askSoon();
@@ -249,7 +254,10 @@ function arrange(): void {
   const title = titleOf(models);
   document.title = title;
   find('title').textContent = title;
-  find('subtitle').textContent = 'Every call of malloc and free, and who made it';
+  document.body.classList.toggle('profiled', isProfile());
+  find('subtitle').textContent = isProfile()
+    ? 'Who allocates, and what becomes of it'
+    : 'Every call of malloc and free, and who made it';
   find('walks').hidden = !models.some((model) => model.walks > 0);
   find('differences').hidden = panels.length !== 2;
   mark = undefined;

@@ -67,7 +67,7 @@ export class Panel {
     const title = element('h2', { title: command }, `${malloc} `, element('span', {}, command));
     this.element = element(
       'article',
-      { class: 'panel', 'aria-label': malloc },
+      { class: model.facts.moments ? 'panel profile' : 'panel', 'aria-label': malloc },
       element('div', { class: 'head' }, title, ...this.#remarks(), ...(others ? [others] : [])),
       this.#numberList(),
       element(
@@ -95,7 +95,7 @@ export class Panel {
     if (strays > 0) lines.push(`${count(strays)} releases of what was no live block`);
     if (overlaps > 0) lines.push(`${count(overlaps)} blocks handed out while they were live`);
     const marked = lines.map((line) => element('p', { class: 'damage' }, line));
-    const notes = [];
+    const notes = [...(this.model.facts.notes ?? [])];
     if (every > 1)
       notes.push(
         `Thinned out: the state after every ${count(every)} calls is shown, exactly; blocks that lived only in between are not.`,
@@ -133,7 +133,11 @@ export class Panel {
       peak: 'peak live bytes',
       events: 'all calls',
     };
+    const unknown = this.model.facts.moments
+      ? ['event', 'resident', 'fragmentation', 'events']
+      : [];
     for (const [name, label] of Object.entries(names)) {
+      if (unknown.includes(name)) continue;
       const value = element('dd', { 'data-name': name }, '');
       this.#numbers.set(name, value);
       list.append(element('div', {}, element('dt', {}, label), value));

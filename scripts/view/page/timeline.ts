@@ -78,9 +78,11 @@ export class Timeline {
 
   #describe(stop: number): string[] {
     const { time, resident } = this.#model.stops;
+    const position = this.#model.positionOf(stop);
+    const moment = this.#model.facts.moments?.[position];
     const known = (resident[stop] ?? 0) > 0;
     return [
-      `after call ${this.#model.positionOf(stop).toLocaleString('en')}, ${duration(time[stop] ?? 0)}`,
+      moment ?? `after call ${position.toLocaleString('en')}, ${duration(time[stop] ?? 0)}`,
       `${bytes(this.#live[stop] ?? 0)} live${known ? `, ${bytes(resident[stop] ?? 0)} resident` : ''}`,
     ];
   }
@@ -145,8 +147,12 @@ export class Timeline {
       context.fillRect(x, floor / scale, 1, 4);
       const text =
         i === 0
-          ? '0 calls'
-          : `${thousands(i * step).replace(/\.0+ /, ' ')} · ${duration(stops.time[stop] ?? 0)}`;
+          ? facts.moments
+            ? '0'
+            : '0 calls'
+          : facts.moments
+            ? duration(stops.time[stop] ?? 0)
+            : `${thousands(i * step).replace(/\.0+ /, ' ')} · ${duration(stops.time[stop] ?? 0)}`;
       context.fillStyle = css(palette.pale);
       context.textAlign = i === 0 ? 'left' : room * (1 - share) < 45 ? 'right' : 'center';
       context.fillText(text, i === 0 ? 1 : Math.min(x, room + INSET), floor / scale + 14);
