@@ -154,6 +154,14 @@ export class CallTree {
   }
 }
 
+/** The functions of a node of the model, each with its line, innermost first. */
+export function stackOf({ facts, stacks }: HeapModel, node: number): string[] {
+  const names: string[] = [];
+  for (let at = node; at !== 0; at = stacks.parent[at] as number)
+    names.push(describe(facts.frames[stacks.frame[at] as number] as FrameName));
+  return names;
+}
+
 /** `make_list (list.c:12)`. */
 export const describe = ({ name, place }: FrameName): string =>
   place === '' ? name : `${name} (${place})`;

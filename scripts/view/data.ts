@@ -45,6 +45,8 @@ export interface HeapFacts {
   /** Releases of what was no live block, and blocks handed out while alive. */
   strays: number;
   overlaps: number;
+  /** The first of these releases: after how many events, of what, and by which node of `stacks`. */
+  wrongFrees: { at: number; address: number; stack: number }[];
   totalBytes: number;
   peakBytes: number;
   peakBlocks: number;

@@ -29,6 +29,8 @@ export interface GatherOptions {
   silent?: boolean;
 }
 
+/** So many releases of what is no live block are told of each. */
+const MOST_WRONG = 20;
 const none = new Float64Array();
 
 /** So many chunks of all walks together are kept. */
@@ -81,6 +83,7 @@ class Gatherer {
   readonly #sizes = new Histogram();
   readonly #lifetimes = new Histogram();
   readonly #walks: { number: number; at: number }[] = [];
+  readonly #wrongFrees: HeapFacts['wrongFrees'] = [];
   #resident = 0;
   #time = 0;
   #start = 0;
@@ -109,7 +112,9 @@ class Gatherer {
 
   #call(event: TraceEvent): void {
     const ledger = this.#ledger;
+    const { strays } = ledger;
     ledger.apply(event);
+    if (ledger.strays > strays) this.#wrongFree(event);
     const { born, died, rows } = ledger;
     if (died !== NONE) {
       const lived = Math.max(0, event.time - (rows.born[died] as number));
@@ -131,6 +136,12 @@ class Gatherer {
     }
     this.#keeper.most(ledger.liveBytes);
     if (this.position % this.#keeper.every === 0) this.#keeper.stop(this.position, this.#state());
+  }
+
+  #wrongFree(event: TraceEvent): void {
+    if (this.#wrongFrees.length === MOST_WRONG) return;
+    const stack = this.#stacks.number(event);
+    this.#wrongFrees.push({ at: this.position + 1, address: event.address, stack });
   }
 
   /** The mark of a block is the position at which it was born, or came back. */
@@ -158,6 +169,7 @@ class Gatherer {
     const node = (stack: number): number => nodeOf[stack] ?? 0;
     const facts = {
       ...this.#facts(trace, process),
+      wrongFrees: this.#wrongFrees.map((each) => ({ ...each, stack: node(each.stack) })),
       frames,
       known,
       remarks,
@@ -181,7 +193,10 @@ class Gatherer {
   #facts(
     trace: Trace,
     process: TraceProcess,
-  ): Omit<HeapFacts, 'every' | 'blurred' | 'density' | 'walks' | 'frames' | 'known' | 'remarks'> {
+  ): Omit<
+    HeapFacts,
+    'every' | 'blurred' | 'density' | 'walks' | 'wrongFrees' | 'frames' | 'known' | 'remarks'
+  > {
     const ledger = this.#ledger;
     return {
       malloc: mallocName(process.providers[0] ?? ''),

@@ -76,6 +76,7 @@ function heapOf(profile: Profile, process: ProfileProcess, file: string): HeapDa
       failures: 0,
       strays: 0,
       overlaps: 0,
+      wrongFrees: [],
       totalBytes: Math.round(process.allocated.bytes),
       peakBytes: Math.round(process.peak.bytes),
       peakBlocks: Math.round(process.peak.blocks),

@@ -35,7 +35,7 @@ export class Stacks {
   /** After an event with which a block began, or came back. */
   born({ born, revived, rows }: Ledger, event: TraceEvent, position: number): void {
     if (!revived) {
-      this.#ofRow[born] = this.#number(event);
+      this.#ofRow[born] = this.number(event);
       this.#last[event.thread] = born;
     }
     this.tally.born(this.of(born), rows.size[born] as number, position, revived);
@@ -49,7 +49,8 @@ export class Stacks {
     this.tally.died(this.of(died), rows.size[died] as number, position, life, short);
   }
 
-  #number({ stack, site }: TraceEvent): number {
+  /** The number of the stack that made a call. */
+  number({ stack, site }: TraceEvent): number {
     const known = stack > 0 ? this.#byStack[stack] : this.#bySite.get(site);
     if (known !== undefined) return known;
     const next = this.tally.add();

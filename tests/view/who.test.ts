@@ -287,7 +287,7 @@ describe('a choice', () => {
         expect(await found.getAttribute('aria-label')).toMatch(/^0x40,/);
         expect(Object.keys(await rows(page))).toEqual(['0x40']);
         await page.press('#search', 'Enter');
-        expect(await said(page)).toMatch(/^what matches “0X4”: 4 KiB in 1 blocks, 20\.0 %/);
+        expect(await said(page)).toMatch(/^what matches “0X4”: 4 KiB in 1 block, 20\.0 %/);
         expect(await page.textContent('.legend')).toContain('live, of others');
       },
       wide,

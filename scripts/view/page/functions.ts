@@ -114,9 +114,9 @@ export class FunctionTable {
       'tr',
       {},
       element('th', { scope: 'row' }, button),
-      number(own, bytes(own)),
-      element('td', { class: 'share' }, percent(share), bar),
-      number(blocks, count(blocks)),
+      number(own, own > 0 ? bytes(own) : '–'),
+      element('td', { class: 'share' }, own > 0 ? percent(share) : '–', bar),
+      number(blocks, blocks > 0 ? count(blocks) : '–'),
       number(all, bytes(all)),
       element('td', {}, life === undefined ? '–' : duration(life)),
     );

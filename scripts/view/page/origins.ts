@@ -1,10 +1,10 @@
 // Who allocated: the flame graph and the table of one heap, and what is chosen in them.
 
-import { CallTree, type Totals } from '../calltree.ts';
+import { CallTree, stackOf, type Totals } from '../calltree.ts';
 import type { HeapModel } from '../model.ts';
 import { less, type What, weigh } from '../weights.ts';
 import { type Choice, choiceOf, describeChoice, isChosen, matcher, nodeOf } from './choice.ts';
-import { bytes, count, element, percent } from './elements.ts';
+import { bytes, element, percent, plural } from './elements.ts';
 import { FlameGraph } from './flame.ts';
 import { FunctionTable } from './functions.ts';
 
@@ -27,7 +27,7 @@ const phrases: Record<What, string> = {
   live: 'live at the slider',
   peak: 'live when most was',
   all: 'of all that was ever allocated',
-  short: 'freed by the same thread before it allocated anything else',
+  short: 'freed at once',
   end: 'never freed',
   grown: 'more than at the mark',
 };
@@ -64,9 +64,13 @@ export class Origins {
       { class: 'origins', 'aria-label': `Who allocated, ${model.facts.malloc}` },
       element('h3', {}, `Who allocated · ${model.facts.malloc}`),
       ...this.#lacking(),
-      element('div', { class: 'saying' }, this.#said, this.#clear),
-      this.#graph.element,
-      this.#table.element,
+      ...(model.facts.known === 'nothing'
+        ? []
+        : [
+            element('div', { class: 'saying' }, this.#said, this.#clear),
+            this.#graph.element,
+            this.#table.element,
+          ]),
     );
   }
 
@@ -74,9 +78,9 @@ export class Origins {
     const { known } = this.#model.facts;
     const say = (text: string) => [element('p', { class: 'note lacking' }, text)];
     if (known === 'nothing')
-      return say('This trace does not say who called: record with --stacks to see it here.');
+      return say('This trace does not say who called; one of record --stacks does.');
     if (known === 'sites')
-      return say('This trace has the direct callers only: record with --stacks for all of them.');
+      return say('This trace has the direct callers only; one of record --stacks has all.');
     return [];
   }
 
@@ -149,8 +153,7 @@ export class Origins {
 
   /** A stack in words, innermost first. */
   stack(node: number): string[] {
-    const path = this.tree.pathOf(this.tree.of[node] ?? 0).reverse();
-    const names = path.map((each) => this.tree.nameOf(each));
+    const names = stackOf(this.#model, node);
     const most = 9;
     return names.length <= most
       ? names
@@ -166,7 +169,7 @@ export class Origins {
     const blocks = totals.all.blocks[node] as number;
     return [
       this.tree.nameOf(node),
-      `${bytes(all)} (${percent(all / whole)}) in ${count(blocks)} blocks`,
+      `${bytes(all)} (${percent(all / whole)}) in ${plural(blocks, 'block')}`,
       ...(own > 0 && own < all ? [`${bytes(own)} of it asked for by itself`] : []),
     ];
   }
@@ -180,8 +183,8 @@ export class Origins {
     const choice = this.#choice ?? (letters === '' ? undefined : { match: letters });
     const than = difference ? ', more than in the other trace' : '';
     if (!choice) {
-      const blocks = count(totals.all.blocks[0] as number);
-      this.#said.textContent = `${bytes(whole)} in ${blocks} blocks ${phrases[what]}${than}`;
+      const blocks = plural(totals.all.blocks[0] as number, 'block');
+      this.#said.textContent = `${bytes(whole)} in ${blocks} ${phrases[what]}${than}`;
       return;
     }
     const chosen = isChosen(tree, choice);
@@ -194,6 +197,6 @@ export class Origins {
       blocks += totals.own.blocks[node] as number;
     }
     const share = percent(sum / Math.max(1, whole));
-    this.#said.textContent = `${describeChoice(choice)}: ${bytes(sum)} in ${count(blocks)} blocks, ${share} of what is ${phrases[what]}${than}`;
+    this.#said.textContent = `${describeChoice(choice)}: ${bytes(sum)} in ${plural(blocks, 'block')}, ${share} of what is ${phrases[what]}${than}`;
   }
 }

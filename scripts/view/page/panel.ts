@@ -6,11 +6,12 @@ import { fragmentation, type HeapModel } from '../model.ts';
 import { histogram } from './bins.ts';
 import type { Choice } from './choice.ts';
 import { type ColorBy, legendOf } from './colors.ts';
-import { bytes, count, duration, element, hex, percent } from './elements.ts';
+import { bytes, count, duration, element, hex, percent, plural } from './elements.ts';
 import { HeapMap, type View } from './map.ts';
 import { Origins } from './origins.ts';
 import { css, type Palette, type Rgb } from './palette.ts';
 import { Timeline } from './timeline.ts';
+import { wrongFrees } from './wrong-frees.ts';
 
 /** What a panel tells the page. */
 export interface PanelEvents {
@@ -105,6 +106,7 @@ export class Panel {
       );
     const all: HTMLElement[] = [
       ...marked,
+      ...wrongFrees(this.model),
       ...notes.map((line) => element('p', { class: 'note' }, line)),
     ];
     if (remarks.length > 0)
@@ -112,7 +114,7 @@ export class Panel {
         element(
           'details',
           { class: 'note nameless' },
-          element('summary', {}, `${count(remarks.length)} files without names of functions`),
+          element('summary', {}, `${plural(remarks.length, 'file')} without names of functions`),
           ...remarks.map((line) => element('p', {}, line)),
         ),
       );
