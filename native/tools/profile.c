@@ -126,7 +126,6 @@ static COLD void process_begin(void) {
     totals_begin();
     process_describe(parent);
     maps_write();
-    profile.totals->last = file_now();
     profile.moment_due = profile.moment_every ? file_now() + profile.moment_every : UINT64_MAX;
     atomic_store(profile.alive, 1);
     calm_end(calm);
