@@ -15,7 +15,7 @@ import {
 import { chunkKinds, type HeapColumns, type HeapData, type HeapFacts, NEVER } from './data.ts';
 import { Histogram } from './histogram.ts';
 import { Keeper } from './keeper.ts';
-import { Stacks } from './stacks.ts';
+import { Stacks } from './block-stacks.ts';
 import { commandOf, nameOf } from './starters.ts';
 import { Touched } from './touched.ts';
 

@@ -267,6 +267,19 @@ describe('the command', () => {
     expect(stderr).toContain('cut.trace: cut');
   });
 
+  test('shows a trace of version 2 as one of today, without who called', async () => {
+    const bytes = readFileSync(writeTrace(scratch('new.trace'), randomCalls(500)));
+    bytes.writeUInt32LE(2, 8);
+    writeFileSync(scratch('old.trace'), bytes);
+    const trace = openTrace(scratch('old.trace'));
+    const { facts, columns } = await gather(trace);
+    trace.close();
+    const today = await gathered(randomCalls(500));
+    expect(facts.known).toBe('nothing');
+    expect(facts.damage).toEqual([]);
+    expect(columns).toEqual(today.columns);
+  });
+
   test('refuses what is no trace, with the reason and status 125', async () => {
     const refused = async (content: Uint8Array | string, process?: number): Promise<string> => {
       writeFileSync(scratch('refused'), content);

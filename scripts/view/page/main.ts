@@ -254,6 +254,7 @@ function arrange(): void {
   const title = titleOf(models);
   document.title = title;
   find('title').textContent = title;
+  find('title').title = title;
   document.body.classList.toggle('profiled', isProfile());
   find('subtitle').textContent = isProfile()
     ? 'Who allocates, and what becomes of it'
