@@ -157,7 +157,7 @@ help:
 # another compiler.
 
 .PHONY: FORCE
-libraries = $(patsubst %,build/$(1)/libmalloc-%.so,$(VARIANTS) probe trace layout) build/$(1)/libmalloc-replay
+libraries = $(patsubst %,build/$(1)/libmalloc-%.so,$(VARIANTS) probe trace layout profile) build/$(1)/libmalloc-replay
 lacking   = $(if $(filter-out $(wildcard $(2)),$(2)),FORCE)
 changed   = $(if $(filter-out $(CC),$(file <$(1))),FORCE)
 sources  := $(wildcard $(addprefix native/,*.c *.h */*.c */*.h */*/*.h)) native/flags.json $(builder)

@@ -12,6 +12,7 @@ export const verbs: Readonly<Record<string, () => Promise<Command>>> = {
   bench: async () => (await import('./bench/index.ts')).benchCommand(),
   check: async () => (await import('./check/index.ts')).checkCommand(),
   layout: async () => (await import('./layout/index.ts')).layoutCommand(),
+  profile: async () => (await import('./profile/index.ts')).profileCommand(),
   new: async () => (await import('./new/index.ts')).newCommand(),
   doctor: async () => (await import('./doctor/index.ts')).doctorCommand(),
 };

@@ -86,10 +86,12 @@ enum trace_option {
 enum trace_kind {
     TRACE_EVENTS = 1,  /* records */
     TRACE_PROCESS = 2, /* struct trace_process */
-    TRACE_MAPS = 3,    /* text: /proc/self/maps as the process began, or a new library called */
+    TRACE_MAPS = 3,    /* text: /proc/self/maps as the process began, or a new library called;
+                          then lines `build-id HEX PATH` */
     TRACE_HEAP = 4,    /* struct trace_chunk, a part of one walk over the heap */
     TRACE_COUNTS = 6,  /* struct trace_counts of a thread, instead of its events */
     TRACE_STACKS = 7,  /* struct trace_frame: nodes of the tree of calls of one process */
+    /* 8 to 11: those of profile.h */
     /* Nothing: a stream's segment while it is being emptied. No flipped bit makes it of EVENTS. */
     TRACE_IDLE = 14,
 };

@@ -28,6 +28,8 @@ export interface Segment {
   /** Relative to where the file is loaded, unless the file insists on its addresses. */
   address: number;
   inFile: number;
+  /** Where its bytes begin in the file. */
+  offset: number;
   /** What is beyond `inFile` is zero at the start: the bss. */
   inMemory: number;
   writable: boolean;
@@ -152,6 +154,12 @@ function parse(read: ReadAt): Elf | undefined {
 
 const SHT_SYMTAB = 2;
 const SHT_DYNSYM = 11;
+/** STT_OBJECT, STT_FUNC, STT_GNU_IFUNC. */
+const symbolKinds: Readonly<Record<number, ElfSymbol['kind']>> = {
+  1: 'variable',
+  2: 'function',
+  10: 'function',
+};
 
 /** A function or variable that a file defines. */
 export interface ElfSymbol {
@@ -160,6 +168,8 @@ export interface ElfSymbol {
   address: number;
   /** Bytes; 0 where unknown. */
   size: number;
+  /** 'other': what has no address of its own, such as a variable of threads. */
+  kind: 'function' | 'variable' | 'other';
 }
 
 /**
@@ -179,12 +189,42 @@ export function symbolsOf(file: string, which: 'all' | 'exported'): ElfSymbol[] 
   }
 }
 
-function readSymbols(read: ReadAt, wanted: number[]): ElfSymbol[] {
+/**
+ * The content of a section of a 64-bit file, such as `.gnu_debuglink`; undefined where it has none.
+ */
+export function sectionOf(file: string, name: string): Buffer | undefined {
+  const fd = openSync(file, 'r');
+  try {
+    return findSection((offset, length) => readAt(fd, offset, length), name);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function findSection(read: ReadAt, name: string): Buffer | undefined {
+  const { size, count, sections, content } = readSections(read);
+  const names = content(new Fields(read(0, 64), true, true).half(62));
+  for (let i = 0; i < count; i++) {
+    const start = sections.int(i * size);
+    if (names.toString('latin1', start, names.indexOf(0, start)) === name) return content(i);
+  }
+  return undefined;
+}
+
+function readSections(read: ReadAt) {
   const head = new Fields(read(0, 64), true, true);
   const [size, count] = [head.half(58), head.half(60)];
   const sections = new Fields(read(Number(head.word(40)), size * count), true, true);
   const content = (i: number): Buffer =>
     read(Number(sections.word(i * size + 24)), Number(sections.word(i * size + 32)));
+  return { size, count, sections, content };
+}
+
+function readSymbols(read: ReadAt, wanted: number[]): ElfSymbol[] {
+  const { size, count, sections, content } = readSections(read);
   const found: ElfSymbol[] = [];
   for (let i = 0; i < count; i++) {
     if (!wanted.includes(sections.int(i * size + 4))) continue;
@@ -197,6 +237,7 @@ function readSymbols(read: ReadAt, wanted: number[]): ElfSymbol[] {
         name: names.toString('latin1', start, names.indexOf(0, start)),
         address: Number(symbols.readBigUInt64LE(at + 8)),
         size: Number(symbols.readBigUInt64LE(at + 16)),
+        kind: symbolKinds[symbols.readUInt8(at + 4) & 15] ?? 'other',
       });
     }
   }
@@ -206,7 +247,9 @@ function readSymbols(read: ReadAt, wanted: number[]): ElfSymbol[] {
 /** A program header, whose fields stand in another order in each of the two widths. */
 function segment(table: Fields, at: number): Segment {
   const [address, inFile, inMemory, flags] = table.wide ? [16, 32, 40, 4] : [8, 16, 20, 24];
+  const offset = Number(table.word(at + (table.wide ? 8 : 4)));
   return {
+    offset,
     address: Number(table.word(at + address)),
     inFile: Number(table.word(at + inFile)),
     inMemory: Number(table.word(at + inMemory)),

@@ -39,6 +39,8 @@ export interface LaunchOptions {
   report?: boolean;
   /** Record its calls: the value of LIBMALLOC_TRACE. The trace library then stands before `m`. */
   trace?: string | undefined;
+  /** Profile it: the value of LIBMALLOC_PROFILE. The profiler then stands before `m`. */
+  profile?: string | undefined;
   limits?: {
     /** Bytes of address space (ulimit -v). */
     addressSpace?: number;
@@ -120,7 +122,11 @@ export async function launch(
     const prefix = folder && join(folder, 'report');
     const environment: Env = { ...outer, ...(prefix && { LIBMALLOC_REPORT: prefix }) };
     if (options.trace !== undefined) environment.LIBMALLOC_TRACE = options.trace;
-    const front = options.trace === undefined ? [] : [helper('trace')];
+    if (options.profile !== undefined) environment.LIBMALLOC_PROFILE = options.profile;
+    const front = [
+      ...(options.profile === undefined ? [] : [helper('profile')]),
+      ...(options.trace === undefined ? [] : [helper('trace')]),
+    ];
     const preload = preloadList(m, options.report === true, outer, front);
     const plan = options.limits
       ? limited(file, args, preload, options.limits)

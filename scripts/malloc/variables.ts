@@ -86,6 +86,19 @@ function brokenTrace(value: string): string | undefined {
   return brokenReport(path);
 }
 
+function brokenProfile(value: string): string | undefined {
+  const words =
+    /^(every=[1-9]\d{0,12},|all,|roots,|seconds=[1-9]\d{0,6},|signal=(HUP|USR1|USR2|URG|WINCH|IO|PWR),)*\//;
+  if (!words.test(value))
+    return (
+      'give [every=BYTES,|all,][roots,][seconds=S,][signal=SIGNAL,]/PATH, from the root; SIGNAL is one of ' +
+      'HUP, USR1, USR2, URG, WINCH, IO, PWR'
+    );
+  const path = value.slice(value.indexOf('/'));
+  if (Buffer.byteLength(path) >= 1024) return 'the path is too long';
+  return brokenReport(path);
+}
+
 /**
  * Every LIBMALLOC_* variable there is. The libraries ignore a broken value; the command refuses it.
  */
@@ -119,6 +132,11 @@ export const variables: Readonly<Record<string, Variable>> = {
     value: '[sites,][stacks,][snapshots[=CALLS],]/FILE',
     meaning: 'trace library: record all calls in this file',
     broken: brokenTrace,
+  },
+  LIBMALLOC_PROFILE: {
+    value: '[every=BYTES,|all,][roots,][seconds=S,][signal=SIGNAL,]/FILE',
+    meaning: 'profiler: sample allocations, and write who makes them to this file',
+    broken: brokenProfile,
   },
   LIBMALLOC_LAYOUT: {
     value: 'PID',

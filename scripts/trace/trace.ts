@@ -104,7 +104,7 @@ export class Trace {
 
   #readProcess(head: SegmentHead): TraceProcess {
     const process = unknownProcess(head.process);
-    process.start = this.#nanoseconds(head.base);
+    process.start = this.nanoseconds(head.base);
     const bytes = this.#file.content(head)?.bytes;
     if (!bytes) return process;
     const number = (name: string): number => bytes.readUInt32LE(offset('process', name));
@@ -141,7 +141,8 @@ export class Trace {
     return bytes.reduce((sum, n) => sum + n, 0) / RECORD_BYTES;
   }
 
-  #nanoseconds(ticks: number): number {
+  /** Nanoseconds since time 0, from what a segment says. */
+  nanoseconds(ticks: number): number {
     return (ticks * 1e9) / this.#file.header.rate;
   }
 
@@ -191,10 +192,11 @@ export class Trace {
   /** The segments of one kind of a process, in the order of the file; broken ones are left out. */
   *contents(
     process: TraceProcess,
-    kind: keyof typeof kinds,
+    kind: keyof typeof kinds | number,
   ): Generator<{ head: SegmentHead; content: Content }, void> {
+    const wanted = typeof kind === 'number' ? kind : kinds[kind];
     for (const head of this.#file.heads) {
-      if (head.kind !== kinds[kind] || head.process !== process.number) continue;
+      if (head.kind !== wanted || head.process !== process.number) continue;
       const content = this.#file.content(head);
       if (content) yield { head, content };
     }
@@ -232,6 +234,13 @@ export class Trace {
     for (let at = stack; at > 0 && at < length; at = parent[at] as number)
       if (address[at] !== 0) addresses.push(address[at] as number);
     return addresses;
+  }
+
+  /** The build-ids of the files that the process had mapped, by path, as far as it wrote them down. */
+  buildIds(process: TraceProcess): Map<string, string> {
+    const text = this.maps(process).join('\n');
+    const lines = text.matchAll(/^build-id ([0-9a-f]+) (\/.*)$/gm);
+    return new Map([...lines].map(([, id = '', path = '']) => [path, id]));
   }
 
   /** /proc/PID/maps of the process, as of its beginning and of later moments: the last is the fullest. */

@@ -8,11 +8,35 @@ export interface Bin {
   bytes: number;
 }
 
+/** A function of a call stack, as far as it is known: `{ name: 'main', place: 'list.c:12' }`. */
+export interface FrameName {
+  name: string;
+  /** File and line, or the module; empty where `name` says it all. */
+  place: string;
+}
+
+/** A process of a trace, for the list of them. */
+export interface ProcessFacts {
+  /** In the trace. */
+  number: number;
+  pid: number;
+  /** The number of the process that started it; 0 where that is none of the trace. */
+  starter: number;
+  name: string;
+  command: string;
+  calls: number;
+  peakBytes: number;
+}
+
 /** What one trace says in numbers and words; positions count events applied, 0 to `events`. */
 export interface HeapFacts {
   malloc: string;
   command: string;
+  /** Of the program, as it was called. */
+  name: string;
   pid: number;
+  /** The number of the process in its trace. */
+  process: number;
   file: string;
   events: number;
   allocations: number;
@@ -21,12 +45,18 @@ export interface HeapFacts {
   /** Releases of what was no live block, and blocks handed out while alive. */
   strays: number;
   overlaps: number;
+  /** The first of these releases: after how many events, of what, and by which node of `stacks`. */
+  wrongFrees: { at: number; address: number; stack: number }[];
   totalBytes: number;
   peakBytes: number;
   peakBlocks: number;
   /** The position after which most bytes were live. */
   peakAt: number;
   nanoseconds: number;
+  /** Of a profile, which knows moments and no calls: what each position is, from 0 on. */
+  moments?: string[];
+  /** What a reader ought to know of where the figures come from. */
+  notes?: string[];
   /** Positions that can be shown are multiples of this, and the end. */
   every: number;
   /** How many small blocks were too many to be drawn each: they are a density. */
@@ -34,10 +64,13 @@ export interface HeapFacts {
   /** Bytes of a cell of the density, and the positions that it is known for. */
   density: { cell: number; frames: number[] };
   threads: number[];
-  /** Where calls came from, by index; the first is unknown. */
-  sites: string[];
-  /** What is wrong with the trace, a sentence each. */
+  /** Functions that called, by index; the first is unknown. */
+  frames: FrameName[];
+  /** Whether the trace has call stacks, or single call sites at least. */
+  known: 'stacks' | 'sites' | 'nothing';
+  /** What is wrong with the trace, a sentence each; and why functions of some file have no names. */
   damage: string[];
+  remarks: string[];
   sizes: Bin[];
   lifetimes: Bin[];
   /** Walks over the heap by the malloc itself: after how many events, and how many chunks. */
@@ -46,6 +79,19 @@ export interface HeapFacts {
 
 /** A column of whole numbers from 0 to 2^53. */
 type Column = Float64Array;
+
+/** What is known of the blocks of a stack, whatever the position. */
+export type StackFigure =
+  | 'bytes'
+  | 'blocks'
+  | 'peakBytes'
+  | 'peakBlocks'
+  | 'endBytes'
+  | 'endBlocks'
+  | 'shortBytes'
+  | 'shortBlocks'
+  | 'ended'
+  | 'life';
 
 export interface HeapColumns {
   /** One for each position that can be shown, from 0 on. */
@@ -65,8 +111,17 @@ export interface HeapColumns {
     /** `NEVER` for what was live at the end. */
     death: Column;
     thread: Column;
-    site: Column;
+    /** A node of `stacks`. */
+    stack: Column;
   };
+  /**
+   * Call stacks as a tree: a node is a function and who called it, and stands behind its caller. The
+   * first is the root, and stands for the unknown. The figures are of the blocks that it allocated
+   * itself; `life` is the mean of those that ended, in nanoseconds.
+   */
+  stacks: Record<'parent' | 'frame' | StackFigure, Column>;
+  /** Blurred blocks by their stack: `bytes` and `blocks` have a value for each frame of the density. */
+  crowd: { stack: Column; bytes: Column; blocks: Column };
   /** Runs of bytes that were ever part of a block, at the grain of a page, in address order. */
   pages: { start: Column; length: Column; first: Column };
   /** Cells with live bytes of blurred blocks; `bytes` has a value for each frame of each cell. */
@@ -96,7 +151,22 @@ export const chunkKinds = [
 
 const layout = {
   stops: ['time', 'bytes', 'blocks', 'resident', 'over'],
-  blocks: ['address', 'size', 'birth', 'death', 'thread', 'site'],
+  blocks: ['address', 'size', 'birth', 'death', 'thread', 'stack'],
+  stacks: [
+    'parent',
+    'frame',
+    'bytes',
+    'blocks',
+    'peakBytes',
+    'peakBlocks',
+    'endBytes',
+    'endBlocks',
+    'shortBytes',
+    'shortBlocks',
+    'ended',
+    'life',
+  ],
+  crowd: ['stack', 'bytes', 'blocks'],
   pages: ['start', 'length', 'first'],
   density: ['start', 'bytes'],
   chunks: ['start', 'extent', 'kind', 'sizeClass', 'owner'],

@@ -5,15 +5,35 @@ import { join } from 'node:path';
 import { deflateSync } from 'node:zlib';
 import { Failure } from '../lib/errors.ts';
 import { root } from '../lib/paths.ts';
-import { type HeapData, pack } from './data.ts';
+import { type HeapData, type ProcessFacts, pack } from './data.ts';
 
-/** The HTML document that shows these heaps side by side. Throws a Failure before `make`. */
-export function pageOf(heaps: readonly HeapData[]): string {
-  const data = heaps.map((heap) => {
-    const base64 = deflateSync(pack(heap), { level: 6 }).toString('base64');
-    return `<script type="text/x-heap">${base64}</script>`;
-  });
-  return template().replace('<!-- DATA -->', () => data.join('\n'));
+/** A process as the page carries it: what its list says, and the rest as base64. */
+export interface PackedProcess {
+  facts: ProcessFacts;
+  data: string;
+}
+
+export function packProcess(heap: HeapData, starter = 0): PackedProcess {
+  const { process, pid, name, command, events, peakBytes } = heap.facts;
+  return {
+    facts: { number: process, pid, starter, name, command, calls: events, peakBytes },
+    data: deflateSync(pack(heap), { level: 6 }).toString('base64'),
+  };
+}
+
+/**
+ * The HTML document that shows these traces side by side, the first process of each at first. Throws
+ * a Failure before `make`.
+ */
+export function pageOf(traces: readonly (HeapData | readonly PackedProcess[])[]): string {
+  const packed = traces.map((trace) => ('facts' in trace ? [packProcess(trace)] : trace));
+  const lists = packed.map((processes) => processes.map(({ facts }) => facts));
+  const json = JSON.stringify(lists).replaceAll('<', '\\u003c');
+  const scripts = [
+    `<script type="application/json">${json}</script>`,
+    ...packed.flat().map(({ data }) => `<script type="text/x-heap">${data}</script>`),
+  ];
+  return template().replace('<!-- DATA -->', () => scripts.join('\n'));
 }
 
 function template(): string {

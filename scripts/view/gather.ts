@@ -15,7 +15,8 @@ import {
 import { chunkKinds, type HeapColumns, type HeapData, type HeapFacts, NEVER } from './data.ts';
 import { Histogram } from './histogram.ts';
 import { Keeper } from './keeper.ts';
-import { Sites } from './sites.ts';
+import { Stacks } from './block-stacks.ts';
+import { commandOf, nameOf } from './starters.ts';
 import { Touched } from './touched.ts';
 
 export interface GatherOptions {
@@ -24,14 +25,20 @@ export interface GatherOptions {
   /** Called now and then with the share that is done. */
   progress?: ((share: number) => void) | undefined;
   keeper?: Keeper;
+  /** A process without a call is no failure. */
+  silent?: boolean;
 }
+
+/** So many releases of what is no live block are told of each. */
+const MOST_WRONG = 20;
+const none = new Float64Array();
 
 /** So many chunks of all walks together are kept. */
 const MOST_CHUNKS = 400_000;
 
 /** Throws a Failure when the trace has no such process, or no event at all. */
-export function gather(trace: Trace, options: GatherOptions = {}): HeapData {
-  const process = choose(trace, options.process);
+export async function gather(trace: Trace, options: GatherOptions = {}): Promise<HeapData> {
+  const process = chooseProcess(trace, options.process);
   const gatherer = new Gatherer(options.keeper ?? new Keeper(process.records));
   const step = Math.max(1, Math.floor(process.records / 200));
   let seen = 0;
@@ -39,14 +46,15 @@ export function gather(trace: Trace, options: GatherOptions = {}): HeapData {
     gatherer.take(event);
     if (++seen % step === 0) options.progress?.(Math.min(1, seen / process.records));
   }
-  if (gatherer.position === 0)
+  if (gatherer.position === 0 && !options.silent)
     throw new Failure(`${trace.file} has no call of malloc or free in it`, {
       hint: trace.damage[0] ?? 'was the program static, or over before it began?',
     });
   return gatherer.finish(trace, process);
 }
 
-function choose(trace: Trace, number: number | undefined): TraceProcess {
+/** Throws a Failure when the trace has no such process. */
+export function chooseProcess(trace: Trace, number: number | undefined): TraceProcess {
   const found =
     number === undefined ? trace.busiest : trace.processes.find((each) => each.number === number);
   if (found !== undefined) return found;
@@ -71,14 +79,15 @@ class Gatherer {
   readonly #ledger = new Ledger();
   readonly #keeper: Keeper;
   readonly #touched = new Touched();
-  readonly #sites = new Sites();
+  readonly #stacks = new Stacks();
   readonly #sizes = new Histogram();
   readonly #lifetimes = new Histogram();
   readonly #walks: { number: number; at: number }[] = [];
+  readonly #wrongFrees: HeapFacts['wrongFrees'] = [];
   #resident = 0;
   #time = 0;
   #start = 0;
-  #peak = { bytes: 0, at: 0 };
+  #peak = 0;
 
   constructor(keeper: Keeper) {
     this.#keeper = keeper;
@@ -103,29 +112,41 @@ class Gatherer {
 
   #call(event: TraceEvent): void {
     const ledger = this.#ledger;
+    const { strays } = ledger;
     ledger.apply(event);
+    if (ledger.strays > strays) this.#wrongFree(event);
     const { born, died, rows } = ledger;
     if (died !== NONE) {
-      const lived = event.time - (rows.born[died] as number);
-      this.#lifetimes.add(Math.max(0, lived), rows.size[died] as number);
+      const lived = Math.max(0, event.time - (rows.born[died] as number));
+      this.#lifetimes.add(lived, rows.size[died] as number);
       this.#keep(died, this.position);
+      this.#stacks.died(ledger, event, this.position + 1, lived);
     }
     if (born !== NONE) {
       const size = rows.size[born] as number;
+      this.#stacks.born(ledger, event, this.position + 1);
       rows.mark[born] = this.position;
       this.#touched.add(rows.address[born] as number, size, this.position);
       if (!ledger.revived) this.#sizes.add(size, size);
     }
     this.position++;
-    if (ledger.liveBytes > this.#peak.bytes)
-      this.#peak = { bytes: ledger.liveBytes, at: this.position };
+    if (ledger.liveBytes > this.#peak) {
+      this.#peak = ledger.liveBytes;
+      this.#stacks.tally.peakAt = this.position;
+    }
     this.#keeper.most(ledger.liveBytes);
     if (this.position % this.#keeper.every === 0) this.#keeper.stop(this.position, this.#state());
   }
 
+  #wrongFree(event: TraceEvent): void {
+    if (this.#wrongFrees.length === MOST_WRONG) return;
+    const stack = this.#stacks.number(event);
+    this.#wrongFrees.push({ at: this.position + 1, address: event.address, stack });
+  }
+
   /** The mark of a block is the position at which it was born, or came back. */
   #keep(row: number, death: number): void {
-    const { address, size, thread, site, mark } = this.#ledger.rows;
+    const { address, size, thread, mark } = this.#ledger.rows;
     const birth = mark[row] as number;
     if (!this.#keeper.shown(birth, death)) return;
     this.#keeper.block(
@@ -134,18 +155,24 @@ class Gatherer {
       birth,
       death,
       thread[row] as number,
-      this.#sites.number(site[row] as number),
+      this.#stacks.of(row),
     );
   }
 
-  finish(trace: Trace, process: TraceProcess): HeapData {
+  async finish(trace: Trace, process: TraceProcess): Promise<HeapData> {
     this.#keeper.end(this.position, this.#state());
     for (const row of this.#ledger.live()) this.#keep(row, NEVER);
     this.#keeper.settle();
     const { walks, chunks } = readWalks(trace, process, this.#walks);
-    const { stops, blocks, every, blurred, density } = this.#keeper;
+    const { stops, blocks, every, blurred, density, crowd } = this.#keeper;
+    const { frames, stacks, nodeOf, known, remarks } = await this.#stacks.finish(trace, process);
+    const node = (stack: number): number => nodeOf[stack] ?? 0;
     const facts = {
       ...this.#facts(trace, process),
+      wrongFrees: this.#wrongFrees.map((each) => ({ ...each, stack: node(each.stack) })),
+      frames,
+      known,
+      remarks,
       every,
       blurred,
       density: { cell: density?.cell ?? 0, frames: [...(density?.frames ?? [])] },
@@ -153,9 +180,11 @@ class Gatherer {
     };
     const columns = {
       stops,
-      blocks,
+      blocks: { ...blocks, stack: blocks.stack.map(node) },
+      stacks,
+      crowd: crowd?.columns(node) ?? { stack: none, bytes: none, blocks: none },
       pages: this.#touched.runs(every),
-      density: density?.columns() ?? { start: new Float64Array(), bytes: new Float64Array() },
+      density: density?.columns() ?? { start: none, bytes: none },
       chunks,
     };
     return { facts, columns };
@@ -164,12 +193,17 @@ class Gatherer {
   #facts(
     trace: Trace,
     process: TraceProcess,
-  ): Omit<HeapFacts, 'every' | 'blurred' | 'density' | 'walks'> {
+  ): Omit<
+    HeapFacts,
+    'every' | 'blurred' | 'density' | 'walks' | 'wrongFrees' | 'frames' | 'known' | 'remarks'
+  > {
     const ledger = this.#ledger;
     return {
       malloc: mallocName(process.providers[0] ?? ''),
       command: commandOf(process),
+      name: nameOf(process),
       pid: process.pid,
+      process: process.number,
       file: basename(trace.file),
       events: this.position,
       allocations: ledger.allocations,
@@ -180,20 +214,14 @@ class Gatherer {
       totalBytes: ledger.totalBytes,
       peakBytes: ledger.peakBytes,
       peakBlocks: ledger.peakBlocks,
-      peakAt: this.#peak.at,
+      peakAt: this.#stacks.tally.peakAt,
       nanoseconds: Math.round(this.#time),
       threads: [...trace.threads],
-      sites: this.#sites.names(trace.maps(process)),
       damage: trace.damage,
       sizes: this.#sizes.bins(),
       lifetimes: this.#lifetimes.bins(),
     };
   }
-}
-
-function commandOf({ command, executable }: TraceProcess): string {
-  const [program = '', ...args] = command;
-  return [basename(program || executable), ...args].join(' ');
 }
 
 /** `list` for …/libmalloc-list.so, `glibc` for libc.so.6, else the file's own name. */

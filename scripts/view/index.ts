@@ -11,12 +11,13 @@ import { bytes } from '../lib/units.ts';
 import { resolveMalloc } from '../malloc/mallocs.ts';
 import { checkEnvironment } from '../malloc/variables.ts';
 import { writePicture } from '../picture/canvas.ts';
-import { openTrace } from '../trace/trace.ts';
+import { isProfileFile, readProfile } from '../trace/profile.ts';
 import type { HeapData } from './data.ts';
 import { pageOf } from './fill.ts';
-import { gather } from './gather.ts';
 import { heapPicture } from './heap-picture.ts';
 import { type Fluency, measurePage } from './measure.ts';
+import { showProfile } from './profiled.ts';
+import { readShown, type ShownTrace } from './read.ts';
 
 interface Options {
   malloc?: string[];
@@ -35,6 +36,7 @@ export function viewCommand(): Command {
     .description(
       'Makes one HTML file from traces of `libmalloc record`: a map of the heap that is moved through\n' +
         'time, with live and resident bytes, sizes and lifetimes. Several traces stand side by side.\n' +
+        'A profile of `libmalloc profile -o F.json` is shown without a map, at its snapshots.\n' +
         'A .rep file, or what mtrace, ltrace or heaptrack recorded, is played on M first.',
     )
     .argument('<traces...>', 'files that `libmalloc record` or another of these tools wrote')
@@ -64,18 +66,24 @@ function parseNumber(text: string): number {
 
 async function view(traces: string[], options: Options): Promise<void> {
   checkEnvironment();
-  const heaps: HeapData[] = [];
-  for (const file of traces) heaps.push(...(await readHeaps(file, options)));
   const { svg, png, json } = options;
+  const picturesOnly = options.output === undefined && (svg ?? png ?? json) !== undefined;
+  const others = !picturesOnly || options.measure === true;
+  const shown: ShownTrace[] = [];
+  for (const file of traces) shown.push(...(await readTrace(file, options, others)));
+  const heaps = shown.map(({ heap }) => heap);
+  if ((svg ?? png) !== undefined && heaps.some(({ facts }) => facts.moments))
+    throw new Failure('a picture shows where blocks lie, which a profile does not know', {
+      hint: 'make a page: libmalloc view -o F.html PROFILE',
+    });
   if (svg !== undefined || png !== undefined) await draw(heaps, options);
   const facts = heaps.map((heap) => heap.facts);
-  const picturesOnly = options.output === undefined && (svg ?? png ?? json) !== undefined;
   if (picturesOnly && !options.measure) {
     if (json !== undefined) writeJson('view', json, { heaps: facts });
     return;
   }
   const output = options.output ?? `${basename(traces[0] ?? '').replace(/\.\w+$/, '')}.html`;
-  const page = pageOf(heaps);
+  const page = pageOf(shown.map(({ processes }) => processes));
   write(output, page, '-o');
   const said = json === '-' ? process.stderr : process.stdout;
   said.write(`${output}: ${bytes(page.length)}; open it in a browser\n`);
@@ -91,51 +99,29 @@ function describeFluency({ open, framesPerSecond, frame95 }: Fluency): string {
 }
 
 /** One of a trace of ours; of another tool's one for each malloc that plays it. */
-async function readHeaps(file: string, options: Options): Promise<HeapData[]> {
-  if (!isForeign(file)) return [readHeap(file, options.process)];
-  const heaps: HeapData[] = [];
+async function readTrace(file: string, options: Options, others: boolean): Promise<ShownTrace[]> {
+  if (isProfileFile(file)) return [showProfile(readProfile(file), file, options.process)];
+  if (!isForeign(file)) return [await readShown(file, { process: options.process, others })];
+  const shown: ShownTrace[] = [];
   for (const spec of options.malloc ?? [undefined]) {
     const played = await playForeign(file, resolveMalloc(spec));
     try {
-      const heap = readHeap(played.file, undefined);
-      heaps.push({ ...heap, facts: { ...heap.facts, command: played.name, file: basename(file) } });
-      for (const line of [score(heap.facts.malloc, played), ...played.remarks])
+      const called = { command: played.name, file: basename(file) };
+      const one = await readShown(played.file, { called });
+      shown.push(one);
+      for (const line of [score(one.heap.facts.malloc, played), ...played.remarks])
         process.stderr.write(`libmalloc: ${file}: ${line}\n`);
     } finally {
       played.remove();
     }
   }
-  return heaps;
+  return shown;
 }
 
 /** Its utilisation, as the malloc lab has it. */
 function score(malloc: string, { peakLive, heap }: PlayedTrace): string {
   const share = heap > 0 ? ` of heap: utilisation ${((100 * peakLive) / heap).toFixed(0)} %` : '';
   return `${malloc} has at most ${bytes(peakLive)} alive in ${bytes(heap)}${share}`;
-}
-
-/** A damaged trace is shown as far as it can be read, with a message. */
-function readHeap(file: string, number: number | undefined): HeapData {
-  const trace = openTrace(file);
-  try {
-    const heap = gather(trace, { process: number, progress: progressOf(file) });
-    for (const sentence of trace.damage.slice(0, 5))
-      process.stderr.write(`libmalloc: ${file}: ${sentence}\n`);
-    if (trace.damage.length > 5)
-      process.stderr.write(`libmalloc: ${file}: and ${trace.damage.length - 5} more like these\n`);
-    return heap;
-  } finally {
-    trace.close();
-  }
-}
-
-/** A line of progress, if standard error is a terminal. */
-function progressOf(file: string): ((share: number) => void) | undefined {
-  if (!process.stderr.isTTY) return undefined;
-  return (share) => {
-    const end = share >= 0.995 ? '\r\x1b[K' : '';
-    process.stderr.write(`\r${basename(file)}: ${Math.floor(share * 100)} %${end}`);
-  };
 }
 
 async function draw(heaps: readonly HeapData[], { svg, png }: Options): Promise<void> {

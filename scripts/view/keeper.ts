@@ -1,5 +1,6 @@
 // Ten million events, a page that stays fluent: what is kept of a stream, and what is thinned out.
 
+import { Crowd } from './crowd.ts';
 import { type HeapColumns, NEVER } from './data.ts';
 import { Density } from './density.ts';
 
@@ -19,7 +20,7 @@ interface Stop {
 }
 
 const stopColumns = ['time', 'bytes', 'blocks', 'resident', 'over'] as const;
-const blockColumns = ['address', 'size', 'birth', 'death', 'thread', 'site'] as const;
+const blockColumns = ['address', 'size', 'birth', 'death', 'thread', 'stack'] as const;
 
 /**
  * Keeps the state at every `every`-th position, and the blocks that are alive at one of these. When
@@ -32,6 +33,8 @@ export class Keeper {
   every = 1;
   /** Blocks that were too many; undefined when all are kept. */
   density: Density | undefined;
+  /** Who allocated these. */
+  crowd: Crowd | undefined;
   /** How many blocks the density is made of. */
   blurred = 0;
   readonly #stops = columnsOf(stopColumns, FIRST);
@@ -96,7 +99,7 @@ export class Keeper {
     birth: number,
     death: number,
     thread: number,
-    site: number,
+    stack: number,
   ): void {
     if (!this.shown(birth, death)) return;
     const blocks = this.#blocks;
@@ -107,7 +110,7 @@ export class Keeper {
     blocks.birth[i] = birth;
     blocks.death[i] = death;
     blocks.thread[i] = thread;
-    blocks.site[i] = site;
+    blocks.stack[i] = stack;
     if (this.#blockCount > 2 * this.#mostBlocks) this.#relieve();
   }
 
@@ -144,19 +147,18 @@ export class Keeper {
 
   /** The smaller half of the blocks becomes a density. */
   #blur(): void {
-    const { address, size, birth, death } = this.blocks;
+    const { address, size, birth, death, stack } = this.blocks;
     const kept = this.#mostBlocks / 2;
     const least = size.slice().sort()[size.length - kept] as number;
     const step = Math.max(1, Math.ceil(this.#length / FRAMES));
-    this.density ??= new Density(Array.from({ length: FRAMES }, (_, i) => (i + 1) * step));
+    const frames = Array.from({ length: FRAMES }, (_, i) => (i + 1) * step);
+    this.density ??= new Density(frames);
+    this.crowd ??= new Crowd(frames);
     this.#filter((i) => {
       if ((size[i] as number) > least) return true;
-      this.density?.add(
-        address[i] as number,
-        size[i] as number,
-        birth[i] as number,
-        death[i] as number,
-      );
+      const life = [size[i] as number, birth[i] as number, death[i] as number] as const;
+      this.density?.add(address[i] as number, ...life);
+      this.crowd?.add(stack[i] as number, ...life);
       this.blurred++;
       return false;
     });

@@ -7,6 +7,8 @@ import type { HeapData, HeapFacts } from './data.ts';
 /** Holes of the address space up to this many bytes stay in the map. */
 const HOLE = 2 ** 16;
 const MOST_PARTS = 400;
+/** What is chosen counts as larger than all that is not. */
+const CHOSEN = 2 ** 47;
 
 /** A part of the address space without a great hole, and where it lies in the map. */
 export interface Part {
@@ -22,6 +24,8 @@ export interface Block {
   birth: number;
   death: number;
   thread: number;
+  /** A node of the tree of calls, and its function. */
+  stack: number;
   site: number;
 }
 
@@ -37,6 +41,8 @@ export interface WalkChunk {
 /** Cells of equal size: for each how many bytes are live and which block is the largest in it. */
 export interface Paint {
   live: Float32Array;
+  /** Live bytes of what was chosen: that goes before what is larger. */
+  chosen: Float32Array;
   block: Int32Array;
   /** Bytes that were ever part of a block. */
   used: Float32Array;
@@ -55,7 +61,9 @@ export class HeapModel {
   readonly #birth: Float64Array;
   readonly #death: Float64Array;
   readonly #thread: Uint16Array;
-  readonly #site: Uint16Array;
+  readonly #stack: Int32Array;
+  readonly stacks: HeapData['columns']['stacks'];
+  readonly crowd: HeapData['columns']['crowd'];
   /** The largest end of a block up to this one. */
   readonly #reach: Float64Array;
   readonly #pages: { place: Float64Array; length: Float64Array; first: Float64Array };
@@ -75,7 +83,9 @@ export class HeapModel {
     this.#birth = blocks.birth;
     this.#death = blocks.death;
     this.#thread = Uint16Array.from(blocks.thread);
-    this.#site = Uint16Array.from(blocks.site);
+    this.#stack = Int32Array.from(blocks.stack);
+    this.stacks = columns.stacks;
+    this.crowd = columns.crowd;
     this.#reach = new Float64Array(this.#place.length);
     let reach = 0;
     for (let i = 0; i < this.#reach.length; i++) {
@@ -129,8 +139,19 @@ export class HeapModel {
       birth: this.#birth[i] as number,
       death: this.#death[i] as number,
       thread: this.#thread[i] as number,
-      site: this.#site[i] as number,
+      stack: this.#stack[i] as number,
+      site: this.stacks.frame[this.#stack[i] as number] ?? 0,
     };
+  }
+
+  /** For each block the node of `stacks` that allocated it; likewise its size, birth and death. */
+  get columns(): {
+    stack: Int32Array;
+    size: Float64Array;
+    birth: Float64Array;
+    death: Float64Array;
+  } {
+    return { stack: this.#stack, size: this.#size, birth: this.#birth, death: this.#death };
   }
 
   get blocks(): number {
@@ -175,10 +196,14 @@ export class HeapModel {
     return low;
   }
 
-  /** `cells` cells of `grain` bytes from `from` on, as they are after `position` events. */
-  paint(position: number, from: number, grain: number, cells: number): Paint {
+  /**
+   * `cells` cells of `grain` bytes from `from` on, as they are after `position` events; `mask` is 1
+   * for the nodes of `stacks` that are chosen.
+   */
+  paint(position: number, from: number, grain: number, cells: number, mask?: Uint8Array): Paint {
     const paint = {
       live: new Float32Array(cells),
+      chosen: new Float32Array(mask ? cells : 0),
       block: new Int32Array(cells).fill(-1),
       used: new Float32Array(cells),
     };
@@ -208,19 +233,22 @@ export class HeapModel {
       if (start + size <= from) continue;
       const a = (start - from) / grain;
       const b = (start - from + size) / grain;
+      const chosen = mask?.[this.#stack[i] as number] === 1;
+      const rank = chosen ? size + CHOSEN : size;
+      if (chosen) spread(paint.chosen, start - from, start - from + size, grain);
       if (Math.floor(a) === Math.floor(b)) {
         const cell = Math.floor(a);
         paint.live[cell] = (paint.live[cell] as number) + size;
-        if (size > (best[cell] as number)) {
-          best[cell] = size;
+        if (rank > (best[cell] as number)) {
+          best[cell] = rank;
           paint.block[cell] = i;
         }
         continue;
       }
       spread(paint.live, start - from, start - from + size, grain);
       for (let cell = Math.max(0, Math.floor(a)); cell < Math.min(cells, b); cell++) {
-        if (size <= (best[cell] as number)) continue;
-        best[cell] = size;
+        if (rank <= (best[cell] as number)) continue;
+        best[cell] = rank;
         paint.block[cell] = i;
       }
     }
@@ -268,7 +296,7 @@ function spread(cells: Float32Array, start: number, end: number, grain: number, 
 }
 
 /** The index of the last item whose key is at most `value`; -1 when there is none. */
-export function lastUpTo<T>(
+function lastUpTo<T>(
   items: { length: number; [i: number]: T },
   value: number,
   key: (item: T) => number,

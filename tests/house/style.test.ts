@@ -66,7 +66,10 @@ describe('C', () => {
   });
 
   test('keeps system calls in os.h, probe, trace and replay', () => {
-    const tracer = filesBelow('native/tools/trace', /\.h$/).concat('native/tools/trace.c');
+    const tracer = ['trace', 'profile'].flatMap((tool) => [
+      `native/tools/${tool}.c`,
+      ...filesBelow(`native/tools/${tool}`, /\.h$/),
+    ]);
     const calls = /\b(mmap|munmap|mremap|sbrk|brk|madvise)\s*\(/;
     const bare = (text: string): string => withoutComments(text).replaceAll(/"[^"\n]*"/g, '');
     const users = filesBelow('native', /\.[ch]$/).filter((file) => calls.test(bare(read(file))));

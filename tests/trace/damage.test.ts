@@ -41,10 +41,10 @@ async function readers(file: string): Promise<string> {
       said.push(error.message);
     }
   };
-  await attempt(() => {
+  await attempt(async () => {
     const trace = openTrace(file);
     try {
-      return gather(trace).facts.damage;
+      return (await gather(trace)).facts.damage;
     } finally {
       trace.close();
     }

@@ -79,10 +79,10 @@ describe('python, twelve million calls', () => {
 
   test('become a page within bounded memory, small, and exact where it can be shown', {
     timeout: 600_000,
-  }, () => {
+  }, async () => {
     const opened = openTrace(trace());
     const before = process.memoryUsage().rss;
-    const data = gather(opened);
+    const data = await gather(opened);
     opened.close();
     expect(process.memoryUsage().rss - before).toBeLessThan(400e6);
     expect(pageOf([data]).length).toBeLessThan(8e6);

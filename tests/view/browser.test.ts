@@ -21,13 +21,13 @@ const inPage = (work: (page: Page) => Promise<void>, options = {}): Promise<void
   inBrowser(file, work, options);
 let heap: HeapData;
 
-beforeAll(() => {
-  const heaps = [calls, others].map((each, i) => {
+beforeAll(async () => {
+  const heaps: HeapData[] = [];
+  for (const [i, each] of [calls, others].entries()) {
     const trace = openTrace(writeTrace(scratch(`${i}.trace`), each, `libmalloc-m${i}.so`));
-    const data = gather(trace);
+    heaps.push(await gather(trace));
     trace.close();
-    return data;
-  });
+  }
   heap = heaps[0] as HeapData;
   writeFileSync(file, pageOf(heaps));
 });
@@ -52,7 +52,7 @@ describe('the page', () => {
       expect(await value(page, 'bytes')).toBe(peakBytes);
       expect(await value(page, 'peak')).toBe(peakBytes);
       expect(await value(page, 'events')).toBe(events);
-      expect(await page.title()).toBe('Heap map: m0 and m1');
+      expect(await page.title()).toBe('toy --play: m0 and m1');
     }));
 
   test('shows at every place of the slider what was live then, in both heaps', () =>
@@ -115,8 +115,12 @@ describe('the page', () => {
             [...data.slice(4 * y, 4 * y + 3)].join(' '),
           );
         };
-        const marked = Math.round(share * (width - 2));
-        return { marked: at(marked), half: at(width >> 1), height };
+        const marked = Math.round(8 + share * (width - 16));
+        return {
+          marked: at(marked).slice(0, height - 17),
+          half: at(width >> 1),
+          height: height - 17,
+        };
       }, step / heap.facts.events);
       expect(new Set(columns.marked).size, 'one line from top to bottom').toBe(1);
       const tall = (color: string): number =>
@@ -200,7 +204,7 @@ describe('the page', () => {
         await page.mouse.up();
         expect((await look()).from).toBeGreaterThan(before.from);
       },
-      { viewport: { width: 700, height: 1000 } },
+      { viewport: { width: 700, height: 1400 } },
     ));
 
   test('plays, and stops where it is paused', () =>
@@ -333,7 +337,7 @@ describe('the page', () => {
   test('has histograms that add up to all blocks', () =>
     inPage(async (page) => {
       const sums = await page
-        .locator('.panel >> nth=0 >> table')
+        .locator('.panel >> nth=0 >> .histograms table')
         .evaluateAll((tables) =>
           tables.map((table) =>
             [...table.querySelectorAll<HTMLElement>('[data-value]')].reduce(
@@ -351,7 +355,7 @@ describe('the page', () => {
       );
       expect(sums).toEqual([heap.facts.allocations, ended]);
       const shown = await page
-        .locator('.panel >> nth=0 >> table >> nth=0 >> tr')
+        .locator('.panel >> nth=0 >> .histograms table >> nth=0 >> tr')
         .evaluateAll((rows) =>
           rows.map((row) => [...row.children].map((cell) => cell.textContent)),
         );
@@ -367,7 +371,7 @@ describe('the page', () => {
       }
       expect(shown).toHaveLength(largest - smallest + 1);
       const lifetimes = await page
-        .locator('.panel >> nth=0 >> table >> nth=1 >> tr')
+        .locator('.panel >> nth=0 >> .histograms table >> nth=1 >> tr')
         .evaluateAll((rows) =>
           rows.map((row) => [...row.children].map((cell) => cell.textContent)),
         );
@@ -390,7 +394,9 @@ test('says what is wrong with a trace, and what of it is not shown', () => {
       '3 releases of what was no live block',
       '2 blocks handed out while they were live',
     ]);
-    expect(await page.textContent('.panel > .note')).toContain('after every 64 calls is shown');
+    expect(await page.textContent('.panel > .head > .note')).toContain(
+      'after every 64 calls is shown',
+    );
   });
 });
 

@@ -6,7 +6,8 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { launch } from '../../scripts/malloc/preload.ts';
 import { openTrace } from '../../scripts/trace/trace.ts';
-import { chunkKinds, type HeapData } from '../../scripts/view/data.ts';
+import { describe as describeFrame } from '../../scripts/view/calltree.ts';
+import { chunkKinds, type FrameName, type HeapData } from '../../scripts/view/data.ts';
 import { pageOf } from '../../scripts/view/fill.ts';
 import { gather } from '../../scripts/view/gather.ts';
 import { browserForTests, samples, scrubTo } from '../lib/browser.ts';
@@ -29,10 +30,14 @@ const [light = {}, dark = {}] = [...css.matchAll(/:root \{([^}]*)\}/g)].map(([, 
 const viridis = { young: '68 1 84', quarter: '59 82 139', half: '33 145 140' };
 const distinct = ['66 105 208', '239 177 24', '255 114 92', '108 197 176', '60 169 81'];
 
-function heapOf(file: string): HeapData {
+/** For each node of the tree of calls: the function, in words. */
+const siteNames = ({ facts, columns }: HeapData): string[] =>
+  [...columns.stacks.frame].map((frame) => describeFrame(facts.frames[frame] as FrameName));
+
+async function heapOf(file: string): Promise<HeapData> {
   const trace = openTrace(file);
   try {
-    return gather(trace);
+    return await gather(trace);
   } finally {
     trace.close();
   }
@@ -60,10 +65,12 @@ describe.each([
   ];
   const other = [call(0, 256), call(0x5000, 4096), call(0x11000, 0x8000), call(0x5000)];
   const file = scratch(`map-${scheme}.html`);
-  beforeAll(() => {
-    const heaps = [calls, other].map((list, i) =>
-      heapOf(writeTrace(scratch(`map-${scheme}-${i}.trace`), list, `libmalloc-m${i}.so`)),
-    );
+  beforeAll(async () => {
+    const heaps: HeapData[] = [];
+    for (const [i, list] of [calls, other].entries()) {
+      const trace = scratch(`map-${scheme}-${i}.trace`);
+      heaps.push(await heapOf(writeTrace(trace, list, `libmalloc-m${i}.so`)));
+    }
     writeFileSync(file, pageOf(heaps));
   });
 
@@ -86,7 +93,7 @@ describe.each([
         const seen = new Set<string>();
         for (const step of [0, 1, 2, 5, 6, 7, 8]) {
           await scrubTo(page, step);
-          const points = await samples(page, 16);
+          const points = await samples(page, 32);
           expect(points.length).toBeGreaterThan(60);
           for (const { address, color, said } of points) {
             const state = stateAt(calls, step, address);
@@ -105,7 +112,7 @@ describe.each([
       file,
       async (page) => {
         await scrubTo(page, 8);
-        const points = await samples(page, 16, 1);
+        const points = await samples(page, 32, 1);
         expect(new Set(points.map(({ color }) => color)).size).toBeGreaterThan(1);
         for (const { address, color } of points)
           expect(color, address.toString(16)).toBe(colors[stateAt(other, 4, address)]);
@@ -120,7 +127,7 @@ describe.each([
         await scrubTo(page, 8);
         const at = async (by: string, address: number): Promise<string | undefined> => {
           await page.selectOption('#color', by);
-          const points = await samples(page, 16);
+          const points = await samples(page, 32);
           return points.find((point) => point.address >= address)?.color;
         };
         expect(await at('size', base + 0x1000)).toBe(viridis.half);
@@ -165,47 +172,50 @@ test.each([
 test.each([
   ['light', light],
   ['dark', dark],
-] as const)('in %s, every kind of chunk has its colour, class and owner', (scheme, colors) => {
-  const base = 0x200000000;
-  const kinds = ['header', 'live', 'free', 'fresh', 'cached', 'remote', 'live'] as const;
-  const heap = heapOf(
-    writeTrace(scratch('kinds.trace'), [{ op: 'malloc', address: base, size: 0x7000 }]),
-  );
-  const column = (value: (i: number) => number) => Float64Array.from(kinds, (_, i) => value(i));
-  heap.facts.walks = [{ at: 1, chunks: kinds.length }];
-  heap.columns.chunks = {
-    start: column((i) => base + 0x1000 * i),
-    extent: column(() => 0x1000),
-    kind: column((i) => chunkKinds.indexOf(kinds[i] ?? 'fresh')),
-    sizeClass: column((i) => (i === 6 ? 256 : 0)),
-    owner: column((i) => (i === 6 ? 2 : 1)),
-  };
-  const file = scratch(`kinds-${scheme}.html`);
-  writeFileSync(file, pageOf([heap]));
-  const names = { free: 'freed', fresh: 'never' } as Record<string, string>;
-  const live = { state: [colors.live, colors.live], size: [viridis.half, viridis.quarter] };
-  return inPage(
-    file,
-    async (page) => {
-      await scrubTo(page, 1);
-      await page.check('#walk');
-      for (const [by, [first, last]] of Object.entries({ ...live, thread: distinct })) {
-        await page.selectOption('#color', by);
-        const points = await samples(page, 8);
-        expect(points.length).toBeGreaterThan(50);
-        for (const { address, color, said } of points) {
-          const i = Math.floor((address - base) / 0x1000);
-          const kind = kinds[i] ?? '?';
-          expect(said).toContain(`${kind} 0x${(base + 0x1000 * i).toString(16)} of 4 KiB`);
-          if (i === 6) expect(said).toContain('class 256, heap 2');
-          const plain = colors[names[kind] ?? kind];
-          expect(color, `${by}: ${said}`).toBe(kind !== 'live' ? plain : i === 1 ? first : last);
+] as const)(
+  'in %s, every kind of chunk has its colour, class and owner',
+  async (scheme, colors) => {
+    const base = 0x200000000;
+    const kinds = ['header', 'live', 'free', 'fresh', 'cached', 'remote', 'live'] as const;
+    const heap = await heapOf(
+      writeTrace(scratch('kinds.trace'), [{ op: 'malloc', address: base, size: 0x7000 }]),
+    );
+    const column = (value: (i: number) => number) => Float64Array.from(kinds, (_, i) => value(i));
+    heap.facts.walks = [{ at: 1, chunks: kinds.length }];
+    heap.columns.chunks = {
+      start: column((i) => base + 0x1000 * i),
+      extent: column(() => 0x1000),
+      kind: column((i) => chunkKinds.indexOf(kinds[i] ?? 'fresh')),
+      sizeClass: column((i) => (i === 6 ? 256 : 0)),
+      owner: column((i) => (i === 6 ? 2 : 1)),
+    };
+    const file = scratch(`kinds-${scheme}.html`);
+    writeFileSync(file, pageOf([heap]));
+    const names = { free: 'freed', fresh: 'never' } as Record<string, string>;
+    const live = { state: [colors.live, colors.live], size: [viridis.half, viridis.quarter] };
+    return inPage(
+      file,
+      async (page) => {
+        await scrubTo(page, 1);
+        await page.check('#walk');
+        for (const [by, [first, last]] of Object.entries({ ...live, thread: distinct })) {
+          await page.selectOption('#color', by);
+          const points = await samples(page, 8);
+          expect(points.length).toBeGreaterThan(50);
+          for (const { address, color, said } of points) {
+            const i = Math.floor((address - base) / 0x1000);
+            const kind = kinds[i] ?? '?';
+            expect(said).toContain(`${kind} 0x${(base + 0x1000 * i).toString(16)} of 4 KiB`);
+            if (i === 6) expect(said).toContain('class 256, heap 2');
+            const plain = colors[names[kind] ?? kind];
+            expect(color, `${by}: ${said}`).toBe(kind !== 'live' ? plain : i === 1 ? first : last);
+          }
         }
-      }
-    },
-    { colorScheme: scheme, viewport: { width: 700, height: 1000 } },
-  );
-});
+      },
+      { colorScheme: scheme, viewport: { width: 700, height: 1000 } },
+    );
+  },
+);
 
 // The page draws every malloc's walks alike: without LONG one is enough.
 describe.each(long ? ['list', 'paged', 'sharded'] : ['sharded'])("%s's own view", (name) => {
@@ -215,7 +225,7 @@ describe.each(long ? ['list', 'paged', 'sharded'] : ['sharded'])("%s's own view"
     const trace = scratch(`walk-${name}.trace`);
     const command = [compileProgram('traced.c'), 'threads', '3', '300'];
     await launch(resolveMalloc(name), command, { trace: `sites,snapshots=50,${trace}` });
-    heap = heapOf(trace);
+    heap = await heapOf(trace);
     writeFileSync(file, pageOf([heap]));
   });
 
@@ -272,7 +282,7 @@ describe.each(long ? ['list', 'paged', 'sharded'] : ['sharded'])("%s's own view"
     inPage(file, async (page) => {
       await scrubTo(page, Math.floor(heap.facts.events / 2));
       await page.focus('.map');
-      const { address, birth, death, site } = heap.columns.blocks;
+      const { address, birth, death, stack } = heap.columns.blocks;
       for (let i = 0; i < 6; i++) {
         await page.keyboard.press('ArrowRight');
         const said = (await page.textContent('.detail')) ?? '';
@@ -284,7 +294,7 @@ describe.each(long ? ['list', 'paged', 'sharded'] : ['sharded'])("%s's own view"
             (death[k] ?? 0) > heap.facts.events / 2 - 1,
         );
         expect(row, said).toBeGreaterThanOrEqual(0);
-        const from = heap.facts.sites[site[row] ?? 0];
+        const from = siteNames(heap)[stack[row] ?? 0];
         expect(from).toMatch(/\+0x|\(/);
         expect(said).toContain(`from ${from}`);
         const { threads } = heap.facts;
@@ -294,10 +304,16 @@ describe.each(long ? ['list', 'paged', 'sharded'] : ['sharded'])("%s's own view"
 
   test('by thread and by call site, the legend names what has most', () =>
     inPage(file, async (page) => {
-      const { thread, site, size } = heap.columns.blocks;
+      const { thread, stack, size } = heap.columns.blocks;
+      const { frame } = heap.columns.stacks;
+      const site = stack.map((node) => frame[node] ?? 0);
       for (const [by, column, names] of [
         ['thread', thread, heap.facts.threads.map((id) => `thread ${id}`)],
-        ['site', site, heap.facts.sites.map((name) => name || 'unknown call site')],
+        [
+          'site',
+          site,
+          heap.facts.frames.map((each, i) => (i > 0 ? describeFrame(each) : 'unknown call site')),
+        ],
       ] as const) {
         const sums = new Map<number, number>();
         for (const [i, which] of column.entries())

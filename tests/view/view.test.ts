@@ -17,6 +17,7 @@ import { root } from '../../scripts/lib/paths.ts';
 import { resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { launch } from '../../scripts/malloc/preload.ts';
 import { openTrace } from '../../scripts/trace/trace.ts';
+import { describe as describeFrame } from '../../scripts/view/calltree.ts';
 import { type HeapData, NEVER, pack, unpack } from '../../scripts/view/data.ts';
 import { gather } from '../../scripts/view/gather.ts';
 import { heapPicture } from '../../scripts/view/heap-picture.ts';
@@ -28,10 +29,10 @@ import { scratch } from '../lib/gdb.ts';
 import { bytesIn, type Call, liveAfter, randomCalls, writeTrace } from '../lib/handmade.ts';
 import { need } from '../lib/need.ts';
 
-function gathered(calls: readonly Call[], keeper?: Keeper): HeapData {
+async function gathered(calls: readonly Call[], keeper?: Keeper): Promise<HeapData> {
   const trace = openTrace(writeTrace(scratch('gathered.trace'), calls));
   try {
-    return gather(trace, keeper && { keeper });
+    return await gather(trace, keeper && { keeper });
   } finally {
     trace.close();
   }
@@ -40,8 +41,8 @@ function gathered(calls: readonly Call[], keeper?: Keeper): HeapData {
 describe('what is gathered from a trace', () => {
   const calls = randomCalls(3000);
 
-  test('has every number right at every call', () => {
-    const { facts, columns } = gathered(calls);
+  test('has every number right at every call', async () => {
+    const { facts, columns } = await gathered(calls);
     const real = calls.filter(({ op }) => op !== 'footprint');
     expect(facts).toMatchObject({ malloc: 'toy', command: 'toy --play', pid: 4711, every: 1 });
     expect(facts.events).toBe(real.length);
@@ -53,8 +54,8 @@ describe('what is gathered from a trace', () => {
     expect(columns.stops.bytes[facts.peakAt]).toBe(facts.peakBytes);
   });
 
-  test('knows at each position which blocks live, and where', () => {
-    const model = new HeapModel(gathered(calls));
+  test('knows at each position which blocks live, and where', async () => {
+    const model = new HeapModel(await gathered(calls));
     for (const position of [0, 1, 500, 1999, model.facts.events]) {
       const live = liveAfter(calls, position);
       const shown = new Map<number, number>();
@@ -71,8 +72,8 @@ describe('what is gathered from a trace', () => {
     }
   });
 
-  test('stays exact where it is thinned out, and small', () => {
-    const data = gathered(calls, new Keeper(calls.length, 64, 10_000));
+  test('stays exact where it is thinned out, and small', async () => {
+    const data = await gathered(calls, new Keeper(calls.length, 64, 10_000));
     const { every, events } = data.facts;
     expect(every).toBeGreaterThan(32);
     const model = new HeapModel(data);
@@ -89,11 +90,11 @@ describe('what is gathered from a trace', () => {
     expect(model.positionOf(model.count - 1)).toBe(events);
   });
 
-  test('blurs small blocks where there are too many, and loses none of their bytes', () => {
+  test('blurs small blocks where there are too many, and loses none of their bytes', async () => {
     const many = Array.from({ length: 3000 }, (_, i): Call => {
       return { op: 'malloc', address: 0x200000000 + 512 * i, size: 100 + (i % 300) };
     });
-    const data = gathered(many, new Keeper(many.length, 64, 500));
+    const data = await gathered(many, new Keeper(many.length, 64, 500));
     expect(data.columns.blocks.address.length).toBeLessThanOrEqual(500);
     expect(data.facts.blurred + data.columns.blocks.address.length).toBe(3000);
     const model = new HeapModel(data);
@@ -102,13 +103,13 @@ describe('what is gathered from a trace', () => {
     expect(Math.abs(painted / bytesIn(liveAfter(many, 3000)) - 1)).toBeLessThan(0.02);
   });
 
-  test('survives packing, NEVER and all', () => {
-    const data = gathered(calls);
+  test('survives packing, NEVER and all', async () => {
+    const data = await gathered(calls);
     expect(data.columns.blocks.death).toContain(NEVER);
     expect(unpack(pack(data))).toEqual(data);
   });
 
-  test('counts what a program frees by mistake, without falling over it', () => {
+  test('counts what a program frees by mistake, without falling over it', async () => {
     const wild: Call[] = [
       { op: 'free', address: 0x1234 },
       { op: 'malloc', address: 0x4000, size: 10 },
@@ -116,7 +117,7 @@ describe('what is gathered from a trace', () => {
       { op: 'free', address: 0x4000 },
       { op: 'free', address: 0x4000 },
     ];
-    expect(gathered(wild).facts).toMatchObject({
+    expect((await gathered(wild)).facts).toMatchObject({
       strays: 2,
       overlaps: 1,
       events: 5,
@@ -137,7 +138,8 @@ describe('a call site is', () => {
     if (gone) rmSync(program);
     const trace = openTrace(file);
     try {
-      return gather(trace).facts.sites.sort();
+      const { frames } = (await gather(trace)).facts;
+      return frames.map(describeFrame).sort();
     } finally {
       trace.close();
     }
@@ -158,9 +160,9 @@ describe('a call site is', () => {
   });
 });
 
-test('a picture is an SVG with the figures of the fullest moment', () => {
+test('a picture is an SVG with the figures of the fullest moment', async () => {
   const calls = randomCalls(2000);
-  const data = gathered(calls);
+  const data = await gathered(calls);
   const svg = heapPicture([data, data]);
   const { peakAt, events } = data.facts;
   expect(svg).toMatch(/^<svg .*<\/svg>\n$/s);
@@ -173,10 +175,10 @@ test('a picture is an SVG with the figures of the fullest moment', () => {
   expect(Number(mark)).toBeCloseTo(12 + (876 * peakAt) / events, 0);
 });
 
-test('time lines of a picture have one scale: half as much is half as high', () => {
+test('time lines of a picture have one scale: half as much is half as high', async () => {
   const one: Call[] = [{ op: 'malloc', address: 0x100000000, size: 4096 }];
   const two: Call[] = [...one, { op: 'malloc', address: 0x100001000, size: 4096 }];
-  const svg = heapPicture([gathered(one), gathered(two)]);
+  const svg = heapPicture([await gathered(one), await gathered(two)]);
   const tops = [...svg.matchAll(/<path d="M12 (\d+)L([^"]+)" fill="#4269d0"\/>/g)].map((match) => {
     const heights = [...(match[2] ?? '').matchAll(/ ([\d.]+)/g)].map(([, y]) => Number(y));
     return Number(match[1]) - Math.min(...heights);
@@ -184,7 +186,7 @@ test('time lines of a picture have one scale: half as much is half as high', () 
   expect(tops).toEqual([28, 56]);
 });
 
-test('the map of a picture is that of the moment: live, freed and never used', () => {
+test('the map of a picture is that of the moment: live, freed and never used', async () => {
   const base = 0x100000000;
   const made = (at: number, size: number): Call => ({ op: 'malloc', address: base + at, size });
   const ended = (at: number): Call => ({ op: 'free', address: base + at });
@@ -199,7 +201,7 @@ test('the map of a picture is that of the moment: live, freed and never used', (
     ended(0x4000),
     made(0x5000, 4096),
   ];
-  const svg = heapPicture([gathered(calls)]);
+  const svg = heapPicture([await gathered(calls)]);
   const area = (color: string): number =>
     [
       ...svg.matchAll(
@@ -213,13 +215,13 @@ test('the map of a picture is that of the moment: live, freed and never used', (
   expect([area('#4269d0'), area('#f3c9a5'), area('#eef1f4')]).toEqual([3 * page, page, page * 2]);
 });
 
-test('the time line knows the most that was live between two positions, too', () => {
+test('the time line knows the most that was live between two positions, too', async () => {
   const burst = (i: number): Call[] => [
     { op: 'malloc', address: 0x1000 * (i + 1), size: 3000 - i },
     { op: 'free', address: 0x1000 * (i + 1) },
   ];
   const calls = Array.from({ length: 1000 }, (_, i) => burst(i)).flat();
-  const { facts, columns } = gathered(calls, new Keeper(calls.length, 51, 10_000));
+  const { facts, columns } = await gathered(calls, new Keeper(calls.length, 51, 10_000));
   const { bytes, over } = columns.stops;
   expect(facts.every).toBeGreaterThan(32);
   expect(Math.max(...bytes)).toBe(0);
@@ -231,7 +233,7 @@ test('the time line knows the most that was live between two positions, too', ()
     return Math.max(0, ...sizes);
   });
   expect([...most]).toEqual(expected);
-  expect([...gathered(calls).columns.stops.over].every((each) => each === 0)).toBe(true);
+  expect([...(await gathered(calls)).columns.stops.over].every((each) => each === 0)).toBe(true);
 });
 
 describe('the command', () => {
@@ -265,12 +267,25 @@ describe('the command', () => {
     expect(stderr).toContain('cut.trace: cut');
   });
 
+  test('shows a trace of version 2 as one of today, without who called', async () => {
+    const bytes = readFileSync(writeTrace(scratch('new.trace'), randomCalls(500)));
+    bytes.writeUInt32LE(2, 8);
+    writeFileSync(scratch('old.trace'), bytes);
+    const trace = openTrace(scratch('old.trace'));
+    const { facts, columns } = await gather(trace);
+    trace.close();
+    const today = await gathered(randomCalls(500));
+    expect(facts.known).toBe('nothing');
+    expect(facts.damage).toEqual([]);
+    expect(columns).toEqual(today.columns);
+  });
+
   test('refuses what is no trace, with the reason and status 125', async () => {
-    const refused = (content: Uint8Array | string, process?: number): string => {
+    const refused = async (content: Uint8Array | string, process?: number): Promise<string> => {
       writeFileSync(scratch('refused'), content);
       try {
         const trace = openTrace(scratch('refused'));
-        gather(trace, { process });
+        await gather(trace, { process });
       } catch (error) {
         if (error instanceof Failure) return `${error.message}: ${error.hint}`;
         throw error;
@@ -280,17 +295,19 @@ describe('the command', () => {
     const whole = readFileSync(writeTrace(scratch('whole.trace'), randomCalls(10)));
     const newer = Buffer.from(whole);
     newer.writeUInt32LE(99, 8);
-    expect(refused('hello, world')).toContain('is not a trace');
-    expect(refused(newer)).toContain('version 99');
-    expect(refused(readFileSync(writeTrace(scratch('none.trace'), [])))).toContain('has no call');
-    expect(refused(whole, 9)).toContain('no process 9: there are: 1 (toy)');
+    expect(await refused('hello, world')).toContain('is not a trace');
+    expect(await refused(newer)).toContain('version 99');
+    expect(await refused(readFileSync(writeTrace(scratch('none.trace'), [])))).toContain(
+      'has no call',
+    );
+    expect(await refused(whole, 9)).toContain('no process 9: there are: 1 (toy)');
     writeFileSync(scratch('empty'), '');
     const { status, stderr } = await view(scratch('empty'), '-o', scratch('never.html'));
     expect([status, stderr]).toEqual([125, expect.stringContaining('is empty')]);
     expect(existsSync(scratch('never.html'))).toBe(false);
   });
 
-  test('never crashes on flipped bits', () => {
+  test('never crashes on flipped bits', async () => {
     const whole = readFileSync(writeTrace(scratch('flip.trace'), randomCalls(2000)));
     for (let seed = 1; seed <= 60; seed++) {
       const broken = Buffer.from(whole);
@@ -302,7 +319,7 @@ describe('the command', () => {
       try {
         const trace = openTrace(scratch('flipped.trace'));
         try {
-          heapPicture([gather(trace)]);
+          heapPicture([await gather(trace)]);
         } finally {
           trace.close();
         }

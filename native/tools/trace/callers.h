@@ -9,43 +9,6 @@
 
 #include "stream.h"
 
-/* Room for a node in a segment; false without any. With the lock. */
-static bool callers_room(void) {
-    if (callers.at < callers.end)
-        return true;
-    if (callers.segment)
-        segment_empty(callers.segment, SEGMENT_ROOM / sizeof *callers.at * sizeof *callers.at);
-    else
-        callers.segment = segment_live();
-    if (!callers.segment)
-        return false;
-    segment_start(callers.segment, TRACE_STACKS, 0, callers.order++, callers.tree.count + 1, file_now());
-    callers.at = (void *)segment_content(callers.segment);
-    callers.end = callers.at + SEGMENT_ROOM / sizeof *callers.at;
-    return true;
-}
-
-/* The address last: a reader, and a kill, find a whole node or none. */
-static void callers_write(uintptr_t address, uint32_t parent, uint32_t flags) {
-    if (!__builtin_parityll(address ^ parent ^ flags))
-        flags |= TRACE_FRAME_CHECK;
-    callers.at->parent = parent;
-    callers.at->flags = flags;
-    atomic_store_explicit((_Atomic(uint64_t) *)&callers.at->address, address, memory_order_release);
-    callers.at++;
-}
-
-static uint32_t callers_node(uint32_t parent, const struct last_frame *f) {
-    uint64_t key = tree_key(f->pc, f->flags);
-    uint32_t number = tree_find(&callers.tree, parent, key);
-    if (number || !callers_room() || !(number = tree_add(&callers.tree, parent, key)))
-        return number;
-    if (!(f->flags & LAST_JIT))
-        code_meet(f->pc);
-    callers_write(f->pc, parent, f->flags);
-    return number;
-}
-
 /* From `f` inwards; the innermost node's number, or 0 when there is no room for a node. */
 static COLD uint32_t callers_add(struct last *l, struct last_frame *f, uint32_t parent) {
     struct calm calm = calm_begin();

@@ -23,6 +23,12 @@ static struct {
     uint32_t process; /* our number in it */
 } file;
 
+/* Zeroed memory of our own, not from the malloc that is watched. NULL when there is none. */
+static void *memory_map(size_t size) {
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
 static void file_close(int fd) {
     syscall(SYS_close, fd);
 }
@@ -158,7 +164,7 @@ static bool segment_store(struct trace_segment *segment, size_t used) {
 
 /* Sums up what is in a segment that is in use, and stays so. The sum is made on a copy:
  * a kill in between leaves the segment as it was, without one. */
-static void segment_sum_up(struct trace_segment *segment, size_t used) {
+static __attribute__((unused)) void segment_sum_up(struct trace_segment *segment, size_t used) {
     void *p = mmap(NULL, TRACE_SEGMENT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         return;
@@ -188,11 +194,10 @@ static void *memory_private(size_t size) {
 
 /* Memory for a segment that will be stored when it is finished. */
 static struct trace_segment *segment_draft(uint32_t kind, uint32_t stream, uint32_t order) {
-    void *p = mmap(NULL, TRACE_SEGMENT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED)
-        return NULL;
-    segment_head(p, kind, stream, order);
-    return p;
+    struct trace_segment *segment = memory_map(TRACE_SEGMENT);
+    if (segment)
+        segment_head(segment, kind, stream, order);
+    return segment;
 }
 
 static bool segment_finish(struct trace_segment *draft, size_t used) {

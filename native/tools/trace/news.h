@@ -6,10 +6,13 @@
  *                                core: each call is passed on to it, and recorded around it
  *     somebody else              the program has replaced an operator: it calls malloc where it
  *                                wants to, and that is recorded
+ *
+ * Whoever includes this file has defined is_ready, got and gives, and WORK and REST around the
+ * malloc's own work.
  */
 #pragma once
 
-#include "count.h"
+#include "next.h"
 
 enum operators { OPERATORS_UNKNOWN, OPERATORS_OURS, OPERATORS_OF_MALLOC, OPERATORS_REPLACED };
 static enum operators operators;

@@ -1,7 +1,8 @@
 // What colour a live block has, by what the reader wants to see.
 
+import { describe } from '../calltree.ts';
 import type { HeapModel } from '../model.ts';
-import { bytes, count } from './elements.ts';
+import { bytes, count, thousands } from './elements.ts';
 import { apart, distinct, graded, type Palette, type Rgb } from './palette.ts';
 
 export type ColorBy = 'state' | 'size' | 'age' | 'thread' | 'site';
@@ -67,7 +68,9 @@ export function legendOf(
   by: ColorBy,
   walk: boolean,
   palette: Palette,
+  chosen = false,
 ): [Rgb, string][] {
+  const others: [Rgb, string][] = chosen ? [[palette.resident, 'live, of others']] : [];
   const freed: [Rgb, string][] = [
     [palette.freed, walk ? 'free' : 'was used, no live block'],
     [palette.never, 'never used'],
@@ -81,14 +84,16 @@ export function legendOf(
     : [];
   const hole: [Rgb, string][] =
     model.parts.length > 1 ? [[palette.ink, 'a hole in the addresses']] : [];
-  return [...live(model, by, walk, palette), ...freed, ...more, ...hole];
+  return [...live(model, by, walk, palette), ...others, ...freed, ...more, ...hole];
 }
 
 function ranked(model: HeapModel, by: 'thread' | 'site', palette: Palette): [Rgb, string][] {
   const { order } = rankingOf(model, by);
-  const { threads, sites } = model.facts;
+  const { threads, frames } = model.facts;
+  const siteName = (which: number): string =>
+    which > 0 && frames[which] ? describe(frames[which]) : 'unknown call site';
   const name = (which: number): string =>
-    by === 'thread' ? `thread ${threads[which] ?? '?'}` : sites[which] || 'unknown call site';
+    by === 'thread' ? `thread ${threads[which] ?? '?'}` : siteName(which);
   const first = order.slice(0, OWN).map((which, i): [Rgb, string] => [distinct(i), name(which)]);
   const others = order.length - OWN;
   return others > 0 ? [...first, [palette.pale, `${count(others)} others`]] : first;
@@ -102,10 +107,10 @@ function live(model: HeapModel, by: ColorBy, walk: boolean, palette: Palette): [
         size === LARGEST ? `${bytes(size)} and more` : bytes(size),
       ]);
     case 'age':
-      return [
-        [graded(0), 'just born'],
-        [graded(1), 'as old as the trace'],
-      ];
+      return [0, 0.25, 0.5, 0.75, 1].map((share) => [
+        graded(share),
+        share === 0 ? 'just allocated' : `${thousands(share * model.facts.events)} calls ago`,
+      ]);
     case 'thread':
       if (!walk) return ranked(model, by, palette);
       return [0, 1, 2].map((n) => [distinct(n), `heap ${n + 1}`]);

@@ -1,6 +1,8 @@
 // Numbers as people read them.
 
-export { bytes, count } from '../../lib/units.ts';
+import { count } from '../../lib/units.ts';
+
+export { bytes, count, thousands } from '../../lib/units.ts';
 
 export const hex = (address: number): string => `0x${address.toString(16)}`;
 
@@ -10,6 +12,10 @@ export function duration(nanoseconds: number): string {
   if (nanoseconds < 1e9) return `${(nanoseconds / 1e6).toPrecision(3)} ms`;
   return `${(nanoseconds / 1e9).toPrecision(3)} s`;
 }
+
+/** `1 block`, `12 blocks`. */
+export const plural = (n: number, what: string): string =>
+  `${count(n)} ${what}${n === 1 ? '' : 's'}`;
 
 export const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 

@@ -1,11 +1,26 @@
 // The data of the page: base64 of deflated columns, in script elements that are never run.
 
-import { type HeapData, unpack } from '../data.ts';
+import { type HeapData, type ProcessFacts, unpack } from '../data.ts';
 
-export async function loadHeaps(): Promise<HeapData[]> {
-  const sources = [...document.querySelectorAll<HTMLScriptElement>('script[type="text/x-heap"]')];
-  return Promise.all(
-    sources.map(async (source) => unpack(await inflate(decode(source.textContent?.trim() ?? '')))),
+/** A process of a trace: unpacked only when it is opened. */
+export interface Source {
+  facts: ProcessFacts;
+  load: () => Promise<HeapData>;
+}
+
+/** The traces that the page carries, each with its processes; the first is to be opened. */
+export function readTraces(): Source[][] {
+  const scripts = [...document.querySelectorAll<HTMLScriptElement>('script[type="text/x-heap"]')];
+  const lists: ProcessFacts[][] = JSON.parse(
+    document.querySelector('script[type="application/json"]')?.textContent ?? '[]',
+  );
+  let next = 0;
+  return lists.map((list) =>
+    list.map((facts) => {
+      const script = scripts[next++];
+      const load = async () => unpack(await inflate(decode(script?.textContent?.trim() ?? '')));
+      return { facts, load };
+    }),
   );
 }
 

@@ -1,11 +1,16 @@
 // The page: opens the heaps that it carries, and moves all of them through time together.
 
 import { HeapModel } from '../model.ts';
+import { chosenOverTime, type What } from '../weights.ts';
+import type { Choice } from './choice.ts';
 import type { ColorBy } from './colors.ts';
-import { count } from './elements.ts';
-import { loadHeaps } from './load.ts';
+import { bytes, count, duration } from './elements.ts';
+import { readTraces, type Source } from './load.ts';
+import type { View } from './map.ts';
 import { readPalette } from './palette.ts';
-import { Panel } from './panel.ts';
+import { legendItems, Panel } from './panel.ts';
+import { processTree } from './processes.ts';
+import { Tooltip } from './tooltip.ts';
 
 function find<T extends HTMLElement>(id: string): T {
   const found = document.getElementById(id);
@@ -18,12 +23,26 @@ const play = find<HTMLButtonElement>('play');
 const color = find<HTMLSelectElement>('color');
 const walk = find<HTMLInputElement>('walk');
 const speed = find<HTMLSelectElement>('speed');
+const what = find<HTMLSelectElement>('what');
+const unit = find<HTMLSelectElement>('unit');
+const byLine = find<HTMLInputElement>('by-line');
+const letters = find<HTMLInputElement>('search');
+const difference = find<HTMLInputElement>('difference');
+const tooltip = new Tooltip();
+
+/** Milliseconds of rest after which the graphs follow the slider. */
+const REST = 120;
 
 /** Steps of the slider: those of the heap that can be shown at most positions. */
 let steps = 1;
 let panels: Panel[] = [];
 let palette = readPalette();
 let drawing = false;
+/** The share of the slider that was marked. */
+let mark: number | undefined;
+let choice: Choice | undefined;
+/** Live bytes of what is chosen, by panel. */
+let chosen: (Float64Array | undefined)[] = [];
 
 /** Draws once for all that changes before the next frame. */
 function redraw(): void {
@@ -31,17 +50,37 @@ function redraw(): void {
   drawing = true;
   requestAnimationFrame(() => {
     drawing = false;
-    for (const panel of panels) panel.draw(palette);
+    for (const [i, panel] of panels.entries()) {
+      const last = panel.model.count - 1;
+      panel.draw(palette, mark === undefined ? undefined : Math.round(mark * last), chosen[i]);
+    }
   });
 }
 
 function prepare(): void {
   palette = readPalette();
+  const full = Math.max(1, ...panels.map((panel) => panel.timeline.most));
   for (const panel of panels) {
     panel.choose(color.value as ColorBy, walk.checked);
-    panel.prepare(palette);
+    panel.prepare(palette, full);
   }
+  showScale(full);
   show();
+  ask();
+}
+
+/** Profiles know nothing of where blocks lie, nor of how much was resident. */
+const isProfile = (): boolean => panels.every(({ model }) => model.facts.moments !== undefined);
+
+function showScale(full: number): void {
+  find('scale').replaceChildren(
+    ...legendItems([
+      [palette.live, 'live'],
+      ...(isProfile() ? [] : [[palette.resident, 'resident'] as const]),
+      ...(choice ? [[palette.chosen, 'of it chosen'] as const] : []),
+    ] as [typeof palette.live, string][]),
+    `full height: ${bytes(full)}`,
+  );
 }
 
 /** Two traces of one program are about equally long; they are shown at the same share of their calls. */
@@ -49,11 +88,59 @@ function show(): void {
   const share = Number(scrub.value) / Math.max(1, steps);
   for (const panel of panels) panel.show(Math.round(share * (panel.model.count - 1)));
   const [first] = panels;
-  if (first)
-    scrub.setAttribute(
-      'aria-valuetext',
-      `after ${count(first.position)} of ${count(first.model.facts.events)} calls`,
-    );
+  if (first) {
+    const { facts, stops, count: length } = first.model;
+    const said =
+      facts.moments?.[first.position] ??
+      `after ${count(first.position)} of ${count(facts.events)} calls`;
+    scrub.setAttribute('aria-valuetext', said);
+    const time = stops.time[Math.round(share * (length - 1))] ?? 0;
+    find('moment').textContent = facts.moments ? said : `${said}, ${duration(time)}`;
+  }
+  redraw();
+  if (what.value === 'live' || what.value === 'grown') askSoon();
+}
+
+let asking = 0;
+
+/** While the slider moves, the graphs would only be in its way. */
+function askSoon(): void {
+  clearTimeout(asking);
+  asking = window.setTimeout(ask, REST);
+}
+
+/** Puts the question about who allocated to all heaps, then shows the answers. */
+function ask(): void {
+  clearTimeout(asking);
+  const question = {
+    what: what.value as What,
+    unit: unit.value as 'bytes' | 'blocks',
+    byLine: byLine.checked,
+    letters: letters.value.trim(),
+    difference: difference.checked,
+  };
+  for (const panel of panels) {
+    const last = panel.model.count - 1;
+    const marked = panel.model.positionOf(Math.round((mark ?? 0) * last));
+    panel.origins.ask(question, panel.position, marked);
+  }
+  for (const [i, panel] of panels.entries()) panel.origins.draw(panels[i === 0 ? 1 : 0]?.origins);
+}
+
+/** The same in every heap: the maps dim all but its blocks, the time lines show its share. */
+function choose(wanted: Choice | undefined): void {
+  choice = wanted;
+  for (const panel of panels) panel.origins.choose(choice);
+  chosen = panels.map(({ model, origins }) => origins.mask && chosenOverTime(model, origins.mask));
+  for (const panel of panels) panel.showLegend(palette);
+  showScale(Math.max(1, ...panels.map((panel) => panel.timeline.most)));
+  redraw();
+}
+
+/** All maps show memory at one scale, and the same share of it. */
+function follow(view: View | undefined, leader?: Panel): void {
+  const row = Math.max(...panels.map((panel) => panel.map.fitting));
+  for (const panel of panels) if (panel !== leader) panel.map.follow(view ?? { row, share: 0 });
   redraw();
 }
 
@@ -90,6 +177,14 @@ function stopPlaying(): void {
 
 const toggle = (): void => (playing ? stopPlaying() : startPlaying());
 
+/** What grows from here on is what the graphs show next. */
+function markHere(): void {
+  mark = Number(scrub.value) / Math.max(1, steps);
+  what.value = 'grown';
+  ask();
+  redraw();
+}
+
 function listen(): void {
   const step = (by: number) => () => {
     stopPlaying();
@@ -98,52 +193,107 @@ function listen(): void {
   play.addEventListener('click', toggle);
   find('back').addEventListener('click', step(-1));
   find('forth').addEventListener('click', step(1));
+  find('mark').addEventListener('click', markHere);
   scrub.addEventListener('input', () => {
     if (playing) stopPlaying();
     show();
   });
-  color.addEventListener('change', prepare);
-  walk.addEventListener('change', prepare);
+  for (const control of [color, walk]) control.addEventListener('change', prepare);
+  for (const control of [what, unit, byLine, difference]) control.addEventListener('change', ask);
+  letters.addEventListener('input', askSoon);
+  letters.addEventListener('keydown', (event) => {
+    const wanted = letters.value.trim();
+    if (event.key === 'Enter') choose(wanted === '' ? undefined : { match: wanted });
+  });
   addEventListener('resize', prepare);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', prepare);
-  const keys: Record<string, () => void> = { ' ': toggle, ',': step(-1), '.': step(1) };
+  const keys: Record<string, () => void> = {
+    ' ': toggle,
+    ',': step(-1),
+    '.': step(1),
+    m: markHere,
+  };
   addEventListener('keydown', (event) => {
     const { target, key } = event;
     if (target instanceof HTMLElement && /^(BUTTON|SELECT|INPUT|SUMMARY)$/.test(target.tagName))
       return;
-    if (!(key in keys)) return;
+    if (!(key in keys) || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     keys[key]?.();
   });
 }
 
-async function open(): Promise<void> {
-  const models = (await loadHeaps()).map((data) => new HeapModel(data));
+/** Makes the panel of a process, whose list of processes opens another one in its place. */
+async function panelOf(sources: readonly Source[], source: Source, at: number): Promise<Panel> {
+  const model = new HeapModel(await source.load());
+  const open = async (other: Source): Promise<void> => {
+    panels[at] = await panelOf(sources, other, at);
+    arrange();
+  };
+  const panel: Panel = new Panel(
+    model,
+    {
+      seek: (stop) => seek((stop / Math.max(1, model.count - 1)) * steps),
+      changed: redraw,
+      moved: (view) => follow(view, view && panel),
+      chosen: choose,
+      pointed: (event, lines) => tooltip.show(event, lines),
+    },
+    processTree(sources, source, open),
+  );
+  return panel;
+}
+
+/** Puts the panels into the page, at the moment when most was live. */
+function arrange(): void {
+  const models = panels.map(({ model }) => model);
   steps = Math.max(1, ...models.map((model) => model.count - 1));
-  panels = models.map((model) => {
-    const seekHere = (stop: number): void => seek((stop / Math.max(1, model.count - 1)) * steps);
-    return new Panel(model, { seek: seekHere, changed: redraw });
-  });
-  find('panels').append(...panels.map((panel) => panel.element));
-  const names = models.map(({ facts }) => facts.malloc).join(' and ');
-  document.title = `Heap map: ${names}`;
-  find('subtitle').textContent = `Every call of malloc and free, on ${names}`;
+  find('panels').replaceChildren(...panels.map((panel) => panel.element));
+  find('panels').classList.toggle('several', panels.length > 1);
+  find('lines').replaceChildren(...panels.map((panel) => panel.timeline.element));
+  const title = titleOf(models);
+  document.title = title;
+  find('title').textContent = title;
+  find('title').title = title;
+  document.body.classList.toggle('profiled', isProfile());
+  find('subtitle').textContent = isProfile()
+    ? 'Who allocates, and what becomes of it'
+    : 'Every call of malloc and free, and who made it';
   find('walks').hidden = !models.some((model) => model.walks > 0);
-  scrub.max = String(steps);
+  find('differences').hidden = panels.length !== 2;
+  mark = undefined;
+  choice = undefined;
+  chosen = [];
   const [first] = models;
-  scrub.value = String(
-    first
-      ? Math.round((first.stopAt(first.facts.peakAt) / Math.max(1, first.count - 1)) * steps)
-      : 0,
+  for (const { map } of panels) map.widest = Math.max(...models.map(({ extent }) => extent));
+  scrub.max = String(steps);
+  const peak = first ? first.stopAt(first.facts.peakAt) / Math.max(1, first.count - 1) : 0;
+  scrub.value = String(Math.round(peak * steps));
+  follow(undefined);
+  prepare();
+}
+
+/** `ls -l: paged and glibc`; each with its command where they differ. */
+function titleOf(models: readonly HeapModel[]): string {
+  const commands = new Set(models.map(({ facts }) => facts.command));
+  const [command = ''] = commands;
+  if (commands.size === 1)
+    return `${command}: ${models.map(({ facts }) => facts.malloc).join(' and ')}`;
+  return models.map(({ facts }) => `${facts.command} on ${facts.malloc}`).join('; ');
+}
+
+async function start(): Promise<void> {
+  const traces = readTraces().filter((sources) => sources.length > 0);
+  panels = await Promise.all(
+    traces.map((sources, at) => panelOf(sources, sources[0] as Source, at)),
   );
   listen();
-  for (const panel of panels) panel.map.fit();
-  prepare();
+  arrange();
   await new Promise(requestAnimationFrame);
   document.documentElement.dataset.ready = performance.now().toFixed(0);
 }
 
-open().catch((error: unknown) => {
+start().catch((error: unknown) => {
   find('subtitle').textContent = `This page could not be opened: ${error}`;
   throw error;
 });

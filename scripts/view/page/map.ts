@@ -16,6 +16,23 @@ export interface Look {
   position: number;
   by: ColorBy;
   walk: boolean;
+  /** 1 for the nodes of the model's `stacks` that are chosen. */
+  mask: Uint8Array | undefined;
+}
+
+/** Which part of the heap is seen: bytes in a row, and where the first row is, as a share of all. */
+export interface View {
+  row: number;
+  share: number;
+}
+
+interface MapEvents {
+  /** The place under the pointer or the keys. */
+  pointed: (place: number | undefined, event: PointerEvent | undefined) => void;
+  /** It must be drawn anew. */
+  changed: () => void;
+  /** The reader has moved it; undefined: the whole heap is wanted. */
+  moved: (view: View | undefined) => void;
 }
 
 export class HeapMap {
@@ -26,25 +43,22 @@ export class HeapMap {
   #from = 0;
   /** The place that is pointed at, or that the keys have come to. */
   #cursor: number | undefined;
-  #changed: () => void;
+  /** Bytes of the largest map beside this one: rows are equally high in all. */
+  widest: number;
+  readonly #on: MapEvents;
 
-  /** `pointed` is told the place under the pointer or the keys; `changed` that it must be drawn anew. */
-  constructor(
-    model: HeapModel,
-    canvas: HTMLCanvasElement,
-    on: { pointed: (place: number | undefined, spoken: boolean) => void; changed: () => void },
-    position: () => number,
-  ) {
+  constructor(model: HeapModel, canvas: HTMLCanvasElement, on: MapEvents, position: () => number) {
     this.#model = model;
+    this.widest = model.extent;
     this.canvas = canvas;
-    this.#changed = on.changed;
-    this.#listen(on.pointed, position);
+    this.#on = on;
+    this.#listen(position);
   }
 
   /** Pixels of a row: finer the more there is to see. */
   get #height(): number {
     const least = this.#row <= 1024 ? 26 : this.#row <= 32_768 ? 14 : 8;
-    const needed = Math.max(1, Math.ceil(this.#model.extent / this.#row));
+    const needed = Math.max(1, Math.ceil(this.widest / this.#row));
     // A small heap fills the map all the same.
     return Math.max(least, Math.min(26, Math.floor(this.canvas.clientHeight / needed)));
   }
@@ -57,12 +71,20 @@ export class HeapMap {
     return this.canvas.clientWidth < NARROW ? 0 : GUTTER;
   }
 
-  /** The whole heap at once. */
-  fit(): void {
+  /** Bytes in a row with which the whole heap is seen at once. */
+  get fitting(): number {
+    const before = this.#row;
     this.#row = LEAST;
     while (this.#row * this.#rows < this.#model.extent) this.#row *= 2;
-    this.#from = 0;
-    this.#changed();
+    const fitting = this.#row;
+    this.#row = before;
+    return fitting;
+  }
+
+  /** Shows what another map shows. */
+  follow({ row, share }: View): void {
+    this.#row = row;
+    this.#place(share * this.#model.extent);
   }
 
   /** Twice as near (or as far), with `place` where it is. */
@@ -86,10 +108,14 @@ export class HeapMap {
   }
 
   #moveTo(place: number): void {
+    this.#place(place);
+    this.#on.moved({ row: this.#row, share: this.#from / Math.max(1, this.#model.extent) });
+  }
+
+  #place(place: number): void {
     const most = Math.max(0, this.#model.extent - this.#row * (this.#rows - 1));
-    const aligned = Math.floor(Math.min(most, Math.max(0, place)) / this.#row) * this.#row;
-    this.#from = aligned;
-    this.#changed();
+    this.#from = Math.floor(Math.min(most, Math.max(0, place)) / this.#row) * this.#row;
+    this.#on.changed();
   }
 
   /** What is to be seen, in words. */
@@ -122,13 +148,10 @@ export class HeapMap {
     const columns = Math.min(CELLS, this.#row);
     const rows = this.#rows;
     const stretch = { from: this.#from, grain: this.#row / columns, cells: columns * rows };
-    const raster = (look.walk ? rasterWalk : rasterBlocks)(
-      this.#model,
-      look.position,
-      stretch,
-      look.by,
-      palette,
-    );
+    const { position, by, walk, mask } = look;
+    const raster = walk
+      ? rasterWalk(this.#model, position, stretch, by, palette)
+      : rasterBlocks(this.#model, position, stretch, by, palette, mask);
     const picture = new OffscreenCanvas(columns, rows);
     picture.getContext('2d')?.putImageData(new ImageData(raster.pixels, columns, rows), 0, 0);
     const left = this.#gutter;
@@ -215,15 +238,13 @@ export class HeapMap {
     return place < this.#model.extent ? place : undefined;
   }
 
-  #listen(
-    pointed: (place: number | undefined, spoken: boolean) => void,
-    position: () => number,
-  ): void {
+  #listen(position: () => number): void {
     const { canvas } = this;
+    const { pointed } = this.#on;
     let dragged: number | undefined;
     const point = (event: PointerEvent): void => {
       this.#cursor = this.placeAt(event.offsetX, event.offsetY);
-      pointed(this.#cursor, false);
+      pointed(this.#cursor, event);
     };
     canvas.addEventListener('pointerdown', (event) => {
       dragged = event.offsetY;
@@ -246,7 +267,7 @@ export class HeapMap {
       // A finger that is lifted leaves what it pointed at.
       if (event.pointerType === 'touch') return;
       this.#cursor = undefined;
-      pointed(undefined, false);
+      pointed(undefined, event);
     });
     canvas.addEventListener('dblclick', (event) =>
       this.zoom(true, this.placeAt(event.offsetX, event.offsetY)),
@@ -261,24 +282,20 @@ export class HeapMap {
       { passive: false },
     );
     canvas.addEventListener('keydown', (event) => {
-      if (!this.#key(event.key, pointed, position)) return;
+      if (!this.#key(event.key, position)) return;
       event.preventDefault();
       event.stopPropagation();
     });
   }
 
-  #key(
-    key: string,
-    pointed: (place: number | undefined, spoken: boolean) => void,
-    position: () => number,
-  ): boolean {
+  #key(key: string, position: () => number): boolean {
     const walk = (step: 1 | -1): void => {
       const next = this.#model.neighbour(this.#cursor ?? this.#from - 1, position(), step);
       if (next === undefined) return;
       this.#cursor = this.#model.placeOf(this.#model.block(next).address);
       if (this.#cursor < this.#from || this.#cursor >= this.#from + this.#row * this.#rows)
         this.#moveTo(this.#cursor - (this.#row * this.#rows) / 2);
-      pointed(this.#cursor, true);
+      this.#on.pointed(this.#cursor, undefined);
     };
     const actions: Record<string, () => void> = {
       ArrowRight: () => walk(1),
@@ -287,7 +304,7 @@ export class HeapMap {
       ArrowUp: () => this.scroll(-1),
       PageDown: () => this.scroll(this.page),
       PageUp: () => this.scroll(-this.page),
-      Home: () => this.fit(),
+      Home: () => this.#on.moved(undefined),
       '+': () => this.zoom(true),
       '=': () => this.zoom(true),
       '-': () => this.zoom(false),

@@ -15,6 +15,7 @@ export interface Palette {
   cached: Rgb;
   remote: Rgb;
   resident: Rgb;
+  chosen: Rgb;
   dark: boolean;
 }
 
@@ -30,6 +31,7 @@ const names = [
   'cached',
   'remote',
   'resident',
+  'chosen',
 ] as const;
 
 export function readPalette(): Palette {

@@ -1,63 +1,86 @@
-// One heap on the page: numbers, time line, map, what is pointed at, histograms.
+// One heap on the page: numbers, time line, map, what is pointed at, who allocated, histograms.
 
+import { describe } from '../calltree.ts';
 import { chunkKinds, NEVER } from '../data.ts';
 import { fragmentation, type HeapModel } from '../model.ts';
 import { histogram } from './bins.ts';
+import type { Choice } from './choice.ts';
 import { type ColorBy, legendOf } from './colors.ts';
-import { bytes, count, duration, element, hex, percent } from './elements.ts';
-import { HeapMap } from './map.ts';
+import { bytes, count, duration, element, hex, percent, plural } from './elements.ts';
+import { HeapMap, type View } from './map.ts';
+import { Origins } from './origins.ts';
 import { css, type Palette, type Rgb } from './palette.ts';
 import { Timeline } from './timeline.ts';
+import { wrongFrees } from './wrong-frees.ts';
+
+/** What a panel tells the page. */
+export interface PanelEvents {
+  seek: (stop: number) => void;
+  changed: () => void;
+  /** The map was moved to show other memory; undefined: it is to show all. */
+  moved: (view: View | undefined) => void;
+  chosen: (choice: Choice | undefined) => void;
+  /** Lines to be shown beside the pointer. */
+  pointed: (event: PointerEvent, lines: readonly string[]) => void;
+}
 
 export class Panel {
   readonly element: HTMLElement;
   readonly model: HeapModel;
   readonly map: HeapMap;
-  readonly #timeline: Timeline;
+  readonly timeline: Timeline;
+  readonly origins: Origins;
   readonly #numbers = new Map<string, HTMLElement>();
   readonly #detail = element('p', { class: 'detail note', 'aria-live': 'polite' });
   readonly #window = element('p', { class: 'note window' });
   readonly #legend = element('p', { class: 'legend', 'aria-label': 'Legend' });
-  readonly #scale = element('p', { class: 'scale note', 'aria-label': 'Legend of the time line' });
+  readonly #on: PanelEvents;
   #pointed: number | undefined;
   #stop = 0;
   #by: ColorBy = 'state';
   #walk = false;
 
-  constructor(model: HeapModel, on: { seek: (stop: number) => void; changed: () => void }) {
+  /** `others`: the list of processes that may be opened here, if there are more. */
+  constructor(model: HeapModel, on: PanelEvents, others: HTMLElement | undefined) {
     this.model = model;
+    this.#on = on;
     const { malloc, command } = model.facts;
-    const timeline = element('canvas', {
-      class: 'timeline',
-      role: 'img',
-      'aria-label': 'Live and resident bytes over time; the slider above moves through it',
-    });
     const map = element('canvas', {
       class: 'map',
       tabindex: '0',
       role: 'application',
       'aria-label': `Heap map of ${malloc}: arrows go from block to block, plus and minus zoom`,
     });
-    const pointed = (place: number | undefined): void => {
-      this.#pointed = place;
-      this.#describe();
-      on.changed();
-    };
-    this.#timeline = new Timeline(model, timeline, on.seek);
-    this.map = new HeapMap(model, map, { pointed, changed: on.changed }, () => this.position);
+    const events = { seek: on.seek, pointed: on.pointed };
+    this.timeline = new Timeline(model, events);
+    this.map = new HeapMap(
+      model,
+      map,
+      {
+        pointed: (place, event) => this.#point(place, event),
+        changed: on.changed,
+        moved: on.moved,
+      },
+      () => this.position,
+    );
+    this.origins = new Origins(model, { chosen: on.chosen, pointed: on.pointed });
+    const title = element('h2', { title: command }, `${malloc} `, element('span', {}, command));
     this.element = element(
       'article',
-      { class: 'panel', 'aria-label': malloc },
-      element('h2', { title: command }, `${malloc} `, element('span', {}, command)),
-      ...this.#remarks(),
+      { class: model.facts.moments ? 'panel profile' : 'panel', 'aria-label': malloc },
+      element('div', { class: 'head' }, title, ...this.#remarks(), ...(others ? [others] : [])),
       this.#numberList(),
-      timeline,
-      this.#scale,
-      this.#tools(),
-      map,
-      this.#legend,
-      this.#window,
-      this.#detail,
+      element(
+        'section',
+        { class: 'memory', 'aria-label': `Heap map, ${malloc}` },
+        element('h3', {}, `Heap map · ${malloc}`),
+        this.#tools(),
+        map,
+        this.#legend,
+        this.#window,
+        this.#detail,
+      ),
+      this.origins.element,
       this.#histograms(),
     );
   }
@@ -67,12 +90,12 @@ export class Panel {
   }
 
   #remarks(): HTMLElement[] {
-    const { damage, blurred, density, every, strays, overlaps } = this.model.facts;
+    const { damage, remarks, blurred, density, every, strays, overlaps } = this.model.facts;
     const lines = [...damage];
     if (strays > 0) lines.push(`${count(strays)} releases of what was no live block`);
     if (overlaps > 0) lines.push(`${count(overlaps)} blocks handed out while they were live`);
     const marked = lines.map((line) => element('p', { class: 'damage' }, line));
-    const notes = [];
+    const notes = [...(this.model.facts.notes ?? [])];
     if (every > 1)
       notes.push(
         `Thinned out: the state after every ${count(every)} calls is shown, exactly; blocks that lived only in between are not.`,
@@ -81,7 +104,21 @@ export class Panel {
       notes.push(
         `${count(blurred)} small blocks are shown together, as live bytes in each ${bytes(density.cell)}, at ${density.frames.length} moments.`,
       );
-    return [...marked, ...notes.map((line) => element('p', { class: 'note' }, line))];
+    const all: HTMLElement[] = [
+      ...marked,
+      ...wrongFrees(this.model),
+      ...notes.map((line) => element('p', { class: 'note' }, line)),
+    ];
+    if (remarks.length > 0)
+      all.push(
+        element(
+          'details',
+          { class: 'note nameless' },
+          element('summary', {}, `${plural(remarks.length, 'file')} without names of functions`),
+          ...remarks.map((line) => element('p', {}, line)),
+        ),
+      );
+    return all;
   }
 
   #numberList(): HTMLElement {
@@ -96,7 +133,11 @@ export class Panel {
       peak: 'peak live bytes',
       events: 'all calls',
     };
+    const unknown = this.model.facts.moments
+      ? ['event', 'resident', 'fragmentation', 'events']
+      : [];
     for (const [name, label] of Object.entries(names)) {
+      if (unknown.includes(name)) continue;
       const value = element('dd', { 'data-name': name }, '');
       this.#numbers.set(name, value);
       list.append(element('div', {}, element('dt', {}, label), value));
@@ -124,7 +165,7 @@ export class Panel {
       { class: 'tools' },
       button('zoom in', '+', () => this.map.zoom(true)),
       button('zoom out', '−', () => this.map.zoom(false)),
-      button('show the whole heap', 'all', () => this.map.fit()),
+      button('show the whole heap', 'all', () => this.#on.moved(undefined)),
       button('scroll up', '↑', () => this.map.scroll(-this.map.page)),
       button('scroll down', '↓', () => this.map.scroll(this.map.page)),
     );
@@ -133,28 +174,24 @@ export class Panel {
   #histograms(): HTMLElement {
     const { sizes, lifetimes } = this.model.facts;
     return element(
-      'div',
+      'details',
       { class: 'histograms' },
+      element('summary', {}, 'Sizes and lifetimes'),
       histogram('Blocks by size', sizes, bytes),
       histogram('Blocks by lifetime (those that ended)', lifetimes, duration),
     );
   }
 
   /** Colours and sizes may have changed. */
-  prepare(palette: Palette): void {
-    this.#timeline.prepare(palette);
-    const items = (legend: readonly [Rgb, string][]): HTMLElement[] =>
-      legend.map(([color, text]) =>
-        element('span', {}, element('i', { style: `background:${css(color)}` }), text),
-      );
-    this.#legend.replaceChildren(...items(legendOf(this.model, this.#by, this.#walk, palette)));
-    this.#scale.replaceChildren(
-      ...items([
-        [palette.live, 'live'],
-        [palette.resident, 'resident'],
-      ]),
-      `full height: ${bytes(this.#timeline.most)}`,
-    );
+  prepare(palette: Palette, fullHeight: number): void {
+    this.timeline.prepare(palette, fullHeight);
+    this.showLegend(palette);
+  }
+
+  showLegend(palette: Palette): void {
+    const { mask } = this.origins;
+    const legend = legendOf(this.model, this.#by, this.#walk, palette, mask !== undefined);
+    this.#legend.replaceChildren(...legendItems(legend));
   }
 
   choose(by: ColorBy, walk: boolean): void {
@@ -177,12 +214,40 @@ export class Panel {
     this.#describe();
   }
 
-  draw(palette: Palette): void {
-    this.#timeline.draw(this.#stop, palette);
-    this.map.draw({ position: this.position, by: this.#by, walk: this.#walk }, palette);
+  /** `mark`: the stop that was marked; `chosen`: live bytes of what is chosen, at each stop. */
+  draw(palette: Palette, mark: number | undefined, chosen: Float64Array | undefined): void {
+    this.timeline.draw({ stop: this.#stop, mark, chosen }, palette);
+    const { mask } = this.origins;
+    const look = { position: this.position, by: this.#by, walk: this.#walk, mask };
+    this.map.draw(look, palette);
     const walk = this.#walk ? this.model.walkAt(this.position) : undefined;
     const asOf = walk ? `; the malloc’s own view, as of call ${count(walk.at)}` : '';
     this.#window.textContent = this.map.describe() + asOf;
+  }
+
+  #point(place: number | undefined, event: PointerEvent | undefined): void {
+    this.#pointed = place;
+    this.#describe();
+    const node = this.#stackAt(place);
+    this.origins.light(node);
+    if (event) {
+      const said = (this.#detail.textContent ?? '').split(', ');
+      const head = said.slice(0, 2).join(', ');
+      const stack = node === undefined ? [] : this.origins.stack(node);
+      this.#on.pointed(
+        event,
+        place === undefined ? [] : [head, said.slice(2).join(', '), ...stack],
+      );
+    }
+    this.#on.changed();
+  }
+
+  /** Who allocated the block at a place; undefined where there is none, or nobody is known. */
+  #stackAt(place: number | undefined): number | undefined {
+    if (place === undefined || this.#walk) return undefined;
+    const i = this.model.blockAt(place, this.position);
+    const node = i === undefined ? 0 : this.model.block(i).stack;
+    return node > 0 ? node : undefined;
   }
 
   #describe(): void {
@@ -200,8 +265,9 @@ export class Panel {
     if (i === undefined) return `${address}: no block`;
     const block = this.model.block(i);
     const live = this.model.isLive(i, this.position);
-    const { threads, sites } = this.model.facts;
+    const { threads, frames } = this.model.facts;
     const age = `${count(this.position - block.birth)} calls`;
+    const site = block.site > 0 ? frames[block.site] : undefined;
     const parts = [
       `${hex(block.address)}: ${live ? 'live' : 'free; the last block here had'} ${bytes(block.size)}`,
       live ? `age ${age}` : `freed by call ${count(block.death + 1)}`,
@@ -209,7 +275,7 @@ export class Panel {
       live && block.death !== NEVER ? `to be freed by call ${count(block.death + 1)}` : '',
       live && block.death === NEVER ? 'never freed' : '',
       `thread ${threads[block.thread] ?? '?'}`,
-      sites[block.site] ? `from ${sites[block.site]}` : '',
+      site ? `from ${describe(site)}` : '',
     ];
     return parts.filter((part) => part !== '').join(', ');
   }
@@ -234,3 +300,8 @@ export class Panel {
     return `${hex(address)}: ${what} (as of call ${count(walk.at)})`;
   }
 }
+
+export const legendItems = (legend: readonly [Rgb, string][]): HTMLElement[] =>
+  legend.map(([color, text]) =>
+    element('span', {}, element('i', { style: `background:${css(color)}` }), text),
+  );

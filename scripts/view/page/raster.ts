@@ -24,18 +24,22 @@ export function rasterBlocks(
   { from, grain, cells }: Stretch,
   by: ColorBy,
   palette: Palette,
+  mask?: Uint8Array,
 ): Raster {
-  const { live, block, used } = model.paint(position, from, grain, cells);
+  const { live, block, used, chosen } = model.paint(position, from, grain, cells, mask);
   const pixels = new Uint8ClampedArray(4 * cells);
   for (let cell = 0; cell < cells; cell++) {
     put(pixels, cell, from + cell * grain < model.extent ? palette.never : palette.paper);
-    const share = Math.min(1, (used[cell] as number) / grain);
-    if (share > 0) blend(pixels, cell, palette.freed, 0.25 + 0.75 * share);
+    const touched = Math.min(1, (used[cell] as number) / grain);
+    if (touched > 0) blend(pixels, cell, palette.freed, 0.25 + 0.75 * touched);
     const full = Math.min(1, (live[cell] as number) / grain);
     if (full === 0) continue;
     const i = block[cell] as number;
+    if (mask) blend(pixels, cell, palette.resident, 0.3 + 0.7 * full);
+    const share = mask ? Math.min(1, (chosen[cell] as number) / grain) : full;
+    if (share === 0) continue;
     const paint = i >= 0 ? colorOf(model, i, position, by, palette) : palette.live;
-    blend(pixels, cell, paint, 0.3 + 0.7 * full);
+    blend(pixels, cell, paint, 0.3 + 0.7 * share);
   }
   return { pixels, thing: block };
 }

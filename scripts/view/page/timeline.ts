@@ -1,41 +1,95 @@
-// Live and resident bytes over the whole trace, with a line where we are.
+// Live and resident bytes over the whole trace, in line with the slider above it, with an axis.
 
 import type { HeapModel } from '../model.ts';
+import { bytes, duration, element, thousands } from './elements.ts';
 import { css, type Palette } from './palette.ts';
 
+/** Half of the slider's thumb: so far the first and the last moment are from the edges. */
+const INSET = 8;
+const AXIS = 17; // pixels below the picture
+const FONT = '11px system-ui, "DejaVu Sans", sans-serif';
+
+/** What a time line shows besides the heap itself. */
+export interface Marks {
+  stop: number;
+  /** The moment that was marked, if any. */
+  mark: number | undefined;
+  /** Live bytes of what was chosen. */
+  chosen: Float64Array | undefined;
+}
+
 export class Timeline {
+  readonly element: HTMLElement;
   readonly canvas: HTMLCanvasElement;
   readonly #model: HeapModel;
   #picture: HTMLCanvasElement | undefined;
-  /** Live bytes, the most since the position before; and the bytes of its full height. */
+  /** Live bytes, the most since the position before. */
   readonly #live: Float64Array;
+  /** The most that is shown of it. */
   readonly most: number;
+  #full = 1;
 
-  constructor(model: HeapModel, canvas: HTMLCanvasElement, seek: (stop: number) => void) {
+  constructor(
+    model: HeapModel,
+    on: { seek: (stop: number) => void; pointed: (event: PointerEvent, lines: string[]) => void },
+  ) {
     this.#model = model;
-    this.canvas = canvas;
-    const { bytes, over, resident } = model.stops;
-    this.#live = bytes.map((value, i) => value + (over[i] as number));
+    const { malloc } = model.facts;
+    this.canvas = element('canvas', {
+      class: 'timeline',
+      role: 'img',
+      'aria-label': `Live and resident bytes of ${malloc} over time; the slider above moves through it`,
+    });
+    this.element = element(
+      'div',
+      { class: 'line' },
+      this.canvas,
+      element('b', { 'aria-hidden': 'true' }, malloc),
+    );
+    const { bytes: live, over, resident } = model.stops;
+    this.#live = live.map((value, i) => value + (over[i] as number));
     this.most = [this.#live, resident].reduce(
       (most, column) => column.reduce((a, b) => Math.max(a, b), most),
       1,
     );
-    const go = (event: PointerEvent): void => {
+    this.#listen(on);
+  }
+
+  #listen(on: {
+    seek: (stop: number) => void;
+    pointed: (event: PointerEvent, lines: string[]) => void;
+  }): void {
+    const { canvas } = this;
+    const stopAt = (event: PointerEvent): number => {
       const { left, width } = canvas.getBoundingClientRect();
-      const share = Math.min(1, Math.max(0, (event.clientX - left) / width));
-      seek(Math.round(share * (model.count - 1)));
+      const share = (event.clientX - left - INSET) / Math.max(1, width - 2 * INSET);
+      return Math.round(Math.min(1, Math.max(0, share)) * (this.#model.count - 1));
     };
     canvas.addEventListener('pointerdown', (event) => {
       canvas.setPointerCapture(event.pointerId);
-      go(event);
+      on.seek(stopAt(event));
     });
     canvas.addEventListener('pointermove', (event) => {
-      if (event.buttons === 1) go(event);
+      if (event.buttons === 1) on.seek(stopAt(event));
+      on.pointed(event, this.#describe(stopAt(event)));
     });
+    canvas.addEventListener('pointerleave', (event) => on.pointed(event, []));
   }
 
-  /** The picture behind the line; again after a change of size or colours. */
-  prepare(palette: Palette): void {
+  #describe(stop: number): string[] {
+    const { time, resident } = this.#model.stops;
+    const position = this.#model.positionOf(stop);
+    const moment = this.#model.facts.moments?.[position];
+    const known = (resident[stop] ?? 0) > 0;
+    return [
+      moment ?? `after call ${position.toLocaleString('en')}, ${duration(time[stop] ?? 0)}`,
+      `${bytes(this.#live[stop] ?? 0)} live${known ? `, ${bytes(resident[stop] ?? 0)} resident` : ''}`,
+    ];
+  }
+
+  /** The picture behind the line; again after a change of size or colours. `full`: bytes of its height. */
+  prepare(palette: Palette, full: number): void {
+    this.#full = full;
     const scale = devicePixelRatio;
     const width = Math.max(1, Math.round(this.canvas.clientWidth * scale));
     const height = Math.max(1, Math.round(this.canvas.clientHeight * scale));
@@ -46,32 +100,86 @@ export class Timeline {
     if (!context) return;
     this.#area(context, this.#model.stops.resident, css(palette.resident));
     this.#area(context, this.#live, css(palette.live));
-    context.fillStyle = css(palette.line);
-    context.fillRect(0, height - scale, width, scale);
+    this.#axis(context, palette);
+  }
+
+  #x(share: number): number {
+    const inset = INSET * devicePixelRatio;
+    return inset + share * (this.canvas.width - 2 * inset);
+  }
+
+  get #floor(): number {
+    return this.canvas.height - AXIS * devicePixelRatio;
   }
 
   /** For each pixel the most that there was in its stretch of time. */
   #area(context: CanvasRenderingContext2D, values: Float64Array, color: string): void {
-    const { width, height } = context.canvas;
     context.fillStyle = color;
-    for (let x = 0; x < width; x++) {
-      const from = Math.floor((x / width) * values.length);
-      const to = Math.max(from + 1, Math.floor(((x + 1) / width) * values.length));
+    const [left, right, floor] = [Math.round(this.#x(0)), Math.round(this.#x(1)), this.#floor];
+    for (let x = left; x < right; x++) {
+      const from = Math.floor(((x - left) / (right - left)) * values.length);
+      const to = Math.max(from + 1, Math.floor(((x + 1 - left) / (right - left)) * values.length));
       let top = 0;
       for (let i = from; i < to; i++) top = Math.max(top, values[i] ?? 0);
-      const tall = (top / this.most) * (height - 2);
-      context.fillRect(x, height - tall, 1, tall);
+      const tall = (top / this.#full) * (floor - 2);
+      context.fillRect(x, floor - tall, 1, tall);
     }
   }
 
-  draw(stop: number, palette: Palette): void {
+  /** Bytes at half and full height; calls and the time that they took below. */
+  #axis(context: CanvasRenderingContext2D, palette: Palette): void {
+    const scale = devicePixelRatio;
+    const { facts, count, stops } = this.#model;
+    const floor = this.#floor;
+    const [left, right] = [this.#x(0), this.#x(1)];
+    context.fillStyle = css(palette.line);
+    context.fillRect(left, floor, right - left, scale);
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    context.font = FONT;
+    const room = (right - left) / scale;
+    const step = niceStep(facts.events / Math.max(1, Math.floor(room / 150)));
+    const ticks = Math.floor(facts.events / step);
+    for (let i = 0; i <= ticks; i++) {
+      const share = (i * step) / Math.max(1, facts.events);
+      const stop = Math.min(count - 1, Math.round(share * (count - 1)));
+      const x = (left + share * (right - left)) / scale;
+      context.fillStyle = css(palette.line);
+      context.fillRect(x, floor / scale, 1, 4);
+      const text =
+        i === 0
+          ? facts.moments
+            ? '0'
+            : '0 calls'
+          : facts.moments
+            ? duration(stops.time[stop] ?? 0)
+            : `${thousands(i * step).replace(/\.0+ /, ' ')} · ${duration(stops.time[stop] ?? 0)}`;
+      context.fillStyle = css(palette.pale);
+      context.textAlign = i === 0 ? 'left' : room * (1 - share) < 45 ? 'right' : 'center';
+      context.fillText(text, i === 0 ? 1 : Math.min(x, room + INSET), floor / scale + 14);
+    }
+    context.setTransform(1, 0, 0, 1, 0, 0);
+  }
+
+  draw({ stop, mark, chosen }: Marks, palette: Palette): void {
     const context = this.canvas.getContext('2d');
     if (!context || !this.#picture) return;
     const { width, height } = this.canvas;
     context.clearRect(0, 0, width, height);
     context.drawImage(this.#picture, 0, 0);
+    if (chosen) this.#area(context, chosen, css(palette.chosen));
+    const last = Math.max(1, this.#model.count - 1);
+    const wide = Math.max(2, Math.round(2 * devicePixelRatio));
+    const line = (at: number): number => Math.round(this.#x(at / last) - wide / 2);
     context.fillStyle = css(palette.ink);
-    const x = Math.round((stop / Math.max(1, this.#model.count - 1)) * (width - 2));
-    context.fillRect(x, 0, Math.max(2, devicePixelRatio), height);
+    context.fillRect(line(stop), 0, wide, this.#floor);
+    if (mark === undefined) return;
+    context.fillStyle = css(palette.remote);
+    for (let y = 0; y < this.#floor; y += 4 * wide) context.fillRect(line(mark), y, wide, 2 * wide);
   }
+}
+
+/** 1, 2 or 5 times a power of ten, and at least `least`; never less than 1. */
+function niceStep(least: number): number {
+  const power = 10 ** Math.floor(Math.log10(Math.max(1, least)));
+  return [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= least) ?? 10 * power;
 }

@@ -1,0 +1,128 @@
+/* blocks.h: which blocks were sampled.
+ *
+ * free asks for every block whether it is one of the few. A bit table answers at the price of a
+ * multiplication and a load: 4 KiB, so that it stays in the cache. Its bits are backed by counters
+ * and the blocks themselves by a hash table, both of which only sampled blocks touch.
+ *
+ * Rule: everything but the bits is touched under profile.lock only.
+ */
+#pragma once
+
+#include "../trace/file.h"
+
+enum { BIT_LOG = 15, BITS = 1 << BIT_LOG, BLOCKS_FIRST = 1 << 12 };
+
+struct block {
+    uintptr_t address; /* 0: an empty slot */
+    uint64_t size;
+    double weight;   /* blocks that it stands for */
+    uint64_t born;   /* ticks since the origin */
+    uint64_t serial; /* how far its thread had come: see allocated_nothing_since */
+    uint64_t left;
+    uint32_t thread; /* a number of ours; 0: of an unknown thread */
+    uint32_t site;
+};
+
+/* Open addressing, linear probing, at most half full; a deletion moves back what follows. */
+static struct {
+    struct block *slots;
+    size_t size, used;
+    _Atomic(uint64_t) bits[BITS / 64];
+    uint16_t counts[BITS];
+} blocks = {.bits = {1}}; /* NULL may be freed before we know by whom */
+
+static inline unsigned bit_of(const void *p) {
+    return (unsigned)(((uintptr_t)p >> 4) * 0x9e3779b97f4a7c15u >> (64 - BIT_LOG));
+}
+
+/* May the block be one of ours, or an early one? 1 ns. */
+static inline bool blocks_may_hold(const void *p) {
+    unsigned bit = bit_of(p);
+    return atomic_load_explicit(&blocks.bits[bit / 64], memory_order_relaxed) >> bit % 64 & 1;
+}
+
+static void bit_set(unsigned bit) {
+    if (blocks.counts[bit] < UINT16_MAX)
+        blocks.counts[bit]++;
+    atomic_fetch_or(&blocks.bits[bit / 64], (uint64_t)1 << bit % 64);
+}
+
+/* A counter that is full stays so: its bit is set for ever, which is slow and not wrong. */
+static void bit_clear(unsigned bit) {
+    if (blocks.counts[bit] == UINT16_MAX || --blocks.counts[bit] > 0)
+        return;
+    atomic_fetch_and(&blocks.bits[bit / 64], ~((uint64_t)1 << bit % 64));
+}
+
+/* When it is known by whom NULL is to be freed. */
+static void bit_unmark_null(void) {
+    if (!blocks.counts[0])
+        atomic_fetch_and(&blocks.bits[0], ~(uint64_t)1);
+}
+
+static size_t slot_first(uintptr_t address) {
+    return (size_t)((address >> 4) * 0x9e3779b97f4a7c15u >> 20) & (blocks.size - 1);
+}
+
+static struct block *slot_find(uintptr_t address) {
+    size_t i = slot_first(address);
+    while (blocks.slots[i].address && blocks.slots[i].address != address)
+        i = (i + 1) & (blocks.size - 1);
+    return &blocks.slots[i];
+}
+
+static bool blocks_grow(void) {
+    size_t size = blocks.size ? 2 * blocks.size : BLOCKS_FIRST, old = blocks.size;
+    struct block *slots = memory_apart(size * sizeof *slots), *from = blocks.slots;
+    if (!slots)
+        return false;
+    blocks.slots = slots;
+    blocks.size = size;
+    for (size_t i = 0; i < old; i++)
+        if (from[i].address)
+            *slot_find(from[i].address) = from[i];
+    if (old)
+        munmap(from, old * sizeof *from);
+    return true;
+}
+
+/* Of a block that is there already, nobody noticed the end. */
+static struct block *blocks_find(const void *p) {
+    struct block *b = blocks.size ? slot_find((uintptr_t)p) : NULL;
+    return b && b->address ? b : NULL;
+}
+
+/* False without memory for it. */
+static bool blocks_add(struct block b) {
+    if (2 * (blocks.used + 1) > blocks.size && !blocks_grow())
+        return false;
+    *slot_find(b.address) = b;
+    blocks.used++;
+    bit_set(bit_of((void *)b.address));
+    return true;
+}
+
+static struct block blocks_take(struct block *at) {
+    struct block taken = *at;
+    size_t mask = blocks.size - 1, hole = (size_t)(at - blocks.slots);
+    for (size_t i = (hole + 1) & mask; blocks.slots[i].address; i = (i + 1) & mask) {
+        size_t first = slot_first(blocks.slots[i].address);
+        if (((i - first) & mask) < ((i - hole) & mask))
+            continue;
+        blocks.slots[hole] = blocks.slots[i];
+        hole = i;
+    }
+    blocks.slots[hole].address = 0;
+    blocks.used--;
+    bit_clear(bit_of((void *)taken.address));
+    return taken;
+}
+
+/* In a forked child: its parent's blocks are its parent's. */
+static void blocks_forget(void) {
+    blocks.slots = NULL; /* not inherited */
+    blocks.size = blocks.used = 0;
+    memset(blocks.counts, 0, sizeof blocks.counts);
+    for (size_t i = 0; i < BITS / 64; i++)
+        atomic_store(&blocks.bits[i], 0);
+}

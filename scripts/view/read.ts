@@ -1,0 +1,87 @@
+// From trace files to what the page and the pictures show of them.
+
+import { basename } from 'node:path';
+import { openTrace, type Trace, type TraceProcess } from '../trace/trace.ts';
+import type { HeapData, HeapFacts } from './data.ts';
+import { type PackedProcess, packProcess } from './fill.ts';
+import { chooseProcess, gather } from './gather.ts';
+import { Keeper } from './keeper.ts';
+import { startersOf } from './starters.ts';
+
+/** A trace as it is shown: one process opened, the others at hand. */
+export interface ShownTrace {
+  heap: HeapData;
+  /** All that made calls, the opened one first; only where they were wanted. */
+  processes: PackedProcess[];
+}
+
+export interface ReadOptions {
+  /** The number of the only process that is wanted. */
+  process?: number | undefined;
+  /** Whether the others are wanted, too. */
+  others?: boolean;
+  /** What it is called where the trace is not what the user named. */
+  called?: Pick<HeapFacts, 'command' | 'file'>;
+}
+
+/** A damaged trace is shown as far as it can be read, with a message. */
+export async function readShown(file: string, options: ReadOptions): Promise<ShownTrace> {
+  const trace = openTrace(file);
+  try {
+    const chosen = chooseProcess(trace, options.process);
+    const progress = progressOf(file);
+    const heap = await gather(trace, { process: chosen.number, progress });
+    Object.assign(heap.facts, options.called);
+    for (const sentence of trace.damage.slice(0, 5))
+      process.stderr.write(`libmalloc: ${file}: ${sentence}\n`);
+    if (trace.damage.length > 5)
+      process.stderr.write(`libmalloc: ${file}: and ${trace.damage.length - 5} more like these\n`);
+    const starters = startersOf(trace.processes);
+    const first = packProcess(heap, starters.get(chosen.number));
+    const others = options.others && options.process === undefined;
+    const processes = others ? await readOthers(trace, chosen, starters, progress) : [];
+    return { heap, processes: [first, ...processes] };
+  } finally {
+    trace.close();
+  }
+}
+
+/** What all processes of a trace but the first may take together, as much as one large one. */
+const STOPS = { all: 2 ** 16, least: 2 ** 8, most: 2 ** 14 };
+const BLOCKS = { all: 2 ** 20, least: 2 ** 12, most: 2 ** 18 };
+
+/** Every other process that made calls: the fewer of them, the fewer moments are kept of it. */
+async function readOthers(
+  trace: Trace,
+  chosen: TraceProcess,
+  starters: ReadonlyMap<number, number>,
+  progress: (share: number) => void,
+): Promise<PackedProcess[]> {
+  const others = trace.processes.filter((each) => each !== chosen && each.records > 0);
+  const records = others.reduce((sum, each) => sum + each.records, 0);
+  const packed: PackedProcess[] = [];
+  const nothing = new Set<number>();
+  for (const [i, process] of others.entries()) {
+    const part = ({ all, least, most }: typeof STOPS): number =>
+      Math.min(most, Math.max(least, Math.round((all * process.records) / records)));
+    const keeper = new Keeper(process.records, part(STOPS), part(BLOCKS));
+    const heap = await gather(trace, { process: process.number, keeper, silent: true });
+    progress(0.5 + (0.5 * i) / others.length);
+    if (heap.facts.events === 0) nothing.add(process.number);
+    else packed.push(packProcess(heap, starters.get(process.number)));
+  }
+  return packed.map(({ facts, data }) => {
+    let starter = facts.starter;
+    while (nothing.has(starter)) starter = starters.get(starter) ?? 0;
+    return { facts: { ...facts, starter }, data };
+  });
+}
+
+/** A line of progress, if standard error is a terminal. */
+function progressOf(file: string): (share: number) => void {
+  if (!process.stderr.isTTY) return () => {};
+  return (share) => {
+    const end = share >= 0.995 ? '\r\x1b[K' : '';
+    process.stderr.write(`\r${basename(file)}: ${Math.floor(share * 100)} %${end}`);
+  };
+}

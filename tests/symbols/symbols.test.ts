@@ -1,0 +1,192 @@
+// Return addresses get the names that they deserve, and never a wrong one.
+
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { describeFrame, type Frame } from '../../scripts/symbols/frame.ts';
+import { buildIdOf } from '../../scripts/symbols/module.ts';
+import { type SymbolizeOptions, symbolize } from '../../scripts/symbols/symbolize.ts';
+import { compileProgram } from '../lib/compile.ts';
+import { need } from '../lib/need.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'libmalloc-symbols-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** A copy for the test to change: modules are known by path and inode. */
+let n = 0;
+function copyOf(program: string): string {
+  const copy = join(folder, `${n++}`, 'chain');
+  mkdirSync(dirname(copy));
+  copyFileSync(program, copy);
+  return copy;
+}
+
+const compiled = (...flags: string[]): string =>
+  copyOf(compileProgram('call-chain.cc', { flags: ['-O2', '-Wl,--build-id', ...flags] }));
+
+function run(tool: string, ...args: string[]): string {
+  const { status, stdout, stderr } = spawnSync(tool, args, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${tool} ${args.join(' ')}: ${stderr}`);
+  return stdout;
+}
+
+/** Where the program says that it was, and what was mapped. */
+function chainOf(program: string): { addresses: number[]; maps: string } {
+  const maps = run(program);
+  const addresses = [...maps.matchAll(/^0x([0-9a-f]+)$/gm)].map(([, hex = '']) => hex);
+  return { addresses: addresses.map((hex) => Number.parseInt(hex, 16)), maps };
+}
+
+const said: string[] = [];
+beforeEach(() => void said.splice(0));
+afterEach(() => void vi.unstubAllEnvs());
+
+async function framesOf(
+  program: string,
+  { addresses, maps }: ReturnType<typeof chainOf>,
+  options: SymbolizeOptions = {},
+): Promise<Frame[]> {
+  const say = (sentence: string): void => void said.push(sentence);
+  const frames = (await symbolize([maps], addresses, { say, ...options })).flat();
+  return frames.filter(({ module }) => module === program);
+}
+
+const lineOf = (text: string): number =>
+  run('grep', '-n', text, 'tests/programs/call-chain.cc').split(':').map(Number)[0] ?? 0;
+
+const inChain = [
+  ['look', 'backtrace(frames'],
+  ['first', 'int found = look'],
+  ['hidden', 'int found = chain'],
+  ['seen', 'int found = hidden'],
+  ['main', 'return seen'],
+] as const;
+
+/**
+ * Function, file and line of all five, the first inlined into the second; addr2line does not find
+ * the name of the first, and must not invent one.
+ */
+function expectFull(frames: readonly Frame[]): void {
+  const five = frames.slice(0, 5);
+  for (const [i, [name, text]] of inChain.entries()) {
+    if (five[i]?.named || i > 0) expect(five[i]?.function).toMatch(new RegExp(`\\b${name}\\b`));
+    expect(basename(five[i]?.file ?? '')).toBe('call-chain.cc');
+    expect(Math.abs((five[i]?.line ?? 0) - lineOf(text))).toBeLessThanOrEqual(1);
+  }
+  expect(five.map(({ inlined }) => inlined)).toEqual([true, false, false, false, false]);
+  expect(five[1]?.function).toMatch(/chain::first<long>/);
+}
+
+/** A PATH on which there is one reader. */
+function only(reader: string): string {
+  const bin = mkdtempSync(join(folder, 'bin-'));
+  for (const tool of [reader, 'c++filt']) symlinkSync(need(tool), join(bin, tool));
+  return bin;
+}
+
+/** Takes the debug information out of a program; what is left has no symbols but exported ones. */
+function split(program: string, ...link: string[]): string {
+  const debug = `${program}.debug`;
+  run('objcopy', '--only-keep-debug', program, debug);
+  run('strip', program);
+  run('objcopy', ...link.map((each) => each.replace('FILE', debug)), program);
+  return debug;
+}
+
+describe.each(['llvm-symbolizer', 'addr2line'])('with %s', (reader) => {
+  const readBy = async (...asked: Parameters<typeof framesOf>): Promise<Frame[]> => {
+    vi.stubEnv('PATH', only(reader));
+    try {
+      return await framesOf(...asked);
+    } finally {
+      vi.unstubAllEnvs();
+    }
+  };
+
+  test('functions, lines and inlined calls come from debug information', async () => {
+    const program = compiled();
+    expectFull(await readBy(program, chainOf(program)));
+    expect(said).toEqual([]);
+  });
+
+  test('debug information that was split off is found by its link, if it is the right one', async () => {
+    const program = compiled();
+    const debug = split(program, '--add-gnu-debuglink=FILE');
+    expectFull(await readBy(program, chainOf(program)));
+    const other = copyOf(program);
+    run('objcopy', '-R', '.comment', debug, join(dirname(other), 'chain.debug'));
+    const frames = await readBy(other, chainOf(other));
+    expect(frames.filter(({ line }) => line !== undefined)).toEqual([]);
+  });
+
+  test('it is found by the build-id, even when the program is gone', async () => {
+    const program = compiled();
+    const id = buildIdOf(program) ?? '';
+    expect(run(need('readelf'), '-n', program)).toContain(id);
+    const debugFolder = mkdtempSync(join(folder, 'debug-'));
+    const place = join(debugFolder, '.build-id', id.slice(0, 2));
+    mkdirSync(place, { recursive: true });
+    renameSync(split(program, '-R', '.comment'), join(place, `${id.slice(2)}.debug`));
+    const chain = chainOf(program);
+    expectFull(await readBy(program, chain, { debugFolder }));
+    rmSync(program);
+    const buildIds = new Map([[program, id]]);
+    expectFull(await readBy(program, chain, { debugFolder, buildIds }));
+    expect(said).toEqual([]);
+  });
+
+  test('what a stripped program exports names itself, and nothing that lies behind it', async () => {
+    const program = compiled('-rdynamic');
+    const full = await readBy(program, chainOf(program));
+    run('strip', program);
+    const frames = await readBy(program, chainOf(program));
+    const names = frames.map((frame) => (frame.named ? frame.function : undefined));
+    expect(names.slice(0, 4)).toEqual([full[1]?.function, undefined, 'seen', 'main']);
+    expect(frames[1]?.function).toMatch(/^chain\+0x[0-9a-f]+$/);
+    expect(frames[1]?.offset).toBe(full[2]?.offset);
+  });
+});
+
+test('a program without names is said to be so once', async () => {
+  const program = compiled();
+  run('strip', program);
+  const frames = await framesOf(program, chainOf(program));
+  expect(frames.length).toBeGreaterThan(3);
+  expect(frames.filter(({ named }) => named)).toEqual([]);
+  expect(said).toEqual([expect.stringContaining('has neither debug information nor symbols')]);
+});
+
+test('a program that was built anew, or is gone, names nothing, and is said to be so once', async () => {
+  const program = compiled();
+  const chain = chainOf(program);
+  const buildIds = new Map([[program, buildIdOf(program) ?? '']]);
+  copyFileSync(compiled('-DANEW=1', '-O0'), program);
+  for (const frame of await framesOf(program, chain, { buildIds })) expect(frame.named).toBe(false);
+  expect(said).toEqual([expect.stringContaining('was built anew since')]);
+  rmSync(program);
+  for (const frame of await framesOf(program, chain)) expect(frame.named).toBe(false);
+  expect(said.slice(1)).toEqual([expect.stringContaining('is gone')]);
+});
+
+test('another file of that name is recognised without a build-id, too', async () => {
+  const program = compiled();
+  const chain = chainOf(program);
+  renameSync(copyOf(program), program);
+  for (const frame of await framesOf(program, chain)) expect(frame.named).toBe(false);
+  expect(said).toEqual([expect.stringContaining('was replaced since')]);
+});
+
+test('code that no file holds is shown as generated, data is no code', async () => {
+  const maps = [
+    '7f0000000000-7f0000001000 rwxp 00000000 00:00 0 ',
+    '7f0000001000-7f0000002000 rw-p 00000000 00:00 0 [heap]',
+  ];
+  const frames = await symbolize([maps.join('\n')], [0x7f0000000010, 0x7f0000001010, 0x10]);
+  expect(frames.map((each) => each.map(describeFrame))).toEqual([
+    ['[generated code]+0x7f0000000010'],
+    [],
+    [],
+  ]);
+});
