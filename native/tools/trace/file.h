@@ -23,6 +23,12 @@ static struct {
     uint32_t process; /* our number in it */
 } file;
 
+/* Zeroed memory of our own, not from the malloc that is watched. NULL when there is none. */
+static void *memory_map(size_t size) {
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
 static void file_close(int fd) {
     syscall(SYS_close, fd);
 }
@@ -177,12 +183,6 @@ static void segment_sum_up(struct trace_segment *segment, size_t used) {
  * any. */
 static void *memory_apart(size_t size) {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
-}
-
-/* The same, but the child's own after a fork. */
-static void *memory_private(size_t size) {
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return p == MAP_FAILED ? NULL : p;
 }
 
