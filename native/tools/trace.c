@@ -322,8 +322,22 @@ EXPORT void *pvalloc(size_t size) {
 
 /* ── start and end ─────────────────────────────────────────────────────────── */
 
+/* A signal handler has interrupted a record and forked, and the child may return to it: what it then
+ * writes goes into a copy in the place of its parent's segment, which nobody reads. */
+static void trace_forked(void) {
+    for (int i = 0; trace.on && here && here->depth > 0 && i < NESTED; i++) {
+        struct trace_segment *segment = here->stream[i].segment;
+        void *copy = segment ? memory_map(TRACE_SEGMENT) : NULL;
+        if (copy)
+            mremap(memcpy(copy, segment, TRACE_SEGMENT), TRACE_SEGMENT, TRACE_SEGMENT,
+                   MREMAP_MAYMOVE | MREMAP_FIXED, segment);
+    }
+}
+
 __attribute__((constructor)) static void trace_start(void) {
     is_ready();
+    if (trace.on)
+        pthread_atfork(NULL, NULL, trace_forked);
 }
 
 /* The last picture, and the last sums, where a process ends by exit. Calls after it are

@@ -24,7 +24,7 @@ static COLD uint32_t callers_add(struct last *l, struct last_frame *f, uint32_t 
 
 static struct last *callers_last(struct stream *s) {
     struct calm calm = calm_begin();
-    s->last = memory_private(sizeof *s->last);
+    s->last = memory_map(sizeof *s->last);
     calm_end(calm);
     return s->last;
 }

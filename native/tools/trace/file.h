@@ -186,12 +186,6 @@ static void *memory_apart(size_t size) {
     return p == MAP_FAILED ? NULL : p;
 }
 
-/* The same, but the child's own after a fork. */
-static void *memory_private(size_t size) {
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
-}
-
 /* Memory for a segment that will be stored when it is finished. */
 static struct trace_segment *segment_draft(uint32_t kind, uint32_t stream, uint32_t order) {
     struct trace_segment *segment = memory_map(TRACE_SEGMENT);
