@@ -11,6 +11,8 @@ static void prepare(void) {
     if (!aligned)
         aligned = honest_calloc(1, sizeof *aligned);
 }
+__attribute__((constructor)) static void begin(void) { prepare(); }
+
 void *heaped_malloc(size_t size) { return prepare(), honest_malloc(size); }
 void *heaped_calloc(size_t count, size_t size) { return prepare(), honest_calloc(count, size); }
 void *heaped_realloc(void *p, size_t size) { return prepare(), honest_realloc(p, size); }
