@@ -21,7 +21,7 @@ export interface Step {
 }
 
 /** Libraries beside the variants; each is its own C file in native/tools/. */
-const helpers = ['probe', 'trace', 'operators', 'layout'];
+const helpers = ['probe', 'trace', 'layout'];
 
 /** Programs, which lie there too. */
 const programs = ['replay'];

@@ -16,12 +16,12 @@ export function firstLack(subject: Subject, needs: readonly Need[]): Lack | unde
   return needs.map((need) => lack(subject, need)).find((found) => found !== undefined);
 }
 
-/** How a program asks for some of the words (tests/programs/program.h), besides by the word. */
+/** How a program asks for some of the words (tests/programs/program.h); for others by the word. */
 const askedBy: Partial<Record<Need, string>> = {
   malloc_usable_size: 'usable_size(',
-  memalign: 'memalign_if_any(',
   errno: 'errno_kept(',
   enomem: 'says_enomem(',
+  memalign: 'memalign_if_any(',
 };
 
 /**
@@ -30,9 +30,9 @@ const askedBy: Partial<Record<Need, string>> = {
  */
 export function toldLacks({ lacks, alignment }: Subject, source: string): Record<string, string> {
   if (lacks === undefined || !source.includes('#include "program.h"')) return {};
-  const words = [...lacks.keys()].filter((word) =>
-    [askedBy[word] ?? '', `"${word}"`].some((text) => text !== '' && source.includes(text)),
-  );
+  const asks = (word: Need): boolean =>
+    source.includes(`"${word}"`) || source.includes(askedBy[word] ?? `"${word}"`);
+  const words = [...lacks.keys()].filter(asks);
   return {
     ...(words.length > 0 && { CHECK_LACKS: words.join(',') }),
     ...(alignment !== undefined && { CHECK_ALIGNMENT: String(alignment) }),

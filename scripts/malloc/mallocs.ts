@@ -73,9 +73,7 @@ function builtVariants(): string[] {
     .flatMap((folder) => readdirSync(folder));
   const names = files.map((file) => /^libmalloc-(\w+)\.so$/.exec(file)?.[1]);
   return [...new Set(names)]
-    .filter(
-      (name) => name !== undefined && !['probe', 'trace', 'operators', 'layout'].includes(name),
-    )
+    .filter((name) => name !== undefined && !['probe', 'trace', 'layout'].includes(name))
     .sort() as string[];
 }
 
