@@ -10,7 +10,8 @@
  *
  * By hand: cc -O2 -fPIC -shared -o libmalloc-layout.so native/tools/layout.c
  */
-#define _GNU_SOURCE
+#include "../base/platform.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>

@@ -8,6 +8,8 @@ interface Flags {
   release: string[];
   debug: string[];
   link: string[];
+  /** After the source. glibc before 2.34 has dlsym in a library of its own. */
+  libraries: string[];
   warnings: string[];
 }
 
@@ -30,6 +32,7 @@ export function programArguments(kind: Kind, source: string, output: string): st
 
 /** Arguments that turn one C file into one of our shared libraries; warnings are errors. */
 export function libraryArguments(kind: Kind, source: string, output: string): string[] {
-  const { common, warnings, link, ...by } = flags();
-  return [...common, ...by[kind], ...warnings, '-Werror', ...link, '-o', output, source];
+  const { common, warnings, link, libraries, ...by } = flags();
+  const line = [...common, ...by[kind], ...warnings, '-Werror', ...link];
+  return [...line, '-o', output, source, ...libraries];
 }
