@@ -25,7 +25,7 @@ js        := build/js/.built
 tsx       := node_modules/.bin/tsx
 libmalloc := node build/js/cli.js
 scripts   := $(shell find scripts -name '*.ts' -o -path 'scripts/view/page/*')
-builder   := scripts/build/index.ts scripts/build/native.ts scripts/malloc/mallocs.ts scripts/malloc/variants.ts \
+builder   := scripts/build/index.ts scripts/build/native.ts scripts/build/steps.ts scripts/malloc/mallocs.ts scripts/malloc/variants.ts \
              $(addprefix scripts/lib/,compile.ts flags.ts paths.ts)
 
 ## make                       build the libraries and the command, link ./libmalloc.so to the default

@@ -271,7 +271,7 @@ static void region_tear(uint32_t granules);
 
 /* Two threads may free it at once: one of them wins. */
 static __attribute__((noinline)) void large_free(void *p, struct page *page, const char *call) {
-    uint8_t live = PAGE_LARGE;
+    uint32_t live = PAGE_LARGE;
     if (likely(is_single_threaded()))
         page->kind = PAGE_KEPT; /* large_begins has just seen that it is live: half of the price */
     else

@@ -23,7 +23,7 @@
 
 /* As it was at the start: a forked child has another pid, and a program may change its environment. */
 static pid_t held;
-static atomic_bool stopped;
+static atomic_int stopped; /* riscv64 has no instruction to swap less */
 
 __attribute__((constructor)) static void layout_start(void) {
     const char *parent = secure_getenv("LIBMALLOC_LAYOUT");

@@ -73,7 +73,8 @@ static void next_bind(void *function, const char *name) {
 
 static bool is_libc(const char *file) {
     const char *name = strrchr(file, '/');
-    return strncmp(name ? name + 1 : file, "libc.", 5) == 0;
+    name = name ? name + 1 : file;
+    return strncmp(name, "libc.", 5) == 0 || strncmp(name, "ld-musl-", 8) == 0;
 }
 
 static bool next_is_libc(const char *name) {
