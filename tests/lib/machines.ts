@@ -20,7 +20,17 @@ export interface Port extends Machine {
 }
 
 /** Cases that count what an emulator takes as well, or that ask for what it does not emulate. */
-const beyondEmulation: Record<string, string> = {};
+const counts = 'it counts memory, and the emulator takes some for each thread';
+const starts = 'it starts programs, and this machine cannot run them without the emulator';
+const beyondEmulation: Record<string, string> = {
+  'births-bounded': counts,
+  'destructors-bounded': counts,
+  churn: counts,
+  'fork-exec': starts,
+  'fork-generations': starts,
+};
+/** glibc before 2.34. */
+const dlerror = 'dlerror takes a pthread key for itself in this C library';
 
 const preinit = 'musl runs no .preinit_array';
 const threadExit = 'musl has no __cxa_thread_atexit_impl';
@@ -44,7 +54,7 @@ function linkerOf(target: Target): string {
 }
 
 /** Programs may call functions that only the library under test has. */
-const muslFlags = [
+const absentFlags = [
   ...['-include', join(root, 'tests', 'programs', 'absent.h')],
   ...['-Wl,-z,dynamic-undefined-weak'],
 ];
@@ -57,7 +67,7 @@ export function targetMachine(name: string, pageSize?: number): Port {
   const emulator = native ? [] : [need(`qemu-${target.qemu}`), '-L', sysrootOf(target)];
   if (pageSize !== undefined) emulator.push('-p', String(pageSize));
   const linker = native && musl ? [`-Wl,--dynamic-linker=${linkerOf(target)}`] : [];
-  if (musl) linker.push(...muslFlags);
+  if (target.release !== undefined) linker.push(...absentFlags);
   const folder = join(root, 'build', 'ports', name);
   return {
     name: pageSize === undefined ? name : `${name}, pages of ${pageSize / 1024} KiB`,
@@ -69,18 +79,19 @@ export function targetMachine(name: string, pageSize?: number): Port {
       native
         ? ['env', ...variablesAsWords(variables), ...argv]
         : [...emulator, ...variablesAsWords(variables).flatMap((each) => ['-E', each]), ...argv],
-    obstacle: (each, run) => obstacleOn({ native, musl }, each, run),
+    obstacle: (each, run) => obstacleOn({ native, musl, old: target.release !== undefined }, each, run),
   };
 }
 
 function obstacleOn(
-  { native, musl }: { native: boolean; musl: boolean },
+  { native, musl, old }: { native: boolean; musl: boolean; old: boolean },
   each: ProgramCase,
   run: Run,
 ): string | undefined {
   if (run.via !== undefined) return `it is started by ${run.via[0]}`;
   if (run.possible === onX64 && !native) return onX64.otherwise;
   if (!native && beyondEmulation[each.name] !== undefined) return beyondEmulation[each.name];
+  if (each.name === 'keys' && !musl && old) return dlerror;
   return musl ? cannotMusl[each.name] : undefined;
 }
 
