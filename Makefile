@@ -26,7 +26,7 @@ tsx       := node_modules/.bin/tsx
 libmalloc := node build/js/cli.js
 scripts   := $(shell find scripts -name '*.ts' -o -path 'scripts/view/page/*')
 builder   := scripts/build/index.ts scripts/build/native.ts scripts/malloc/mallocs.ts scripts/malloc/variants.ts \
-             $(addprefix scripts/lib/,compile.ts flags.ts paths.ts)
+             $(addprefix scripts/lib/,compile.ts flags.ts native-files.ts paths.ts)
 
 ## make                       build the libraries and the command, link ./libmalloc.so to the default
 ## make VARIANT=list          the same, with ./libmalloc.so linked to that variant
@@ -141,10 +141,23 @@ install: all
 	@cp native/libmalloc.h '$(target)/include'
 	@echo 'Installed under $(target): bin/libmalloc, lib/libmalloc.so ($(default)), include/libmalloc.h'
 
+## make prebuilds             the libraries of the npm package, for each platform of scripts/build/platforms.ts
+##                            (PLATFORMS='linux-x64-glibc': for these)
+.PHONY: prebuilds
+prebuilds: $(modules)
+	$(need-node)
+	$(call need,bash,bash)
+	$(call need,dwz,dwz)
+	@$(tsx) scripts/build/prebuilds.ts $(PLATFORMS)
+
+.PHONY: prepack
+prepack: $(js)
+	@$(tsx) scripts/build/prebuilds.ts --check
+
 ## make clean                 remove everything that was built (node_modules stays)
 .PHONY: clean
 clean:
-	@rm -rf build native/build native/gdb/__pycache__ libmalloc.so
+	@rm -rf build prebuilds native/build native/gdb/__pycache__ libmalloc.so
 
 ## make help                  this list
 .PHONY: help
@@ -207,12 +220,15 @@ same-modules = \
     Object.keys(want).every((key) => key === '' || want[key].optional || have[key]); \
   process.exit(good ? 0 : 1)
 
+# The oldest Node, as package.json has it: `>=20.19`.
+oldest-node := $(shell sed -n 's/^ *"node": *">=\([0-9.]*\)".*/\1/p' package.json)
 need-node = @node -e "$(new-enough)" 2>/dev/null || \
-  { echo "libmalloc: Node 20.20 or newer is needed, found $$(node --version 2>/dev/null || echo none);" \
+  { echo "libmalloc: Node $(oldest-node) or newer is needed, found $$(node --version 2>/dev/null || echo none);" \
     "install it from https://nodejs.org/en/download" >&2; exit 1; }
 new-enough = \
   const [major, minor] = process.versions.node.split('.').map(Number); \
-  process.exit(major > 20 || (major === 20 && minor >= 20) ? 0 : 1)
+  const [oldest, least] = '$(oldest-node)'.split('.').map(Number); \
+  process.exit(major > oldest || (major === oldest && minor >= least) ? 0 : 1)
 
 # need COMMAND,PACKAGES: one line that says what to install, before something fails cryptically.
 need = @command -v $(1) >/dev/null || \

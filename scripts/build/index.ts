@@ -4,6 +4,7 @@
 
 import {
   chmodSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -12,11 +13,11 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { $, type ProcessOutput } from 'zx';
 import { describeFailure, Failure } from '../lib/errors.ts';
 import { type Kind, root } from '../lib/paths.ts';
+import { requirePlatform } from '../lib/platform.ts';
 import { errorColor } from '../lib/table.ts';
 import {
   compileCommand,
@@ -27,6 +28,7 @@ import {
   type Step,
   stale,
 } from './native.ts';
+import { together } from './together.ts';
 
 const quietly = $({ nothrow: true, quiet: true, cwd: root });
 
@@ -59,17 +61,6 @@ async function compile(step: Step): Promise<Failure | undefined> {
   return undefined;
 }
 
-/** Runs `work` over all items, as many at a time as there are processors. */
-async function together<T, R>(items: T[], work: (item: T) => Promise<R>): Promise<R[]> {
-  const queue = items.entries();
-  const results: R[] = [];
-  const worker = async (): Promise<void> => {
-    for (const [index, item] of queue) results[index] = await work(item);
-  };
-  await Promise.all(Array.from({ length: availableParallelism() }, worker));
-  return results;
-}
-
 /** Compiles every library of that kind that is stale; throws what the compiler said. */
 async function buildNative(kind: Kind): Promise<void> {
   const commands = readCommands();
@@ -89,7 +80,7 @@ async function buildNative(kind: Kind): Promise<void> {
 /** Removes compiled files whose source is gone, so that nothing can still import them. */
 function sweep(folder: string): void {
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' });
-  for (const file of files) {
+  for (const file of files.filter((each) => !each.startsWith('node_modules'))) {
     const source = /^(.*?)(\.d\.ts|\.js)$/.exec(file)?.[1];
     if (source !== undefined && !existsSync(join(root, 'scripts', `${source}.ts`)))
       rmSync(join(folder, file));
@@ -104,6 +95,7 @@ async function buildScripts(): Promise<void> {
   sweep(folder);
   chmodSync(join(folder, 'cli.js'), 0o755);
   await buildPage(folder);
+  copyKoffi(folder);
   console.log(`  tsc  scripts/ → build/js/  ${(output.duration / 1000).toFixed(1)} s`);
 }
 
@@ -122,6 +114,27 @@ async function buildPage(folder: string): Promise<void> {
   writeFileSync(join(folder, 'view', 'page.html'), html);
 }
 
+/**
+ * koffi goes into the package as the few files that are loaded, beside our own; its native part is a
+ * package for each platform. As a dependency it would bring two megabytes of sources, and an install
+ * script, about which npm warns everyone who installs libmalloc.
+ */
+function copyKoffi(folder: string): void {
+  const from = join(root, 'node_modules', 'koffi');
+  const to = join(folder, 'node_modules', 'koffi');
+  const { name, version, license, main, exports, types, cnoke } = JSON.parse(
+    readFileSync(join(from, 'package.json'), 'utf8'),
+  );
+  const loaded = ['index.js', 'index.cjs', 'src/koffi/index.js', 'src/koffi/index.cjs'];
+  const more = ['src/koffi/src/static.js', 'src/koffi/src/static.cjs', 'index.d.ts', 'LICENSE.txt'];
+  for (const file of [...loaded, ...more]) {
+    mkdirSync(dirname(join(to, file)), { recursive: true });
+    copyFileSync(join(from, file), join(to, file));
+  }
+  const kept = { name, version, license, type: 'module', main, exports, types, cnoke };
+  writeFileSync(join(to, 'package.json'), `${JSON.stringify(kept, null, 2)}\n`);
+}
+
 const parts: Record<string, () => Promise<void>> = {
   release: () => buildNative('release'),
   debug: () => buildNative('debug'),
@@ -129,6 +142,7 @@ const parts: Record<string, () => Promise<void>> = {
 };
 
 try {
+  requirePlatform();
   for (const name of process.argv.slice(2)) {
     const part = parts[name];
     if (part === undefined) throw new Failure(`nothing to build by the name ${name}`);

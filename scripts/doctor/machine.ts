@@ -5,20 +5,26 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { compiler } from '../lib/flags.ts';
 import { root } from '../lib/paths.ts';
+import {
+  glibcVersion,
+  newEnough,
+  oldestNode,
+  platformFault,
+  platformName,
+} from '../lib/platform.ts';
 import { type Check, ok, optional, wrong } from './check.ts';
 
-/** The oldest Node that everything here was tried on. */
-const oldest = [20, 20] as const;
-
-/** Whether a version such as `20.20.2` is new enough. */
-export function newEnough(version: string): boolean {
-  const [major = 0, minor = 0] = version.split('.').map(Number);
-  return major > oldest[0] || (major === oldest[0] && minor >= oldest[1]);
+/** Whether libmalloc can run on this kind of machine at all. */
+export function checkPlatform(fault: string | undefined = platformFault()): Check {
+  if (fault !== undefined) return wrong('platform', fault, 'use one of those');
+  const version = glibcVersion();
+  return ok('platform', `${platformName()}${version === undefined ? '' : ` ${version}`}`);
 }
 
 export function checkNode(version: string = process.versions.node): Check {
   if (newEnough(version)) return ok('node', version);
-  return wrong('node', version, `install Node ${oldest.join('.')} or newer: https://nodejs.org`);
+  const oldest = oldestNode().join('.');
+  return wrong('node', version, `install Node ${oldest} or newer: https://nodejs.org`);
 }
 
 interface Said {
