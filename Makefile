@@ -120,26 +120,18 @@ deps:
 	elif [ "$$(id -u)" = 0 ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive $(apt-get) "$$@"; \
 	else echo "Not root; type this: sudo $(apt-get) $$*"; fi
 
-## make install               copy all of it to PREFIX (/usr/local), below DESTDIR
+## make install               copy all of it to PREFIX (/usr/local), below DESTDIR; libraries to LIBDIR (PREFIX/lib)
+## make uninstall             remove what install put there
 PREFIX  ?= /usr/local
-target   = $(DESTDIR)$(PREFIX)
-package  = $(target)/lib/libmalloc
-# What npm would publish is what is installed, with our build and the modules that it needs.
-published = npm pack --dry-run --json --ignore-scripts 2>/dev/null | node -pe \
-            'JSON.parse(fs.readFileSync(0))[0].files.map((file) => file.path).join("\n")'
-.PHONY: install
-install: all
-	@rm -rf '$(package)'
-	@mkdir -p '$(package)/build' '$(target)/bin' '$(target)/include'
-	@$(published) | tar -cf - -T - | tar -xf - -C '$(package)'
-	@cp -R build/release '$(package)/build'
-	@npm ls --omit=dev --all --parseable 2>/dev/null | sed "1d; s|^$$PWD/||" \
-	  | tar -cf - -T - | tar -xf - -C '$(package)'
-	@test -x '$(package)/build/js/cli.js' && test -d '$(package)/node_modules/koffi'
-	@ln -sf ../lib/libmalloc/build/js/cli.js '$(target)/bin/libmalloc'
-	@ln -sf libmalloc/build/release/libmalloc-$(default).so '$(target)/lib/libmalloc.so'
-	@cp native/libmalloc.h '$(target)/include'
-	@echo 'Installed under $(target): bin/libmalloc, lib/libmalloc.so ($(default)), include/libmalloc.h'
+LIBDIR  ?= $(PREFIX)/lib
+system   = node build/js/system/index.js $(1) --prefix '$(PREFIX)' --libdir '$(LIBDIR)' --destdir '$(DESTDIR)' \
+           --variant '$(default)'
+.PHONY: install uninstall
+install: all $(debug)
+	@$(call system,install)
+
+uninstall: $(js)
+	@$(call system,uninstall)
 
 ## make prebuilds             the libraries of the npm package, for each platform of scripts/build/platforms.ts
 ##                            (PLATFORMS='linux-x64-glibc': for these)

@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { compiler } from '../lib/flags.ts';
+import { isCheckout } from '../lib/native-files.ts';
 import { root } from '../lib/paths.ts';
 import {
   glibcVersion,
@@ -44,7 +45,7 @@ function firstLine(text: string): string {
 
 /** A C compiler with its headers. Needed where we compile: in a checkout. */
 export async function checkCompiler(): Promise<Check> {
-  const lacks = existsSync(join(root, 'Makefile')) ? wrong : optional;
+  const lacks = isCheckout ? wrong : optional;
   const [command = 'cc', ...words] = compiler();
   const version = await ask(command, [...words, '--version']);
   if (version.failed)
@@ -56,7 +57,7 @@ export async function checkCompiler(): Promise<Check> {
 }
 
 export async function checkMake(): Promise<Check> {
-  const lacks = existsSync(join(root, 'Makefile')) ? wrong : optional;
+  const lacks = isCheckout ? wrong : optional;
   const version = await ask('make', ['--version']);
   if (version.failed) return lacks('make', 'no make', 'apt-get install make');
   return ok('make', firstLine(version.text));

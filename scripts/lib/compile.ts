@@ -4,13 +4,6 @@ import { basename, extname, join } from 'node:path';
 import { execaSync } from 'execa';
 import { Failure } from './errors.ts';
 import { compiler } from './flags.ts';
-import { cacheFolder, writable } from './native-files.ts';
-import { root } from './paths.ts';
-
-/** build/NAME; the user's cache where an installed package cannot be written. */
-export function buildFolder(name: string): string {
-  return writable(root) ? join(root, 'build', name) : join(cacheFolder(), name);
-}
 
 /** The files named by a make rule such as gcc writes: `a.so: a.c a.h \`. */
 export function prerequisites(rule: string): string[] {

@@ -39,7 +39,7 @@ export function libraryArguments(kind: Kind, source: string, output: string): st
 }
 
 /** The name that programs linked with -lmalloc ask the dynamic linker for. */
-function soname(): string {
+export function soname(): string {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   return `libmalloc.so.${version.split('.')[0]}`;
 }

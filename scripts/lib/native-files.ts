@@ -1,30 +1,23 @@
 // Where compiled libraries and programs lie, and which of them is used.
 
-import { accessSync, constants, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { type Kind, nativeDir, root } from './paths.ts';
 import { prebuiltFault, prebuiltFolder, sourcesHash } from './prebuilt.ts';
 
-/** The user's own folder for what we compile, where the package cannot be written. */
-export function cacheFolder(): string {
-  return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'libmalloc');
-}
+/** In a checkout, `make` compiles, and all that is built lies in build/. */
+export const isCheckout: boolean = existsSync(join(root, 'Makefile'));
 
-export function writable(folder: string): boolean {
-  try {
-    accessSync(folder, constants.W_OK);
-    return true;
-  } catch {
-    return false;
-  }
+/** Where other things are compiled: build/ of a checkout; otherwise the user's cache, as an installation stays as it is. */
+export function buildFolder(name: string): string {
+  if (isCheckout) return join(root, 'build', name);
+  return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'libmalloc', name);
 }
 
 /** Where libraries are put that are compiled on demand, after an installation without any. */
-export function onDemandFolder(kind: Kind): string {
-  if (writable(root)) return nativeDir(kind);
-  return join(cacheFolder(), `${kind}-${sourcesHash().slice(0, 16)}`);
-}
+export const onDemandFolder = (kind: Kind): string =>
+  buildFolder(`${kind}-${sourcesHash().slice(0, 16)}`);
 
 /**
  * The folders that may hold native files, best first: our own build, libraries prebuilt for this

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { execaSync } from 'execa';
 import { Failure } from '../lib/errors.ts';
 import { compiler, libraryArguments, programArguments, variantArguments } from '../lib/flags.ts';
-import { findNative, onDemandFolder } from '../lib/native-files.ts';
+import { findNative, isCheckout, onDemandFolder } from '../lib/native-files.ts';
 import { type Kind, root } from '../lib/paths.ts';
 import { libc, requirePlatform } from '../lib/platform.ts';
 import { prebuiltFault } from '../lib/prebuilt.ts';
@@ -20,7 +20,7 @@ export function provideNative(file: string, kind: Kind = 'release'): string {
 }
 
 function compileOnDemand(file: string, kind: Kind): string {
-  if (existsSync(join(root, 'Makefile'))) {
+  if (isCheckout) {
     const hint = `run \`${kind === 'debug' ? 'make debug' : 'make'}\` in ${root}`;
     throw new Failure(`${file} is not built`, { hint });
   }

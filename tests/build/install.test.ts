@@ -23,7 +23,7 @@ import { root } from '../../scripts/lib/paths.ts';
 import { platformFault, platformName } from '../../scripts/lib/platform.ts';
 import { variants } from '../../scripts/malloc/mallocs.ts';
 import { which } from '../../scripts/malloc/programs.ts';
-import { need, skip } from '../lib/need.ts';
+import { need } from '../lib/need.ts';
 
 const NOBODY = 65534;
 const asRoot = process.getuid?.() === 0;
@@ -181,19 +181,19 @@ describe('libraries that are not prebuilt', () => {
       expect(first.stderr).toContain('compiling libmalloc-list.so with cc, once');
       expect((await outside(session, { PATH: tools })).stderr).toBe('');
     }
-    const made = ['release', 'debug'].map((kind) => installed('build', kind, 'libmalloc-list.so'));
-    for (const file of made) expect(statSync(file).uid).toBe(asRoot ? NOBODY : process.getuid?.());
+    const made = readdirSync(join(home, '.cache', 'libmalloc'));
+    expect(made.sort()).toEqual([
+      expect.stringMatching(/^debug-\w{16}$/),
+      expect.stringMatching(/^release-\w{16}$/),
+    ]);
+    expect(existsSync(installed('build', 'release'))).toBe(false);
   });
 
-  test('go to the cache of a user who cannot write into the package', async () => {
-    if (!asRoot) skip('only root can take the package away from a user');
-    await execa('chown', ['-R', 'root:root', installed()]);
-    rmSync(installed('build', 'release'), { recursive: true });
+  test('prove that they are in use, wherever they lie', async () => {
     const PATH = `${tools}:${join(folder, 'compilers')}`;
     const said = await outside(libmalloc('run', '-m', 'list', '--', 'true'), { PATH });
     expect(said.status, said.stderr).toBe(0);
-    expect(said.stderr).toContain('list in 1 process (true)');
-    expect(said.stderr).toMatch(/\.cache\/libmalloc\/release-\w{16}\/libmalloc-list\.so/);
+    expect(said.stderr).toMatch(/list in 1 process.*\.cache\/libmalloc\/release-\w{16}\//);
   });
 });
 
