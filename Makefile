@@ -25,7 +25,8 @@ js        := build/js/.built
 tsx       := node_modules/.bin/tsx
 libmalloc := node build/js/cli.js
 scripts   := $(shell find scripts -name '*.ts' -o -path 'scripts/view/page/*')
-builder   := scripts/build/index.ts scripts/build/native.ts scripts/malloc/mallocs.ts scripts/malloc/variants.ts \
+builder   := $(addprefix scripts/build/,index.ts native.ts steps.ts) \
+             $(addprefix scripts/malloc/,mallocs.ts variants.ts) \
              $(addprefix scripts/lib/,compile.ts flags.ts native-files.ts paths.ts)
 
 ## make                       build the libraries and the command, link ./libmalloc.so to the default

@@ -67,13 +67,15 @@ static __thread struct heap *self = &heap_none;
 
 /* IFUNC resolvers in the program may call malloc before the linker initialises our TLS. Our
  * resolvers run first, so we define an IFUNC solely for its side effect: setting `self`. */
+#ifdef __GLIBC__ /* musl relocates everything before it runs anything, and knows no IFUNC */
 static void nothing(void) {}
-static void (*self_early(void))(void) {
+UNUSED static void (*self_early(void))(void) {
     self = &heap_none;
     return nothing;
 }
 static void early(void) __attribute__((ifunc("self_early")));
 static void (*const asked)(void) UNUSED __attribute__((used)) = early;
+#endif
 
 static struct {
     struct region *region; /* the one in use: after a fork, perhaps another than the first */

@@ -70,7 +70,8 @@ struct page {
     uint32_t granules; /* length of the run */
     uint16_t capacity; /* blocks in all */
     uint16_t carved;   /* blocks that were ever on the stack; behind lies fresh memory */
-    uint8_t kind, class;
+    uint32_t kind;     /* swapped at a free: riscv64 has no instruction for less than four bytes */
+    uint8_t class;
     uint8_t shift;     /* a place on the stack counts 1 << shift bytes */
     uint8_t era;       /* of which region (a fork may begin a new one) */
     uint8_t area;      /* what kind of memory it is */

@@ -18,7 +18,8 @@
  *
  * By hand: cc -O2 -pthread -o libmalloc-replay native/tools/replay.c
  */
-#define _GNU_SOURCE
+#include "../base/platform.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -42,7 +42,8 @@
  */
 #pragma once
 
-#define _GNU_SOURCE
+#include "../base/platform.h"
+
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -9,73 +9,15 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
-  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
-import { $, type ProcessOutput } from 'zx';
+import { dirname, join } from 'node:path';
 import { describeFailure, Failure } from '../lib/errors.ts';
-import { type Kind, root } from '../lib/paths.ts';
+import { root } from '../lib/paths.ts';
 import { requirePlatform } from '../lib/platform.ts';
-import { errorColor } from '../lib/table.ts';
-import {
-  compileCommand,
-  compileCommandsFile,
-  formatCommands,
-  planNative,
-  readCommands,
-  type Step,
-  stale,
-} from './native.ts';
-import { together } from './together.ts';
-
-const quietly = $({ nothrow: true, quiet: true, cwd: root });
-
-function here(file: string): string {
-  return relative(root, file);
-}
-
-/** What the tool said, in full, under one line that says what it was about. */
-function broken(what: string, output: ProcessOutput): Failure {
-  const said = `${output.stdout}${output.stderr}`.trimEnd();
-  return new Failure(what, { code: 1, hint: said.split('\n').join('\n  ') });
-}
-
-/**
- * Compiles under another name and renames, so that a process that has the old library mapped keeps
- * it.
- */
-async function compile(step: Step): Promise<Failure | undefined> {
-  const draft = `${step.output}.${process.pid}`;
-  mkdirSync(dirname(step.depfile), { recursive: true });
-  const color = errorColor.isColorSupported ? ['-fdiagnostics-color=always'] : [];
-  const output = await quietly`${[...step.command(draft), ...color]}`;
-  if (output.exitCode !== 0) {
-    rmSync(draft, { force: true });
-    return broken(`${here(step.source)} does not compile`, output);
-  }
-  renameSync(draft, step.output);
-  const seconds = (output.duration / 1000).toFixed(1);
-  console.log(`  cc   ${here(step.source)} → ${here(step.output)}  ${seconds} s`);
-  return undefined;
-}
-
-/** Compiles every library of that kind that is stale; throws what the compiler said. */
-async function buildNative(kind: Kind): Promise<void> {
-  const commands = readCommands();
-  const steps = planNative(kind).filter((s) => stale(s, commands.get(s.output)?.arguments));
-  const failures = await together(steps, compile);
-  steps.forEach((step, index) => {
-    if (failures[index] === undefined) commands.set(step.output, compileCommand(step));
-    else commands.delete(step.output);
-  });
-  mkdirSync(dirname(compileCommandsFile), { recursive: true });
-  writeFileSync(compileCommandsFile, formatCommands(commands));
-  const [first, ...others] = failures.filter((failure) => failure !== undefined);
-  for (const failure of others) console.error(describeFailure(failure));
-  if (first !== undefined) throw first;
-}
+import { compileCommandsFile, planNative } from './native.ts';
+import { broken, quietly, runSteps } from './steps.ts';
 
 /** Removes compiled files whose source is gone, so that nothing can still import them. */
 function sweep(folder: string): void {
@@ -136,8 +78,8 @@ function copyKoffi(folder: string): void {
 }
 
 const parts: Record<string, () => Promise<void>> = {
-  release: () => buildNative('release'),
-  debug: () => buildNative('debug'),
+  release: () => runSteps(planNative('release'), compileCommandsFile),
+  debug: () => runSteps(planNative('debug'), compileCommandsFile),
   js: buildScripts,
 };
 

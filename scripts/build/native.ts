@@ -25,24 +25,41 @@ export interface Step {
 /** Programs, which lie there too. */
 const programs = ['replay'];
 
+/** What a build is for: by default this machine, into build/. */
+export interface Destination {
+  kind: Kind;
+  folder: string;
+  /** The compiler with its leading arguments. */
+  cc: string[];
+}
+
 /** The steps of a build: every variant, then every helper and program whose source is there. */
-export function planNative(kind: Kind): Step[] {
+export function planNative(
+  kind: Kind,
+  { folder = nativeDir(kind), cc = compiler() }: Partial<Destination> = {},
+): Step[] {
+  const to = { kind, folder, cc };
   const tools = join('native', 'tools');
-  const ours = variants().map((name) => planStep(kind, 'native', name, variantArguments));
-  const libraries = helpers.map((name) => planStep(kind, tools, name, libraryArguments));
-  const others = programs.map((name) => planStep(kind, tools, name, programArguments));
+  const ours = variants().map((name) => planStep(to, 'native', name, variantArguments));
+  const libraries = helpers.map((name) => planStep(to, tools, name, libraryArguments));
+  const others = programs.map((name) => planStep(to, tools, name, programArguments));
   return [...ours, ...libraries, ...others].filter(({ source }) => existsSync(source));
 }
 
-function planStep(kind: Kind, folder: string, name: string, line: typeof libraryArguments): Step {
-  const source = join(root, folder, `${name}.c`);
+function planStep(
+  to: Destination,
+  from: string,
+  name: string,
+  line: typeof libraryArguments,
+): Step {
+  const source = join(root, from, `${name}.c`);
   const suffix = line === programArguments ? '' : '.so';
-  const output = join(nativeDir(kind), `libmalloc-${name}${suffix}`);
-  const depfile = join(nativeDir(kind), '.deps', `${name}.d`);
+  const output = join(to.folder, `libmalloc-${name}${suffix}`);
+  const depfile = join(to.folder, '.deps', `${name}.d`);
   const command = (file: string): string[] => [
-    ...compiler(),
+    ...to.cc,
     ...['-MMD', '-MF', depfile],
-    ...line(kind, source, file),
+    ...line(to.kind, source, file),
   ];
   return { name, source, output, depfile, line, command };
 }
@@ -74,10 +91,10 @@ export interface CompileCommand {
 export const compileCommandsFile: string = join(root, 'build', 'compile_commands.json');
 
 /** The commands of earlier builds, by output. */
-export function readCommands(): Map<string, CompileCommand> {
-  if (!existsSync(compileCommandsFile)) return new Map();
+export function readCommands(record: string): Map<string, CompileCommand> {
+  if (!existsSync(record)) return new Map();
   try {
-    const list: CompileCommand[] = JSON.parse(readFileSync(compileCommandsFile, 'utf8'));
+    const list: CompileCommand[] = JSON.parse(readFileSync(record, 'utf8'));
     return new Map(list.map((command) => [command.output, command]));
   } catch {
     return new Map(); // if the file is damaged, everything is compiled again

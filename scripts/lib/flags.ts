@@ -8,6 +8,8 @@ interface Flags {
   release: string[];
   debug: string[];
   link: string[];
+  /** After the source. glibc before 2.34 has dlsym in a library of its own. */
+  libraries: string[];
   warnings: string[];
 }
 
@@ -33,9 +35,9 @@ const relocatable = `-ffile-prefix-map=${root}=.`;
 
 /** Arguments that turn one C file into one of our shared libraries; warnings are errors. */
 export function libraryArguments(kind: Kind, source: string, output: string): string[] {
-  const { common, warnings, link, ...by } = flags();
+  const { common, warnings, link, libraries, ...by } = flags();
   const compile = [...common, relocatable, ...by[kind], ...warnings, '-Werror'];
-  return [...compile, ...link, '-o', output, source];
+  return [...compile, ...link, '-o', output, source, ...libraries];
 }
 
 /** The name that programs linked with -lmalloc ask the dynamic linker for. */

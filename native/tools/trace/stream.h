@@ -122,7 +122,8 @@ static void process_describe(uint32_t parent) {
     process->parent_pid = (uint32_t)syscall(SYS_getppid);
     process->parent = parent;
     process->page_size = (uint32_t)sysconf(_SC_PAGESIZE);
-    if (syscall(SYS_readlink, "/proc/self/exe", process->executable, TRACE_PATH - 1l) < 0)
+    if (syscall(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", process->executable,
+                TRACE_PATH - 1l) < 0)
         strcpy(process->executable, "?"); /* no /proc */
     memcpy(process->provider, next_files, sizeof next_files);
     file_read("/proc/self/cmdline", process->command, TRACE_COMMAND - 1);
@@ -219,7 +220,7 @@ static void counts_begin(struct writer *w) {
         trace.shared = w->counts;
         atomic_store(&trace.shared->live, trace.live);
         atomic_store(&trace.shared->blocks, trace.blocks);
-        trace.shared->visible = (next.malloc_usable_size ? 1 : 0) | (next.size ? 2 : 0);
+        trace.shared->visible = (next.malloc_usable_size ? 1u : 0) | (next.size ? 2u : 0);
     }
 }
 
