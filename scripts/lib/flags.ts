@@ -24,14 +24,15 @@ export function compiler(env: NodeJS.ProcessEnv = process.env): string[] {
   return words.length > 0 ? words : ['cc'];
 }
 
+/** Debug information that names sources from the repository's folder on: the same wherever it lies. */
+const relocatable = `-ffile-prefix-map=${root}=.`;
+
 /** Arguments that turn one C file into a program; warnings are errors. */
 export function programArguments(kind: Kind, source: string, output: string): string[] {
   const { common, warnings, ...by } = flags();
-  return [...common, ...by[kind], ...warnings, '-Werror', '-o', output, source];
+  const compile = [...common, relocatable, ...by[kind], ...warnings, '-Werror'];
+  return [...compile, '-o', output, source];
 }
-
-/** Debug information that names sources from the repository's folder on: the same wherever it lies. */
-const relocatable = `-ffile-prefix-map=${root}=.`;
 
 /** Arguments that turn one C file into one of our shared libraries; warnings are errors. */
 export function libraryArguments(kind: Kind, source: string, output: string): string[] {

@@ -74,8 +74,8 @@ const zshText = (text: string): string =>
 function zshOption(option: VerbOption, mallocs: string[]): string {
   const { names, value, description } = option;
   const list = words(option, mallocs);
-  const files = list === mallocs ? '_alternative "m:malloc:($mallocs)" "f:file:_files"' : '_files';
-  const action = list.length === 0 || list === mallocs ? files : `(${list.join(' ')})`;
+  const action =
+    list === mallocs ? '_libmalloc_mallocs' : list.length > 0 ? `(${list.join(' ')})` : '_files';
   const takes = value === undefined ? '' : `:${zshText(value)}:${action}`;
   const spec = (name: string): string => quoted(`*${name}[${zshText(description)}]${takes}`);
   return names.map((name) => `        ${spec(name)} \\`).join('\n');
@@ -96,10 +96,12 @@ export function zshCompletion(verbs: VerbHelp[], mallocs: string[]): string {
   const described = verbs.map(({ name, summary }) => quoted(`${name}:${summary}`));
   return `#compdef libmalloc
 # zsh completion for libmalloc, generated from its options
+_libmalloc_mallocs() {
+  _alternative 'mallocs:malloc:(${mallocs.join(' ')})' 'files:file:_files'
+}
 _libmalloc() {
   local curcontext=$curcontext state line
-  local -a mallocs verbs
-  mallocs=(${mallocs.join(' ')})
+  local -a verbs
   verbs=(
     ${described.join('\n    ')}
   )

@@ -1,15 +1,15 @@
 // Every file of an installation: where it goes, and what is in it.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import { execaSync } from 'execa';
 import { Failure } from '../lib/errors.ts';
 import { soname } from '../lib/flags.ts';
 import { type Kind, nativeDir, root } from '../lib/paths.ts';
 import { peers, variants } from '../malloc/mallocs.ts';
 import { bashCompletion, fishCompletion, zshCompletion } from './completion.ts';
-import { readHeader, replacedFunctions } from './header.ts';
 import { commandPage, type Edition, libraryPage, verbPage } from './man.ts';
+import { readHeader, replacedFunctions } from './public-header.ts';
 import { allVerbs } from './verb-help.ts';
 
 /** Where to install: `lib` is a path below the prefix, such as `lib/x86_64-linux-gnu`. */
@@ -77,6 +77,7 @@ function moduleFiles(): Entry[] {
     filesIn(folder)
       .filter((file) => !nested(folder, file))
       // Their sources, tests and types are not run, and Debian's rules ask much of them.
+      .filter((file) => !basename(file).startsWith('.'))
       .filter((file) => /(\.(c?js|mjs|json|node|wasm)|LICEN[CS]E[^/]*)$/i.test(file))
       .map((file) => ({
         path: `${packageFolder}/${relative(root, join(folder, file))}`,

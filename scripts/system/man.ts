@@ -4,7 +4,7 @@
 import { statuses } from '../lib/status.ts';
 import { options } from '../malloc/options.ts';
 import { debugKeys, variables } from '../malloc/variables.ts';
-import type { HeaderItem } from './header.ts';
+import type { HeaderItem } from './public-header.ts';
 import type { VerbHelp, VerbOption } from './verb-help.ts';
 
 /** What every page has in its margins. */
