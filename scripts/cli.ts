@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Command, type CommanderError } from 'commander';
 import { describeFailure, Failure } from './lib/errors.ts';
 import { root } from './lib/paths.ts';
+import { requirePlatform } from './lib/platform.ts';
 import { FAILED } from './lib/status.ts';
 import { verbs } from './verbs.ts';
 
@@ -29,6 +30,7 @@ async function program(wanted = ''): Promise<Command> {
 }
 
 try {
+  if (process.argv[2] !== 'doctor') requirePlatform(); // the doctor says it in its own table
   await (await program(process.argv[2])).parseAsync();
 } catch (error) {
   if (!(error instanceof Failure)) throw error;

@@ -2,17 +2,27 @@
 //
 //     tsx scripts/build/index.ts release|debug|js…
 
-import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { describeFailure, Failure } from '../lib/errors.ts';
 import { root } from '../lib/paths.ts';
+import { requirePlatform } from '../lib/platform.ts';
 import { compileCommandsFile, planNative } from './native.ts';
 import { broken, quietly, runSteps } from './steps.ts';
 
 /** Removes compiled files whose source is gone, so that nothing can still import them. */
 function sweep(folder: string): void {
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' });
-  for (const file of files) {
+  for (const file of files.filter((each) => !each.startsWith('node_modules'))) {
     const source = /^(.*?)(\.d\.ts|\.js)$/.exec(file)?.[1];
     if (source !== undefined && !existsSync(join(root, 'scripts', `${source}.ts`)))
       rmSync(join(folder, file));
@@ -27,6 +37,7 @@ async function buildScripts(): Promise<void> {
   sweep(folder);
   chmodSync(join(folder, 'cli.js'), 0o755);
   await buildPage(folder);
+  copyKoffi(folder);
   console.log(`  tsc  scripts/ → build/js/  ${(output.duration / 1000).toFixed(1)} s`);
 }
 
@@ -45,6 +56,27 @@ async function buildPage(folder: string): Promise<void> {
   writeFileSync(join(folder, 'view', 'page.html'), html);
 }
 
+/**
+ * koffi goes into the package as the few files that are loaded, beside our own; its native part is a
+ * package for each platform. As a dependency it would bring two megabytes of sources, and an install
+ * script, about which npm warns everyone who installs libmalloc.
+ */
+function copyKoffi(folder: string): void {
+  const from = join(root, 'node_modules', 'koffi');
+  const to = join(folder, 'node_modules', 'koffi');
+  const { name, version, license, main, exports, types, cnoke } = JSON.parse(
+    readFileSync(join(from, 'package.json'), 'utf8'),
+  );
+  const loaded = ['index.js', 'index.cjs', 'src/koffi/index.js', 'src/koffi/index.cjs'];
+  const more = ['src/koffi/src/static.js', 'src/koffi/src/static.cjs', 'index.d.ts', 'LICENSE.txt'];
+  for (const file of [...loaded, ...more]) {
+    mkdirSync(dirname(join(to, file)), { recursive: true });
+    copyFileSync(join(from, file), join(to, file));
+  }
+  const kept = { name, version, license, type: 'module', main, exports, types, cnoke };
+  writeFileSync(join(to, 'package.json'), `${JSON.stringify(kept, null, 2)}\n`);
+}
+
 const parts: Record<string, () => Promise<void>> = {
   release: () => runSteps(planNative('release'), compileCommandsFile),
   debug: () => runSteps(planNative('debug'), compileCommandsFile),
@@ -52,6 +84,7 @@ const parts: Record<string, () => Promise<void>> = {
 };
 
 try {
+  requirePlatform();
   for (const name of process.argv.slice(2)) {
     const part = parts[name];
     if (part === undefined) throw new Failure(`nothing to build by the name ${name}`);

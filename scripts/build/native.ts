@@ -3,9 +3,9 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { prerequisites } from '../lib/compile.ts';
-import { compiler, libraryArguments, programArguments } from '../lib/flags.ts';
+import { compiler, libraryArguments, programArguments, variantArguments } from '../lib/flags.ts';
 import { type Kind, nativeDir, root } from '../lib/paths.ts';
-import { variants } from '../malloc/mallocs.ts';
+import { helpers, variants } from '../malloc/mallocs.ts';
 
 /** One C file that becomes one shared library, or one program. */
 export interface Step {
@@ -16,12 +16,11 @@ export interface Step {
   output: string;
   /** What the source includes, as the compiler listed it (-MMD) the last time. */
   depfile: string;
+  /** Arguments for the compiler: those of a malloc, of another library, or of a program. */
+  line: typeof libraryArguments;
   /** The compiler and its arguments; a draft's name takes the place of `output`. */
   command: (output: string) => string[];
 }
-
-/** Libraries beside the variants; each is its own C file in native/tools/. */
-const helpers = ['probe', 'trace', 'operators', 'layout'];
 
 /** Programs, which lie there too. */
 const programs = ['replay'];
@@ -41,23 +40,28 @@ export function planNative(
 ): Step[] {
   const to = { kind, folder, cc };
   const tools = join('native', 'tools');
-  const ours = variants().map((name) => planStep(to, 'native', name, true));
-  const libraries = helpers.map((name) => planStep(to, tools, name, true));
-  const others = programs.map((name) => planStep(to, tools, name, false));
+  const ours = variants().map((name) => planStep(to, 'native', name, variantArguments));
+  const libraries = helpers.map((name) => planStep(to, tools, name, libraryArguments));
+  const others = programs.map((name) => planStep(to, tools, name, programArguments));
   return [...ours, ...libraries, ...others].filter(({ source }) => existsSync(source));
 }
 
-function planStep(to: Destination, from: string, name: string, library: boolean): Step {
+function planStep(
+  to: Destination,
+  from: string,
+  name: string,
+  line: typeof libraryArguments,
+): Step {
   const source = join(root, from, `${name}.c`);
-  const output = join(to.folder, `libmalloc-${name}${library ? '.so' : ''}`);
-  const line = library ? libraryArguments : programArguments;
+  const suffix = line === programArguments ? '' : '.so';
+  const output = join(to.folder, `libmalloc-${name}${suffix}`);
   const depfile = join(to.folder, '.deps', `${name}.d`);
   const command = (file: string): string[] => [
     ...to.cc,
     ...['-MMD', '-MF', depfile],
     ...line(to.kind, source, file),
   ];
-  return { name, source, output, depfile, command };
+  return { name, source, output, depfile, line, command };
 }
 
 function modified(file: string): number {

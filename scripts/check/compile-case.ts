@@ -2,7 +2,8 @@
 
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { buildFolder, compileInto } from '../lib/compile.ts';
+import { compileInto } from '../lib/compile.ts';
+import { buildFolder } from '../lib/native-files.ts';
 import { root } from '../lib/paths.ts';
 import type { Machine } from './case.ts';
 

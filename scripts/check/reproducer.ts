@@ -2,7 +2,7 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildFolder } from '../lib/compile.ts';
+import { buildFolder } from '../lib/native-files.ts';
 
 const prelude = `#define _GNU_SOURCE
 #include <malloc.h>

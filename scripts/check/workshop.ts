@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { buildFolder } from '../lib/compile.ts';
+import { buildFolder } from '../lib/native-files.ts';
 import { glibc } from '../malloc/mallocs.ts';
 import { launch } from '../malloc/preload.ts';
 

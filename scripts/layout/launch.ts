@@ -1,8 +1,7 @@
 // A program that is held at its end, so that somebody can look at it from outside.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Failure } from '../lib/errors.ts';
-import { findNative } from '../lib/paths.ts';
+import { provideNative } from '../malloc/from-source.ts';
 import type { Malloc } from '../malloc/mallocs.ts';
 import { type Launched, launch } from '../malloc/preload.ts';
 import { signalAll } from '../process/family.ts';
@@ -47,9 +46,7 @@ export async function holdAndLook<T>(
 
 /** The hook that stops the program at its end, in front of the user's own preloads. */
 function atEnd(): Record<string, string> {
-  const hook = findNative('libmalloc-layout.so');
-  if (hook === undefined)
-    throw new Failure('libmalloc-layout.so has not been built', { hint: 'run make' });
+  const hook = provideNative('libmalloc-layout.so');
   const theirs = process.env.LD_PRELOAD;
   return {
     LD_PRELOAD: theirs ? `${hook}:${theirs}` : hook,

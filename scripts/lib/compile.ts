@@ -1,30 +1,9 @@
 import { createHash } from 'node:crypto';
-import {
-  accessSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
-import { homedir } from 'node:os';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, extname, join } from 'node:path';
 import { execaSync } from 'execa';
 import { Failure } from './errors.ts';
 import { compiler } from './flags.ts';
-import { root } from './paths.ts';
-
-/** build/NAME; the user's cache where an installed package cannot be written. */
-export function buildFolder(name: string): string {
-  try {
-    accessSync(root, constants.W_OK);
-    return join(root, 'build', name);
-  } catch {
-    return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'libmalloc', name);
-  }
-}
 
 /** The files named by a make rule such as gcc writes: `a.so: a.c a.h \`. */
 export function prerequisites(rule: string): string[] {

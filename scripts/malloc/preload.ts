@@ -4,10 +4,10 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Failure } from '../lib/errors.ts';
-import { findNative } from '../lib/paths.ts';
 import { atOurEnd } from '../process/ending.ts';
 import { type Ended, execute } from '../process/execute.ts';
 import { readElf, symbolsOf } from './elf.ts';
+import { provideNative } from './from-source.ts';
 import type { Malloc } from './mallocs.ts';
 import { type Proof, readReports } from './proof.ts';
 import { checkTarget, ourselves } from './target.ts';
@@ -166,12 +166,7 @@ function tracer(m: Malloc): string {
 }
 
 function helper(name: string): string {
-  const file = findNative(`libmalloc-${name}.so`);
-  if (!file)
-    throw new Failure(`the ${name} library (libmalloc-${name}.so) has not been built`, {
-      hint: 'run make',
-    });
-  return preloadable(file);
+  return preloadable(provideNative(`libmalloc-${name}.so`));
 }
 
 /**

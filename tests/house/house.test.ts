@@ -8,7 +8,7 @@ import { filesBelow, read } from '../lib/files.ts';
 import { findCycle, importsOf, readImports, roomOf, roomsOf } from '../lib/imports.ts';
 
 /** What make calls or a user types; they may import any room. */
-const entries = ['cli.ts', 'verbs.ts', 'build', 'demo', 'docs'];
+const entries = ['cli.ts', 'verbs.ts', 'build', 'system', 'demo', 'docs'];
 const verbs = Object.keys(verbTable);
 const concepts = ['ffi', 'malloc', 'process', 'trace', 'picture'];
 
