@@ -82,7 +82,7 @@ function obstacle({ malloc, machine }: Subject, each: ProgramCase, run: Run): st
     .map((need) => gap(malloc.name, need, malloc.debug))
     .find((text) => text !== undefined);
   if (reason !== undefined) return reason;
-  if (machine !== undefined) return machine.obstacle(each, run);
+  if (machine !== undefined) return machine.obstacle(each, run, malloc.name);
   const [command] = run.via ?? [];
   const entry = command === undefined ? undefined : programs()[command];
   if (command !== undefined && entry && findProgram(command, entry) === undefined)
