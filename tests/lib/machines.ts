@@ -32,10 +32,12 @@ const beyondEmulation: Record<string, string> = {
 };
 /** qemu-user keeps little room behind a program: variants on the break run what fits there. */
 const onBreak = ['dumb', 'list'];
-const muchBreak: string[] = [];
+const muchBreak = ['aligned', 'errno', 'jumps'];
 /** glibc before 2.34. */
 const dlerror = 'dlerror takes a pthread key for itself in this C library';
 
+/** Programs that stand between the malloc and mmap, munmap and sbrk. */
+const watched = ['fork-frozen-1000', 'fork-frozen-20000', 'fork-frozen-300000', 'fork-emptied'];
 const preinit = 'musl runs no .preinit_array';
 const threadExit = 'musl has no __cxa_thread_atexit_impl';
 const cannotMusl: Record<string, string> = {
@@ -95,9 +97,15 @@ export function targetMachine(name: string, pageSize?: number): Port {
       run.via !== undefined
         ? `it is started by ${run.via[0]}`
         : ((native ? undefined : emulated(each, run, variant)) ??
-          (musl ? cannotMusl[each.name] : undefined) ??
+          (musl ? onMusl(each, variant) : undefined) ??
           (old && each.name === 'keys' ? dlerror : undefined)),
   };
+}
+
+function onMusl({ name }: ProgramCase, variant: string): string | undefined {
+  if (onBreak.includes(variant) && watched.includes(name))
+    return 'the program watches sbrk, and here the break is moved by the system call';
+  return cannotMusl[name];
 }
 
 function emulated(each: ProgramCase, run: Run, variant: string): string | undefined {
