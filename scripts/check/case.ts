@@ -21,11 +21,25 @@ export type Group = (typeof groups)[number];
  */
 export type Level = 'must' | 'should' | 'promise';
 
+/** Where programs run, if not right here: under an emulator, or in another system's folder. */
+export interface Machine {
+  /** Its compiler with leading arguments, and the folder for what it compiles. */
+  cc: string[];
+  folder: string;
+  /** The command of this machine that runs `argv` there, with these variables set. */
+  command(argv: string[], variables: Record<string, string>): string[];
+  /** Why a case cannot run there; undefined when it can. */
+  obstacle(each: ProgramCase, run: Run): string | undefined;
+  /** How many times as long everything takes. */
+  patience: number;
+}
+
 /** The malloc under test, and whether it gets smaller sizes. */
 export interface Subject {
   malloc: Malloc;
   /** Its calls cost more the more blocks there are: smaller sizes will do. */
   slow: boolean;
+  machine?: Machine;
 }
 
 /** How a program of tests/programs is run; sizes and times are what its head says they are. */

@@ -5,6 +5,7 @@ import { join, relative } from 'node:path';
 import { compileInto } from '../lib/compile.ts';
 import { buildFolder } from '../lib/native-files.ts';
 import { root } from '../lib/paths.ts';
+import type { Machine } from './case.ts';
 
 const programsFolder = join(root, 'tests', 'programs');
 
@@ -20,14 +21,15 @@ export function sourceOf(program: string): string {
 }
 
 /** Compiles a program of the kit and returns its path. Throws Failure with the compiler's words. */
-export function caseProgram(program: string, flags: string[] = []): string {
-  const all = [...programFlags, '-pthread', ...include, ...flags];
-  return compileInto(buildFolder('tests'), sourceOf(program), all);
+export function caseProgram(program: string, flags: string[] = [], machine?: Machine): string {
+  const all = [...programFlags, '-pthread', ...include, ...flags, '-ldl'];
+  const folder = machine?.folder ?? buildFolder('tests');
+  return compileInto(folder, sourceOf(program), all, machine?.cc);
 }
 
 /** The library that such a program is when compiled with -DLIBRARY. */
-export function caseLibrary(program: string, flags: string[] = []): string {
-  return caseProgram(program, ['-DLIBRARY', '-shared', '-fPIC', ...flags]);
+export function caseLibrary(program: string, flags: string[] = [], machine?: Machine): string {
+  return caseProgram(program, ['-DLIBRARY', '-shared', '-fPIC', ...flags], machine);
 }
 
 /** A path as short as it can be given from here. */

@@ -5,6 +5,7 @@ import { shellLine } from '../lib/words.ts';
 import type { Malloc } from '../malloc/mallocs.ts';
 import { type Env, type Launched, launch } from '../malloc/preload.ts';
 import { findProgram, programs } from '../malloc/programs.ts';
+import { execute } from '../process/execute.ts';
 import type { Case, Evidence, Group, ProgramCase, Run, Subject, Verdict } from './case.ts';
 import {
   caseLibrary,
@@ -38,16 +39,25 @@ const skipped = (because: string): Verdict => ({ state: 'skipped', because, seco
 
 async function judge(subject: Subject, each: ProgramCase, patience: number): Promise<Verdict> {
   const run = runFor(subject, each);
-  const reason = obstacle(subject.malloc, each, run);
+  const reason = obstacle(subject, each, run);
   if (reason !== undefined) return skipped(reason);
-  const plan = planRun(subject.malloc, each.program, run);
-  const slower = subject.malloc.debug ? DEBUG_PATIENCE : 1;
+  const plan = planRun(subject, each.program, run);
+  const slower = (subject.malloc.debug ? DEBUG_PATIENCE : 1) * (subject.machine?.patience ?? 1);
   const timeout = (run.timeout ?? TIMEOUT) * patience * slower;
-  const result = await launch(subject.malloc, plan.argv, { timeout, env: plan.env });
+  const result = await begin(subject, plan, timeout);
   const because = complaint(subject.malloc, run, result, timeout);
   if (because === undefined) return { state: 'passed', seconds: result.seconds };
   const failure = evidence(subject.malloc, each.program, run, plan, result);
   return { state: 'failed', because, seconds: result.seconds, failure };
+}
+
+/** Runs the program, here or on the machine. */
+async function begin({ malloc, machine }: Subject, plan: Plan, timeout: number): Promise<Launched> {
+  if (machine === undefined) return launch(malloc, plan.argv, { timeout, env: plan.env });
+  const preload = [malloc.file, plan.settings.LD_PRELOAD].filter((file) => file !== undefined);
+  const own = { MALLOC_UNDER_TEST: malloc.file ?? '', LD_PRELOAD: preload.join(':') };
+  const [file = '', ...args] = machine.command(plan.argv, { ...plan.settings, ...own });
+  return { ...(await execute(file, args, { timeout, env: process.env })), proofs: [] };
 }
 
 /**
@@ -66,12 +76,13 @@ function runFor({ malloc, slow }: Subject, each: ProgramCase): Run {
 }
 
 /** Why the case cannot be run at all; undefined when it can. */
-function obstacle(malloc: Malloc, each: ProgramCase, run: Run): string | undefined {
+function obstacle({ malloc, machine }: Subject, each: ProgramCase, run: Run): string | undefined {
   const lacks = malloc.kind === 'variant' ? (each.needs ?? []) : [];
   const reason = lacks
     .map((need) => gap(malloc.name, need, malloc.debug))
     .find((text) => text !== undefined);
   if (reason !== undefined) return reason;
+  if (machine !== undefined) return machine.obstacle(each, run);
   const [command] = run.via ?? [];
   const entry = command === undefined ? undefined : programs()[command];
   if (command !== undefined && entry && findProgram(command, entry) === undefined)
@@ -89,11 +100,11 @@ interface Plan {
   settings: Record<string, string>;
 }
 
-function planRun(malloc: Malloc, program: string, run: Run): Plan {
-  const file = caseProgram(program, run.flags);
-  const library = run.library === undefined ? [] : [caseLibrary(run.library)];
+function planRun({ malloc, machine }: Subject, program: string, run: Run): Plan {
+  const file = caseProgram(program, run.flags, machine);
+  const library = run.library === undefined ? [] : [caseLibrary(run.library, [], machine)];
   const args = [...library, ...(run.args ?? []).map(String)];
-  const behind = run.behind && caseLibrary(run.behind.program, run.behind.flags);
+  const behind = run.behind && caseLibrary(run.behind.program, run.behind.flags, machine);
   const settings = { ...run.env, ...(behind && { LD_PRELOAD: behind }) };
   const env = { ...process.env, LD_PRELOAD: '', MALLOC_UNDER_TEST: malloc.file ?? '', ...settings };
   return { argv: [...(run.via ?? []), file, ...args], env, settings };

@@ -25,9 +25,14 @@ function fresh(program: string): boolean {
  * changed. Several may ask for one program at once: each compiles under a name of its own, and the
  * last rename wins. Throws Failure with the compiler's message.
  */
-export function compileInto(folder: string, source: string, flags: string[]): string {
+export function compileInto(
+  folder: string,
+  source: string,
+  flags: string[],
+  cc: string[] = compiler(),
+): string {
   const cpp = source.endsWith('.cc');
-  const [command = 'cc', ...leading] = cpp ? ['c++'] : compiler();
+  const [command = 'cc', ...leading] = cpp ? ['c++'] : cc;
   const line = [command, ...leading, source, ...flags];
   const key = createHash('sha256').update(line.join('\0')).digest('hex').slice(0, 10);
   const program = join(folder, `${basename(source, extname(source))}-${key}`);

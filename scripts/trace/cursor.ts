@@ -123,7 +123,7 @@ export class Cursor {
     if (op === Op.base) this.#base = much;
     else if (op === Op.wide) this.#wide = i;
     else if (op === Op.far) this.#far = i;
-    else if (op === Op.site) this.#sites[site] = address;
+    else if (op === Op.site) this.#sites[site] = much * 2 ** 47 + address;
     else if (op === Op.thread) this.#serve(much);
     else if (op === Op.footprint || op === Op.snapshot) {
       this.op = op;

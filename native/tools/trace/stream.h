@@ -373,7 +373,7 @@ static uint64_t site_slot(struct stream *s, uintptr_t site) {
         if (!code_known(site))
             site_learn(site);
         s->sites[slot] = site;
-        record_write(s, site, TRACE_SITE, slot, 0);
+        record_write(s, site & TRACE_ADDRESS_MASK, TRACE_SITE, slot, site >> TRACE_ADDRESS_BITS);
     }
     return slot;
 }
