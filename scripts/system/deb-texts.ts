@@ -20,7 +20,7 @@ const git = (...args: string[]): string =>
   execaSync('git', args, { cwd: root, reject: false }).stdout ?? '';
 
 /** Who builds it: as Debian's tools have it, else as git does. */
-export function maintainer(env: NodeJS.ProcessEnv = process.env): string {
+function maintainer(env: NodeJS.ProcessEnv = process.env): string {
   const name = env.DEBFULLNAME ?? (git('config', 'user.name') || 'libmalloc authors');
   const address = env.DEBEMAIL ?? (git('config', 'user.email') || 'root@localhost');
   return `${name} <${address}>`;
