@@ -142,6 +142,12 @@ install: all $(debug)
 uninstall: $(js)
 	@$(call system,uninstall)
 
+## make deb                   Debian packages in build/deb: libmalloc0, libmalloc-dev and libmalloc, the command
+.PHONY: deb
+deb: all $(debug)
+	$(call need,dpkg-deb,dpkg)
+	@$(call system,deb)
+
 ## make prebuilds             the libraries of the npm package, for each platform of scripts/build/platforms.ts
 ##                            (PLATFORMS='linux-x64-glibc': for these)
 .PHONY: prebuilds

@@ -6,9 +6,9 @@
  *
  *      malloc(n)                                free(p)
  *        self ─> heap                             p ─> record of its page   (page.h)
- *        heap.direct[n / 16] ─> page              page.home == self?  a block begins
- *        the uppermost place on its stack         at p?  not marked as free?  then
- *        is the block, if it is marked            p goes on the stack, and is marked
+ *        heap.direct[n / 16] ─> page              a block of this thread's begins at p?
+ *        the uppermost block of its stack,        it is not marked as free?  then p is
+ *        if it is marked as free                  marked, and goes on the stack
  *
  *      sharded.c          this story, the hot pair, threads, and the contract
  *      sharded/class.h    which sizes there are
@@ -23,10 +23,10 @@
  *      sharded/huge.h     those of them that have a mapping of their own
  *      sharded/look.h     describing all that, and verifying it
  *
- * The price, in instructions: malloc 17, free 24, with every check below in it: 41 for a pair
- * of up to 1 KiB in whatever order, 55 of up to 8 KiB, 67 of up to 32 KiB (callgrind, the workload
- * `tight`; tests/native/costs.test.ts holds bounds). A block that another thread frees costs some 45 more, and a part of two atomic operations. A block of more than 32 KiB:
- * 100 if the thread keeps one of its length, and an atomic operation unless it is the only thread;
+ * The price, in instructions: malloc 19, free 23, with every check below in it: 42 for a pair
+ * of up to 1 KiB in whatever order, 56 of up to 8 KiB, 70 of up to 32 KiB (callgrind, the workload
+ * `tight`; tests/native/costs.test.ts holds bounds). A block that another thread frees costs some
+ * 45 more, and a part of two atomic operations. A block of more than 32 KiB: 100 if the thread keeps one of its length, and an atomic operation unless it is the only thread;
  * else a lock and some 300.
  * A page of memory that is touched for the first time: 0.25 µs, and 15 µs on some virtual
  * machines. That is why so much here is about touching few pages, and, once a heap has grown,
@@ -37,7 +37,7 @@
  * bytes were written to, before they are handed out, and again before their page goes. One
  * exception: a free block whose memory went back (sweep.h) bears no mark. Its second free is
  * found only when malloc comes to it, and not at all if it was handed out meanwhile and begins
- * with 16 zeroes then.
+ * with 8 zero bytes then.
  *
  * Locking: 1. The region's lock guards the region, records, huge blocks, and the list of heaps.
  * Nothing is called under it that takes another. 2. A heap, its pages and their records
@@ -64,28 +64,37 @@ static struct heap heap_none = {.direct = {NONES, NONE},
                                 .current = {NONES, FOUR(NONE), FOUR(NONE)}};
 static_assert(DIRECT / 16 + 1 == 65 && CLASSES == 72, "as many as are written out there");
 static __thread struct heap *self = &heap_none;
+static __thread uintptr_t self_tag; /* its own; 0 for none */
 
 /* IFUNC resolvers in the program may call malloc before the linker initialises our TLS. Our
  * resolvers run first, so we define an IFUNC solely for its side effect: setting `self`. */
+static void self_set(struct heap *h) {
+    self = h;
+    self_tag = h->tag;
+}
+
 #ifdef __GLIBC__ /* musl relocates everything before it runs anything, and knows no IFUNC */
 static void nothing(void) {}
 UNUSED static void (*self_early(void))(void) {
-    self = &heap_none;
+    self_set(&heap_none);
     return nothing;
 }
 static void early(void) __attribute__((ifunc("self_early")));
 static void (*const asked)(void) UNUSED __attribute__((used)) = early;
 #endif
 
+/* The main thread's heap and the first region: no mapping for a small program, and no bytes in the
+ * library's file, which would be read and copied page by page. */
+static struct heap first_heap;
+static struct region first_region; /* of zeroes its lock is a free one */
+
 static struct {
     struct region *region; /* the one in use: after a fork, perhaps another than the first */
-    struct region original;
-    struct heap first;   /* the main thread's: no mapping for a small program */
-    struct heap *heaps;  /* all of them; the last one adopted comes first */
-    struct heap *newest; /* the same, by age */
-    struct heap *looked; /* where the search for an abandoned one goes on */
+    struct heap *heaps;    /* all of them; the last one adopted comes first */
+    struct heap *newest;   /* the same, by age */
+    struct heap *looked;   /* where the search for an abandoned one goes on */
     struct huges huges;
-} heap = {.region = &heap.original, .original.lock = LOCK_FREE};
+} heap = {.region = &first_region};
 
 /* The region in use, locked. A thread that was inside when a signal handler forked goes on in
  * the child with the region that it entered; others enter a fresh one (heap_freeze). */
@@ -216,27 +225,12 @@ static struct page *page_next(struct heap *h, unsigned class) {
     return page_fresh(h, class);
 }
 
-/* The uppermost block on the stack, if it is still marked. The barrier makes the compiler count
- * in memory: one instruction instead of two. */
-static inline void *page_pop(struct page *page, unsigned shift) {
-    size_t count = page->count;
-    if (unlikely(!count))
-        return NULL;
-    struct block *b = (struct block *)(page->base + ((size_t)(page->stack - 1)[count] << shift));
-    if (unlikely(b->mark != MARK))
-        return NULL;
-    atomic_signal_fence(memory_order_seq_cst);
-    page->count--;
-    b->mark = 0; /* a live block bears no mark */
-    return b;
-}
-
 static void *allocate_from(struct heap *h, unsigned class) {
     void *p;
     struct page *page = h->current[class];
     while (!(p = page_pop(page, page->shift))) {
         must(!page->count || page_revive(page), "malloc", "the free block %p was written to after its free",
-             (void *)page_block(page, page->stack[page->count - 1]));
+             (void *)page->top);
         heap_busy(h, true);
         page = page_next(h, class);
         heap_busy(h, false);
@@ -337,13 +331,13 @@ static COLD void free_otherwise(void *p, const char *call) {
         return;
     }
     heap_busy(h, true);
-    block_mark(p);
-    page->stack[page->count++] = page_place(page, p);
+    page_push(page, p, page_place(page, page->top));
     page_count(h, page, 1);
     heap_busy(h, false);
 }
 
-static COLD void free_last(struct heap *h, struct page *page) {
+static COLD void free_last(struct page *page) {
+    struct heap *h = self;
     heap_busy(h, true);
     page_turn(h, page);
     heap_drain(h); /* a thread may only free, and never run out of anything */
@@ -363,39 +357,32 @@ static __attribute__((noinline)) void free_remote(void *p, struct page *page, co
     collect(self, page, p);
 }
 
-/* A block of a page of several granules. */
+/* A block of a page of several granules, of another thread's page, or none. */
 static __attribute__((noinline)) void free_slowly(void *p, struct page *page, const char *call) {
     struct heap *h = self;
+    if (page->home != h) {
+        free_remote(p, page, call);
+        return;
+    }
     if (unlikely(!page_begins(page, p)) || unlikely(block_is_marked(p))) {
         free_otherwise(p, call);
         return;
     }
-    page->stack[page->count] = (uint16_t)((size_t)((char *)p - page->start) >> WIDE);
-    block_mark(p);
-    atomic_signal_fence(memory_order_seq_cst); /* as in page_pop */
-    page->count++;
+    page_push(page, p, page_place(page, page->top));
     if (unlikely(--page->budget == 0))
-        free_last(h, page);
+        free_last(page);
 }
 
 /* The other hot half. NULL has no record that holds it. */
 static inline void heap_free(void *p, const char *call) {
     struct page *page = page_of(p);
-    struct heap *h = self;
-    if (unlikely(page->home != h)) {
-        free_remote(p, page, call);
-        return;
-    }
-    if (unlikely(!offset_begins(page, p, page->bound)) || unlikely(block_is_marked(p))) {
+    if (unlikely(!page_begins_for(page, p, self_tag)) || unlikely(block_is_marked(p))) {
         free_slowly(p, page, call);
         return;
     }
-    page->stack[page->count] = (uint16_t)(uintptr_t)p;
-    block_mark(p);
-    atomic_signal_fence(memory_order_seq_cst); /* as in page_pop */
-    page->count++;
+    page_push(page, p, (uint16_t)(uintptr_t)page->top);
     if (unlikely(--page->budget == 0))
-        free_last(h, page);
+        free_last(page);
 }
 
 /* ── the rest of the contract ──────────────────────────────────────────────── */
@@ -472,7 +459,7 @@ static __attribute__((noinline)) void *resize_slowly(void *p, size_t size, const
  * asks (a block in use begins there, and is not marked), and leaves it where it is. */
 static inline void *heap_resize(void *p, size_t size, const char *call) {
     struct page *page = page_of(p);
-    bool stays = offset_begins(page, p, page->bound) && page->size - size <= page->size / 2 &&
+    bool stays = page_begins(page, p) && page->size - size <= page->size / 2 &&
                  !block_is_marked(p);
     return likely(stays) ? p : resize_slowly(p, size, call);
 }
@@ -489,7 +476,7 @@ static size_t heap_trim(size_t pad) {
 }
 
 static size_t heap_overhead(void) {
-    return sizeof heap + slabs.bytes;
+    return sizeof heap + sizeof first_heap + sizeof first_region + slabs.bytes;
 }
 
 static struct lock *heap_lock(unsigned i) {
@@ -515,7 +502,7 @@ static bool heap_freeze(void) {
     slabs.empty = slabs.clean = NULL;
     slabs.next = slabs.end = NULL;
     heap.huges.spare = heap.huges.idle = NULL;
-    self = &heap_none;
+    self_set(&heap_none);
     return true;
 }
 
@@ -533,7 +520,7 @@ static void heaps_forked(void) {
         else
             life_begin(&h->life);
     if (self != &heap_none && self->lost)
-        self = &heap_none;
+        self_set(&heap_none);
     else if (self != &heap_none)
         life_take(self);
 }

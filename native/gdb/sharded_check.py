@@ -36,11 +36,12 @@ def check(reader):
 
 
 def _check_page(pages, page):
+    tag = -(1 << 20) if page.shift else pages.heaps[page.home].tag
     inverse = ALL // page.size + 1 + (not page.size & page.size - 1)
     limit = (page.carved - 1) * (inverse * page.size & ALL) + 1 if page.carved else 0
     for what, told, right in (('inverse', page.inverse, inverse), ('limit', page.limit, limit),
-                              ('bound', page.bound, 0 if page.shift else limit),
-                              ('base', page.base, page.start)):
+                              ('base', page.base, page.start),
+                              ('origin', page.origin, tag - page.start & ALL)):
         if told != right:
             raise pages.damage(page, f'the {what} is {told:#x}, and should be {right:#x}')
 

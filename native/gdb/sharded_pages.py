@@ -14,10 +14,10 @@ from .memory import ALL, PAGE, Layout, Unreadable
 
 # The fields of native/sharded.c and sharded/*.h that are read here.
 REGION = ('era', 'used', 'dirty', 'oldest', 'youngest', 'older')
-RECORD = ('home', 'start', 'inverse', 'bound', 'limit', 'size', 'granules', 'capacity',
-          'carved', 'kind', 'class', 'shift', 'era', 'area', 'dirty', 'base', 'count', 'next',
+RECORD = ('home', 'start', 'origin', 'inverse', 'limit', 'size', 'granules', 'capacity',
+          'carved', 'kind', 'class', 'shift', 'era', 'area', 'dirty', 'base', 'top', 'count', 'next',
           'prev', 'budget', 'younger', 'older', 'listed', 'remote', 'pending', 'gone')
-HEAP = ('pages', 'held', 'busy', 'lost', 'todo', 'next', 'pending')
+HEAP = ('tag', 'pages', 'held', 'busy', 'lost', 'todo', 'next', 'pending')
 HUGE = ('next', 'start', 'user', 'length')
 CONSTANTS = ('GRANULE_BITS', 'ALIGNMENT', 'STEPS', 'CLASSES', 'EXACT', 'BINS', 'WORTHWHILE',
              'BATCH', 'COLORED', 'MARK', 'REMOTE_PENDING', 'REMOTE_TAKEN', 'PAGE_SMALL',
@@ -228,11 +228,14 @@ class Pages:
         marks, problem = bytearray(page.carved), None
         at = page.at + self.page_layout.size
         try:
-            stack = memoryview(self.memory.read(at, 2 * page.capacity)).cast('H')
+            stack = memoryview(self.memory.read(at, 2 * page.capacity + 2)).cast('H')
         except Unreadable as error:
             return marks, self.damage(page, str(error))
-        for mark, places in ((IN_STACK, stack[:page.count]),
-                             (FREED_REMOTELY, stack[page.capacity - page.filled:]),
+        if page.count and not 0 <= page.top - page.base < page.length:
+            return marks, self.damage(page, f'the next free block is said to be {page.top:#x}')
+        top = [page.top - page.base >> page.shift] if page.count else []
+        for mark, places in ((IN_STACK, top), (IN_STACK, stack[1:page.count]),
+                             (FREED_REMOTELY, stack[page.capacity + 1 - page.filled:]),
                              (FREED_REMOTELY, self.batches.get(page.at, ()))):
             for place in places:
                 number, rest = divmod(place << page.shift, page.size)
@@ -250,7 +253,7 @@ class Pages:
         return page.filled + len(self.batches.get(page.at, ()))
 
     def damage_of(self, page, marks, problem):
-        """The problem of `marks`, or that a free block does not bear both marks of one, unless its
+        """The problem of `marks`, or that a free block does not bear the mark of one, unless its
         memory went to the kernel; or None."""
         if problem or not any(marks):
             return problem
@@ -258,7 +261,7 @@ class Pages:
             data = self.memory.once(page.start, page.carved * page.size)
         except Unreadable as error:
             return self.damage(page, str(error))
-        mark = (self.MARK & ALL).to_bytes(8, 'little') * 2
+        mark = (self.MARK & ALL).to_bytes(8, 'little')
         for number, state in enumerate(marks):
             at = number * page.size
             gone = page.gone >> at // PAGE & 1 and not any(data[at:at + len(mark)])
@@ -269,9 +272,8 @@ class Pages:
     def _overwritten(self, page, number, marks, data):
         """With the block in front of it, as that may have run over its end."""
         at = number * page.size
-        words = [int.from_bytes(data[at + i:at + i + 8], 'little') for i in (0, 8)]
-        block, right = page.start + at, f'should be {self.MARK & ALL:#018x}'
-        rows = [(f'{block + 8 * i:#x}', f'{word:#018x}  {right}') for i, word in enumerate(words)]
+        word, block = int.from_bytes(data[at:at + 8], 'little'), page.start + at
+        rows = [(f'{block:#x}', f'{word:#018x}  should be {self.MARK & ALL:#018x}')]
         if number:
             state = 'free' if marks[number - 1] else 'live'
             rows.append(('the one before', f'{block - page.size:#x}  {state}'))

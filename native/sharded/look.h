@@ -29,7 +29,7 @@ static void heaps_release(void) {
  * change its batch while we read it: a check, which must be exact, leaves out all but those `held`. */
 static uint32_t marks_set_remote(struct marks *marks, struct page *page, bool held) {
     uint32_t filled = remote_filled(atomic_load_explicit(&page->remote, memory_order_acquire));
-    uint32_t wrong = marks_set(marks, page, page->stack + page->capacity - filled, filled);
+    uint32_t wrong = marks_set(marks, page, page_far_end(page) - filled, filled);
     for (struct heap *h = heap.newest; h; h = h->older) {
         if (held && !h->held_here)
             continue;
@@ -47,12 +47,12 @@ static void page_snapshot(struct page *page, struct snapshot *out) {
     struct marks frees = {0}, remote = {0};
     size_t size = page->size;
     uint32_t carved = __atomic_load_n(&page->carved, __ATOMIC_RELAXED); /* its owner may be at work */
-    uint32_t count = __atomic_load_n(&page->count, __ATOMIC_RELAXED);
+    size_t count = __atomic_load_n(&page->count, __ATOMIC_RELAXED);
     if (page->home->held_here) {
-        marks_set(&frees, page, page->stack, count);
+        marks_set(&frees, page, page_places(page), count);
         marks_set_remote(&remote, page, false);
     } else {
-        for (uint32_t i = count < carved ? carved - count : 0; i < carved; i++)
+        for (size_t i = count < carved ? carved - count : 0; i < carved; i++)
             frees.bits[i / 64] |= 1ull << i % 64;
     }
     for (uint32_t i = 0; i < carved; i++) {
@@ -197,15 +197,15 @@ static bool heap_count(struct libmalloc_stats *out, bool patient) {
 static void page_verify(struct page *page, struct findings *out) {
     struct marks frees = {0};
     void *start = page->start;
-    uint32_t wrong = marks_set(&frees, page, page->stack, page->count);
-    expect(out, !wrong, "page %p: %u of %u places on its stack are not those of free blocks, or twice",
+    uint32_t wrong = marks_set(&frees, page, page_places(page), page->count);
+    expect(out, !wrong, "page %p: %u of %zu places on its stack are not those of free blocks, or twice",
            start, wrong, page->count);
     wrong = marks_set_remote(&frees, page, true);
     expect(out, !wrong, "page %p: %u blocks that other threads freed are none, or free already",
            start, wrong);
     for (uint32_t i = 0; i < page->carved; i++) {
         struct block *b = (struct block *)(page->start + (size_t)i * page->size);
-        expect(out, !marked(&frees, i) || block_is_whole(b) ||
+        expect(out, !marked(&frees, i) || block_is_marked(b) ||
                         page_has_gone(page, i * (size_t)page->size / os_page_size()),
                "page %p: the free block %p was written to after its free", start, (void *)b);
     }
@@ -213,7 +213,7 @@ static void page_verify(struct page *page, struct findings *out) {
         return;
     uint32_t whole = page->listed ? page->carved : page_wanted(page);
     expect(out, page->budget + page->count == whole,
-           "page %p: a budget of %u and %u free are not %u blocks", start, page->budget,
+           "page %p: a budget of %u and %zu free are not %u blocks", start, page->budget,
            page->count, whole);
 }
 

@@ -74,6 +74,7 @@ struct heap {
     uint32_t pages;                /* how many in all */
     uint32_t held, held_before;    /* bytes of the blocks in batches; at the last tick */
     uint32_t slow;                 /* calls that were slow: every few are a tick */
+    uintptr_t tag;                 /* what its pages are known by: see page_begins_for */
     uint8_t lane;                  /* where its records come from */
     bool busy;                     /* in the slow path: after a fork, not to be trusted */
     bool held_here;                /* while a picture is taken, by the one who takes it */
@@ -152,10 +153,14 @@ static bool page_carve(struct page *page) {
     if (!count)
         return false;
     char *first = page->start + page->carved * size;
+    page_places(page);
+    uint16_t *place = page->stack + page->count;
     for (uint32_t i = count; i-- > 0;) {
         block_mark(first + i * size);
-        page->stack[page->count++] = page_place(page, first + i * size);
+        *++place = page_place(page, first + i * size);
     }
+    page->count += count;
+    page->top = (struct block *)first;
     page_set_carved(page, page->carved + count);
     return true;
 }
@@ -172,6 +177,7 @@ static void page_open(struct page *page, struct heap *h, unsigned class) {
     page_set_carved(page, 0);
     atomic_store_explicit(&page->remote, 0, memory_order_relaxed);
     page->home = h;
+    page->origin = (page->shift ? NOBODY : h->tag) - (uintptr_t)page->start;
     page_publish(page, PAGE_SMALL); /* another thread's walk reads the rest then */
 }
 
@@ -185,7 +191,7 @@ static void page_verify_empty(struct page *page) {
     for (uint32_t i = 0; i < page->carved; i++) {
         char *b = page->start + i * size;
         must((page->gone && page_has_gone(page, i * size / os_page_size())) ||
-                 block_is_whole((struct block *)b), "free",
+                 block_is_marked(b), "free",
              "the free block %p was written to after its free", (void *)b);
     }
 }
@@ -269,6 +275,14 @@ static inline void places_copy(uint16_t *to, const uint16_t *from, uint32_t coun
         *to++ = *from++;
 }
 
+/* Onto the stack, the last one uppermost. */
+static void places_push(struct page *page, const uint16_t *place, uint32_t count) {
+    page_places(page);
+    places_copy(page->stack + page->count + 1, place, count);
+    page->count += count;
+    page->top = (struct block *)page_block(page, place[count - 1]);
+}
+
 /* Hands blocks over to the owner of their page, the last one freed first. The first to be freed
  * comes to lie uppermost: they are handed out in the order of their frees. Mostly that is the
  * order in which they lie in memory, so that processors fetch the next one ahead. */
@@ -280,7 +294,7 @@ static void page_return(struct page *page, const uint16_t *place, uint32_t count
                                                   memory_order_relaxed));
     must(remote_reserved(word) + count <= page->capacity, "free",
          "more blocks of the page %p are freed than there are", (void *)page->start);
-    places_copy(page->stack + page->capacity - remote_reserved(word) - count, place, count);
+    places_copy(page_far_end(page) - remote_reserved(word) - count, place, count);
     uint64_t filled = count * (uint64_t)REMOTE_FILLED;
     struct heap *home = page->home;
     char *start = page->start;
@@ -312,15 +326,14 @@ static bool page_drain(struct heap *h, struct page *page) {
         uint32_t filled = remote_filled(word), count = filled < DRAINED ? filled : DRAINED;
         must(page->count + filled <= page->carved, "free",
              "more blocks of the page at %p are freed than there are", (void *)page->start);
-        places_copy(taken, page->stack + page->capacity - filled, count);
+        places_copy(taken, page_far_end(page) - filled, count);
         next = count == filled ? 0
                                : (word - count * (uint64_t)(REMOTE_RESERVED + REMOTE_FILLED)) &
                                      ~REMOTE_FULL;
         if (!atomic_compare_exchange_weak_explicit(&page->remote, &word, next,
                                                    memory_order_acq_rel, memory_order_acquire))
             continue; /* release: the places, and `pending`, were read before others reuse them */
-        places_copy(page->stack + page->count, taken, count);
-        page->count += count;
+        places_push(page, taken, count);
         total += count;
         if (!(word = next))
             break;
@@ -421,8 +434,8 @@ static inline void collect(struct heap *h, struct page *page, void *p) {
 
 /* ── is it free already? ───────────────────────────────────────────────────── */
 
-static bool places_list(const uint16_t *place, uint32_t count, uint16_t wanted) {
-    for (uint32_t i = 0; i < count; i++)
+static bool places_list(const uint16_t *place, size_t count, uint16_t wanted) {
+    for (size_t i = 0; i < count; i++)
         if (((const volatile uint16_t *)place)[i] == wanted)
             return true;
     return false;
@@ -431,12 +444,13 @@ static bool places_list(const uint16_t *place, uint32_t count, uint16_t wanted) 
 /* Does the page's record list that block as free, or a thread that is about to return it? Others
  * may be at work with all of that: what is read may be stale. */
 static bool page_lists(struct page *page, uint16_t place) {
-    uint32_t count = __atomic_load_n(&page->count, __ATOMIC_RELAXED);
+    size_t count = __atomic_load_n(&page->count, __ATOMIC_RELAXED);
     uint32_t filled = remote_filled(atomic_load_explicit(&page->remote, memory_order_acquire));
     if (count > page->capacity || filled > page->capacity)
         return false;
-    return places_list(page->stack, count, place) ||
-           places_list(page->stack + page->capacity - filled, filled, place);
+    return (count && page_place(page, page->top) == place) ||
+           places_list(page->stack + 1, count ? count - 1 : 0, place) ||
+           places_list(page_far_end(page) - filled, filled, place);
 }
 
 static bool heap_holds(struct heap *h, struct page *page, uint16_t place) {

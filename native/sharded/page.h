@@ -63,8 +63,8 @@ static const uint64_t
 struct page {
     struct heap *home; /* the owner; NULL unless it is a small page */
     char *start;
+    uintptr_t origin;  /* the owner's tag less the start: see page_begins_for */
     uint64_t inverse;  /* offset × inverse < limit: a block in use begins there */
-    uint64_t bound;    /* the limit; 0 for pages of several granules, whose places are shifted */
     uint64_t limit;
     uint32_t size;     /* of its blocks */
     uint32_t granules; /* length of the run */
@@ -78,12 +78,13 @@ struct page {
     bool dirty;        /* of a run: may hold old data */
 
     _Alignas(64) char *base; /* the start again; of a large block, its address */
-    uint32_t count;          /* free blocks on the stack */
+    struct block *top;       /* the free block that is next, */
+    size_t count;            /* and how many there are, with this one */
     struct page *next, *prev; /* in a list of pages or of free runs */
     uint32_t budget;         /* frees until something is to be done. Not beside `count`: both
                               * would be changed by one vector, in four instructions more */
-    struct page *younger, *older; /* of free runs: those that keep their pages, by age */
     bool listed;             /* in its heap's list of pages with room */
+    struct page *younger, *older; /* of free runs: those that keep their pages, by age */
 
     _Alignas(64) _Atomic(uint64_t) remote;
     struct page *pending; /* the next page with remote frees of the same owner */
@@ -155,9 +156,8 @@ static inline bool page_holds(const struct page *page, const void *p) {
  * smaller stores to arrive in the cache. */
 enum { MARK = (int32_t)0xa5c7935e };
 struct block {
-    int64_t mark, second;
+    int64_t mark;
 };
-static_assert(sizeof(struct block) == ALIGNMENT, "the smallest block holds both marks");
 
 static inline bool block_is_marked(const void *p) {
     int32_t low;
@@ -165,13 +165,8 @@ static inline bool block_is_marked(const void *p) {
     return low == MARK;
 }
 
-static inline bool block_is_whole(const struct block *b) {
-    return b->mark == MARK && b->second == MARK;
-}
-
 static inline void block_mark(void *p) {
-    struct block *b = p;
-    b->mark = b->second = MARK;
+    ((struct block *)p)->mark = MARK;
 }
 
 /* The offset of block n is n × size, and size × inverse is `rest` more than 2^64, at most
@@ -180,19 +175,29 @@ static inline void block_mark(void *p) {
  * |offset| < 2^48; so do addresses before the start. Source of the test: Lemire, Kaser, Kurz,
  * "Faster remainder by direct computation" (2019). */
 static_assert(SMALL <= 1 << 15, "the test of a block's beginning needs that");
-static inline bool offset_begins(const struct page *page, const void *p, uint64_t bound) {
-    return (uint64_t)((const char *)p - page->start) * page->inverse < bound;
+static inline bool offset_begins(const struct page *page, uint64_t offset) {
+    return offset * page->inverse < page->limit;
 }
 
 static void page_set_carved(struct page *page, uint32_t carved) {
     page->carved = (uint16_t)carved;
     page->limit = carved ? (carved - 1) * (page->inverse * page->size) + 1 : 0;
-    page->bound = page->shift ? 0 : page->limit;
 }
 
 /* Does a block in use begin at p? For any page. */
 static inline bool page_begins(const struct page *page, const void *p) {
-    return offset_begins(page, p, page->limit);
+    return offset_begins(page, (uint64_t)((const char *)p - page->start));
+}
+
+/* The same, and its owner has that tag: one test for both. Tags are multiples of TAG, so any other
+ * than the owner's moves the offset out of the run. A thread without a heap has tag 0. Pages of
+ * several granules belong to NOBODY here: their places are shifted, which free's short way does
+ * not do. */
+static const uintptr_t TAG = 1ul << 20, NOBODY = -(1ul << 20);
+static inline bool page_begins_for(const struct page *page, const void *p, uintptr_t tag) {
+    uintptr_t shift = page->origin - tag;
+    __asm__("" : "+r"(shift)); /* likewise */
+    return offset_begins(page, (uintptr_t)p + shift);
 }
 
 static inline char *page_block(const struct page *page, uint16_t place) {
@@ -201,6 +206,53 @@ static inline char *page_block(const struct page *page, uint16_t place) {
 
 static inline uint16_t page_place(const struct page *page, const void *p) {
     return (uint16_t)((size_t)((const char *)p - page->start) >> page->shift);
+}
+
+/* The stack of free blocks: the uppermost is `top`, the places of those below it are stack[1] and
+ * so on. So malloc knows its block at once, and reads the stack for the next one only; what a
+ * thread frees and allocates by turns goes through one word. stack[0] is never a block.
+ *
+ *      count == 3       stack: │ - │ a │ b │   │ …        top: c
+ *
+ * A signal handler may fork between any two stores, and the child then has the page: at worst a
+ * block is missing from it. So a block is marked before it is on the stack, `count` says so last,
+ * and of a block that is taken, first. */
+static inline void page_push(struct page *page, void *p, uint16_t below) {
+    block_mark(p);
+    atomic_signal_fence(memory_order_seq_cst);
+    page->stack[page->count] = below;
+    page->top = p;
+    atomic_signal_fence(memory_order_seq_cst);
+    page->count++;
+}
+
+/* The uppermost block, if it is still marked. */
+static inline void *page_pop(struct page *page, unsigned shift) {
+    struct block *b = page->top;
+    __asm__("" : "+r"(b)); /* in this order it takes one instruction less */
+    size_t count;
+    if (unlikely(__builtin_sub_overflow(page->count, 1, &count)))
+        return NULL;
+    if (unlikely(b->mark != MARK))
+        return NULL;
+    page->count = count;
+    atomic_signal_fence(memory_order_seq_cst);
+    b->mark = 0; /* a live block bears no mark */
+    page->top = (struct block *)(page->base + ((size_t)page->stack[count] << shift));
+    return b;
+}
+
+/* At the other end of the stack are those that other threads freed. One entry more than there are
+ * blocks: the first. */
+static inline uint16_t *page_far_end(struct page *page) {
+    return page->stack + page->capacity + 1;
+}
+
+/* The places of all free blocks, `count` of them. */
+static inline const uint16_t *page_places(struct page *page) {
+    if (page->count)
+        page->stack[page->count] = page_place(page, page->top);
+    return page->stack + 1;
 }
 
 static inline bool page_has_gone(const struct page *page, size_t piece) {

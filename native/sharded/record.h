@@ -35,7 +35,7 @@ static inline size_t record_size(unsigned class) {
     size_t blocks = class < CLASSES ? ((size_t)class_granules(class_size(class)) << GRANULE_BITS) /
                                           class_size(class)
                                     : 0;
-    return round_up(sizeof(struct page) + blocks * sizeof(uint16_t), 64);
+    return round_up(sizeof(struct page) + (blocks + 1) * sizeof(uint16_t), 64);
 }
 
 /* Where the first arena lies. What follows a library in memory is another one's code, mostly:
@@ -115,7 +115,7 @@ static void record_free(struct page *record) {
     struct chunk *c = (struct chunk *)((uintptr_t)record & ~(uintptr_t)(GRANULE - 1));
     record->kind = PAGE_GONE;
     record->home = NULL;
-    record->bound = record->limit = 0;
+    record->limit = 0;
     record->granules = 0;
     list_push(&c->lane->spare[record->class], record);
     if (--c->live == 0 && c != c->lane->chunk)

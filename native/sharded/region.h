@@ -277,7 +277,7 @@ static bool run_take(struct region *r, uint32_t granules, enum area_kind kind,
 /* The run is free from now on, with its record. */
 static void run_give(struct region *r, struct page *run, bool dirty) {
     run->home = NULL;
-    run->bound = run->limit = 0;
+    run->limit = 0;
     run->kind = PAGE_BUSY;
     if (run->era != r->era)
         return; /* frozen at a fork: nobody's from now on */

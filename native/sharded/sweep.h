@@ -33,9 +33,9 @@ static inline bool marked(const struct marks *marks, size_t i) {
 
 /* Marks the blocks at these places; how many were marked before, or begin nowhere. */
 static uint32_t marks_set(struct marks *marks, const struct page *page, const uint16_t *place,
-                          uint32_t count) {
+                          size_t count) {
     uint32_t wrong = 0;
-    for (uint32_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++) {
         size_t offset = (size_t)place[i] << page->shift, block = offset / page->size;
         bool good = offset % page->size == 0 && block < page->carved && !marked(marks, block);
         wrong += !good;
@@ -63,7 +63,7 @@ static uint32_t page_sweep(struct page *page) {
     uint32_t went = 0;
     page->swept = (uint16_t)page->count;
     if (page->count * (size_t)page->size < os_page_size() ||
-        marks_set(&frees, page, page->stack, page->count))
+        marks_set(&frees, page, page_places(page), page->count))
         return 0;
     for (size_t first = 0, end; first < pieces; first = end + 1) {
         uint64_t bits = 0;
@@ -82,17 +82,17 @@ static uint32_t page_sweep(struct page *page) {
  * Otherwise it was written to. */
 static bool page_revive(struct page *page) {
     size_t size = page->size, length = os_page_size();
-    size_t piece = ((size_t)page->stack[page->count - 1] << page->shift) / length;
+    size_t piece = (size_t)((char *)page->top - page->start) / length;
     struct marks frees = {0};
     if (!page_has_gone(page, piece))
         return false;
-    must(!marks_set(&frees, page, page->stack, page->count), "malloc",
+    must(!marks_set(&frees, page, page_places(page), page->count), "malloc",
          "a block of the page %p was freed twice", (void *)page->start);
     for (size_t i = (piece * length + size - 1) / size; i < page->carved && i * size < (piece + 1) * length; i++) {
         struct block *b = (struct block *)(page->start + i * size);
         if (!marked(&frees, i))
             continue;
-        if (!block_is_whole(b) && (b->mark || b->second))
+        if (b->mark && b->mark != MARK)
             return false;
         block_mark(b);
     }

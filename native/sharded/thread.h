@@ -62,7 +62,7 @@ static void region_tear(uint32_t granules) {
 /* ── heaps and threads ─────────────────────────────────────────────────────── */
 
 static struct heap *heap_make(void) {
-    struct heap *h = &heap.first;
+    struct heap *h = &first_heap;
     unsigned lane = heap.heaps ? (heap.heaps->lane + 1u) % LANES : 0;
     if (heap.heaps && !(h = record_cut(&slabs.lanes[lane], sizeof *h)))
         return NULL;
@@ -72,6 +72,7 @@ static struct heap *heap_make(void) {
     for (unsigned i = 0; i < CLASSES; i++)
         h->current[i] = NONE;
     h->lane = (uint8_t)lane;
+    h->tag = heap.newest ? heap.newest->tag + TAG : TAG;
     h->sweeping = CLASSES;
     h->next = heap.heaps;
     h->older = heap.newest;
@@ -139,7 +140,7 @@ static void page_give_empty(struct page *page, char *start, uint64_t word) {
         map_set_all(run);
         page->kind = PAGE_GONE;
         page->granules = 0;
-        page->bound = page->limit = 0;
+        page->limit = 0;
     } else if (run) {
         record_free(run);
     }
@@ -217,7 +218,7 @@ static struct heap *thread_begin(void) {
     region_leave(r);
     if (!h)
         return os_refuse();
-    self = h;
+    self_set(h);
     heap_busy(h, true);
     batches_send(h); /* what the last owner had collected pins others' pages */
     heap_drain(h);

@@ -13,6 +13,7 @@ import { describe, draw } from './report.ts';
 import type { BenchResult } from './result.ts';
 import { type Selection, selectMallocs } from './select.ts';
 import { measureStart, planStart } from './start.ts';
+import { warmMemory } from './warm.ts';
 
 interface BenchOptions {
   malloc?: string[];
@@ -56,6 +57,9 @@ export function planBench(names: string[], command?: string[]): BenchPlan {
 /** Instructions are a part of the whole picture; CPU times of pairs only where they are the topic. */
 const pairsAmongOthers = { stepped: 100, runs: 0 };
 
+/** From so many workloads on, a minute for a warm machine is well spent. */
+const MANY = 10;
+
 /** Measures; the slow part. */
 export async function measure(
   plan: BenchPlan,
@@ -65,6 +69,7 @@ export async function measure(
   const result: BenchResult = { provenance: provenance(mallocs, options.versionOf), notRun };
   const { command, measurements } = plan;
   const among = plan.workloads.length + plan.programs.length > 0;
+  if (!options.quick && plan.workloads.length + plan.scenarios.length >= MANY) await warmMemory();
   if (measurements.includes('start'))
     result.start = await measureStart(mallocs, planStart(options));
   if (measurements.includes('pairs')) {

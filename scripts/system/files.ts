@@ -6,6 +6,7 @@ import { execaSync } from 'execa';
 import { Failure } from '../lib/errors.ts';
 import { soname } from '../lib/flags.ts';
 import { type Kind, nativeDir, root } from '../lib/paths.ts';
+import { libc } from '../lib/platform.ts';
 import { peers, variants } from '../malloc/mallocs.ts';
 import { bashCompletion, fishCompletion, zshCompletion } from './completion.ts';
 import { commandPage, type Edition, libraryPage, verbPage } from './man.ts';
@@ -76,12 +77,15 @@ function moduleFiles(): Entry[] {
   return folders.flatMap((folder) =>
     filesIn(folder)
       .filter((file) => !nested(folder, file))
-      // Their sources, tests and types are not run, and Debian's rules ask much of them.
+      // koffi brings a native part for either C library.
+      .filter((file) => !file.startsWith(libc() === 'musl' ? 'linux_' : 'musl_'))
+      // Sources, types and settings of editors are not run.
       .filter((file) => !basename(file).startsWith('.'))
       .filter((file) => /(\.(c?js|mjs|json|node|wasm)|LICEN[CS]E[^/]*)$/i.test(file))
       .map((file) => ({
         path: `${packageFolder}/${relative(root, join(folder, file))}`,
         from: { file: join(folder, file) },
+        executable: readFileSync(join(folder, file)).subarray(0, 2).toString() === '#!',
       })),
   );
 }
@@ -221,15 +225,16 @@ function documentFiles(): Entry[] {
     .map((file) => ({ path: `share/doc/libmalloc/${file}`, from: { file: join(root, file) } }));
 }
 
-/** Everything that is installed. Each path is there once. */
-export async function installedFiles(places: Places, variant: string): Promise<Entry[]> {
+/** What lies in a folder of its own: the command, what it loads, debug builds, GDB's scripts. */
+export function packageFiles(): Entry[] {
+  return [...builtFiles('release'), ...builtFiles('debug'), ...publishedFiles(), ...moduleFiles()];
+}
+
+/** Everything else that is installed. Each path is there once. */
+export async function sharedFiles(places: Places, variant: string): Promise<Entry[]> {
   return [
     ...libraryFiles(places.lib, variant),
     ...developerFiles(places),
-    ...builtFiles('release'),
-    ...builtFiles('debug'),
-    ...publishedFiles(),
-    ...moduleFiles(),
     { path: 'bin/libmalloc', from: { link: `../${packageFolder}/build/js/cli.js` } },
     ...(await manualFiles()),
     ...(await completionFiles()),

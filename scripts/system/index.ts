@@ -1,6 +1,6 @@
-// `make install` and `make uninstall`.
+// `make install`, `make uninstall` and `make deb`.
 //
-//     node build/js/system/index.js install|uninstall --prefix /usr/local [--libdir lib]
+//     node build/js/system/index.js install|uninstall|deb --prefix /usr/local [--libdir lib]
 //         [--destdir FOLDER] [--variant NAME]
 
 import { rmSync } from 'node:fs';
@@ -9,7 +9,8 @@ import { parseArgs } from 'node:util';
 import { execaSync } from 'execa';
 import { describeFailure, Failure } from '../lib/errors.ts';
 import { defaultVariant } from '../malloc/mallocs.ts';
-import { installedFiles, type Places, packageFolder } from './files.ts';
+import { buildPackages } from './deb.ts';
+import { type Places, packageFiles, packageFolder, sharedFiles } from './files.ts';
 import { putAll, removeAll } from './put.ts';
 
 /** The dynamic linker finds a new library by its cache; only root can renew it. */
@@ -19,17 +20,14 @@ function renewCache(): void {
 
 async function install(places: Places, target: string, variant: string): Promise<void> {
   rmSync(join(target, packageFolder), { recursive: true, force: true });
-  putAll(target, await installedFiles(places, variant));
+  putAll(target, [...packageFiles(), ...(await sharedFiles(places, variant))]);
 }
 
 /** Removes what `install` puts there, and folders that are empty then. */
 async function uninstall(places: Places, target: string, variant: string): Promise<void> {
   rmSync(join(target, packageFolder), { recursive: true, force: true });
-  const entries = await installedFiles(places, variant);
-  removeAll(
-    target,
-    entries.map(({ path }) => path),
-  );
+  const entries = await sharedFiles(places, variant);
+  removeAll(target, [...entries.map(({ path }) => path), packageFolder]);
 }
 
 try {
@@ -58,8 +56,10 @@ try {
   } else if (verb === 'uninstall') {
     await uninstall(places, target, variant);
     console.log(`Removed from ${target}`);
-  } else throw new Failure(`neither install nor uninstall: ${verb}`);
-  if (destdir === '') renewCache();
+  } else if (verb === 'deb') {
+    for (const file of await buildPackages(variant)) console.log(`  deb  ${file}`);
+  } else throw new Failure(`nothing to do by the name ${verb}`);
+  if (verb !== 'deb' && destdir === '') renewCache();
 } catch (error) {
   if (!(error instanceof Failure)) throw error;
   console.error(describeFailure(error));

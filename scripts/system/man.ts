@@ -15,7 +15,7 @@ export interface Edition {
 }
 
 /** Text as roff takes it: no command at the start of a line, and hyphens that can be copied. */
-export function roff(text: string): string {
+function roff(text: string): string {
   return text
     .replaceAll('\\', '\\e')
     .replaceAll('-', '\\-')

@@ -62,9 +62,9 @@ describe('a damaged heap', () => {
 
   const sentinel = "'list.c'::heap.arena->sentinel";
   const room = "'paged.c'::heap.arena->classes[4].room";
-  const thread = "'sharded.c'::heap.first";
+  const thread = "'sharded.c'::first_heap";
   const page = `${thread}.current[28]`;
-  const region = "'sharded.c'::heap.original";
+  const region = "'sharded.c'::first_region";
   const first = "'buddy.c'::heap.arena->regions";
   const damages: Record<string, [at: string, value: string, sentence: string][]> = {
     list: [
@@ -108,11 +108,12 @@ describe('a damaged heap', () => {
       [`${page}->home`, '0', 'its heap is 0x0, which is none'],
       [`${page}->inverse`, '5', 'the inverse is 0x5, and should be 0x4ec4ec4ec4ec4f'],
       [`${page}->limit`, '5', 'the limit is 0x5, and should be'],
-      [`${page}->bound`, '5', 'the bound is 0x5, and should be'],
+      [`${page}->origin`, '5', 'the origin is 0x5, and should be'],
       [`${page}->base`, '0', 'the base is 0x0, and should be'],
-      [`${page}->stack[0]`, '3', 'where no block begins'],
-      [`${page}->stack[0]`, `${page}->stack[1]`, 'where one is free already'],
-      [`*(long *)(${page}->start + ${page}->stack[0])`, '7', 'was written to after its free'],
+      [`${page}->top`, '8', 'the next free block is said to be 0x8'],
+      [`${page}->stack[1]`, '3', 'where no block begins'],
+      [`${page}->stack[1]`, `${page}->stack[2]`, 'where one is free already'],
+      [`*(long *)(${page}->start + ${page}->stack[1])`, '7', 'was written to after its free'],
       [`${thread}.current[36]`, "&'sharded.c'::page_none", 'a budget of '],
       [`${thread}.pages`, '7', 'counts 7 pages, but has '],
       [`${thread}.current[28]`, '16', 'the current page of class 28, 0x10, is none'],
@@ -124,7 +125,7 @@ describe('a damaged heap', () => {
       [`${thread}.batches[3].page`, '16', 'a batch is for the page 0x10, which is none'],
       [`${thread}.pending`, '16', 'the record of a page at 0x10 is not there'],
       [`${thread}.pending`, page, 'the list of pages with remote frees leads to'],
-      [`${thread}.next`, "&'sharded.c'::heap.first", 'the list of heaps leads back'],
+      [`${thread}.next`, "&'sharded.c'::first_heap", 'the list of heaps leads back'],
       ["'sharded.c'::heap.heaps", '16', 'the heap at 0x10 is not there'],
       [`${region}.used`, '1', 'says that 1 granules are in use'],
       [`${region}.dirty`, '1', 'says that 1 granules are dirty'],
