@@ -98,8 +98,15 @@ export function targetMachine(name: string, pageSize?: number): Port {
         ? `it is started by ${run.via[0]}`
         : ((native ? undefined : emulated(each, run, variant)) ??
           (musl ? onMusl(each, variant) : undefined) ??
-          (old && each.name === 'keys' ? dlerror : undefined)),
+          (old ? onOldGlibc(each, variant) : undefined)),
   };
+}
+
+function onOldGlibc({ name }: ProgramCase, variant: string): string | undefined {
+  if (name === 'keys') return dlerror;
+  if (onBreak.includes(variant) && watched.includes(name))
+    return 'the program’s dlsym allocates in this C library, while the malloc is locked';
+  return undefined;
 }
 
 function onMusl({ name }: ProgramCase, variant: string): string | undefined {
@@ -172,11 +179,11 @@ export function debianMachine(
     libraries: folder,
     patience: 2,
     command: (argv, variables) => [...within, 'env', ...variablesAsWords(variables), ...argv],
-    obstacle: (each, run) =>
+    obstacle: (each, run, variant) =>
       run.via !== undefined
         ? `it is started by ${run.via[0]}`
-        : release === 'bullseye' && each.name === 'keys'
-          ? dlerror
+        : release === 'bullseye'
+          ? onOldGlibc(each, variant)
           : undefined,
   };
 }
