@@ -7,8 +7,6 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { sysrootOf, type Target, targetCompiler, targetOf } from '../../scripts/build/targets.ts';
 import { type Machine, onX64, type ProgramCase, type Run } from '../../scripts/check/case.ts';
-import { isSlow } from '../../scripts/check/features.ts';
-import { casesOf } from '../../scripts/check/groups.ts';
 import { root } from '../../scripts/lib/paths.ts';
 import { need } from './need.ts';
 
@@ -79,7 +77,8 @@ export function targetMachine(name: string, pageSize?: number): Port {
       native
         ? ['env', ...variablesAsWords(variables), ...argv]
         : [...emulator, ...variablesAsWords(variables).flatMap((each) => ['-E', each]), ...argv],
-    obstacle: (each, run) => obstacleOn({ native, musl, old: target.release !== undefined }, each, run),
+    obstacle: (each, run) =>
+      obstacleOn({ native, musl, old: target.release !== undefined }, each, run),
   };
 }
 
