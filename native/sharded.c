@@ -55,34 +55,6 @@ LIBMALLOC_VARIANT(4, sharded);
 #include "sharded/huge.h"
 #include "sharded/sweep.h"
 
-#define FOUR(x) x, x, x, x
-#define SIXTEEN(x) FOUR(x), FOUR(x), FOUR(x), FOUR(x)
-#define NONES SIXTEEN(NONE), SIXTEEN(NONE), SIXTEEN(NONE), SIXTEEN(NONE)
-
-/* What a thread has before its first call: a heap without pages. */
-static struct heap heap_none = {.direct = {NONES, NONE},
-                                .current = {NONES, FOUR(NONE), FOUR(NONE)}};
-static_assert(DIRECT / 16 + 1 == 65 && CLASSES == 72, "as many as are written out there");
-static __thread struct heap *self = &heap_none;
-static __thread uintptr_t self_tag; /* its own; 0 for none */
-
-/* IFUNC resolvers in the program may call malloc before the linker initialises our TLS. Our
- * resolvers run first, so we define an IFUNC solely for its side effect: setting `self`. */
-static void self_set(struct heap *h) {
-    self = h;
-    self_tag = h->tag;
-}
-
-#ifdef __GLIBC__ /* musl relocates everything before it runs anything, and knows no IFUNC */
-static void nothing(void) {}
-UNUSED static void (*self_early(void))(void) {
-    self_set(&heap_none);
-    return nothing;
-}
-static void early(void) __attribute__((ifunc("self_early")));
-static void (*const asked)(void) UNUSED __attribute__((used)) = early;
-#endif
-
 /* The main thread's heap and the first region: no mapping for a small program, and no bytes in the
  * library's file, which would be read and copied page by page. */
 static struct heap first_heap;
@@ -229,7 +201,7 @@ static void *allocate_from(struct heap *h, unsigned class) {
     void *p;
     struct page *page = h->current[class];
     while (!(p = page_pop(page, page->shift))) {
-        must(!page->count || page_revive(page), "malloc", "the free block %p was written to after its free",
+        must(!page->count || page_revive(h, page), "malloc", "the free block %p was written to after its free",
              (void *)page->top);
         heap_busy(h, true);
         page = page_next(h, class);

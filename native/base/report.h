@@ -3,7 +3,8 @@
  * With LIBMALLOC_REPORT=PREFIX in the environment, every process writes
  * PREFIX.PID, also after fork and after exec. The file is a shared mapping: what
  * was written to it survives _exit and kill. `libmalloc run` reads it
- * (scripts/malloc/proof.ts) to prove which malloc a program really used.
+ * (scripts/malloc/proof.ts) to prove which malloc a program really used. What a process
+ * starts, or becomes by exec, is appended to PREFIX-starts (scripts/malloc/unreached.ts).
  */
 #pragma once
 
@@ -29,3 +30,7 @@ struct report {
 };
 static_assert(offsetof(struct report, executable) == 24, "a fixed format");
 static_assert(sizeof(struct report) == 24 + 5 * REPORT_PATH, "a fixed format");
+
+/* One start in PREFIX-starts: kind, pid, blank, name of the starter, newline, program, zero byte.
+ * REPORT_FAILED takes back the last one of that pid: exec has returned. */
+enum report_start { REPORT_KEPT = 'k', REPORT_CLEARED = 'c', REPORT_FAILED = 'f' };

@@ -161,7 +161,7 @@ class ShardedReader(Reader):
             return 'unknown: the list of heaps is damaged'
         if self.pages.heaps[home].lost:
             return 'nobody: stopped inside of malloc by a fork, or by the end of its thread'
-        heap = gdb.Value(home).cast(self.heap['first'].type.pointer())
+        heap = gdb.Value(home).cast(self.heap['heaps'].type)
         life = heap['life']['__data']
         word, last = int(life['__lock']), int(life['__owner'])
         if word & OWNER_DIED:

@@ -159,9 +159,9 @@ def _check_heap(pages, heap, own):
 
 
 def _check_budget(pages, page):
-    """Of a page that is not current: frees until it is empty, or worth to be used again. A thread
+    """Of a page that is not current: frees until its goal. A thread
     that was stopped inside of free may have counted the block, and not yet the free."""
-    whole = page.carved if page.listed else max(page.carved // pages.WORTHWHILE, 1)
+    whole = page.goal
     if not whole <= page.budget + page.count <= whole + 1:
         raise pages.damage(page, f'a budget of {page.budget} and {page.count} free are not {whole} '
                                  'blocks')

@@ -16,7 +16,7 @@ from .memory import ALL, PAGE, Layout, Unreadable
 REGION = ('era', 'used', 'dirty', 'oldest', 'youngest', 'older')
 RECORD = ('home', 'start', 'origin', 'inverse', 'limit', 'size', 'granules', 'capacity',
           'carved', 'kind', 'class', 'shift', 'era', 'area', 'dirty', 'base', 'top', 'count', 'next',
-          'prev', 'budget', 'younger', 'older', 'listed', 'remote', 'pending', 'gone')
+          'prev', 'budget', 'younger', 'older', 'listed', 'goal', 'remote', 'pending', 'gone')
 HEAP = ('tag', 'pages', 'held', 'busy', 'lost', 'todo', 'next', 'pending')
 HUGE = ('next', 'start', 'user', 'length')
 CONSTANTS = ('GRANULE_BITS', 'ALIGNMENT', 'STEPS', 'CLASSES', 'EXACT', 'BINS', 'WORTHWHILE',
@@ -46,8 +46,8 @@ class Pages:
                       self.PAGE_BUSY)
         self.page_none = int(library.symbol('page_none').address)
         self.variable, self.slabs = library.symbol('heap'), library.symbol('slabs')
-        self.region_layout = Layout(self.variable['original'].type)
-        self.heap_layout = Layout(self.variable['first'].type)
+        self.region_layout = Layout(self.variable['region'].type.target())
+        self.heap_layout = Layout(self.variable['heaps'].type.target())
         self.page_layout = Layout(library.symbol('page_none').type)
         self.huge_layout = Layout(self.variable['huges']['idle'].type.target())
         self.batch_layout = Layout(self.heap_layout.field('batches').target())

@@ -211,10 +211,9 @@ static void page_verify(struct page *page, struct findings *out) {
     }
     if (page->home->current[page->class] == page)
         return;
-    uint32_t whole = page->listed ? page->carved : page_wanted(page);
-    expect(out, page->budget + page->count == whole,
+    expect(out, page->budget + page->count == page->goal,
            "page %p: a budget of %u and %zu free are not %u blocks", start, page->budget,
-           page->count, whole);
+           page->count, page->goal);
 }
 
 static void run_verify(struct page *run, void *out) {

@@ -24,12 +24,11 @@
  *                                    └──────────────────────────────────┘
  *
  * A page's budget counts frees, down to the next moment that matters: a look at the clock
- * while the page is current; else when it is worthwhile to use it again, and then when it is
- * empty (page_turn).
+ * while the page is current; else, in turn, when it is worthwhile to use it again, when it is
+ * sparse, each time when half of its last blocks are gone, and when it is empty (page_turn).
  *
  *      live + count + remote = carved                for every page
- *      budget = live + remote                        for pages in the list `partial`
- *      budget + count = a sixteenth of carved        for full pages
+ *      budget + count = goal                         for those that are not current
  */
 #pragma once
 
@@ -52,6 +51,9 @@ enum {
     FEW = 24,            /* pages of a heap in which classes share */
     AT_ONCE = 16384,     /* bytes that are carved at a time of a page that was in use before */
     WORTHWHILE = 16,     /* a page is used again when a sixteenth of it is free */
+    SPARSE = 8,          /* and is sparse when only an eighth of it lives */
+    SPARSE_LEAST = 128,  /* bytes: of smaller blocks one lies in each piece even then */
+    SPARSE_KEPT = 64,    /* sparse pages that keep their memory, at least */
 };
 
 /* Blocks of one page of another heap, as places on its stack: filled from the end, so that the first
@@ -81,6 +83,7 @@ struct heap {
     uint8_t sweeping;              /* the class at which a sweep is; CLASSES: none goes on */
     bool lost;                     /* it was busy at a fork: nobody adopts it */
     struct page *sweep;            /* the next page of that class */
+    uint32_t sparse, sparse_kept;  /* pages in `partial`; how many may keep their memory */
     uint64_t since;                /* the interval in which it began. ms */
     struct page *todo;             /* pending pages that are not drained yet */
     struct heap *next;             /* of all heaps; the last one adopted comes first */
@@ -90,6 +93,34 @@ struct heap {
     _Atomic(uint32_t) waiting; /* pages in it and in `todo` */
     _Alignas(64) struct batch batches[BATCHES];
 };
+
+#define FOUR(x) x, x, x, x
+#define SIXTEEN(x) FOUR(x), FOUR(x), FOUR(x), FOUR(x)
+#define NONES SIXTEEN(NONE), SIXTEEN(NONE), SIXTEEN(NONE), SIXTEEN(NONE)
+
+/* What a thread has before its first call: a heap without pages. */
+static struct heap heap_none = {.direct = {NONES, NONE},
+                                .current = {NONES, FOUR(NONE), FOUR(NONE)}};
+static_assert(DIRECT / 16 + 1 == 65 && CLASSES == 72, "as many as are written out there");
+static __thread struct heap *self = &heap_none;
+static __thread uintptr_t self_tag; /* its own; 0 for none */
+
+/* IFUNC resolvers in the program may call malloc before the linker initialises our TLS. Our
+ * resolvers run first, so we define an IFUNC solely for its side effect: setting `self`. */
+static void self_set(struct heap *h) {
+    self = h;
+    self_tag = h->tag;
+}
+
+#ifdef __GLIBC__ /* musl relocates everything before it runs anything, and knows no IFUNC */
+static void nothing(void) {}
+UNUSED static void (*self_early(void))(void) {
+    self_set(&heap_none);
+    return nothing;
+}
+static void early(void) __attribute__((ifunc("self_early")));
+static void (*const asked)(void) UNUSED __attribute__((used)) = early;
+#endif
 
 /* A signal handler may fork between any two stores: the compiler leaves this one in its place. */
 static inline void heap_busy(struct heap *h, bool busy) {
@@ -172,7 +203,7 @@ static void page_open(struct page *page, struct heap *h, unsigned class) {
     page->inverse = UINT64_MAX / size + 1 + !(size & (size - 1));
     page->capacity = (uint16_t)(page_length(page) / size);
     page->count = 0;
-    page->listed = false;
+    page->listed = page->sparse = false;
     page->gone = page->seen = page->swept = 0;
     page_set_carved(page, 0);
     atomic_store_explicit(&page->remote, 0, memory_order_relaxed);
@@ -202,22 +233,43 @@ static uint32_t page_wanted(const struct page *page) {
 }
 
 /* It is in use no more. A full page is not used again for a single block: each time it ran out
- * would cost the slow path. So the budget first counts down to when it is worthwhile, then to
- * when it is empty. */
+ * would cost the slow path. So the budget first counts down to when it is worthwhile. */
 static void page_rest(struct page *page) {
     page->listed = false;
-    page->budget = page_wanted(page);
+    page->goal = (uint16_t)page_wanted(page);
+    page->budget = page->goal;
     if (page->carved == page->capacity)
         atomic_fetch_or_explicit(&page->remote, REMOTE_FULL, memory_order_release);
 }
 
 static void heap_tick(struct heap *h);
 
+/* From when on so few blocks live that memory between them may go back. */
+static uint32_t page_sparse_from(const struct page *page) {
+    uint32_t carved = page->carved;
+    return page->size >= SPARSE_LEAST ? carved - carved / SPARSE : carved;
+}
+
 static void partial_remove(struct heap *h, struct page *page) {
+    h->sparse -= page->sparse;
+    page->sparse = false;
     if (h->sweep == page)
         h->sweep = page->next;
     list_remove(&h->partial[page->class], page);
     page->listed = false;
+}
+
+static uint32_t page_sweep(struct page *page);
+
+/* The page is sparse, or sparser. Where most pages of a large heap are, the program is tearing down
+ * what it had, and may never call us again: the page's free memory goes back at once, unless
+ * that was wanted again lately (page_revive). */
+static void page_thins(struct heap *h, struct page *page, uint32_t goal) {
+    h->sparse += !page->sparse;
+    page->sparse = true;
+    page->goal = (uint16_t)goal;
+    if (h->sparse > SPARSE_KEPT + h->sparse_kept && h->sparse > h->pages / 4)
+        page_sweep(page);
 }
 
 /* The budget is spent. True when the page is gone then. */
@@ -226,11 +278,16 @@ static bool page_turn(struct heap *h, struct page *page) {
         page->budget = TICK;
         heap_tick(h);
     } else if (!page->listed) {
+        uint32_t goal = page_sparse_from(page);
         page->listed = true;
-        page->budget = page->carved - page_wanted(page);
+        page->budget = goal - page->goal;
+        page->goal = (uint16_t)goal;
         list_push(&h->partial[page->class], page);
         if (page->budget == 0)
             return page_turn(h, page);
+    } else if (page->goal < page->carved) {
+        page->budget = (page->carved - page->goal + 1u) / 2;
+        page_thins(h, page, page->goal + page->budget);
     } else {
         partial_remove(h, page);
         page_verify_empty(page);

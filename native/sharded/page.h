@@ -83,7 +83,8 @@ struct page {
     struct page *next, *prev; /* in a list of pages or of free runs */
     uint32_t budget;         /* frees until something is to be done. Not beside `count`: both
                               * would be changed by one vector, in four instructions more */
-    bool listed;             /* in its heap's list of pages with room */
+    bool listed, sparse;     /* in its heap's list of pages with room; of that, nearly empty */
+    uint16_t goal;           /* `count` when the budget is spent, of a page that is not current */
     struct page *younger, *older; /* of free runs: those that keep their pages, by age */
 
     _Alignas(64) _Atomic(uint64_t) remote;

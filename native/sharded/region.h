@@ -361,9 +361,9 @@ static bool region_age(struct region *r, uint64_t now) {
     return true;
 }
 
-/* How many idle granules a teardown leaves: twice as many as are in use. */
+/* How many idle granules a teardown leaves: half as many as are in use. */
 static size_t region_keeps(struct region *r) {
-    size_t keep = 2 * r->used > r->keep ? 2 * r->used : r->keep;
+    size_t keep = r->used / 4 > r->keep ? r->used / 4 : r->keep;
     return keep > KEEP ? keep : KEEP;
 }
 

@@ -8,7 +8,8 @@
  *      page    │ live │ free │ free │ free │ free │ live │ free │ …
  *      pieces  │               │ gone          │               │       as long as the system's pages
  *
- * A sweep takes a page when nothing was freed or handed out in it between two intervals.
+ * A sweep takes a page when nothing was freed or handed out in it between two intervals; and while
+ * most of a heap is freed, at once (page_thins).
  * The price: about 1 µs a page that is looked at, one system call for each stretch that goes, and
  * the page faults when it is used again. What it weakens: a block in such a piece bears no mark, so
  * its second free is found by a later malloc from the piece, not by free; and not even then if the
@@ -80,7 +81,7 @@ static uint32_t page_sweep(struct page *page) {
 
 /* The uppermost block has no mark. If its piece has gone, all of the piece are marked again: true.
  * Otherwise it was written to. */
-static bool page_revive(struct page *page) {
+static bool page_revive(struct heap *h, struct page *page) {
     size_t size = page->size, length = os_page_size();
     size_t piece = (size_t)((char *)page->top - page->start) / length;
     struct marks frees = {0};
@@ -97,6 +98,8 @@ static bool page_revive(struct page *page) {
         block_mark(b);
     }
     page->gone &= ~(1ull << piece);
+    if (h->sparse_kept < h->pages)
+        h->sparse_kept += 1 + h->sparse_kept / 8;
     return true;
 }
 

@@ -155,15 +155,16 @@ static void page_give_empty(struct page *page, char *start, uint64_t word) {
     region_tear(granules);
 }
 
-/* Current pages without a live block go back to the region. */
+/* No page is current any more. Those without a live block go back to the region; the others will as
+ * soon as their last one is freed. */
 static void heap_flush_pages(struct heap *h) {
     for (unsigned i = 0; i < CLASSES; i++) {
         struct page *page = h->current[i];
-        if (page != NONE && page->count == page->carved) {
-            page_retire(h, page);
-            page_verify_empty(page);
-            page_drop(h, page);
-        }
+        if (page == NONE || page->class != i)
+            continue;
+        page_retire(h, page);
+        page_rest(page);
+        page_count(h, page, (uint32_t)page->count);
     }
 }
 
@@ -271,6 +272,7 @@ static void heap_reclaim_one(void) {
     life_release(h);
 }
 
+
 /* Does it to this thread's heap and to all abandoned ones; the sum of what it answers. */
 static size_t heaps_do(size_t (*act)(struct heap *)) {
     size_t sum = self != &heap_none ? act(self) : 0;
@@ -325,6 +327,8 @@ static void heap_tick(struct heap *h) {
             region_purge(r, false);
     }
     uint64_t since = __atomic_load_n(&r->since, __ATOMIC_RELAXED);
+    if (h->since != since)
+        h->sparse_kept -= h->sparse_kept / 4;
     if (h->since != since || h->sweeping < CLASSES)
         heap_sweep(h, h->since != since);
     h->since = since;

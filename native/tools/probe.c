@@ -3,7 +3,9 @@
  * Preloaded behind any malloc, it asks the dynamic linker who answers for malloc,
  * calloc, realloc and free, and leaves the answer in a report (report.h). It
  * allocates nothing, opens no descriptor for longer than a moment, and prints
- * nothing: a program must not notice it.
+ * nothing: a program must not notice it. What a process becomes by exec, or starts,
+ * is noted beside the reports (report.h): the new program may be one that no
+ * preload reaches, and then nobody else can say that it was there.
  *
  * By hand: cc -O2 -fPIC -shared -o libmalloc-probe.so native/tools/probe.c
  */
@@ -91,8 +93,8 @@ static int provider_note(struct dl_phdr_info *object, size_t size, void *arg) {
 
 /* A program may have closed its standard streams: the descriptor must not become
  * one of them for as much as a moment, so it is moved beyond them. */
-static int open_beyond_stderr(const char *path) {
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+static int open_beyond_stderr(const char *path, int how) {
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | how, 0600);
     if (fd < 0 || fd > STDERR_FILENO)
         return fd;
     int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
@@ -104,7 +106,7 @@ static struct report *report_open(void) {
     char path[REPORT_PATH + 32];
     if (snprintf(path, sizeof path, "%s.%ld", prefix, (long)getpid()) >= (int)sizeof path)
         return NULL;
-    int fd = open_beyond_stderr(path);
+    int fd = open_beyond_stderr(path, O_TRUNC);
     if (fd < 0)
         return NULL;
     struct report *r = MAP_FAILED;
@@ -135,11 +137,14 @@ static void probe_report(void) {
     errno = saved;
 }
 
+#include "starts.h"
+
 __attribute__((constructor)) static void probe_start(void) {
     const char *wanted = secure_getenv("LIBMALLOC_REPORT");
     if (!wanted || !*wanted || strlen(wanted) >= sizeof prefix)
         return;
     strcpy(prefix, wanted);
+    starts_open();
     dl_iterate_phdr(provider_note, NULL);
     probe_report();
     pthread_atfork(NULL, NULL, probe_report);

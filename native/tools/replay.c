@@ -16,9 +16,13 @@
  * ourselves is mapped; only pthread_create, when the trace had threads, takes
  * something from the malloc at work. One line of JSON on standard output.
  *
+ * With --heap nothing is timed: it looks at the heap each time that it may have grown, and
+ * says how large it was at most.
+ *
  * By hand: cc -O2 -pthread -o libmalloc-replay native/tools/replay.c
  */
 #include "../base/platform.h"
+#include "heap-size.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -101,7 +105,16 @@ static struct {
     struct slot *slots;
     size_t page;
     atomic_uint running; /* threads that have begun and not ended */
+    bool weigh;          /* --heap */
 } play;
+
+/* What --heap finds. Looking takes long, so it waits for page faults: for one in a small heap,
+ * for a 256th of a larger one. */
+static struct {
+    pthread_mutex_t lock;
+    size_t peak;
+    long faults; /* at the last look */
+} weight = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static _Noreturn void fail(const char *what) {
     const char *parts[] = {"libmalloc-replay: ", what, "\n"};
@@ -111,9 +124,11 @@ static _Noreturn void fail(const char *what) {
     _exit(1);
 }
 
+/* Shared, so that it is no part of the heap when that is looked at. */
 static void *map(size_t size) {
+    int kind = play.weigh ? MAP_SHARED : MAP_PRIVATE;
     void *p = mmap(NULL, size ? size : 1, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+                   kind | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (p == MAP_FAILED)
         fail("no memory for ourselves");
     return p;
@@ -240,6 +255,30 @@ static void step_play(const struct plan_step *step) {
 
 /* ── threads ───────────────────────────────────────────────────────────────── */
 
+static void weigh(bool always) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    long enough = (long)(weight.peak / play.page / 256);
+    if (!always && usage.ru_minflt - weight.faults <= enough)
+        return;
+    if (pthread_mutex_trylock(&weight.lock) != 0)
+        return; /* another thread looks just now */
+    size_t size = heap_size();
+    weight.peak = size > weight.peak ? size : weight.peak;
+    getrusage(RUSAGE_SELF, &usage);
+    weight.faults = usage.ru_minflt;
+    pthread_mutex_unlock(&weight.lock);
+}
+
+/* After a free the heap is no larger. In a long trace, small blocks are looked at now and then. */
+static bool may_grow(const struct plan_step *step, size_t at) {
+    enum { LONG = 256, NOW_AND_THEN = 16, LARGE = 16 * 1024 };
+    if ((step->what >> 48 & 0xff) > PLAN_REALLOC)
+        return false;
+    return play.plan->pieces <= LONG || at % NOW_AND_THEN == 0 ||
+           (step->what & 0xffffffffffff) >= LARGE;
+}
+
 /* Steps are read piece by piece into memory that is there already: a mapped plan would
  * count as ours. */
 static void thread_play(uint32_t thread, struct plan_step *steps) {
@@ -249,8 +288,11 @@ static void thread_play(uint32_t thread, struct plan_step *steps) {
         if (piece->steps > PLAN_PIECE ||
             pread(play.fd, steps, bytes, (off_t)piece->place) != (ssize_t)bytes)
             fail("the plan cannot be read");
-        for (size_t at = 0; at < piece->steps; at++)
+        for (size_t at = 0; at < piece->steps; at++) {
             step_play(&steps[at]);
+            if (play.weigh && may_grow(&steps[at], at))
+                weigh(false);
+        }
     }
     atomic_fetch_sub(&play.running, 1);
 }
@@ -267,7 +309,10 @@ static void thread_begin(uint32_t thread) {
     pthread_t id;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attributes, 256 * 1024);
+    if (play.weigh)
+        pthread_attr_setstack(&attributes, map(256 * 1024), 256 * 1024);
+    else
+        pthread_attr_setstacksize(&attributes, 256 * 1024);
     atomic_fetch_add(&play.running, 1);
     if (pthread_create(&id, &attributes, thread_main, (void *)(uintptr_t)thread) != 0)
         fail("a thread cannot be started");
@@ -292,25 +337,28 @@ static double seconds(long whole, long part, double unit) {
     return (double)whole + (double)part / unit;
 }
 
-static struct measure measure(void) {
-    struct timespec now;
-    struct rusage usage;
+static void measure_memory(struct measure *measured) {
     char status[4096] = "";
     int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
     ssize_t length = fd < 0 ? 0 : read(fd, status, sizeof status - 1);
     status[length > 0 ? length : 0] = 0;
     close(fd);
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    measured->resident = status_line(status, "VmRSS:");
+    measured->peak = status_line(status, "VmHWM:");
+}
+
+/* The last thing before the calls and the first one after them: reading /proc takes as long as
+ * hundreds of them. */
+static void measure_time(struct measure *measured) {
+    struct timespec now, cpu;
+    struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    return (struct measure){
-        .wall = seconds(now.tv_sec, now.tv_nsec, 1e9),
-        .cpu = seconds(usage.ru_utime.tv_sec, usage.ru_utime.tv_usec, 1e6) +
-               seconds(usage.ru_stime.tv_sec, usage.ru_stime.tv_usec, 1e6),
-        .minor = usage.ru_minflt,
-        .major = usage.ru_majflt,
-        .resident = status_line(status, "VmRSS:"),
-        .peak = status_line(status, "VmHWM:"),
-    };
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    measured->wall = seconds(now.tv_sec, now.tv_nsec, 1e9);
+    measured->cpu = seconds(cpu.tv_sec, cpu.tv_nsec, 1e9);
+    measured->minor = usage.ru_minflt;
+    measured->major = usage.ru_majflt;
 }
 
 static void *mapped(uint64_t place, size_t size) {
@@ -338,21 +386,41 @@ static void plan_open(const char *name) {
     play.page = (size_t)sysconf(_SC_PAGESIZE);
 }
 
-int main(int count, char **arguments) {
-    if (count != 2)
-        fail("usage: libmalloc-replay PLAN");
-    plan_open(arguments[1]);
-    struct plan_step *steps = map(PLAN_PIECE * sizeof *steps);
-    struct measure before = measure();
+static void play_all(struct plan_step *steps) {
     atomic_store(&play.running, 1);
     thread_play(0, steps);
     for (unsigned round = 0; atomic_load(&play.running) > 0; round++)
         wait_a_little(round);
-    struct measure after = measure();
+}
+
+static _Noreturn void weigh_all(void) {
+    heap_size_open();
+    weigh(true);
+    play_all(map(PLAN_PIECE * sizeof(struct plan_step)));
+    weigh(true);
+    char line[64];
+    int length = snprintf(line, sizeof line, "{\"heap\":%zu}\n", weight.peak);
+    _exit(write(STDOUT_FILENO, line, (size_t)length) == length ? 0 : 1);
+}
+
+int main(int count, char **arguments) {
+    play.weigh = count == 3 && strcmp(arguments[1], "--heap") == 0;
+    if (count != (play.weigh ? 3 : 2))
+        fail("usage: libmalloc-replay [--heap] PLAN");
+    plan_open(arguments[count - 1]);
+    if (play.weigh)
+        weigh_all();
+    struct plan_step *steps = map(PLAN_PIECE * sizeof *steps);
+    struct measure before, after;
+    measure_memory(&before);
+    measure_time(&before);
+    play_all(steps);
+    measure_time(&after);
+    measure_memory(&after);
     char line[512]; /* dprintf allocates */
     int length =
         snprintf(line, sizeof line,
-                 "{\"wall\":%.9f,\"cpu\":%.6f,\"minorFaults\":%ld,\"majorFaults\":%ld,"
+                 "{\"wall\":%.9f,\"cpu\":%.9f,\"minorFaults\":%ld,\"majorFaults\":%ld,"
                  "\"before\":%zu,\"after\":%zu,\"peak\":%zu}\n",
                  after.wall - before.wall, after.cpu - before.cpu, after.minor - before.minor,
                  after.major - before.major, before.resident, after.resident, after.peak);

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Failure } from '../lib/errors.ts';
 import { root } from '../lib/paths.ts';
+import { didYouMean } from '../lib/similar.ts';
 import { readScenarios, type Scenario } from './scenarios.ts';
 
 /** How much of it: about a second of CPU with glibc, a sixth of that, next to nothing. */
@@ -79,7 +80,7 @@ export function choose(names: readonly string[], catalog: Catalog): Choice {
   );
   if (unknown !== undefined) {
     throw new Failure(`unknown workload: ${unknown === '' ? '(empty)' : unknown}`, {
-      hint: `known: ${[...known, ...all].join(', ')}; a program of your own: -- CMD…`,
+      hint: `${didYouMean(unknown, [...known, ...all])}known: ${[...known, ...all].join(', ')}; a program of your own: -- CMD…`,
     });
   }
   const wanted = (group: string) => (entry: { name: string }) =>

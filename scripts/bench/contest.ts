@@ -1,9 +1,10 @@
 // Prepares an entry of the catalogue to be run: compiles it and makes its input.
 
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { execaSync } from 'execa';
+import { makeFolder } from '../lib/folders.ts';
 import { findProgram, programs, which } from '../malloc/programs.ts';
 import { checkTarget } from '../malloc/target.ts';
 import { type Amount, type RealProgram, type Workload, workloadsFolder } from './catalog.ts';
@@ -42,7 +43,7 @@ function makeInput(kind: string, amount: string): string {
   const folder = join(programFolder(), 'inputs');
   const path = join(folder, `${kind}-${amount}-${version}`);
   if (existsSync(path)) return path;
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const draft = `${path}.${process.pid}`;
   execaSync(process.execPath, [generator, kind, amount, draft]);
   renameSync(draft, path);

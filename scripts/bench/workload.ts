@@ -1,10 +1,10 @@
 // Runs one workload (a C program of tests/workloads) under one malloc: timed, or step by step.
 
-import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { compileInto } from '../lib/compile.ts';
 import { Failure } from '../lib/errors.ts';
+import { temporaryFolder } from '../lib/folders.ts';
 import { buildFolder } from '../lib/native-files.ts';
 import { glibc, type Malloc } from '../malloc/mallocs.ts';
 import { launch, preloadValue } from '../malloc/preload.ts';
@@ -128,7 +128,7 @@ export async function stepWorkload(
   steps = 0,
   timeout = 600,
 ): Promise<Outcome> {
-  const directory = mkdtempSync(join(tmpdir(), 'libmalloc-bench-'));
+  const directory = temporaryFolder('bench');
   try {
     const result = join(directory, 'steps.json');
     const preload = preloadValue(malloc);

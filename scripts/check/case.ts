@@ -1,9 +1,10 @@
 // What a case of the conformance kit is, and what can come of it.
 
 import type { Malloc } from '../malloc/mallocs.ts';
-import type { Feature } from './features.ts';
+import type { Lack, Need } from './needs.ts';
 
 export const groups = [
+  'basics',
   'semantics',
   'structure',
   'threads',
@@ -41,6 +42,12 @@ export interface Subject {
   /** Its calls cost more the more blocks there are: smaller sizes will do. */
   slow: boolean;
   machine?: Machine;
+  /** What the preliminary questions found it to lack. */
+  lacks?: ReadonlyMap<Need, Lack>;
+  /** What its blocks are aligned to, where that is less than it should be. */
+  alignment?: number;
+  /** A library of ours that provides calloc, realloc or free where the malloc has none. */
+  standIn?: string;
 }
 
 /** How a program of tests/programs is run; sizes and times are what its head says they are. */
@@ -86,10 +93,12 @@ export interface ProgramCase extends Run {
   guarded?: Run;
   /** The case is a `should` for other mallocs and a promise of our variants. */
   promised?: boolean;
-  /** What a variant must have; one that lacks it by design skips the case, and says why. */
-  needs?: Feature[];
+  /** What a malloc must have; one that lacks it skips the case, and says why. */
+  needs?: Need[];
   /** Part of the quick selection. */
   quick?: boolean;
+  /** Of a preliminary case. */
+  question?: Question;
 }
 
 /** What a case came to. */
@@ -97,6 +106,8 @@ export interface Verdict {
   state: 'passed' | 'failed' | 'skipped' | 'noted';
   /** One sentence: what was broken, why it was skipped, or what was found out (noted). */
   because?: string;
+  /** The preliminary case that failed, where that is why it was skipped: GROUP/NAME. */
+  cause?: string;
   seconds: number;
   failure?: Evidence;
 }
@@ -109,10 +120,22 @@ export interface Evidence {
   /** A session with the program at hand. */
   debug: string;
   seed?: number;
+  /** What a reader should know of these. */
+  note?: string;
   /** The shortest sequence of calls that still fails. */
   sequence?: string[];
   /** What the program printed on standard error, cut. */
   printed: string;
+}
+
+/** What a preliminary case asks, so that a failure can be said as a cause. */
+export interface Question {
+  /** What a malloc that fails it lacks: cases that need it are not run. */
+  word?: Need;
+  /** Two lines: what happens to programs, and what to mend. */
+  why: string;
+  /** What the standard says, in short. */
+  standard: string;
 }
 
 export interface Case {
@@ -122,6 +145,7 @@ export interface Case {
   level: Level;
   promised: boolean;
   quick: boolean;
+  question?: Question;
   /** Runs it; never throws for what the malloc does. `patience` stretches or shrinks the timeouts. */
   run(subject: Subject, patience: number): Promise<Verdict>;
 }

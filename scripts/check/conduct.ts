@@ -3,8 +3,14 @@
 import { availableParallelism } from 'node:os';
 import { type Case, type Finding, type Group, levelFor, type Subject } from './case.ts';
 
-/** Told after each case. */
-export type Watch = (done: number, all: number, current: string, failed: number) => void;
+/** Told when a case begins, and with its finding when it is over. */
+export type Watch = (
+  done: number,
+  all: number,
+  current: string,
+  failed: number,
+  finding?: Finding,
+) => void;
 
 /** After this many hangs timeouts are shorter, because the machine's load is not the reason. */
 const HANGS = 2;
@@ -31,7 +37,8 @@ export async function conduct(
       findings[at] = finding;
       done++;
       if (finding.verdict.state === 'failed') failed++;
-      if (finding.verdict.because?.startsWith('not over after')) hangs++;
+      watch(done, cases.length, `${each.group}/${each.name}`, failed, finding);
+      if (/^(?:hung|not over after)/.test(finding.verdict.because ?? '')) hangs++;
     }
   };
   const workers = Math.min(2, availableParallelism());

@@ -3,17 +3,20 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { Failure } from '../lib/errors.ts';
 import { writeJson } from '../lib/json.ts';
-import { progress } from '../lib/progress.ts';
+import { steadyProgress as progress } from '../lib/progress.ts';
 import { BAD } from '../lib/status.ts';
 import { type Malloc, resolveMalloc } from '../malloc/mallocs.ts';
 import { checkEnvironment } from '../malloc/variables.ts';
+import { guarded } from '../process/guardian.ts';
 import { alive } from './alive.ts';
 import { type Case, type Finding, isFatal, type Subject } from './case.ts';
-import { conduct } from './conduct.ts';
+import { conduct, type Watch } from './conduct.ts';
 import { isSlow } from './features.ts';
-import { choose, usual } from './groups.ts';
+import { choose, isOneCase, usual } from './groups.ts';
+import { whenInterrupted } from './interrupted.ts';
 import { junit, writeJunit } from './junit.ts';
-import { describe } from './verdicts.ts';
+import { enquire } from './preliminaries.ts';
+import { describe, type Result } from './verdicts.ts';
 
 interface Options {
   malloc: string[];
@@ -80,7 +83,8 @@ export function planCheck(file: string | undefined, options: Options) {
     seed: options.seed ?? Date.now() % 1_000_000_000,
     seconds: options.seconds ?? 3,
   };
-  const all = choose(options.group.length > 0 ? options.group : usual, chance);
+  const groups = options.group.length > 0 ? options.group : usual;
+  const all = choose(groups, chance);
   const cases = options.quick ? all.filter(({ quick }) => quick) : all;
   if (cases.length === 0)
     throw new Failure('no case of these groups is a quick one', { hint: 'leave --quick away' });
@@ -88,51 +92,89 @@ export function planCheck(file: string | undefined, options: Options) {
     malloc,
     slow: options.reduced === true || (malloc.kind === 'variant' && isSlow(malloc.name)),
   });
-  return { subjects: mallocs.map(subject), cases };
+  return { subjects: mallocs.map(subject), cases, groups };
 }
 
 async function check(file: string | undefined, options: Options): Promise<void> {
   checkEnvironment();
-  const { subjects, cases } = planCheck(file, options);
-  const results = [];
-  for (const subject of subjects) {
-    const findings = await examine(subject, cases, options.patience);
-    results.push({ malloc: subject.malloc, findings });
-    if (options.json !== '-') process.stdout.write(describe(subject, findings));
+  const { subjects, cases, groups } = planCheck(file, options);
+  const examine = groups.every(isOneCase) ? byThese : byAll;
+  const results: Result[] = [];
+  const show = (result: Result): void => {
+    results.push(result);
+    if (options.json !== '-') process.stdout.write(describe(result));
+  };
+  const unguard = guarded();
+  let [current, soFar]: [Subject | undefined, Finding[]] = [undefined, []];
+  const release = whenInterrupted((signal) => {
+    progress('');
+    if (current !== undefined) show({ subject: current, findings: soFar, unfinished: true });
+    process.stderr.write(`libmalloc: ended by ${signal}, ${soFar.length} cases were over\n`);
+    write(results, options, signal);
+  });
+  for (const begun of subjects) {
+    [current, soFar] = [begun, []];
+    const told: Watch = (done, all, now, failed, finding) => {
+      if (finding !== undefined) soFar.push(finding);
+      progress(`${begun.malloc.name}: ${done} of ${all}, ${failed} failed: ${now}`);
+    };
+    const result = await examine(begun, cases, told, options.patience);
+    progress('');
+    current = undefined;
+    show(result);
   }
-  if (options.json !== undefined)
-    writeJson('check', options.json, { mallocs: results.map(record) });
-  if (options.junit !== undefined) {
-    const suites = results.map(({ malloc, findings }) => ({ malloc: malloc.name, findings }));
-    writeJunit(options.junit, junit(suites));
-  }
+  release();
+  unguard();
+  write(results, options);
   if (results.some(({ findings }) => findings.some(isFatal))) process.exitCode = BAD;
 }
 
-/** One malloc, by all cases; or by the one that says that it runs nothing. */
-async function examine(subject: Subject, cases: Case[], patience: number): Promise<Finding[]> {
-  const told = report(subject);
-  const dead = (await conduct(subject, [alive], told, patience)).filter(isFatal);
+/** The files that were asked for; `signal` is what ended the run before all was done. */
+function write(results: readonly Result[], options: Options, signal?: NodeJS.Signals): void {
+  const ended = signal === undefined ? {} : { interrupted: signal };
+  if (options.json !== undefined)
+    writeJson('check', options.json, { ...ended, mallocs: results.map(record) });
+  if (options.junit === undefined) return;
+  const suites = results.map(({ subject: { malloc }, findings }) => ({
+    malloc: malloc.name,
+    findings,
+  }));
+  writeJunit(options.junit, junit(suites));
+}
+
+/** One malloc, by single cases that were named; or by the one that says that it runs nothing. */
+async function byThese(
+  subject: Subject,
+  cases: Case[],
+  told: Watch,
+  patience: number,
+): Promise<Result> {
+  const dead = (await conduct(subject, [alive], () => {}, patience)).filter(isFatal);
   const findings = dead.length > 0 ? dead : await conduct(subject, cases, told, patience);
-  progress('');
-  return findings;
+  return { subject, findings };
 }
 
-const report =
-  ({ malloc }: Subject) =>
-  (done: number, all: number, now: string, failed: number) =>
-    progress(`${malloc.name}: ${done} of ${all}, ${failed} failed: ${now}`);
-
-interface Result {
-  malloc: Malloc;
-  findings: Finding[];
+/** One malloc, by groups: first the preliminary questions, then what makes sense after them. */
+async function byAll(
+  begun: Subject,
+  cases: Case[],
+  told: Watch,
+  patience: number,
+): Promise<Result> {
+  const { subject, findings, dead } = await enquire(begun, told, patience);
+  const asked = cases.some(({ group }) => group === 'basics');
+  const first = findings.filter((finding) => asked || finding.verdict.state === 'failed');
+  if (dead) return { subject, findings: first };
+  const others = cases.filter(({ group }) => group !== 'basics');
+  return { subject, findings: [...first, ...(await conduct(subject, others, told, patience))] };
 }
 
-function record({ malloc, findings }: Result): object {
+function record({ subject: { malloc }, findings, unfinished }: Result): object {
   return {
     name: malloc.name,
     file: malloc.file ?? null,
-    passed: !findings.some(isFatal),
+    // Nothing is known of a malloc whose cases were not all run, unless one failed.
+    passed: findings.some(isFatal) ? false : unfinished ? null : true,
     cases: findings.map(({ case: { group, name, promise }, level, verdict }) => ({
       group,
       name,

@@ -1,9 +1,10 @@
 // Runs one program of the kit under one malloc, in a child that may crash or hang, and judges.
 
+import { readFileSync } from 'node:fs';
 import { execaSync } from 'execa';
 import { shellLine } from '../lib/words.ts';
 import type { Malloc } from '../malloc/mallocs.ts';
-import { type Env, type Launched, launch } from '../malloc/preload.ts';
+import { type Env, type Launched, launch, preloadValue } from '../malloc/preload.ts';
 import { findProgram, programs } from '../malloc/programs.ts';
 import { execute } from '../process/execute.ts';
 import type { Case, Evidence, Group, ProgramCase, Run, Subject, Verdict } from './case.ts';
@@ -15,12 +16,27 @@ import {
   programFlags,
   sourceOf,
 } from './compile-case.ts';
-import { gap } from './features.ts';
+import { firstLack, lack, toldLacks } from './lacks.ts';
+import type { Lack, Need } from './needs.ts';
+import { whereIs } from './stacks.ts';
+import { withoutWitness, witness, witnessed } from './witnessed.ts';
 
+/** Seconds of processor time that a case may use; on the clock, ten times that. */
 const TIMEOUT = 60;
+const CLOCK = 10;
+/** Seconds in which nothing moves: no case sleeps that long. */
+const IDLE = 15;
 /** A debug build does several times as much in each call. */
 const DEBUG_PATIENCE = 4;
 const PRINTED = 2000;
+
+/** What every case of a group needs, besides what it names itself. */
+const groupNeeds: Partial<Record<Group, Need[]>> = {
+  structure: ['blocks'],
+  threads: ['blocks', 'threads'],
+  process: ['blocks'],
+  exhaustion: ['blocks'],
+};
 
 /** A case of the catalogue, from one line of its tables. */
 export function programCase(group: Group, each: ProgramCase): Case {
@@ -31,41 +47,77 @@ export function programCase(group: Group, each: ProgramCase): Case {
     level: each.level ?? 'must',
     promised: each.promised ?? each.level === 'promise',
     quick: each.quick ?? false,
-    run: (subject, patience) => judge(subject, each, patience),
+    ...(each.question && { question: each.question }),
+    run: (subject, patience) => {
+      const needs = [...(groupNeeds[group] ?? []), ...(each.needs ?? [])];
+      const missing = firstLack(subject, needs);
+      return missing === undefined ? judge(subject, each, patience) : skipped(missing);
+    },
   };
 }
 
-const skipped = (because: string): Verdict => ({ state: 'skipped', because, seconds: 0 });
+/** The verdict of a case that cannot be run on this malloc. */
+export const skipped = async (why: Lack): Promise<Verdict> => ({
+  state: 'skipped',
+  ...why,
+  seconds: 0,
+});
 
 async function judge(subject: Subject, each: ProgramCase, patience: number): Promise<Verdict> {
   const run = runFor(subject, each);
   const reason = obstacle(subject, each, run);
-  if (reason !== undefined) return skipped(reason);
+  if (reason !== undefined) return skipped({ because: reason });
   const plan = planRun(subject, each.program, run);
   const slower = (subject.malloc.debug ? DEBUG_PATIENCE : 1) * (subject.machine?.patience ?? 1);
-  const timeout = (run.timeout ?? TIMEOUT) * patience * slower;
-  const result = await begin(subject, plan, timeout);
-  const because = complaint(subject.malloc, run, result, timeout);
+  const allowed = patiently((run.timeout ?? TIMEOUT) * patience * slower);
+  const result = await begin(subject, plan, allowed);
+  const because = complaint(subject.malloc, run, result);
   if (because === undefined) return { state: 'passed', seconds: result.seconds };
-  const failure = evidence(subject.malloc, each.program, run, plan, result);
+  const failure = evidence(subject, each.program, run, plan, result);
   return { state: 'failed', because, seconds: result.seconds, failure };
 }
 
 /** Runs the program, here or on the machine. */
-async function begin({ malloc, machine }: Subject, plan: Plan, timeout: number): Promise<Launched> {
-  if (machine === undefined) return launch(malloc, plan.argv, { timeout, env: plan.env });
+async function begin(
+  { malloc, machine }: Subject,
+  plan: Plan,
+  allowed: ReturnType<typeof patiently>,
+): Promise<Launched> {
+  if (machine === undefined) return launch(malloc, plan.argv, { ...allowed, env: plan.env });
   const preload = [malloc.file, plan.settings.LD_PRELOAD].filter((file) => file !== undefined);
   const own = { MALLOC_UNDER_TEST: malloc.file ?? '', LD_PRELOAD: preload.join(':') };
   const [file = '', ...args] = machine.command(plan.argv, { ...plan.settings, ...own });
-  return { ...(await execute(file, args, { timeout, env: process.env })), proofs: [] };
+  const { timeout } = allowed;
+  return {
+    ...(await execute(file, args, { timeout, env: process.env })),
+    proofs: [],
+    unreached: [],
+  };
+}
+
+/** How long a program may take that needs at most so many seconds of processor time. */
+export const patiently = (cpu: number) => ({
+  timeout: cpu * CLOCK,
+  patience: { cpu, idle: Math.min(IDLE, cpu), ask: whereIs },
+});
+
+/** What happened to a program that took too long. */
+export function overdue({ lost, seconds }: Launched): string {
+  const where = lost?.answer === undefined ? '' : ` in ${lost.answer}`;
+  if (lost?.because === 'idle')
+    return `hung${where || `: nothing moved for ${Math.round(lost.seconds)} s`}`;
+  if (lost?.because === 'busy')
+    return `not over after ${Math.round(lost.seconds)} s of processor time${where && `, then${where}`}`;
+  return `not over after ${Math.round(seconds)} s`;
 }
 
 /**
  * The sizes for this malloc: the usual ones, smaller ones for a slow malloc, or stricter ones for
  * ours.
  */
-function runFor({ malloc, slow }: Subject, each: ProgramCase): Run {
-  const frugal = gap(malloc.name, 'reuse') !== undefined && malloc.kind === 'variant';
+function runFor(subject: Subject, each: ProgramCase): Run {
+  const { malloc, slow } = subject;
+  const frugal = lack(subject, 'reuse') !== undefined || lack(subject, 'sizes') !== undefined;
   return {
     ...each,
     ...(malloc.kind === 'variant' && each.strict),
@@ -77,11 +129,6 @@ function runFor({ malloc, slow }: Subject, each: ProgramCase): Run {
 
 /** Why the case cannot be run at all; undefined when it can. */
 function obstacle({ malloc, machine }: Subject, each: ProgramCase, run: Run): string | undefined {
-  const lacks = malloc.kind === 'variant' ? (each.needs ?? []) : [];
-  const reason = lacks
-    .map((need) => gap(malloc.name, need, malloc.debug))
-    .find((text) => text !== undefined);
-  if (reason !== undefined) return reason;
   if (machine !== undefined) return machine.obstacle(each, run, malloc.name);
   const [command] = run.via ?? [];
   const entry = command === undefined ? undefined : programs()[command];
@@ -100,26 +147,48 @@ interface Plan {
   settings: Record<string, string>;
 }
 
-function planRun({ malloc, machine }: Subject, program: string, run: Run): Plan {
+/** What a program of the kit is told about the malloc: nothing where the malloc lacks nothing. */
+export const toldTo = (subject: Subject, program: string): Record<string, string> =>
+  subject.lacks === undefined ? {} : toldLacks(subject, readFileSync(sourceOf(program), 'utf8'));
+
+/** The environment of a program of the kit. `more` may preload a library behind the malloc. */
+export function environmentFor(subject: Subject, more: Record<string, string> = {}): Env {
+  const { malloc, standIn } = subject;
+  const behind = [standIn, witness(), more.LD_PRELOAD]
+    .filter((file) => file !== undefined)
+    .join(':');
+  const ours = { MALLOC_UNDER_TEST: preloadValue(malloc) };
+  return { ...process.env, ...ours, ...more, LD_PRELOAD: behind };
+}
+
+/** A command under the malloc, as a reader types it. */
+export function commandLine(subject: Subject, argv: string[], more: Record<string, string> = {}) {
+  const { LD_PRELOAD: behind, ...others } = more;
+  const preload = [subject.malloc.file, subject.standIn, behind].filter((file) => file);
+  const variables = Object.entries({
+    ...others,
+    ...(preload.length > 0 && { LD_PRELOAD: preload.join(':') }),
+  }).map(([name, value]) => `${name}=${value}`);
+  return shellLine(variables.length > 0 ? ['env', ...variables, ...argv] : argv);
+}
+
+function planRun(subject: Subject, program: string, run: Run): Plan {
+  const { machine } = subject;
   const file = caseProgram(program, run.flags, machine);
   const library = run.library === undefined ? [] : [caseLibrary(run.library, [], machine)];
   const args = [...library, ...(run.args ?? []).map(String)];
   const behind = run.behind && caseLibrary(run.behind.program, run.behind.flags, machine);
-  const settings = { ...run.env, ...(behind && { LD_PRELOAD: behind }) };
-  const env = { ...process.env, LD_PRELOAD: '', MALLOC_UNDER_TEST: malloc.file ?? '', ...settings };
+  const told = toldTo(subject, program);
+  const settings = { ...told, ...run.env, ...(behind && { LD_PRELOAD: behind }) };
+  const env = environmentFor(subject, settings);
   return { argv: [...(run.via ?? []), file, ...args], env, settings };
 }
 
 /** What was broken, in a sentence; undefined when all is well. */
-function complaint(
-  malloc: Malloc,
-  run: Run,
-  result: Launched,
-  timeout: number,
-): string | undefined {
-  const stderr = result.stderr.toString();
+function complaint(malloc: Malloc, run: Run, result: Launched): string | undefined {
+  const stderr = withoutWitness(result.stderr.toString());
   const stdout = result.stdout.toString();
-  if (result.timedOut) return `not over after ${Math.round(timeout)} s`;
+  if (result.timedOut) return overdue(result);
   if (result.status !== (run.status ?? 0)) return ending(result);
   const silent = run.stderr ?? (malloc.kind === 'variant' ? /^$/ : /(?:)/);
   if (!silent.test(stderr)) return `printed on standard error: ${cut(stderr, 100)}`;
@@ -129,22 +198,29 @@ function complaint(
 }
 
 /**
- * How a program ended: its own message if it printed one (program.h), else its signal or status.
+ * How a program ended: its own message if it printed one (program.h), else its signal or status; and
+ * where it was.
  */
 export function ending(result: Launched): string {
-  const lines = result.stderr.toString().trim().split('\n');
+  const seen = witnessed(result.stderr.toString());
+  const lines = withoutWitness(result.stderr.toString()).trim().split('\n');
   const own = lines.map((line) => /^\S+\.[ch]:\d+: (.*)$/.exec(line)?.[1]).find((text) => text);
-  if (own !== undefined) return own;
+  if (own !== undefined) return seen === undefined ? own : `${own}; it was${seen.where}`;
   const last = lines.at(-1) ?? '';
-  const how = result.signal ? `ended by ${result.signal}` : `ended with status ${result.status}`;
-  return last === '' ? how : `${how}: ${cut(last, 120)}`;
+  if (last !== '' && result.status === 1) return cut(last, 120);
+  const signal = result.signal ?? seen?.signal;
+  const how = signal ? `ended by ${signal}` : `ended with status ${result.status}`;
+  return `${how}${seen?.where ?? ''}${last === '' ? '' : `: ${cut(last, 120)}`}`;
 }
 
-const cut = (text: string, length: number): string =>
-  text.length > length ? `${text.slice(0, length)}…` : text.trimEnd();
+/** Printable: what a malloc writes may be anything. */
+function cut(text: string, length: number): string {
+  const clean = text.replaceAll(/[^\t\n\x20-\x7e\u00a0-\uffff]/g, '?');
+  return clean.length > length ? `${clean.slice(0, length)}…` : clean.trimEnd();
+}
 
 function evidence(
-  malloc: Malloc,
+  subject: Subject,
   program: string,
   run: Run,
   plan: Plan,
@@ -153,26 +229,24 @@ function evidence(
   const source = sourceOf(program);
   return {
     source: fromHere(source),
-    reproduce: reproduceLine(malloc, source, run, plan),
-    debug: debugLine(malloc, plan.argv, plan.settings),
-    printed: cut(result.stderr.toString(), PRINTED),
+    reproduce: reproduceLine(subject, source, run, plan),
+    debug: debugLine(subject.malloc, plan.argv, plan.settings),
+    printed: cut(withoutWitness(result.stderr.toString()), PRINTED),
   };
 }
 
 /** Compiles the program and runs it under the malloc, without us. */
-function reproduceLine(malloc: Malloc, source: string, run: Run, { argv, settings }: Plan): string {
+function reproduceLine(
+  subject: Subject,
+  source: string,
+  run: Run,
+  { argv, settings }: Plan,
+): string {
   const flags = [...programFlags.filter((flag) => !flag.startsWith('-W')), '-pthread'];
   const cc = ['cc', ...flags, ...(run.flags ?? []), '-o', 'case', fromHere(source)];
-  const { LD_PRELOAD: behind, ...others } = settings;
-  const preload = [malloc.file, behind].filter((file) => file !== undefined);
-  const variables = Object.entries({
-    ...others,
-    ...(preload.length > 0 && { LD_PRELOAD: preload.join(':') }),
-  }).map(([name, value]) => `${name}=${value}`);
   const own = argv.indexOf(argv.find((word) => /\/\w[\w-]*-[0-9a-f]{10}$/.test(word)) ?? '');
   const words = [...argv.slice(0, own), './case', ...argv.slice(own + 1)];
-  const command = variables.length > 0 ? ['env', ...variables, ...words] : words;
-  return `${shellLine(cc)} && ${shellLine(command)}`;
+  return `${shellLine(cc)} && ${commandLine(subject, words, settings)}`;
 }
 
 /** The session that shows the program where it fails. */

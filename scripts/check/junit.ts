@@ -1,7 +1,7 @@
 // The findings as JUnit has them, which CI servers read.
 
 import { writeFileSync } from 'node:fs';
-import { Failure } from '../lib/errors.ts';
+import { Failure, reasonOf } from '../lib/errors.ts';
 import { type Finding, isFatal } from './case.ts';
 
 const escapes: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
@@ -41,7 +41,7 @@ export function writeJunit(file: string, text: string): void {
   try {
     writeFileSync(file, text);
   } catch (cause) {
-    throw new Failure(`cannot write ${file}: ${(cause as Error).message}`, {
+    throw new Failure(`cannot write ${file}: ${reasonOf(cause)}`, {
       hint: 'give --junit a path that can be written',
       cause,
     });

@@ -1,10 +1,19 @@
 // A failing sequence as a C program that needs nothing of ours.
 
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { makeFolder } from '../lib/folders.ts';
 import { buildFolder } from '../lib/native-files.ts';
 
-const prelude = `#define _GNU_SOURCE
+/** What random.c checks of this malloc, and so its reproducer does. */
+export interface Strictness {
+  usable: boolean;
+  errnoKept: boolean;
+  alignment: number;
+}
+
+const prelude = ({ usable, errnoKept, alignment }: Strictness): string => `#define _GNU_SOURCE
+#include <errno.h>
 #include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,7 +21,11 @@ const prelude = `#define _GNU_SOURCE
 #include <string.h>
 
 static unsigned char *block[128];
-static size_t asked[128], usable;
+static size_t asked[128], usable[128];
+
+static size_t usable_size(void *p, size_t n) {
+    return ${usable ? '(void)n, malloc_usable_size(p)' : '(void)p, n'};
+}
 
 static void broken(int line, const char *what) {
     fprintf(stderr, "line %d: %s\\n", line, what);
@@ -27,25 +40,35 @@ static void written(int line, int i, size_t n) {
 }
 
 static void write_all(int line, int i, unsigned char *p, size_t n, size_t alignment) {
-    require(p != NULL);
+    size_t natural = ${alignment};
+    while (natural > 1 && natural > n)
+        natural /= 2;
+    require(p != NULL || n == 0);
     require((uintptr_t)p % alignment == 0);
+    require((uintptr_t)p % natural == 0);
     block[i] = p;
     asked[i] = n;
-    usable = malloc_usable_size(p);
-    require(usable >= n);
-    for (size_t j = 0; j < usable; j++)
+    usable[i] = usable_size(p, n);
+    require(usable[i] >= n);
+    for (size_t j = 0; j < usable[i]; j++)
         p[j] = (unsigned char)(i + j * 7 + 1);
+}
+
+static void still_there(int line, int i) {
+    require(usable_size(block[i], asked[i]) == usable[i]);
+    written(line, i, usable[i]);
 }
 
 static void drop(int line, int i) {
     if (block[i])
-        written(line, i, malloc_usable_size(block[i]));
+        still_there(line, i);
+    errno = 12345;
     free(block[i]);
-    block[i] = NULL;
+${errnoKept ? '    require(errno == 12345);\n' : ''}    block[i] = NULL;
 }
 
 static void zeroed(int line, int i, unsigned char *p, size_t n) {
-    require(p != NULL);
+    require(p != NULL || n == 0);
     for (size_t j = 0; j < n; j++)
         require(p[j] == 0);
     write_all(line, i, p, n, 1);
@@ -53,6 +76,8 @@ static void zeroed(int line, int i, unsigned char *p, size_t n) {
 
 static void resize(int line, int i, size_t n) {
     size_t old = block[i] ? asked[i] : 0;
+    if (block[i])
+        still_there(line, i);
     unsigned char *p = realloc(block[i], n);
     require(p != NULL);
     block[i] = p;
@@ -85,14 +110,14 @@ function statement(call: string, occupied: Set<number>): string {
 }
 
 /** The program, without the swaps: with one thread they only rename blocks. */
-function reproducer(sequence: readonly string[]): string {
+function reproducer(sequence: readonly string[], strictness: Strictness): string {
   const occupied = new Set<number>();
   const lines = renamed(sequence).map((call) => statement(call, occupied));
   const drops = [...occupied].map((slot) => `drop(__LINE__, ${slot});`);
   const body = [...lines, ...drops].filter((line) => line !== '').map((line) => `    ${line}`);
   return `/* Made by libmalloc check: the shortest sequence of calls that was found to fail.
  * Compile with -g -fno-builtin, run with LD_PRELOAD. */
-${prelude}
+${prelude(strictness)}
 int main(void) {
 ${body.join('\n')}
     return 0;
@@ -113,12 +138,16 @@ function renamed(sequence: readonly string[]): string[] {
 }
 
 /** Writes the program and the list of calls into build/check, and says where they are. */
-export function writeReproducer(name: string, sequence: readonly string[]) {
+export function writeReproducer(
+  name: string,
+  sequence: readonly string[],
+  strictness: Strictness,
+): { source: string; list: string } {
   const folder = buildFolder('check');
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const source = join(folder, `random-${name}.c`);
   const list = join(folder, `random-${name}.calls`);
-  writeFileSync(source, reproducer(sequence));
+  writeFileSync(source, reproducer(sequence, strictness));
   writeFileSync(list, `${sequence.join('\n')}\n`);
   return { source, list };
 }

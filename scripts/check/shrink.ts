@@ -1,12 +1,13 @@
 // Makes a failing sequence short: by leaving out ever smaller parts of it.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { temporaryFolder } from '../lib/folders.ts';
 import { atOurEnd } from '../process/ending.ts';
 
-/** Trials that a shrinking may take; a trial is a process. */
+/** Trials that a shrinking may take, and seconds; a trial is a process. */
 const TRIALS = 600;
+const SECONDS = 30;
 
 /**
  * A shortest part of `all` (in its order) for which `fails` still holds, of a file that has one
@@ -17,10 +18,12 @@ export async function shrink(
   all: readonly string[],
   fails: (file: string) => Promise<boolean>,
 ): Promise<string[] | undefined> {
-  const folder = mkdtempSync(join(tmpdir(), 'libmalloc-shrink-'));
+  const folder = temporaryFolder('shrink');
   const remove = () => rmSync(folder, { recursive: true, force: true });
   const release = atOurEnd(remove);
   let trials = 0;
+  const end = performance.now() + SECONDS * 1000;
+  const mayTry = (): boolean => trials < TRIALS && performance.now() < end;
   const broken = async (lines: readonly string[]): Promise<boolean> => {
     const file = join(folder, `calls-${trials++}`);
     writeFileSync(file, `${lines.join('\n')}\n`);
@@ -30,7 +33,7 @@ export async function shrink(
   };
   try {
     if (!(await broken(all))) return undefined;
-    return await leaveOut(await shortestPrefix(all, broken), broken, () => trials < TRIALS);
+    return await leaveOut(await shortestPrefix(all, broken), broken, mayTry);
   } finally {
     release();
     remove();

@@ -2,6 +2,7 @@
 
 import { color, table } from '../lib/table.ts';
 import { type Finding, isFatal, type Subject } from './case.ts';
+import { firstMend, isFirstMend } from './causes.ts';
 import { byGroup } from './conduct.ts';
 
 const count = (findings: readonly Finding[], state: Finding['verdict']['state']): number =>
@@ -11,7 +12,7 @@ const count = (findings: readonly Finding[], state: Finding['verdict']['state'])
 function reasons(findings: readonly Finding[]): string[] {
   const counts = new Map<string, number>();
   for (const { verdict } of findings)
-    if (verdict.state === 'skipped')
+    if (verdict.state === 'skipped' && verdict.cause === undefined)
       counts.set(verdict.because ?? '', (counts.get(verdict.because ?? '') ?? 0) + 1);
   return [...counts].map(([reason, n]) => `${n} × ${reason}`);
 }
@@ -35,10 +36,29 @@ function groupTable(findings: readonly Finding[]): string {
   return table(head, rows, ['left', 'right', 'right', 'right', 'right', 'right', 'right']);
 }
 
-function failureText({ case: each, level, verdict }: Finding): string {
+/** The sentence without what differs from case to case: addresses and numbers. */
+const gist = ({ level, verdict }: Finding): string =>
+  `${level} ${(verdict.because ?? '').replaceAll(/0x[0-9a-f]+|\d+/g, '#')}`;
+
+/** Failures that say the same are one, with the names of the others. */
+function alike(failed: readonly Finding[]): Finding[][] {
+  const groups = new Map<string, Finding[]>();
+  for (const finding of failed) {
+    const known = groups.get(gist(finding));
+    if (known === undefined) groups.set(gist(finding), [finding]);
+    else known.push(finding);
+  }
+  return [...groups.values()];
+}
+
+function failureText([{ case: each, level, verdict }, ...others]: [Finding, ...Finding[]]): string {
   const { failure } = verdict;
   const title = `${each.group}/${each.name} (${level}): ${verdict.because}`;
   const lines = [color.bold(level === 'should' ? color.yellow(title) : color.red(title))];
+  if (others.length > 0) {
+    const names = others.map(({ case: { group, name } }) => `${group}/${name}`);
+    lines.push(`  also       ${names.join(', ')}`);
+  }
   lines.push(`  expected   ${each.promise}`);
   if (failure?.seed !== undefined) lines.push(`  seed       ${failure.seed}`);
   if (failure?.sequence !== undefined)
@@ -48,6 +68,7 @@ function failureText({ case: each, level, verdict }: Finding): string {
       `  program    ${failure.source}`,
       `  again      ${failure.reproduce}`,
       `  look       ${failure.debug}`,
+      ...(failure.note === undefined ? [] : [`  note       ${failure.note}`]),
     );
   return lines.join('\n');
 }
@@ -61,7 +82,7 @@ function notes(findings: readonly Finding[]): string {
 }
 
 /** The verdict in one line, last. */
-function lastLine({ malloc }: Subject, findings: readonly Finding[]): string {
+function lastLine({ subject: { malloc }, findings, unfinished }: Result): string {
   const fatal = findings.filter(isFatal).length;
   const should = count(findings, 'failed') - fatal;
   const absent = findings
@@ -70,7 +91,7 @@ function lastLine({ malloc }: Subject, findings: readonly Finding[]): string {
     )
     .map(({ verdict }) => verdict.because?.split(' ')[0]);
   const parts = [
-    `${malloc.name}: ${fatal === 0 ? color.green('passed') : color.red(`failed ${fatal}`)}`,
+    `${malloc.name}: ${fatal > 0 ? color.red(`failed ${fatal}`) : unfinished ? 'unfinished' : color.green('passed')}`,
     `${count(findings, 'passed')} of ${findings.length} cases kept`,
     ...(should > 0 ? [`${should} not as it should be`] : []),
     ...(count(findings, 'skipped') > 0 ? [`${count(findings, 'skipped')} skipped`] : []),
@@ -79,17 +100,41 @@ function lastLine({ malloc }: Subject, findings: readonly Finding[]): string {
   return parts.join(', ');
 }
 
+/** What was skipped and why, what is absent, and which sizes were taken. */
+function remarks({ slow, lacks }: Subject, findings: readonly Finding[]): string[] {
+  const absent = [...(lacks ?? [])].filter(([, { because }]) => /^it has no /.test(because));
+  return [
+    ...reasons(findings).map((reason) => `skipped: ${reason}`),
+    ...(absent.length > 0
+      ? [
+          `absent, and nothing of the C library’s is held against it: ${absent.map(([name]) => name).join(', ')}`,
+        ]
+      : []),
+    ...(slow ? ['its calls cost more the more blocks there are: cases got smaller sizes'] : []),
+  ];
+}
+
+/** What is known of one malloc. */
+export interface Result {
+  subject: Subject;
+  findings: readonly Finding[];
+  /** We were ended before all cases were over. */
+  unfinished?: boolean;
+}
+
 /** Everything about one malloc. */
-export function describe(subject: Subject, findings: readonly Finding[]): string {
-  const failed = findings.filter(({ verdict }) => verdict.state === 'failed');
+export function describe(result: Result): string {
+  const { subject, findings } = result;
+  const failed = findings.filter(
+    (finding) => finding.verdict.state === 'failed' && !isFirstMend(finding, findings),
+  );
   const sections = [
+    firstMend(findings),
     groupTable(findings),
     notes(findings),
-    ...failed.map(failureText),
-    reasons(findings)
-      .map((reason) => `skipped: ${reason}`)
-      .join('\n'),
-    lastLine(subject, findings),
+    ...alike(failed).map((group) => failureText(group as [Finding, ...Finding[]])),
+    remarks(subject, findings).join('\n'),
+    lastLine(result),
   ];
   return `${sections.filter((text) => text !== '').join('\n\n')}\n`;
 }

@@ -1,15 +1,8 @@
 // What the commands of real-programs-table.ts read: the same each time.
 
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { makeFolder } from '../lib/folders.ts';
 import { buildFolder } from '../lib/native-files.ts';
 import { glibc } from '../malloc/mallocs.ts';
 import { launch } from '../malloc/preload.ts';
@@ -49,7 +42,7 @@ let folder: string | undefined;
 export function workshop(): string {
   if (folder !== undefined) return folder;
   folder = buildFolder('programs');
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const lines = words(300_000);
   put(folder, 'many', lines.join(''));
   put(folder, 'words', lines.slice(0, 20_000).join(''));

@@ -6,7 +6,8 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { Failure } from '../lib/errors.ts';
 import { writeJson } from '../lib/json.ts';
 import { FAILED } from '../lib/status.ts';
-import { resolveMalloc, variantOf, variantOfFile } from '../malloc/mallocs.ts';
+import { needsLink } from '../malloc/aside.ts';
+import { type Malloc, resolveMalloc, variantOf, variantOfFile } from '../malloc/mallocs.ts';
 import { checkTarget, preloadList } from '../malloc/preload.ts';
 import { checkEnvironment } from '../malloc/variables.ts';
 import { debuggee } from './debuggee.ts';
@@ -113,6 +114,7 @@ of -x failed while CMD succeeded.`;
 async function gdb(argv: string[], options: Options): Promise<void> {
   checkEnvironment();
   const plan = planSession(argv, options);
+  checkLasting(plan.malloc, options);
   const args = gdbArguments(plan, 'SESSION');
   const record = {
     malloc: { name: plan.malloc.name, file: plan.malloc.file ?? null },
@@ -130,6 +132,14 @@ async function gdb(argv: string[], options: Options): Promise<void> {
   const status = await startSession(plan, { quiet: options.quiet === true, keep: session });
   if (options.json !== undefined) writeJson('gdb', options.json, { ...record, status });
   process.exitCode = status;
+}
+
+/** A session that is kept, or only shown, outlives the link by which such a library is preloaded. */
+function checkLasting({ file = '' }: Malloc, { print, session }: Options): void {
+  if (!needsLink(file) || !(print || session !== undefined)) return;
+  throw new Failure(`a session that is kept cannot preload '${file}'`, {
+    hint: 'LD_PRELOAD splits its value at blanks and colons: link the library to a path without them',
+  });
 }
 
 /** Plans the session; everything that can be refused is refused here, with the reason. */

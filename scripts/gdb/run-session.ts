@@ -1,13 +1,14 @@
 // Starts GDB on a session and waits for it.
 
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join, resolve } from 'node:path';
 import { execa } from 'execa';
-import { Failure } from '../lib/errors.ts';
+import { Failure, reasonOf } from '../lib/errors.ts';
+import { temporaryFolder } from '../lib/folders.ts';
 import { FAILED } from '../lib/status.ts';
 import { which } from '../malloc/programs.ts';
-import { disproof, proofLine, readReports } from '../malloc/proof.ts';
+import { disproof, proofLine, readReports, remedy } from '../malloc/proof.ts';
 import { forwardSignals } from '../process/forward.ts';
 import { gdbArguments, gdbLine, type SessionPlan, sessionText } from './session.ts';
 
@@ -25,7 +26,7 @@ export async function startSession(
 ): Promise<number> {
   const gdb = which('gdb');
   if (gdb === undefined) throw new Failure('gdb is not installed', { hint: 'apt-get install gdb' });
-  const folder = mkdtempSync(join(tmpdir(), 'libmalloc-gdb-'));
+  const folder = temporaryFolder('gdb');
   try {
     const kept = options.keep === undefined ? undefined : resolve(options.keep);
     if (plan.script === '-') readCommands(plan, kept ?? folder);
@@ -62,7 +63,7 @@ function keepSession(plan: SessionPlan, folder: string): void {
     writeFileSync(join(folder, 'start'), start, { mode: 0o755 });
     writeFileSync(join(folder, 'HOWTO'), howTo(folder));
   } catch (cause) {
-    throw new Failure(`the session cannot be kept in ${folder}: ${(cause as Error).message}`, {
+    throw new Failure(`the session cannot be kept in ${folder}: ${reasonOf(cause)}`, {
       hint: 'give a folder that can be written to',
       cause,
     });
@@ -103,8 +104,5 @@ function prove(plan: SessionPlan, report: string, status: number, quiet: boolean
   if (proofs.length === 0) return; // the program never started; GDB has said why
   const doubt = disproof(plan.malloc, proofs);
   if (!quiet) process.stderr.write(`libmalloc: ${doubt ?? proofLine(plan.malloc, proofs)}\n`);
-  if (doubt && status === 0)
-    throw new Failure(doubt, {
-      hint: 'does the program bring its own malloc, or start others with another LD_PRELOAD?',
-    });
+  if (doubt && status === 0) throw new Failure(doubt, { hint: remedy(plan.malloc) });
 }

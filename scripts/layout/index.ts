@@ -5,7 +5,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { Failure } from '../lib/errors.ts';
 import { writeJson } from '../lib/json.ts';
 import { resolveMalloc } from '../malloc/mallocs.ts';
-import { disproof } from '../malloc/proof.ts';
+import { disproof, remedy } from '../malloc/proof.ts';
 import { checkEnvironment } from '../malloc/variables.ts';
 import { writePicture } from '../picture/canvas.ts';
 import { describeLayout, titleOf } from './describe.ts';
@@ -82,10 +82,7 @@ async function showCommand(argv: string[], options: Options): Promise<void> {
     lookAt(pid, known),
   );
   const doubt = disproof(m, ended.proofs);
-  if (doubt !== undefined)
-    throw new Failure(doubt, {
-      hint: 'does the program bring its own malloc, or clear its environment?',
-    });
+  if (doubt !== undefined) throw new Failure(doubt, { hint: remedy(m) });
   if (seen === undefined) {
     const how = ended.signal ? `by ${ended.signal}` : `with status ${ended.status}`;
     throw new Failure(`${basename(argv[0] ?? '')} ended ${how} before it could be looked at`, {

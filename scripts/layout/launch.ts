@@ -1,9 +1,9 @@
 // A program that is held at its end, so that somebody can look at it from outside.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { provideNative } from '../malloc/from-source.ts';
 import type { Malloc } from '../malloc/mallocs.ts';
-import { type Launched, launch } from '../malloc/preload.ts';
+import { type Launched, launch, stopper } from '../malloc/preload.ts';
+import { atOurEnd } from '../process/ending.ts';
 import { signalAll } from '../process/family.ts';
 import { stateOf } from './proc.ts';
 
@@ -24,6 +24,8 @@ export async function holdAndLook<T>(
 ): Promise<{ ended: Launched; seen: T | undefined }> {
   const env = { ...process.env, ...(after === undefined && atEnd()) };
   let pid: number | undefined;
+  // It may be stopped, and then no signal but this one ends it.
+  const release = atOurEnd(() => pid !== undefined && signalAll([pid], 'SIGKILL'));
   const ended = launch(m, argv, {
     env,
     stdio: 'beside',
@@ -41,12 +43,13 @@ export async function holdAndLook<T>(
     return { ended: await ended, seen };
   } finally {
     if (pid !== undefined) signalAll([pid], 'SIGCONT');
+    void over.then(release);
   }
 }
 
 /** The hook that stops the program at its end, in front of the user's own preloads. */
 function atEnd(): Record<string, string> {
-  const hook = provideNative('libmalloc-layout.so');
+  const hook = stopper();
   const theirs = process.env.LD_PRELOAD;
   return {
     LD_PRELOAD: theirs ? `${hook}:${theirs}` : hook,

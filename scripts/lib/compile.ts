@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, extname, join } from 'node:path';
 import { execaSync } from 'execa';
 import { Failure } from './errors.ts';
 import { compiler } from './flags.ts';
+import { makeFolder } from './folders.ts';
 
 /** The files named by a make rule such as gcc writes: `a.so: a.c a.h \`. */
 export function prerequisites(rule: string): string[] {
@@ -38,7 +39,7 @@ export function compileInto(
   const program = join(folder, `${basename(source, extname(source))}-${key}`);
   if (fresh(program)) return program;
 
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const draft = `${program}.${process.pid}`;
   const outputs = ['-MMD', '-MF', `${draft}.d`, '-o', draft];
   const result = execaSync(command, [...leading, ...outputs, source, ...flags], { reject: false });

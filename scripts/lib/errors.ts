@@ -25,6 +25,12 @@ export class Failure extends Error {
   }
 }
 
+/** What the system said, without its code, call and path: `permission denied`. */
+export function reasonOf(cause: unknown): string {
+  const { message } = cause as Error;
+  return /^E[A-Z0-9]+: ([^,]+)/.exec(message)?.[1] ?? message;
+}
+
 /** The two lines that a Failure prints (one when it has no hint). */
 export function describeFailure(failure: Failure): string {
   const hint = failure.hint === undefined ? '' : `\n  ${failure.hint}`;

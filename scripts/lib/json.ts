@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs';
-import { Failure } from './errors.ts';
+import { Failure, reasonOf } from './errors.ts';
 
 /**
  * Writes what a verb found as JSON, `"schema": "libmalloc/VERB/1"` first. `-` is standard output.
@@ -12,7 +12,7 @@ export function writeJson(verb: string, file: string, data: object): void {
     // would cut the document short.
     writeFileSync(file === '-' ? 1 : file, text);
   } catch (cause) {
-    throw new Failure(`cannot write ${file}: ${(cause as Error).message}`, {
+    throw new Failure(`cannot write ${file}: ${reasonOf(cause)}`, {
       hint: 'give --json a path that can be written, or - for standard output',
       cause,
     });

@@ -1,5 +1,20 @@
 import { errorColor } from './table.ts';
 
+/** Seconds between two lines where there is no terminal, and before the first. */
+const PACE = 15;
+let last = performance.now();
+
+/** As `progress`; without a terminal a line of its own now and then, so that logs show life. */
+export function steadyProgress(text: string): void {
+  if (process.stderr.isTTY) {
+    progress(text);
+    return;
+  }
+  if (text === '' || performance.now() - last < PACE * 1000) return;
+  last = performance.now();
+  process.stderr.write(`${text}\n`);
+}
+
 /**
  * One line of progress on standard error, if that is a terminal. It is cut to the terminal's width,
  * because a line that wraps could not be cleared.

@@ -13,6 +13,9 @@ export const NOT_FOUND = 127;
 /** Ctrl-C ended it early, as a shell gives SIGINT. */
 export const INTERRUPTED = 130;
 
+/** Whoever read our output has stopped, as a shell gives SIGPIPE. */
+export const BROKEN_PIPE = 141;
+
 /** What each means, for docs/reference.md. */
 export const statuses: Readonly<Record<string, string>> = {
   0: 'success; of `run`, `record`, `gdb` and `layout` the status of CMD',

@@ -3,6 +3,7 @@ import { basename, join, resolve } from 'node:path';
 import { Failure } from '../lib/errors.ts';
 import { nativeDirs } from '../lib/native-files.ts';
 import { root } from '../lib/paths.ts';
+import { didYouMean } from '../lib/similar.ts';
 import { provideNative } from './from-source.ts';
 import { configuredDefault, declared, ordered } from './variants.ts';
 
@@ -149,9 +150,9 @@ export function resolveMalloc(spec?: string, options: { debug?: boolean } = {}):
   if (variants().includes(name)) return resolveVariant(name, options.debug ?? false);
   const known = peers.find((each) => each.name === name);
   if (known !== undefined) return resolvePeer(known);
-  const names = [...variants(), 'glibc', ...peers.map((each) => each.name)].join(', ');
+  const names = [...variants(), 'glibc', ...peers.map((each) => each.name)];
   throw new Failure(`unknown malloc: ${name === '' ? '(empty)' : name}`, {
-    hint: `known: ${names}; or the path of any FILE.so, or NAME=FILE.so`,
+    hint: `${didYouMean(name, names)}known: ${names.join(', ')}; or the path of any FILE.so, or NAME=FILE.so`,
   });
 }
 

@@ -1,16 +1,19 @@
 // Starts a program under any malloc, and reads back what proves that it ran on it.
 
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Failure } from '../lib/errors.ts';
+import { temporaryFolder } from '../lib/folders.ts';
+import type { Patience } from '../process/cpu-limit.ts';
 import { atOurEnd } from '../process/ending.ts';
 import { type Ended, execute } from '../process/execute.ts';
+import { preloadable } from './aside.ts';
 import { readElf, symbolsOf } from './elf.ts';
 import { provideNative } from './from-source.ts';
 import type { Malloc } from './mallocs.ts';
 import { type Proof, readReports } from './proof.ts';
 import { checkTarget, ourselves } from './target.ts';
+import { readUnreached, type Unreached } from './unreached.ts';
 
 export type { Proof } from './proof.ts';
 export { checkTarget } from './target.ts';
@@ -20,6 +23,8 @@ export type Env = Record<string, string | undefined>;
 export interface LaunchOptions {
   /** Seconds after which the program and all that it started is ended (SIGTERM, a second later SIGKILL). */
   timeout?: number;
+  /** Processor time instead of the time on the clock: see process/cpu-limit.ts. */
+  patience?: Patience;
   /** The whole environment of the program; ours by default. */
   env?: Env;
   cwd?: string;
@@ -49,24 +54,18 @@ export interface LaunchOptions {
 export interface Launched extends Ended {
   /** One per process; empty unless `report` was asked for. */
   proofs: Proof[];
+  /** What ran without the preload, as far as its starter had it; likewise. */
+  unreached: Unreached[];
 }
 
 /**
  * The value of LD_PRELOAD that puts `m` in front, then `extra`; empty for plain glibc.
  * Throws a Failure for a file that the dynamic linker would skip with a mere warning: one that is
- * missing, no library, of another machine, or whose path it would split at a blank or a colon.
+ * missing, no library, or of another machine.
  */
 export function preloadValue(m: Malloc, extra: string[] = []): string {
   if (m.file !== undefined) checkLibrary(m.file);
-  const files = m.file === undefined ? extra : [m.file, ...extra];
-  return files.map(preloadable).join(':');
-}
-
-function preloadable(file: string): string {
-  if (!/[\s:]/.test(file)) return file;
-  throw new Failure(`cannot preload '${file}': LD_PRELOAD splits its value at blanks and colons`, {
-    hint: 'copy or link the library to a path without them',
-  });
+  return [...(m.file === undefined ? [] : [preloadable(m.file)]), ...extra].join(':');
 }
 
 function checkLibrary(file: string): void {
@@ -113,7 +112,7 @@ export async function launch(
   const [command = '', ...args] = argv;
   const outer = options.env ?? process.env;
   const file = checkTarget(command, outer, options.cwd);
-  const folder = options.report ? mkdtempSync(join(tmpdir(), 'libmalloc-run-')) : undefined;
+  const folder = options.report ? temporaryFolder('run') : undefined;
   const remove = () => folder && rmSync(folder, { recursive: true, force: true });
   // A program in our terminal handles signals itself, so we do not end before it.
   const release = options.stdio === 'inherit' ? () => {} : atOurEnd(remove);
@@ -135,7 +134,11 @@ export async function launch(
       env: environment,
       marker: prefix,
     });
-    return { ...result, proofs: prefix ? readReports(prefix) : [] };
+    return {
+      ...result,
+      proofs: prefix ? readReports(prefix) : [],
+      unreached: prefix ? readUnreached(prefix) : [],
+    };
   } finally {
     release();
     remove();
@@ -155,6 +158,11 @@ export function preloadList(m: Malloc, report: boolean, outer: Env, front: strin
 /** The absolute path of the probe library. */
 export function probe(): string {
   return helper('probe');
+}
+
+/** The absolute path of the library that stops a program at its end. */
+export function stopper(): string {
+  return helper('layout');
 }
 
 /**

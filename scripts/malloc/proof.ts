@@ -1,8 +1,9 @@
 // The records that the probe leaves behind: one file PREFIX.PID per process, written at the start of
 // the process into a shared mapping, so that neither _exit nor a kill loses it. Layout: native/base/report.h.
 
-import { readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
+import { symbolsOf } from './elf.ts';
 import type { Malloc } from './mallocs.ts';
 
 /** Which file provides the malloc family in one process, as its dynamic linker names them. */
@@ -62,12 +63,40 @@ export function disproof(m: Malloc, proofs: Proof[]): string | undefined {
   if (proofs.length === 0)
     return `no process reported back, so nothing proves that ${m.name} was in use`;
   for (const proof of proofs) {
-    const stranger = functions.find((name) => !provides(m, proof[name]));
+    const strangers = functions.filter((name) => !provides(m, proof[name]));
+    const [stranger] = strangers;
     if (!stranger) continue;
+    const lacks = lacking(m);
+    if (strangers.every((name) => lacks.includes(name))) return withoutThem(m, lacks, proof);
     const provider = proof[stranger] || 'nobody known';
     return `${m.name} was not in use: in ${basename(proof.executable)} (pid ${proof.pid}) ${stranger} came from ${provider}`;
   }
   return undefined;
+}
+
+/** Functions that the library does not define, so that nobody can get them from it. */
+function lacking({ file }: Malloc): readonly string[] {
+  if (file === undefined || !existsSync(file)) return [];
+  const defined = symbolsOf(file, 'exported').map(({ name }) => name);
+  return functions.filter((name) => !defined.includes(name));
+}
+
+function withoutThem(m: Malloc, lacks: readonly string[], proof: Proof): string {
+  if (lacks.length === functions.length)
+    return `${m.name} defines neither malloc nor any of its kin, so nothing of it was in use`;
+  const names = lacks.map((name) => `no ${name}`).join(' and ');
+  const provider = proof[lacks[0] as 'calloc'] || 'somebody else';
+  return (
+    `${m.name} has ${names}: in ${basename(proof.executable)} (pid ${proof.pid}) ` +
+    `${lacks.length === 1 ? 'it' : 'they'} came from ${provider}, so blocks of two mallocs were mixed`
+  );
+}
+
+/** What to do about a disproof. */
+export function remedy(m: Malloc): string {
+  return lacking(m).length > 0
+    ? 'define malloc, calloc, realloc and free together, and export them (docs/own.md)'
+    : 'does the program bring its own malloc, start with another LD_PRELOAD, or clear its environment?';
 }
 
 function provides(m: Malloc, provider: string): boolean {

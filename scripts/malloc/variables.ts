@@ -1,6 +1,8 @@
 import { accessSync, constants } from 'node:fs';
 import { dirname } from 'node:path';
 import { Failure } from '../lib/errors.ts';
+import { didYouMean } from '../lib/similar.ts';
+import { checkVariables } from '../lib/utf8.ts';
 import { brokenOptions, type Key } from './options.ts';
 
 /** A variable that the libraries read: its value, what it is for, and why a value is broken (or undefined). */
@@ -127,8 +129,12 @@ export function variableFault(
 ): { message: string; hint: string } | undefined {
   const variable = variables[name];
   if (variable === undefined) {
-    const known = Object.keys(variables).join(', ');
-    return { message: `unknown variable ${name}`, hint: `known: ${known}; or unset ${name}` };
+    const known = Object.keys(variables);
+    const meant = didYouMean(name, known);
+    return {
+      message: `unknown variable ${name}`,
+      hint: `${meant}known: ${known.join(', ')}; or unset ${name}`,
+    };
   }
   const hint = variable.broken(value);
   return hint === undefined ? undefined : { message: `broken value ${name}='${value}'`, hint };
@@ -136,6 +142,7 @@ export function variableFault(
 
 /** Throws Failure (125) for the first LIBMALLOC_* variable with an unknown name or a broken value. */
 export function checkEnvironment(env: NodeJS.ProcessEnv = process.env): void {
+  if (env === process.env) checkVariables();
   for (const [name, value] of Object.entries(env)) {
     if (!name.startsWith('LIBMALLOC_') || value === undefined) continue;
     const fault = variableFault(name, value);

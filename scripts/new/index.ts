@@ -1,11 +1,12 @@
 // libmalloc new: the start of a malloc of one's own.
 
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { Command } from 'commander';
 import { execa } from 'execa';
-import { Failure } from '../lib/errors.ts';
+import { Failure, reasonOf } from '../lib/errors.ts';
 import { compiler } from '../lib/flags.ts';
+import { makeFolder } from '../lib/folders.ts';
 import { writeJson } from '../lib/json.ts';
 import { nativeDir, root } from '../lib/paths.ts';
 import { shellWord } from '../lib/words.ts';
@@ -95,10 +96,11 @@ export function makefileOf({ name, build }: Plan): string {
 async function create(name: string, options: { json?: string }): Promise<void> {
   const plan = planNew(name);
   const line = plan.build.map(shellWord).join(' ');
-  mkdirSync(dirname(plan.source), { recursive: true });
-  mkdirSync(dirname(plan.library), { recursive: true });
-  writeFileSync(plan.source, newSource(name, plan.rung, line));
-  if (plan.makefile !== undefined) writeFileSync(plan.makefile, makefileOf(plan));
+  const elsewhere = 'go to a folder that can be written to';
+  makeFolder(dirname(plan.source), elsewhere);
+  makeFolder(dirname(plan.library), elsewhere);
+  write(plan.source, newSource(name, plan.rung, line));
+  if (plan.makefile !== undefined) write(plan.makefile, makefileOf(plan));
   const [command = 'cc', ...args] = plan.build;
   const built = await execa(command, args, { cwd: plan.folder, reject: false, all: true });
   if (built.failed)
@@ -109,6 +111,14 @@ async function create(name: string, options: { json?: string }): Promise<void> {
   if (doubt !== undefined) throw new Failure(`it is built, but ls does not run on it: ${doubt}`);
   if (options.json !== undefined) writeJson('new', options.json, { ...plan, command: line });
   if (options.json !== '-') process.stdout.write(said(plan, line));
+}
+
+function write(file: string, text: string): void {
+  try {
+    writeFileSync(file, text);
+  } catch (cause) {
+    throw new Failure(`cannot write ${file}: ${reasonOf(cause)}`, { cause });
+  }
 }
 
 /** What comes next, as a reader types it. */

@@ -2,7 +2,7 @@
 // is white. The same data give the same bytes.
 
 import { writeFileSync } from 'node:fs';
-import { Failure } from '../lib/errors.ts';
+import { Failure, reasonOf } from '../lib/errors.ts';
 
 export const ink = '#24292f';
 export const pale = '#6e7781';
@@ -135,7 +135,7 @@ export function writePicture(file: string, svg: string): void {
   try {
     writeFileSync(file, svg);
   } catch (cause) {
-    throw new Failure(`cannot write ${file}: ${(cause as Error).message}`, {
+    throw new Failure(`cannot write ${file}: ${reasonOf(cause)}`, {
       hint: 'give --svg a path that can be written',
       cause,
     });

@@ -1,26 +1,45 @@
 // Cleans up what must not outlive this process: children in groups of their own, temporary folders.
 
 const cleanups = new Set<() => void>();
+const last: (() => void)[] = [];
 const signals: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+let listening = false;
 
 /**
  * Calls `cleanup` (which must be quick and synchronous) if this process ends, by process.exit or by
  * a signal, before the returned function has been called.
  */
 export function atOurEnd(cleanup: () => void): () => void {
-  if (cleanups.size === 0) {
-    process.on('exit', cleanUp);
-    for (const signal of signals) process.on(signal, endBy);
-  }
+  listen();
   cleanups.add(cleanup);
-  return () => {
-    cleanups.delete(cleanup);
-    if (cleanups.size === 0) letGo();
-  };
+  return () => cleanups.delete(cleanup);
+}
+
+/** As atOurEnd, and never undone: for what a program in our terminal needs as long as it runs. */
+export function atTheVeryEnd(cleanup: () => void): void {
+  listen();
+  last.push(cleanup);
+}
+
+/**
+ * Once and for all: a signal that has arrived but is not yet delivered is lost when its listener is
+ * taken away, and then Ctrl-C would do nothing at all.
+ */
+function listen(): void {
+  if (listening) return;
+  listening = true;
+  process.on('exit', cleanUpAll);
+  for (const signal of signals) process.on(signal, endBy);
 }
 
 function cleanUp(): void {
   for (const cleanup of cleanups) cleanup();
+  cleanups.clear();
+}
+
+function cleanUpAll(): void {
+  cleanUp();
+  for (const cleanup of last.splice(0)) cleanup();
 }
 
 /**
@@ -28,13 +47,11 @@ function cleanUp(): void {
  * want to stop as well. If another listener is installed, it runs and ends the process.
  */
 function endBy(signal: NodeJS.Signals): void {
-  cleanUp();
-  cleanups.clear();
-  letGo();
-  if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
-}
-
-function letGo(): void {
-  process.off('exit', cleanUp);
-  for (const signal of signals) process.off(signal, endBy);
+  if (process.listenerCount(signal) > 1) {
+    cleanUp();
+    return;
+  }
+  cleanUpAll();
+  process.off(signal, endBy);
+  process.kill(process.pid, signal);
 }

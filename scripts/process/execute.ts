@@ -5,8 +5,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { execa, type Options } from 'execa';
 import { Failure } from '../lib/errors.ts';
 import { FAILED, NOT_EXECUTABLE, NOT_FOUND, TIMED_OUT } from '../lib/status.ts';
+import { type Lost, type Patience, watchPatiently } from './cpu-limit.ts';
 import { atOurEnd } from './ending.ts';
 import { bearersOf, descendants, isRunning, signalAll } from './family.ts';
+import { guard } from './guardian.ts';
 
 export interface ExecuteOptions {
   env: Record<string, string | undefined>;
@@ -18,6 +20,8 @@ export interface ExecuteOptions {
   stdio?: 'inherit' | 'beside' | 'pipe' | undefined;
   /** Seconds. */
   timeout?: number | undefined;
+  /** Processor time as well: see cpu-limit.ts. */
+  patience?: Patience | undefined;
   /**
    * A string that only this child's environment holds: it finds descendants that have left the
    * process group.
@@ -33,6 +37,8 @@ export interface Ended {
   stdout: Buffer;
   stderr: Buffer;
   timedOut: boolean;
+  /** Why it lost our patience; undefined where that was the time on the clock. */
+  lost?: Lost;
   /** Wall-clock seconds from start to end. */
   seconds: number;
 }
@@ -54,8 +60,19 @@ export async function execute(
   options.started?.(pid);
   // A program in a group of its own does not receive Ctrl-C, so we end it when we end.
   const release = owned ? atOurEnd(() => signalAll([-pid], 'SIGKILL')) : () => {};
+  const unguard = owned ? guard(pid) : () => {};
+  const { timeout, patience, marker } = options;
   const clock =
-    options.timeout === undefined ? undefined : watch(pid, owned, options.marker, options.timeout);
+    timeout === undefined && patience === undefined
+      ? undefined
+      : watch(pid, { owned, marker, seconds: timeout });
+  let over = false;
+  let lost: Lost | undefined;
+  if (patience !== undefined)
+    void watchPatiently(pid, patience, () => over).then((found) => {
+      lost = found;
+      if (found !== undefined) clock?.expire();
+    });
   try {
     const { exitCode, signal, stdout, stderr } = await child;
     const seconds = (performance.now() - start) / 1000;
@@ -71,11 +88,14 @@ export async function execute(
       stdout: bytes(stdout),
       stderr: bytes(stderr),
       timedOut,
+      ...(timedOut && lost !== undefined && { lost }),
       seconds,
     };
   } finally {
+    over = true;
     await clock?.stop();
     release();
+    unguard();
   }
 }
 
@@ -122,32 +142,41 @@ function unstartable(file: string, result: { code?: string; shortMessage?: strin
   );
 }
 
+interface Watched {
+  /** It has a group of its own. */
+  owned: boolean;
+  marker: string | undefined;
+  seconds: number | undefined;
+}
+
 /**
- * After `seconds`, sends SIGTERM to the program and all its descendants, and a second later SIGKILL
+ * After `seconds`, or when told, sends SIGTERM to the program and all its descendants, and a second later SIGKILL
  * to those that still run. `stop` waits for that second if necessary, because descendants may
  * outlive the program.
  */
-function watch(pid: number, group: boolean, marker: string | undefined, seconds: number) {
+function watch(pid: number, { owned, marker, seconds }: Watched) {
   const family = new Set<number>();
   let deadline: number | undefined;
   const send = (signal: NodeJS.Signals): void => {
     const bearers = marker === undefined ? [] : bearersOf(`LIBMALLOC_REPORT=${marker}`);
     for (const member of [...descendants(pid), ...bearers]) family.add(member);
     signalAll(family, signal);
-    if (group) signalAll([-pid], signal);
+    if (owned) signalAll([-pid], signal);
   };
   const expire = (): void => {
+    if (deadline !== undefined) return;
+    clearTimeout(timer);
     deadline = performance.now() + GRACE_MS;
     send('SIGTERM');
     signalAll(family, 'SIGCONT'); // a stopped process would never see SIGTERM
     timer = setTimeout(send, GRACE_MS, 'SIGKILL');
   };
-  let timer = setTimeout(expire, seconds * 1000);
+  let timer = seconds === undefined ? undefined : setTimeout(expire, seconds * 1000);
   const stop = async (): Promise<void> => {
     clearTimeout(timer);
     if (deadline === undefined) return;
     while ([...family].some(isRunning) && performance.now() < deadline) await sleep(20);
     send('SIGKILL');
   };
-  return { expired: () => deadline !== undefined, stop };
+  return { expired: () => deadline !== undefined, expire, stop };
 }

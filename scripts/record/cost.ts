@@ -1,9 +1,9 @@
 // What recording costs a program: the same calls bare, passed on, counted and recorded.
 
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Failure } from '../lib/errors.ts';
+import { temporaryFolder } from '../lib/folders.ts';
 import { progress } from '../lib/progress.ts';
 import { type Summary, summarize } from '../lib/stats.ts';
 import { table } from '../lib/table.ts';
@@ -45,11 +45,11 @@ function* steps(): Generator<Step, void> {
 /** Plays the same calls in four ways, in turn. Throws Failure when one of them fails. */
 export async function measureCost(m: Malloc): Promise<Cost> {
   const player = provideNative('libmalloc-replay');
-  const folder = mkdtempSync(join(tmpdir(), 'libmalloc-cost-'));
+  const folder = temporaryFolder('cost');
   try {
     const plan = join(folder, 'plan');
     const trace = join(folder, 'trace');
-    const { calls } = writePlan(plan, steps());
+    const { calls } = await writePlan(plan, steps());
     const traces: Record<Way, string | undefined> = {
       bare: undefined,
       'passed on': '',

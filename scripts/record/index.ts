@@ -12,6 +12,7 @@ import { howItEnded, launchInForeground } from '../malloc/foreground.ts';
 import { type Malloc, resolveMalloc } from '../malloc/mallocs.ts';
 import type { Launched } from '../malloc/preload.ts';
 import { disproof, programNames } from '../malloc/proof.ts';
+import { unreachedLines } from '../malloc/unreached.ts';
 import { checkEnvironment, variableFault } from '../malloc/variables.ts';
 import { openTrace, proofsOf, type Trace } from '../trace/trace.ts';
 import { describeCost, measureCost } from './cost.ts';
@@ -85,7 +86,7 @@ async function record(argv: string[], options: Options): Promise<void> {
   const trace = traceVariable(file, options);
   clear(file);
   const done = watch(file, options);
-  const result = await launchInForeground(m, argv, { trace }).finally(done);
+  const result = await launchInForeground(m, argv, { trace, report: true }).finally(done);
   if (!options.quiet) for (const line of howItEnded(argv, result)) say(line);
   if (!existsSync(file))
     throw new Failure(`nothing was recorded: no process of ${argv[0]} could write ${file}`, {
@@ -95,7 +96,8 @@ async function record(argv: string[], options: Options): Promise<void> {
   const doubt = disproof(m, proofsOf(recorded));
   if (options.json !== undefined)
     writeJson('record', options.json, summary(m, argv, result, recorded, doubt));
-  if (!options.quiet) for (const line of remarks(m, recorded)) say(line);
+  if (!options.quiet)
+    for (const line of [...remarks(m, recorded), ...unreachedLines(result.unreached)]) say(line);
   recorded.close();
   if (doubt) throw new Failure(doubt, { hint: `the trace is in ${output} all the same` });
   process.exitCode = result.status;
@@ -187,5 +189,6 @@ function summary(
     ...(doubt && { doubt }),
     trace: { file: trace.file, bytes: trace.bytes, lost: trace.lost, damage: trace.damage },
     processes: trace.processes,
+    unreached: result.unreached,
   };
 }

@@ -1,10 +1,13 @@
 // libmalloc replay: what a program asked of one malloc, asked of others.
 
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import { Command, InvalidArgumentError } from 'commander';
-import { Failure } from '../lib/errors.ts';
+import { writeRep } from '../foreign/rep.ts';
+import { openSource, type Source } from '../foreign/source.ts';
+import { Failure, reasonOf } from '../lib/errors.ts';
+import { temporaryFolder } from '../lib/folders.ts';
 import { writeJson } from '../lib/json.ts';
 import { progress } from '../lib/progress.ts';
 import { BAD } from '../lib/status.ts';
@@ -13,11 +16,10 @@ import { defaultVariant, type Malloc, resolveMalloc } from '../malloc/mallocs.ts
 import { checkEnvironment } from '../malloc/variables.ts';
 import { atOurEnd } from '../process/ending.ts';
 import { writePlan } from '../trace/plan.ts';
+import { scoresOf } from './lab.ts';
 import { checkPatience } from './patience.ts';
 import { play } from './play.ts';
-import { writeRep } from './rep.ts';
-import { describe } from './results.ts';
-import { openSource, type Source } from './source.ts';
+import { describe, type Outcome } from './results.ts';
 
 interface Options {
   malloc?: string[];
@@ -32,13 +34,14 @@ interface Options {
 /** The verb `replay`. */
 export function replayCommand(): Command {
   return new Command('replay')
-    .summary('play a trace on other mallocs, side by side')
+    .summary('play traces on other mallocs, side by side')
     .description(
       'Makes the calls that T recorded once more, on each malloc in turn: threads, frees by other ' +
         'threads, sizes and alignments as they were, each block touched once in each page. T is a ' +
-        'trace of libmalloc record, or a .rep file of the CS:APP malloc lab.',
+        'trace of libmalloc record, a .rep file of the CS:APP malloc lab, or what mtrace, ltrace or ' +
+        'heaptrack recorded. Several get a score together, as the lab has it.',
     )
-    .argument('<T>', 'the trace')
+    .argument('<T...>', 'the traces')
     .option(
       '-m, --malloc <M>',
       'NAME, FILE.so or NAME=FILE.so; repeatable (default: the last variant and glibc)',
@@ -65,44 +68,55 @@ function positive(text: string): number {
   return n;
 }
 
-async function replay(file: string, options: Options): Promise<void> {
+async function replay(files: string[], options: Options): Promise<void> {
   checkEnvironment();
   const specs = options.malloc ?? [defaultVariant(), 'glibc'];
   const mallocs = specs.map((spec) => resolveMalloc(spec));
-  const source = openSource(file, options.process);
-  try {
-    if (options.export !== undefined) exportTo(options.export, source);
-    else await playAll(source, mallocs, options);
-  } finally {
-    source.close();
+  if (options.export !== undefined && files.length > 1)
+    throw new Failure('--export writes one trace, not several', { hint: 'export them one by one' });
+  const found: { outcome: Outcome; json: object }[] = [];
+  for (const file of files) {
+    const source = openSource(file, options.process);
+    try {
+      if (options.export !== undefined) await exportTo(options.export, source);
+      else found.push(await playAll(source, mallocs, options));
+    } finally {
+      source.close();
+    }
   }
+  if (options.export === undefined) report(found, options);
 }
 
-function exportTo(file: string, source: Source): void {
-  const { operations, blocks, plain } = attempt(file, () => writeRep(file, () => source.steps()));
-  const lost = plain > 0 ? `; ${count(plain)} were aligned or cleared, which it cannot say` : '';
+async function exportTo(file: string, source: Source): Promise<void> {
+  const { operations, blocks, plain, empty } = await attempt(file, () =>
+    writeRep(file, () => source.steps(), turn),
+  );
+  const lost = [
+    ...(plain > 0 ? [`${count(plain)} were aligned or cleared, which it cannot say`] : []),
+    ...(empty > 0 ? [`${count(empty)} of 0 bytes became 1`] : []),
+  ];
   process.stderr.write(
-    `libmalloc: ${count(operations)} operations on ${count(blocks)} blocks in ${file}${lost}\n`,
+    `libmalloc: ${[`${count(operations)} operations on ${count(blocks)} blocks in ${file}`, ...lost].join('; ')}\n`,
   );
   for (const line of source.remarks()) process.stderr.write(`libmalloc: ${line}\n`);
 }
 
-function attempt<T>(file: string, write: () => T): T {
+async function attempt<T>(file: string, write: () => Promise<T>): Promise<T> {
   try {
-    return write();
+    return await write();
   } catch (cause) {
     if (cause instanceof Failure || !(cause as NodeJS.ErrnoException).code) throw cause;
-    throw new Failure(`cannot write ${file}: ${(cause as Error).message}`, { cause });
+    throw new Failure(`cannot write ${file}: ${reasonOf(cause)}`, { cause });
   }
 }
 
-async function playAll(source: Source, mallocs: Malloc[], options: Options): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'libmalloc-replay-'));
+async function playAll(source: Source, mallocs: Malloc[], options: Options) {
+  const folder = temporaryFolder('replay');
   const remove = () => rmSync(folder, { recursive: true, force: true });
   const release = atOurEnd(remove);
   try {
     const plan = join(folder, 'plan');
-    const figures = attempt(plan, () =>
+    const figures = await attempt(plan, () =>
       writePlan(plan, source.steps(), (n) => progress(`replay: ${count(n)} calls read`)),
     );
     progress('');
@@ -113,13 +127,31 @@ async function playAll(source: Source, mallocs: Malloc[], options: Options): Pro
     for (const line of checkPatience(mallocs, figures, options.force === true))
       process.stderr.write(`libmalloc: ${line}\n`);
     const played = await play(plan, figures, mallocs, options);
-    const result = { ...source.about(), ...figures, ...source.left, runs: options.runs, played };
-    if (options.json !== '-')
-      process.stdout.write(describe(source.name, figures, played, source.remarks()));
-    if (options.json !== undefined) writeJson('replay', options.json, result);
-    if (played.some(({ failure }) => failure !== undefined)) process.exitCode = BAD;
+    const { name, weight, left } = source;
+    const remarks = source.remarks();
+    return {
+      outcome: { name, weight, calls: figures.calls, figures, played, remarks },
+      json: { ...source.about(), weight, ...figures, ...left, remarks, runs: options.runs, played },
+    };
   } finally {
     release();
     remove();
   }
+}
+
+function report(found: { outcome: Outcome; json: object }[], { json }: Options): void {
+  const outcomes = found.map(({ outcome }) => outcome);
+  if (json !== '-') process.stdout.write(describe(outcomes));
+  const scores = scoresOf(outcomes);
+  const [only] = found;
+  if (json !== undefined && only !== undefined)
+    writeJson(
+      'replay',
+      json,
+      found.length === 1
+        ? { ...only.json, scores }
+        : { traces: found.map((each) => each.json), scores },
+    );
+  if (outcomes.some(({ played }) => played.some(({ failure }) => failure !== undefined)))
+    process.exitCode = BAD;
 }

@@ -36,6 +36,12 @@ export interface Played {
   /** Peak resident over peak live bytes. */
   fragmentation?: number;
   callsPerSecond?: number;
+  /** Bytes of the heap when it was largest, program and libraries not counted. */
+  heap?: number;
+  /** Peak live over that, as the malloc lab has it: 1 is no waste at all. */
+  utilisation?: number;
+  /** Thousands of calls per second of CPU time, as there. */
+  kops?: number;
 }
 
 export interface PlayOptions {
@@ -54,26 +60,40 @@ export async function play(
   const player = provideNative('libmalloc-replay');
   const runs = new Map<Malloc, Measured[]>(mallocs.map((m) => [m, []]));
   const failures = new Map<Malloc, string>();
+  const heaps = new Map<Malloc, number>();
+  for (const m of mallocs) {
+    progress(`replay: ${m.name}, how large its heap becomes`);
+    const result = await playOnce<{ heap: number }>([player, '--heap', plan], m, options.timeout);
+    if (typeof result === 'string') failures.set(m, result);
+    else heaps.set(m, result.heap);
+  }
   for (let round = 0; round < options.runs; round++) {
     for (const m of ordered(mallocs, round)) {
       if (failures.has(m)) continue;
       progress(`replay: ${m.name}, run ${round + 1} of ${options.runs}`);
-      const result = await playOnce(player, plan, m, options.timeout);
+      const result = await playOnce<Measured>([player, plan], m, options.timeout);
       if (typeof result === 'string') failures.set(m, result);
       else runs.get(m)?.push(result);
     }
   }
   progress('');
-  return mallocs.map((m) => summary(m, figures, runs.get(m) ?? [], failures.get(m)));
+  return mallocs.map((m) => ({
+    ...summary(m, figures, runs.get(m) ?? [], failures.get(m)),
+    ...(!failures.has(m) && heapOf(heaps.get(m) ?? 0, figures)),
+  }));
 }
 
-async function playOnce(
-  player: string,
-  plan: string,
+function heapOf(heap: number, { peakLive }: PlanFigures): Partial<Played> {
+  return heap === 0 ? {} : { heap, ...(peakLive > 0 && { utilisation: peakLive / heap }) };
+}
+
+/** What it prints, or how it failed. */
+async function playOnce<T>(
+  argv: string[],
   m: Malloc,
   timeout: number | undefined,
-): Promise<Measured | string> {
-  const { status, signal, stdout, stderr, timedOut, proofs } = await launch(m, [player, plan], {
+): Promise<T | string> {
+  const { status, signal, stdout, stderr, timedOut, proofs } = await launch(m, argv, {
     report: true,
     timeout,
   });
@@ -81,7 +101,7 @@ async function playOnce(
   const said = stderr.toString().trim().split('\n').at(-1)?.replace('libmalloc-replay: ', '');
   if (status !== 0) return said || `ended by ${signal ?? `status ${status}`}`;
   const doubt = disproof(m, proofs);
-  return doubt ?? (JSON.parse(stdout.toString()) as Measured);
+  return doubt ?? (JSON.parse(stdout.toString()) as T);
 }
 
 function summary(
@@ -94,15 +114,17 @@ function summary(
   if (failure !== undefined) return { ...who, failure };
   const of = (value: (run: Measured) => number): Summary => summarize(runs.map(value));
   const wall = of((run) => run.wall);
+  const cpu = of((run) => run.cpu);
   const peakResident = of((run) => Math.max(run.peak - run.before, 0));
   return {
     ...who,
     wall,
-    cpu: of((run) => run.cpu),
+    cpu,
     minorFaults: of((run) => run.minorFaults),
     majorFaults: of((run) => run.majorFaults),
     peakResident,
     ...(figures.peakLive > 0 && { fragmentation: peakResident.median / figures.peakLive }),
     callsPerSecond: figures.calls / wall.median,
+    kops: figures.calls / cpu.median / 1000,
   };
 }

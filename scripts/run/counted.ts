@@ -1,8 +1,8 @@
 // A program in the foreground, its calls counted.
 
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { temporaryFolder } from '../lib/folders.ts';
 import { launchInForeground } from '../malloc/foreground.ts';
 import type { Malloc } from '../malloc/mallocs.ts';
 import type { Launched } from '../malloc/preload.ts';
@@ -22,10 +22,14 @@ export async function launchCounted(
   argv: string[],
   timeout: number | undefined,
 ): Promise<{ result: Launched; counted: Counted | undefined }> {
-  const folder = mkdtempSync(join(tmpdir(), 'libmalloc-stats-'));
+  const folder = temporaryFolder('stats');
   try {
     const file = join(folder, 'counts');
-    const result = await launchInForeground(m, argv, { trace: `count,${file}`, timeout });
+    const result = await launchInForeground(m, argv, {
+      trace: `count,${file}`,
+      timeout,
+      report: true,
+    });
     if (!existsSync(file)) return { result, counted: undefined };
     const trace = openTrace(file);
     const counted = summary(trace);

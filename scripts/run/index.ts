@@ -8,7 +8,8 @@ import { shellWord } from '../lib/words.ts';
 import { howItEnded, launchInForeground } from '../malloc/foreground.ts';
 import { type Malloc, resolveMalloc } from '../malloc/mallocs.ts';
 import type { Launched } from '../malloc/preload.ts';
-import { disproof, proofLine } from '../malloc/proof.ts';
+import { disproof, proofLine, remedy } from '../malloc/proof.ts';
+import { unreachedLines } from '../malloc/unreached.ts';
 import { checkEnvironment } from '../malloc/variables.ts';
 import { type Core, crashes, findCore } from './core.ts';
 import { launchCounted } from './counted.ts';
@@ -27,7 +28,8 @@ export function runCommand(): Command {
     .summary('run a program under a malloc, and prove that it was in use')
     .description(
       'Runs CMD with the malloc M preloaded, in it and in everything it starts, and proves from ' +
-        'inside each of these processes that malloc, calloc, realloc and free came from M.',
+        'inside each of these processes that malloc, calloc, realloc and free came from M. Processes ' +
+        'that it could not reach (env -i, static programs) are named.',
     )
     .usage('[options] -- CMD…')
     .argument('<cmd...>', 'the program and its arguments')
@@ -78,10 +80,7 @@ async function run(argv: string[], options: Options): Promise<void> {
     for (const line of nextSteps(options.malloc, argv, findCore(started)))
       process.stderr.write(`  ${line}\n`);
   for (const line of counted?.lines ?? []) process.stderr.write(`${line}\n`);
-  if (doubt)
-    throw new Failure(doubt, {
-      hint: 'does the program bring its own malloc, start with another LD_PRELOAD, or clear its environment?',
-    });
+  if (doubt) throw new Failure(doubt, { hint: remedy(m) });
   process.exitCode = result.status;
 }
 
@@ -94,6 +93,7 @@ export function remarks(
 ): string[] {
   const lines = howItEnded(argv, result);
   if (!doubt) lines.push(proofLine(m, result.proofs));
+  lines.push(...unreachedLines(result.unreached));
   return lines;
 }
 
@@ -108,7 +108,7 @@ export function nextSteps(malloc: string | undefined, argv: string[], core: Core
 }
 
 function record(m: Malloc, argv: string[], result: Launched, doubt: string | undefined): object {
-  const { status, signal, timedOut, seconds, proofs } = result;
+  const { status, signal, timedOut, seconds, proofs, unreached } = result;
   return {
     malloc: { name: m.name, file: m.file ?? null },
     command: argv,
@@ -119,5 +119,6 @@ function record(m: Malloc, argv: string[], result: Launched, doubt: string | und
     proven: !doubt,
     ...(doubt && { doubt }),
     processes: proofs,
+    unreached,
   };
 }

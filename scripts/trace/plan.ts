@@ -1,6 +1,7 @@
 // Writes steps as a plan for native/tools/replay.c, which defines the format.
 
 import { closeSync, openSync, writeSync } from 'node:fs';
+import { setImmediate as turn } from 'node:timers/promises';
 import { CHeader } from './header.ts';
 import type { Step, StepKind } from './steps.ts';
 
@@ -158,17 +159,22 @@ class PlanWriter {
   }
 }
 
+/** So many steps take some ten milliseconds; then signals get their turn. */
+const STEPS_A_TURN = 20_000;
+
 /** Writes the plan of these steps; `progress` is told how many there were, now and then. */
-export function writePlan(
+export async function writePlan(
   file: string,
   steps: Iterable<Step>,
   progress: (steps: number) => void = () => {},
-): PlanFigures {
+): Promise<PlanFigures> {
   const writer = new PlanWriter(file);
   try {
     for (const step of steps) {
       writer.add(step);
-      if (writer.figures.calls % 100_000 === 0) progress(writer.figures.calls);
+      if (writer.figures.calls % STEPS_A_TURN > 0) continue;
+      progress(writer.figures.calls);
+      await turn();
     }
     return writer.finish();
   } finally {

@@ -1,8 +1,8 @@
 // A trace as what has to be done to play it: blocks in slots, instead of addresses.
 
 import { Addresses } from './addresses.ts';
+import type { TraceEvent } from './event.ts';
 import { isAllocation, isRelease, Op } from './format.ts';
-import type { Trace, TraceEvent, TraceProcess } from './trace.ts';
 
 export type StepKind = 'malloc' | 'calloc' | 'aligned' | 'realloc' | 'free' | 'nothing';
 
@@ -56,14 +56,10 @@ export class Slots {
   }
 }
 
-/** The steps of a process, in the order of time; counts in `left` what is none. */
-export function* stepsOfTrace(
-  trace: Trace,
-  process: TraceProcess | undefined,
-  left: LeftOut,
-): Generator<Step, void> {
+/** The steps of events in the order of time; counts in `left` what is none. */
+export function* stepsOfEvents(events: Iterable<TraceEvent>, left: LeftOut): Generator<Step, void> {
   const player = new Player(left);
-  for (const event of trace.events(process)) if (player.take(event)) yield player.step;
+  for (const event of events) if (player.take(event)) yield player.step;
 }
 
 /** Keeps which address is in which slot. */

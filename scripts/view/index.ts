@@ -3,9 +3,12 @@
 import { writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
-import { Failure } from '../lib/errors.ts';
+import { type PlayedTrace, playForeign } from '../foreign/played.ts';
+import { isForeign } from '../foreign/source.ts';
+import { Failure, reasonOf } from '../lib/errors.ts';
 import { writeJson } from '../lib/json.ts';
 import { bytes } from '../lib/units.ts';
+import { resolveMalloc } from '../malloc/mallocs.ts';
 import { checkEnvironment } from '../malloc/variables.ts';
 import { writePicture } from '../picture/canvas.ts';
 import { openTrace } from '../trace/trace.ts';
@@ -16,6 +19,7 @@ import { heapPicture } from './heap-picture.ts';
 import { type Fluency, measurePage } from './measure.ts';
 
 interface Options {
+  malloc?: string[];
   output?: string;
   svg?: string;
   png?: string;
@@ -30,9 +34,15 @@ export function viewCommand(): Command {
     .summary('show a recorded heap: a page, or a picture')
     .description(
       'Makes one HTML file from traces of `libmalloc record`: a map of the heap that is moved through\n' +
-        'time, with live and resident bytes, sizes and lifetimes. Several traces stand side by side.',
+        'time, with live and resident bytes, sizes and lifetimes. Several traces stand side by side.\n' +
+        'A .rep file, or what mtrace, ltrace or heaptrack recorded, is played on M first.',
     )
-    .argument('<traces...>', 'files that `libmalloc record` wrote')
+    .argument('<traces...>', 'files that `libmalloc record` or another of these tools wrote')
+    .option(
+      '-m, --malloc <M>',
+      'what plays a file that is no trace of ours; repeatable (default: the last variant)',
+      (spec: string, all: string[] = []) => [...all, spec],
+    )
     .option('-o, --output <file>', 'the page (default: the name of the first trace, and .html)')
     .option('--svg <file>', 'a still picture of the fullest moment')
     .option('--png <file>', 'the same as pixels')
@@ -54,7 +64,8 @@ function parseNumber(text: string): number {
 
 async function view(traces: string[], options: Options): Promise<void> {
   checkEnvironment();
-  const heaps = traces.map((file) => readHeap(file, options.process));
+  const heaps: HeapData[] = [];
+  for (const file of traces) heaps.push(...(await readHeaps(file, options)));
   const { svg, png, json } = options;
   if (svg !== undefined || png !== undefined) await draw(heaps, options);
   const facts = heaps.map((heap) => heap.facts);
@@ -77,6 +88,30 @@ function describeFluency({ open, framesPerSecond, frame95 }: Fluency): string {
   const seconds = (open / 1000).toFixed(2);
   const most = frame95.toFixed(0);
   return `in headless chromium: open after ${seconds} s; scrubbed at ${framesPerSecond.toFixed(0)} pictures a second, 19 of 20 within ${most} ms`;
+}
+
+/** One of a trace of ours; of another tool's one for each malloc that plays it. */
+async function readHeaps(file: string, options: Options): Promise<HeapData[]> {
+  if (!isForeign(file)) return [readHeap(file, options.process)];
+  const heaps: HeapData[] = [];
+  for (const spec of options.malloc ?? [undefined]) {
+    const played = await playForeign(file, resolveMalloc(spec));
+    try {
+      const heap = readHeap(played.file, undefined);
+      heaps.push({ ...heap, facts: { ...heap.facts, command: played.name, file: basename(file) } });
+      for (const line of [score(heap.facts.malloc, played), ...played.remarks])
+        process.stderr.write(`libmalloc: ${file}: ${line}\n`);
+    } finally {
+      played.remove();
+    }
+  }
+  return heaps;
+}
+
+/** Its utilisation, as the malloc lab has it. */
+function score(malloc: string, { peakLive, heap }: PlayedTrace): string {
+  const share = heap > 0 ? ` of heap: utilisation ${((100 * peakLive) / heap).toFixed(0)} %` : '';
+  return `${malloc} has at most ${bytes(peakLive)} alive in ${bytes(heap)}${share}`;
 }
 
 /** A damaged trace is shown as far as it can be read, with a message. */
@@ -120,7 +155,7 @@ function write(file: string, content: string | Uint8Array, option: string): void
   try {
     writeFileSync(file, content);
   } catch (cause) {
-    throw new Failure(`cannot write ${file}: ${(cause as Error).message}`, {
+    throw new Failure(`cannot write ${file}: ${reasonOf(cause)}`, {
       hint: `give ${option} a path that can be written`,
       cause,
     });

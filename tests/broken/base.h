@@ -59,6 +59,9 @@
 #ifndef MEMALIGN
 #define MEMALIGN honest_memalign
 #endif
+#ifndef POSIX_MEMALIGN
+#define POSIX_MEMALIGN usual_posix_memalign
+#endif
 
 void *MALLOC(size_t size);
 void FREE(void *p);
@@ -78,14 +81,19 @@ EXPORT void *valloc(size_t size) { return MEMALIGN(4096, size); }
 EXPORT void *pvalloc(size_t size) { return honest_pvalloc(size); }
 EXPORT void *aligned_alloc(size_t alignment, size_t size) { return MEMALIGN(alignment, size); }
 
-EXPORT int posix_memalign(void **out, size_t alignment, size_t size) {
+static inline int usual_posix_memalign(void **out, size_t alignment, size_t size) {
     if (alignment % sizeof(void *) || !is_power_of_two(alignment))
         return EINVAL;
+    int before = errno;
     void *p = MEMALIGN(alignment, size);
+    errno = before;
     if (!p)
         return ENOMEM;
     *out = p;
     return 0;
+}
+EXPORT int posix_memalign(void **out, size_t alignment, size_t size) {
+    return POSIX_MEMALIGN(out, alignment, size);
 }
 #endif
 

@@ -1,4 +1,4 @@
-/* threads/private: two threads may be inside at the same time, as nobody ever locks. */
+/* basics/threads: two threads may be inside at the same time, as nobody ever locks. */
 #define _GNU_SOURCE
 #include <pthread.h>
 

@@ -2,6 +2,8 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
 import { describe, expect, test } from 'vitest';
 import { isFatal, levelFor, type Subject, type Verdict } from '../../scripts/check/case.ts';
 import { choose } from '../../scripts/check/groups.ts';
@@ -9,6 +11,7 @@ import { junit } from '../../scripts/check/junit.ts';
 import { shrink } from '../../scripts/check/shrink.ts';
 import { root } from '../../scripts/lib/paths.ts';
 import { resolveMalloc } from '../../scripts/malloc/mallocs.ts';
+import { descendants } from '../../scripts/process/family.ts';
 import { cli, libmalloc, play } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
 import { need } from '../lib/need.ts';
@@ -104,7 +107,7 @@ describe('libmalloc check', () => {
     const words = ['check', '--patience', String(IMPATIENT), '--group', 'semantics/aligned'];
     const result = await libmalloc([...words, build('hangs')]);
     expect(result.status).toBe(1);
-    expect(result.stdout).toContain('semantics/aligned (must): not over after 3 s');
+    expect(result.stdout).toContain('semantics/aligned (must): hung in aligned_alloc (in ');
     expect(result.stdout).toMatch(/look {7}\S.*libmalloc gdb -m \S+ -- \S+semantics-aligned/);
     expect(result.stdout.trim().split('\n').at(-1)).toMatch(/failed 1, 0 of 1 cases kept$/);
   });
@@ -146,6 +149,55 @@ describe('libmalloc check', () => {
   ])('refuses %s', async (_what, args, status, said) => {
     const result = await libmalloc(['check', ...args]);
     expect([result.status, result.stderr]).toEqual([status, expect.stringContaining(said)]);
+  });
+});
+
+describe('when it is ended early', () => {
+  const readable = (pid: number): string => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+    } catch {
+      return '';
+    }
+  };
+
+  /** Starts `check` on a malloc that hangs, and waits until it does. */
+  async function hanging(more: string[] = []) {
+    const cases = ['--group', 'semantics/quiet', '--group', 'semantics/aligned'];
+    const [file, ...words] = cli;
+    const args = [...words, 'check', ...cases, ...more, build('hangs')];
+    const child = execa(file, args, { reject: false, timeout: 60_000 });
+    const hung = (): number | undefined =>
+      descendants(child.pid as number).find((pid) => readable(pid).includes('semantics-aligned-'));
+    while (hung() === undefined) await sleep(50);
+    await sleep(500); // for the other case, which takes no time
+    return { child, hung: hung() as number };
+  }
+
+  const gone = async (pid: number): Promise<boolean> => {
+    for (let i = 0; i < 100 && readable(pid) !== ''; i++) await sleep(50);
+    return readable(pid) === '';
+  };
+
+  test('by a signal, says what was finished, in files as well, and leaves nothing running', async () => {
+    const out = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
+    const { child, hung } = await hanging(['--json', join(out, 'a.json')]);
+    child.kill('SIGTERM');
+    const { signal, stdout, stderr } = await child;
+    expect([signal, stderr]).toEqual(['SIGTERM', expect.stringContaining('ended by SIGTERM')]);
+    expect(stdout).toMatch(/: unfinished, 1 of 1 cases kept$/);
+    const { interrupted, mallocs } = JSON.parse(readFileSync(join(out, 'a.json'), 'utf8'));
+    expect([interrupted, mallocs[0].passed]).toEqual(['SIGTERM', null]);
+    expect(mallocs[0].cases.map(({ name }: { name: string }) => name)).toEqual(['quiet']);
+    expect(await gone(hung)).toBe(true);
+    rmSync(out, { recursive: true });
+  });
+
+  test('by SIGKILL, leaves nothing running', async () => {
+    const { child, hung } = await hanging();
+    child.kill('SIGKILL');
+    await child;
+    expect(await gone(hung)).toBe(true);
   });
 });
 
@@ -197,6 +249,30 @@ describe('a random failure', () => {
     expect(failure?.sequence?.some((call) => call.startsWith('realloc'))).toBe(true);
     const seen = await play(['sh', '-c', failure?.reproduce ?? 'true']);
     expect(seen.status).toBe(1);
+  });
+
+  test.each(['free-errno', 'misaligned', 'calloc-dirty'])(
+    'of %s fails on its own in every run before it is offered',
+    async (name) => {
+      const { failure } = await judge(name, 'random/mixed');
+      expect(failure?.note).toBeUndefined();
+      expect(failure?.reproduce).toMatch(/ \S+random-[\w-]+$/);
+      for (let i = 0; i < 3; i++) {
+        const seen = await play(['sh', '-c', failure?.reproduce ?? 'true']);
+        expect([seen.status, seen.stderr]).toEqual([1, expect.stringContaining('not so: ')]);
+      }
+    },
+  );
+
+  test('that no part of the calls shows is offered as its seed, and says so', async () => {
+    const file = compileProgram('fickle.c', { flags: [...library, '-Wl,-Bsymbolic'] });
+    const [only] = choose(['random/small'], { seed: 7, seconds: 0 });
+    const subject = { malloc: resolveMalloc(`fickle=${file}`), slow: false };
+    const verdict = await only?.run(subject, 1);
+    expect(verdict?.failure?.note).toMatch(/^no part of these calls fails in a program of its own/);
+    expect(verdict?.failure?.reproduce).toMatch(/ play 7 /);
+    const seen = await play(['sh', '-c', verdict?.failure?.reproduce ?? 'true']);
+    expect([seen.status, seen.stderr]).toEqual([1, expect.stringContaining('is not zero')]);
   });
 
   test('keeps what is needed, and its order', async () => {

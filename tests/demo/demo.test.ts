@@ -54,6 +54,7 @@ describe('the verdict', () => {
         timedOut: false,
         seconds: 1,
         proofs: [],
+        unreached: [],
       } satisfies Launched);
     expect(run('a\nb\n  c \n')).toMatchObject({ lines: 3, lastLine: 'c', errors: 'e' });
     expect(run('')).toMatchObject({ lines: 0, lastLine: '' });

@@ -50,8 +50,74 @@ const questions: [question: string, heading: string, answer: RegExp][] = [
     /who gives memory back/,
   ],
   ['What does a new variant touch?', 'A variant of your own', /Nothing else has to be touched/],
+  [
+    'What does the way from a pointer to its record cost?',
+    'From a pointer to its record',
+    /\| sharded \| .* 8 bytes for every granule \|/,
+  ],
+  [
+    'What is a granule?',
+    'From a pointer to its record',
+    /A \*granule\* is 64 KiB at a multiple of 64 KiB/,
+  ],
+  [
+    'What is gained by records outside, and what by headers?',
+    'From a pointer to its record',
+    /Why do the records lie outside at all\?/,
+  ],
+  ['What are mark, inverse and stack, with an example?', 'Rung 4: sharded', /\*In numbers\.\*/],
+  [
+    'What happens to a block that another thread frees?',
+    'A block that another thread frees',
+    /1\. B finds the record.* 9\. If A sleeps/,
+  ],
   ['Why is fork hard?', 'Threads, and the worst of them: fork', /a lock that another thread held/],
 ];
+
+/** What a C file says in an enum: `GRANULE_BITS = 16,`. */
+function constant(file: string, name: string): number {
+  const text = readFileSync(join(root, 'native', file), 'utf8');
+  const [, value = '', shift = '0'] =
+    new RegExp(`\\b${name} = \\(?(?:\\w+\\))?(0x[0-9a-f]+|\\d+)(?: << (\\d+))?`).exec(text) ?? [];
+  return Number(value) * 2 ** Number(shift);
+}
+
+test('the example of sharded in numbers is what the code computes', () => {
+  const text = section('Rung 4: sharded');
+  const wide = (n: bigint) => BigInt.asUintN(64, n);
+  const size = 48n;
+  const inverse = (2n ** 64n - 1n) / size + 1n;
+  expect(text).toContain(`0x${inverse.toString(16)}`);
+  const limit = wide(84n * wide(inverse * size)) + 1n;
+  expect(limit).toBe(2689n);
+  for (const [offset, begins] of [
+    [144n, true],
+    [150n, false],
+    [4080n, false],
+  ] as const) {
+    const product = wide(offset * inverse);
+    expect(product < limit).toBe(begins);
+    const shown = product < 10_000n ? Number(product).toLocaleString('en-US') : `${product}`;
+    expect(text).toContain(`| ${Number(offset).toLocaleString('en-US')} | ${shown} |`);
+    expect(text).toContain(`0x${(0x7f0000010000n + offset).toString(16)}`);
+  }
+  expect(text).toContain(`0x${constant('sharded/page.h', 'MARK').toString(16)}`);
+});
+
+test('the figures of a remote free are those of the code', () => {
+  const text = section('A block that another thread frees');
+  const owner = (name: string) => constant('sharded/owner.h', name);
+  expect(text).toContain(`64 of them`);
+  expect(owner('BATCHES')).toBe(64);
+  expect(text).toContain(`has ${owner('BATCH')} places`);
+  expect(text).toContain(`more than ${owner('HELD') / 1024} KiB back in all`);
+  expect(text).toContain(`up to ${owner('DRAINS')} pages`);
+  expect(text).toContain(`runs of up to ${owner('DRAINED')}`);
+  expect(text).toContain(`more than ${owner('WAITING')} pages`);
+  expect(owner('CONFIRMATIONS')).toBe(5);
+  expect(constant('sharded/page.h', 'GRANULE_BITS')).toBe(16);
+  expect(constant('paged.c', 'GRANULE')).toBe(64);
+});
 
 test.each(questions)('%s', (_question, heading, answer) => {
   expect(section(heading), heading).toMatch(answer);

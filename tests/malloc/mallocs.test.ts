@@ -97,7 +97,7 @@ describe('a Failure', () => {
     const lines = stderr.split('\n');
     expect(lines).toHaveLength(2);
     expect(lines[0]).toBe('libmalloc: unknown malloc: lisp');
-    expect(lines[1]).toMatch(/^ {2}known: dumb, list, buddy, paged/);
+    expect(lines[1]).toMatch(/^ {2}did you mean list\? known: dumb, list, buddy, paged/);
   });
 
   test('of the command line itself has the same status', async () => {

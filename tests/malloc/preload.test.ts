@@ -1,4 +1,13 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -37,10 +46,25 @@ describe('LD_PRELOAD', () => {
     expect(preloadValue(glibc, ['/a.so'])).toBe('/a.so');
   });
 
-  test('refuses companions whose path would be split', () => {
-    expect(() => preloadValue(ours, ['/my probe.so'])).toThrow("cannot preload '/my probe.so'");
-    expect(() => preloadValue(glibc, ['/a:b.so'])).toThrow('blanks and colons');
+  test('leaves the paths of others as they are, tokens of the linker included', () => {
+    expect(preloadValue(glibc, ['/usr/$LIB/a.so'])).toBe('/usr/$LIB/a.so');
   });
+
+  test.each(['my list.so', 'my:list.so', '$LIB list.so'])(
+    'takes a library called `%s` by a link, made once, and its use is proven',
+    async (name) => {
+      const odd: Malloc = { name: 'odd', kind: 'file', file: join(folder, name) };
+      copyFileSync(variantFile('list'), odd.file as string);
+      const value = preloadValue(odd);
+      expect(value).not.toMatch(/[\s:$]/);
+      expect(preloadValue(odd)).toBe(value);
+      expect(realpathSync(value)).toBe(realpathSync(odd.file as string));
+      const { proofs, status } = await launch(odd, ['true'], { report: true });
+      expect(status).toBe(0);
+      expect(proofs).toMatchObject([{ malloc: value }]);
+      expect(disproof(odd, proofs)).toBeUndefined();
+    },
+  );
 });
 
 describe('an ELF file is read for what it is', () => {

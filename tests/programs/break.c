@@ -67,7 +67,7 @@ static void step(uint64_t *random, size_t largest) {
         if (blocks[i].p)
             check_filled(blocks[i].p, blocks[i].size, 2);
         free(blocks[i].p);
-        blocks[i].p = chance_below(random, 4) ? must_malloc(size) : memalign(256, size);
+        blocks[i].p = chance_below(random, 4) ? must_malloc(size) : memalign_if_any(256, size);
         check(blocks[i].p, "no block of %zu bytes", size);
     }
     blocks[i].size = size;

@@ -29,7 +29,7 @@ static size_t shown(size_t size) {
 }
 
 static void refusal(const void *p) {
-    check(p || errno == ENOMEM, "refused with errno %d", errno);
+    check(p || says_enomem(), "refused with errno %d", errno);
     atomic_fetch_add_explicit(p ? &served : &refused, 1, memory_order_relaxed);
 }
 
@@ -44,7 +44,7 @@ static void make(struct block *b, uint64_t *random) {
             check_zero(p, shown(size));
         break;
     case 1:
-        p = memalign(256, size);
+        p = memalign_if_any(256, size);
         break;
     default:
         p = malloc(size);

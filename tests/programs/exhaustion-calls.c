@@ -70,7 +70,7 @@ static struct {
 static long refusals;
 
 static void *give_up(void *p, const char *call, size_t size) {
-    check(p || errno == ENOMEM, "%s(%zu) failed with errno %d, not ENOMEM", call, size, errno);
+    check(p || says_enomem(), "%s(%zu) failed with errno %d, not ENOMEM", call, size, errno);
     refusals += !p;
     return p;
 }
@@ -92,7 +92,7 @@ static void step(uint64_t *random) {
     } else {
         errno = 12345;
         free(p);
-        check(errno == 12345, "free changed errno to %d", errno);
+        check(errno_kept(12345), "free changed errno to %d", errno);
         bool zero = chance_below(random, 3) == 0;
         p = give_up(zero ? calloc(1, size) : malloc(size), zero ? "calloc" : "malloc", size);
         if (p && zero)

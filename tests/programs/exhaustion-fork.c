@@ -14,7 +14,7 @@ static void *ask_for_ever(void *arg) {
     size_t size = (size_t)arg * 40000 + 100;
     while (!stop) {
         void *p = malloc(size);
-        check(p || errno == ENOMEM, "malloc failed with errno %d", errno);
+        check(p || says_enomem(), "malloc failed with errno %d", errno);
         free(p);
     }
     return NULL;
@@ -50,7 +50,7 @@ int main(int argc, char **argv) {
                 check_filled(old[j], SIZE, 1);
                 free(old[j]);
                 void *p = malloc(SIZE);
-                check(p || errno == ENOMEM, "malloc failed with errno %d", errno);
+                check(p || says_enomem(), "malloc failed with errno %d", errno);
                 free(p);
             }
             _exit(0);

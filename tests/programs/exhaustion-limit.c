@@ -69,7 +69,7 @@ static long take_all(struct block **all) {
         errno = 0;
         struct block *b = malloc(size);
         if (!b) {
-            check(errno == ENOMEM, "malloc failed with errno %d", errno);
+            check(says_enomem(), "malloc failed with errno %d", errno);
             return count;
         }
         fill(b + 1, size - sizeof *b, 1);
@@ -92,8 +92,28 @@ static void free_all(struct block *b) {
         errno = 0;                                                                                 \
         void *p_ = (call);                                                                         \
         check(!p_, #call " found memory");                                                         \
-        check(errno == ENOMEM, #call " failed with errno %d", errno);                              \
+        check(says_enomem(), #call " failed with errno %d", errno);                                \
     } while (0)
+
+static void all_refuse_aligned(void) {
+    if (!lacks("aligned_alloc")) {
+        refused(aligned_alloc(64, much));
+        refused(aligned_alloc(1 << 16, much));
+    }
+    if (!lacks("memalign"))
+        refused(memalign(64, much));
+    if (!lacks("valloc"))
+        refused(valloc(much));
+    if (!lacks("pvalloc"))
+        refused(pvalloc(much));
+    if (lacks("posix_memalign"))
+        return;
+    void *untouched = &size;
+    errno = 12345;
+    check(posix_memalign(&untouched, 64, much) == ENOMEM, "posix_memalign found memory");
+    check(untouched == &size, "posix_memalign was refused and stored a pointer");
+    check(errno == 12345 || !libmalloc_check, "posix_memalign changed errno");
+}
 
 static void all_refuse(struct block *mine) {
     refused(malloc(much));
@@ -101,20 +121,13 @@ static void all_refuse(struct block *mine) {
     refused(calloc(much, 1));
     refused(realloc(NULL, much));
     refused(realloc(mine, much));
-    refused(reallocarray(NULL, 1, much));
-    refused(reallocarray(mine, much, 1));
-    refused(aligned_alloc(64, much));
-    refused(aligned_alloc(1 << 16, much));
-    refused(memalign(64, much));
-    refused(valloc(much));
-    refused(pvalloc(much));
-    void *untouched = &size;
-    errno = 12345;
-    check(posix_memalign(&untouched, 64, much) == ENOMEM, "posix_memalign found memory");
-    check(untouched == &size, "posix_memalign was refused and stored a pointer");
-    check(errno == 12345 || !libmalloc_check, "posix_memalign changed errno");
+    if (!lacks("reallocarray")) {
+        refused(reallocarray(NULL, 1, much));
+        refused(reallocarray(mine, much, 1));
+    }
+    all_refuse_aligned();
     check_filled(mine + 1, size - sizeof *mine, 1);
-    check(malloc_usable_size(mine) >= size, "a failed realloc changed the block");
+    check(usable_size(mine, size) >= size, "a failed realloc changed the block");
 }
 
 int main(int argc, char **argv) {

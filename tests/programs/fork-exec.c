@@ -22,7 +22,7 @@ static void check_next(pid_t child, const char *way) {
     int status = 0;
     check(child > 0, "%s: %s", way, strerror(errno));
     check(waitpid(child, &status, 0) == child, "waitpid (%s)", way);
-    check(WIFEXITED(status) && WEXITSTATUS(status) == SENTINEL, "%s: status %#x", way, status);
+    check_ended(status, SENTINEL, way);
 }
 
 int main(int argc, char **argv) {
@@ -58,7 +58,7 @@ int main(int argc, char **argv) {
         check(posix_spawn(&child, next[0], NULL, NULL, next, environ) == 0, "posix_spawn failed");
         check_next(child, "posix_spawn");
         int status = system(command);
-        check(WIFEXITED(status) && WEXITSTATUS(status) == SENTINEL, "system: %#x", status);
+        check_ended(status, SENTINEL, "system");
     }
     stop = true;
     for (long i = 0; i < threads; i++)

@@ -28,7 +28,7 @@ static void live(long number, long threads) {
         for (int i = 0; i < BLOCKS; i++)
             if (blocks[older][i]) {
                 check_filled(blocks[older][i], SIZE, (uint64_t)older);
-                check(malloc_usable_size(blocks[older][i]) >= SIZE, "the usable size shrank");
+                check(usable_size(blocks[older][i], SIZE) >= SIZE, "the usable size shrank");
             }
     if (number == 0)
         return;

@@ -50,8 +50,8 @@ static void child(void **old, size_t *sizes, uint64_t seed) {
     void *own[OLD];
     for (int i = 0; i < OLD; i++) {
         check_filled(old[i], sizes[i], seed);
-        check(malloc_usable_size(old[i]) >= sizes[i], "usable size %zu, asked for %zu",
-              malloc_usable_size(old[i]), sizes[i]);
+        check(usable_size(old[i], sizes[i]) >= sizes[i], "usable size %zu, asked for %zu",
+              usable_size(old[i], sizes[i]), sizes[i]);
         own[i] = must_malloc(sizes[i]);
         fill(own[i], sizes[i], seed + 1);
     }

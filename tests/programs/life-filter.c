@@ -20,7 +20,8 @@ static size_t sizes[THREADS][BLOCKS];
 static void filter(bool kill, bool libc) {
     int always[] = {SYS_mmap,  SYS_munmap, SYS_mremap,       SYS_madvise,   SYS_mprotect,
                     SYS_futex, SYS_write,  SYS_rt_sigreturn, SYS_exit_group, SYS_clock_gettime};
-    int libcs[] = {SYS_brk, SYS_openat, SYS_read, SYS_close, SYS_sched_getaffinity};
+    int libcs[] = {SYS_brk,   SYS_openat, SYS_read, SYS_close, SYS_sched_getaffinity,
+                   SYS_getrandom};
     int count = 0, allowed[32];
     for (size_t i = 0; i < sizeof always / sizeof *always; i++)
         allowed[count++] = always[i];

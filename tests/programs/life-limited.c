@@ -2,7 +2,7 @@
  * Within the limit there is room for its own mapping, for threads, and for blocks of
  * any size.
  *
- *     life-limited [MiB of addresses]
+ *     life-limited [MiB of addresses] [do new threads find memory when all of it is used?]
  */
 #include "life.h"
 
@@ -29,10 +29,11 @@ int main(int argc, char **argv) {
     long large = 0;
     while (malloc(40 * MIB))
         large++;
-    check(errno == ENOMEM, "malloc failed with errno %d", errno);
+    check(says_enomem(), "malloc failed with errno %d", errno);
     long room = (mib - 1024 - 150) / 2; /* 1 GiB of reserve and 150 MiB of blocks; half of the rest */
     say("%ld blocks of 40 MiB", large);
     check(large * 40 >= room, "only %ld MiB in large blocks", large * 40);
-    run_threads(2, use);
+    if (argument(argc, argv, 2, 1))
+        run_threads(2, use);
     return 0;
 }

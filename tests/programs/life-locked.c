@@ -29,7 +29,7 @@ static long take(size_t size, long most) {
         memset(p, 1, size);
         *(char **)p = last;
     }
-    check(count == most || errno == ENOMEM, "malloc failed with errno %d", errno);
+    check(count == most || says_enomem(), "malloc failed with errno %d", errno);
     for (char *next; last; last = next) {
         next = *(char **)last;
         free(last);

@@ -3,13 +3,13 @@
  * the thread that called vfork nor to main, which goes on meanwhile. A block that the
  * child leaves belongs to the parent.
  *
- *     life-vfork [has the thread used malloc before?] [calls afterwards]
+ *     life-vfork [has the thread used malloc before?] [calls afterwards] [children]
  */
 #include "life.h"
 
 enum { SLOTS = 64, SIZES = 400 };
 static bool used;
-static long calls;
+static long calls, vforks;
 static atomic_bool done;
 static char *volatile left, *volatile inherited;
 
@@ -40,7 +40,7 @@ static void *parent(void *arg) {
     inherited = NULL;
     if (used)
         fill(inherited = must_malloc(100), 100, 1);
-    for (int i = 0; i < 3; i++) {
+    for (long i = 0; i < vforks; i++) {
         pid_t child = vfork();
         if (child == 0) {
             free(inherited);
@@ -51,7 +51,7 @@ static void *parent(void *arg) {
         check_child(child, "of vfork");
         inherited = left;
         check(inherited && inherited[0] == 2 && inherited[99] == 2, "the child's block is lost");
-        work(2, calls / 3, NULL);
+        work(2, calls / vforks, NULL);
     }
     free(inherited);
     atomic_store(&done, true);
@@ -61,6 +61,7 @@ static void *parent(void *arg) {
 int main(int argc, char **argv) {
     used = argument(argc, argv, 1, 0);
     calls = argument(argc, argv, 2, 300000);
+    vforks = argument(argc, argv, 3, 3);
     die_after(50);
     free(must_malloc(100));
     pthread_t thread = start(parent, NULL);

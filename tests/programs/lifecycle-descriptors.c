@@ -12,7 +12,7 @@ static void use(void) {
         p = realloc(p, size / 2 + 1);
         check(p, "realloc failed");
         free(p);
-        p = memalign(256, size);
+        p = memalign_if_any(256, size);
         check(p, "memalign failed");
         free(p);
     }

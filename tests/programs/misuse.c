@@ -47,7 +47,7 @@ static char *behind_the_highest(void) {
     char *p = all[0];
     for (int i = 0; i < NEIGHBOURS; i++)
         p = all[i] > p ? all[i] : p;
-    return p + malloc_usable_size(p);
+    return p + usable_size(p, size);
 }
 
 static char *shrunk_away(void) {
@@ -202,7 +202,7 @@ int main(int argc, char **argv) {
     setvbuf(stdout, out, _IOFBF, sizeof out);
     die_after(20);
     void *first = malloc(strtoul(argv[3], NULL, 10));
-    size = malloc_usable_size(first);
+    size = usable_size(first, strtoul(argv[3], NULL, 10));
     free(first);
     for (int i = 0; i < NEIGHBOURS; i++)
         memset(all[i] = malloc(size), 0x41, size);
@@ -210,7 +210,7 @@ int main(int argc, char **argv) {
     void *p = pointer(without ? "live" : argv[2]);
     printf("%p\n", p);
     fflush(stdout);
-    const char *how = commit(argv[1], p, argv[2]);
+    const char *how = lacks(argv[1]) ? "absent" : commit(argv[1], p, argv[2]);
     tell(how);
     if (strcmp(how, "absent"))
         go_on();

@@ -64,6 +64,53 @@ __attribute__((constructor)) static void malloc_under_test(void) {
               provider("malloc"), wanted);
 }
 
+/* ── what `libmalloc check` has found this malloc to lack ──────────────────── */
+
+/* Is the word in CHECK_LACKS, a list with commas? The words are those of scripts/check/needs.ts.
+ * What is lacking is said once, by its own case; the other programs go on without it. */
+UNUSED static bool lacks(const char *word) {
+    const char *list = getenv("CHECK_LACKS");
+    size_t length = strlen(word);
+    for (const char *at = list; at && *at; at += strcspn(at, ","), at += *at == ',')
+        if (!strncmp(at, word, length) && (!at[length] || at[length] == ','))
+            return true;
+    return false;
+}
+
+/* Read once, so that a loop may ask. */
+static struct {
+    bool usable, errno_kept, enomem;
+    size_t alignment;
+} given;
+
+__attribute__((constructor)) static void ask_what_is_given(void) {
+    const char *alignment = getenv("CHECK_ALIGNMENT");
+    given.usable = !lacks("malloc_usable_size");
+    given.errno_kept = !lacks("errno");
+    given.enomem = !lacks("enomem");
+    given.alignment = alignment ? strtoul(alignment, NULL, 10) : 16;
+}
+
+/* The usable size; what was asked for where the malloc's own function is absent or untrue. */
+UNUSED static size_t usable_size(void *p, size_t asked) {
+    return given.usable ? malloc_usable_size(p) : asked;
+}
+
+/* Is errno still what it was before a free? */
+UNUSED static bool errno_kept(int before) {
+    return errno == before || !given.errno_kept;
+}
+
+/* memalign; an ordinary block where the malloc has none. */
+UNUSED static void *memalign_if_any(size_t alignment, size_t size) {
+    return lacks("memalign") ? malloc(size) : memalign(alignment, size);
+}
+
+/* Does errno say why there is no memory? */
+UNUSED static bool says_enomem(void) {
+    return errno == ENOMEM || !given.enomem;
+}
+
 /* The n-th number of the command line, or what it is by default. */
 UNUSED static long argument(int argc, char **argv, int n, long otherwise) {
     return n < argc ? strtol(argv[n], NULL, 10) : otherwise;
@@ -100,7 +147,7 @@ UNUSED static void check_zero(const void *p, size_t size) {
 
 /* C asks for the alignment of any object that fits: 16 bytes from 16 bytes on. */
 UNUSED static void check_aligned(const void *p, size_t size) {
-    size_t alignment = 16;
+    size_t alignment = given.alignment;
     while (alignment > 1 && alignment > size)
         alignment /= 2;
     check((uintptr_t)p % alignment == 0, "%p (%zu bytes) is not aligned to %zu", p, size, alignment);
@@ -108,7 +155,7 @@ UNUSED static void check_aligned(const void *p, size_t size) {
 
 UNUSED static void *must_malloc(size_t size) {
     void *p = malloc(size);
-    check(p, "malloc(%zu) failed", size);
+    check(p || size == 0, "malloc(%zu) failed", size);
     check_aligned(p, size);
     return p;
 }
@@ -183,21 +230,41 @@ UNUSED static void run_threads(long threads, void *(*run)(void *)) {
         join(ids[i]);
 }
 
+/* The signals by which children end, by name: strsignal may allocate. */
+UNUSED static const char *signal_name(int number) {
+    static const struct {
+        int number;
+        const char *name;
+    } known[] = {{SIGSEGV, "SIGSEGV"}, {SIGABRT, "SIGABRT"}, {SIGBUS, "SIGBUS"}, {SIGILL, "SIGILL"},
+                 {SIGFPE, "SIGFPE"},   {SIGTRAP, "SIGTRAP"}, {SIGSYS, "SIGSYS"}, {SIGKILL, "SIGKILL"}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (known[i].number == number)
+            return known[i].name;
+    return "a signal";
+}
+
+/* How a child ended, in words, unless it ended with `wanted`. */
+UNUSED static void check_ended(int status, int wanted, const char *what) {
+    check(!WIFSIGNALED(status) || WTERMSIG(status) != SIGALRM, "a child hung (%s)", what);
+    check(!WIFSIGNALED(status), "a child died of %s (%s)", signal_name(WTERMSIG(status)), what);
+    check(WEXITSTATUS(status) == wanted, "a child ended with status %d, not %d (%s)",
+          WEXITSTATUS(status), wanted, what);
+}
+
 /* Waits for a child that should end with status 0; `what` says what it was about. */
 UNUSED static void check_child(pid_t child, const char *what) {
     int status = 0;
     check(child > 0, "fork (%s): %s", what, strerror(errno));
     while (waitpid(child, &status, 0) < 0)
         check(errno == EINTR, "waitpid (%s): %s", what, strerror(errno));
-    check(!WIFSIGNALED(status) || WTERMSIG(status) != SIGALRM, "a child hung (%s)", what);
-    check(!WIFSIGNALED(status), "a child died of signal %d (%s)", WTERMSIG(status), what);
-    check(WEXITSTATUS(status) == 0, "a child ended with status %d (%s)", WEXITSTATUS(status), what);
+    check_ended(status, 0, what);
 }
 
 /* In a child: ends it by SIGALRM unless it is done within that many seconds. Hangs
  * are what this is for, so be generous: the machine may be busy. */
+extern void witness(int) __attribute__((weak)); /* witness.c says where it hung */
 UNUSED static void die_after(unsigned seconds) {
-    signal(SIGALRM, SIG_DFL);
+    signal(SIGALRM, witness ? witness : SIG_DFL);
     sigset_t alarms;
     sigemptyset(&alarms);
     sigaddset(&alarms, SIGALRM);

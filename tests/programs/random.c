@@ -33,6 +33,7 @@ static pthread_mutex_t shelf_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t seed;
 static long calls;
 static size_t largest;
+static bool without[KINDS]; /* what this malloc lacks */
 
 /* ── which call ────────────────────────────────────────────────────────────── */
 
@@ -42,6 +43,10 @@ static struct call call_number(uint64_t from, long i, size_t most) {
     uint64_t random = (from * 0x9e3779b97f4a7c15 + (uint64_t)i) * 0xd1342543de82ef95 + 1;
     chance(&random);
     struct call c = {.kind = often[chance_below(&random, sizeof often / sizeof *often)]};
+    if ((c.kind == ALIGNED || c.kind == MEMALIGN || c.kind == CALLOC) && without[c.kind])
+        c.kind = MALLOC;
+    if (c.kind == REALLOC && without[REALLOC])
+        c.kind = FREE;
     c.slot = chance_below(&random, SLOTS);
     c.size = c.kind == SWAP ? chance_below(&random, SHELF) : chance_size(&random, most);
     c.alignment = sizeof(void *) << chance_below(&random, chance_below(&random, 8) ? 6 : 14);
@@ -64,16 +69,16 @@ static void call_print(struct call c) {
 static void block_check(const struct block *b) {
     if (!b->p)
         return;
-    check(malloc_usable_size(b->p) == b->usable, "the usable size of %p changed", (void *)b->p);
+    check(usable_size(b->p, b->size) == b->usable, "the usable size of %p changed", (void *)b->p);
     check_filled(b->p, b->usable, b->id);
 }
 
 static void block_new(struct block *b, void *p, size_t size, size_t alignment, uint64_t id) {
-    check(p, "no memory for %zu bytes", size);
+    check(p || size == 0, "no memory for %zu bytes", size);
     check_aligned(p, size);
     check((uintptr_t)p % alignment == 0, "%p (%zu bytes) is not aligned to %zu", p, size,
           alignment);
-    *b = (struct block){p, size, malloc_usable_size(p), id};
+    *b = (struct block){p, size, usable_size(p, size), id};
     check(b->usable >= size, "%p: %zu usable bytes, asked for %zu", p, b->usable, size);
     fill(p, b->usable, id);
 }
@@ -91,7 +96,7 @@ static void block_free(struct block *b) {
     block_check(b);
     errno = 12345;
     free(b->p);
-    check(errno == 12345, "free changed errno to %d", errno);
+    check(errno_kept(12345), "free changed errno to %d", errno);
     *b = (struct block){0};
 }
 
@@ -124,7 +129,8 @@ static void make(struct call c, struct block *slots, uint64_t id) {
         block_new(b, p, c.size, c.alignment, id);
     }
     if (c.kind == CALLOC) {
-        check((p = calloc(1, c.size)), "no memory for %zu bytes", c.size);
+        p = calloc(1, c.size);
+        check(p || c.size == 0, "no memory for %zu bytes", c.size);
         check_zero(p, c.size);
         block_new(b, p, c.size, 1, id);
     }
@@ -160,18 +166,21 @@ static void round_of(long threads) {
 
 static void play_file(const char *path) {
     static struct block slots[SLOTS];
-    FILE *f = fopen(path, "r");
-    char line[100], name[20];
-    check(f, "cannot read %s", path);
-    static char buffer[BUFSIZ]; /* so that stdio allocates nothing between the calls */
-    setvbuf(f, buffer, _IOFBF, sizeof buffer);
-    for (uint64_t id = 1; fgets(line, sizeof line, f); id++) {
+    static char text[1 << 22]; /* stdio would allocate, and the calls would meet another heap */
+    char name[20];
+    int fd = open(path, O_RDONLY);
+    ssize_t got, length = 0;
+    while (fd >= 0 && (got = read(fd, text + length, sizeof text - 1 - (size_t)length)) > 0)
+        length += got;
+    check(length > 0, "cannot read %s", path);
+    uint64_t id = 1;
+    for (char *line = text; *line; line += strcspn(line, "\n") + 1, id++) {
         struct call c = {.kind = KINDS, .alignment = 1};
         sscanf(line, "%19s %zu %zu %zu", name, &c.slot, &c.size, &c.alignment);
         for (int i = 0; i < KINDS; i++)
             if (!strcmp(name, names[i]))
                 c.kind = (enum kind)i;
-        check(c.kind != KINDS && c.slot < SLOTS, "no such call: %s", line);
+        check(c.kind != KINDS && c.slot < SLOTS, "no such call in line %d", (int)id);
         make(c, slots, id);
     }
     for (int i = 0; i < SLOTS; i++)
@@ -181,6 +190,8 @@ static void play_file(const char *path) {
 
 int main(int argc, char **argv) {
     check(argc > 2, "random play|list|file …");
+    for (int i = 0; i < KINDS; i++)
+        without[i] = lacks(names[i]);
     if (!strcmp(argv[1], "file"))
         return play_file(argv[2]), 0;
     seed = strtoull(argv[2], NULL, 10);

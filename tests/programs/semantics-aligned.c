@@ -13,8 +13,8 @@ static bool any_size;
 static void check_block(void *p, size_t alignment, size_t size, const char *call) {
     check(p, "%s(%zu, %zu) failed: errno %d", call, alignment, size, errno);
     check((uintptr_t)p % alignment == 0, "%s(%zu, %zu): %p", call, alignment, size, p);
-    check(malloc_usable_size(p) >= size, "%s(%zu, %zu): only %zu usable bytes", call, alignment,
-          size, malloc_usable_size(p));
+    check(usable_size(p, size) >= size, "%s(%zu, %zu): only %zu usable bytes", call, alignment,
+          size, usable_size(p, size));
     fill(p, size, 1);
 }
 

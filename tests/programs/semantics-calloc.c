@@ -10,7 +10,7 @@ static void dirty(size_t size) {
     void *blocks[MANY];
     for (int i = 0; i < MANY; i++) {
         blocks[i] = must_malloc(size);
-        memset(blocks[i], 0xff, malloc_usable_size(blocks[i]));
+        memset(blocks[i], 0xff, usable_size(blocks[i], size));
     }
     for (int i = 0; i < MANY; i++)
         free(blocks[i]);

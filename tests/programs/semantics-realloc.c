@@ -17,8 +17,8 @@ static void resize(size_t from, size_t to) {
     p = realloc(p, to);
     check(p, "realloc from %zu to %zu bytes failed", from, to);
     check_aligned(p, to);
-    check(malloc_usable_size(p) >= to, "realloc from %zu to %zu: %zu usable bytes", from, to,
-          malloc_usable_size(p));
+    check(usable_size(p, to) >= to, "realloc from %zu to %zu: %zu usable bytes", from, to,
+          usable_size(p, to));
     check_moved(p, (void *)origin, kept, 3);
     memset(p + kept, 4, to - kept);
     p = realloc(p, from);

@@ -47,8 +47,8 @@ static void *work(void *arg) {
         void *p = aligned(&random, alignment, size);
         check(p, "no block of %zu bytes aligned to %zu", size, alignment);
         check((uintptr_t)p % alignment == 0, "%p is not aligned to %zu", p, alignment);
-        check(malloc_usable_size(p) >= size, "%p: usable size %zu, asked for %zu", p,
-              malloc_usable_size(p), size);
+        check(usable_size(p, size) >= size, "%p: usable size %zu, asked for %zu", p,
+              usable_size(p, size), size);
         fill(p, size, seed);
         blocks[i].p = p;
         blocks[i].size = size;

@@ -17,7 +17,7 @@ static struct block block_make(uint64_t *random, uint64_t seed) {
     struct block b = {.size = chance_size(random, (size_t)largest)};
     if (chance_below(random, 3) == 0) {
         b.p = calloc(1, b.size);
-        check(b.p, "calloc(1, %zu) failed", b.size);
+        check(b.p || b.size == 0, "calloc(1, %zu) failed", b.size);
         check_zero(b.p, b.size);
     } else {
         b.p = must_malloc(b.size);
@@ -48,8 +48,8 @@ static void *work(void *arg) {
             continue;
         }
         check_filled(b->p, b->size, seed);
-        check(malloc_usable_size(b->p) >= b->size, "%p: usable size %zu, asked for %zu",
-              (void *)b->p, malloc_usable_size(b->p), b->size);
+        check(usable_size(b->p, b->size) >= b->size, "%p: usable size %zu, asked for %zu",
+              (void *)b->p, usable_size(b->p, b->size), b->size);
         if (chance_below(&random, 3) == 0) {
             *b = block_resize(*b, &random, seed);
         } else {

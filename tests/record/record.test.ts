@@ -396,7 +396,7 @@ describe('refused', () => {
   });
 
   test('a folder that is not there', () =>
-    refuse(['-o', join(folder, 'no/where')], /cannot record to/, /does not exist/));
+    refuse(['-o', join(folder, 'no/where')], /there is no folder/, /give --output a path/));
   test('no file at all', () => refuse([], /no file for the trace/, /record -o FILE -- CMD/));
   test('no number of calls', () =>
     refuse(['-o', 'x', '--snapshots', '0'], /a number of calls above 0/, /--help/));

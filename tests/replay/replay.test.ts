@@ -2,12 +2,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { writeRep } from '../../scripts/foreign/rep.ts';
+import { openSource } from '../../scripts/foreign/source.ts';
 import { type Malloc, resolveMalloc, variants } from '../../scripts/malloc/mallocs.ts';
 import { launch } from '../../scripts/malloc/preload.ts';
 import { checkPatience } from '../../scripts/replay/patience.ts';
 import { type Played, play } from '../../scripts/replay/play.ts';
-import { writeRep } from '../../scripts/replay/rep.ts';
-import { openSource } from '../../scripts/replay/source.ts';
 import { type PlanFigures, writePlan } from '../../scripts/trace/plan.ts';
 import { libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
@@ -31,16 +31,16 @@ async function record(name: string, m: Malloc, ...command: string[]): Promise<st
 }
 
 /** A plan of a trace or a .rep file, and what is known of it. */
-function plan(file: string): { file: string; figures: PlanFigures } {
+async function plan(file: string): Promise<{ file: string; figures: PlanFigures }> {
   const source = openSource(file, undefined);
   const made = `${file}.plan`;
-  const figures = writePlan(made, source.steps());
+  const figures = await writePlan(made, source.steps());
   source.close();
   return { file: made, figures };
 }
 
 async function played(file: string, ...mallocs: (Malloc | string)[]): Promise<Played[]> {
-  const { file: made, figures } = plan(file);
+  const { file: made, figures } = await plan(file);
   const resolved = mallocs.map((m) => (typeof m === 'string' ? resolveMalloc(m) : m));
   return play(made, figures, resolved, { runs: 1, timeout: 60 });
 }
@@ -51,7 +51,7 @@ describe('a trace played again', () => {
     async (name) => {
       const m = resolveMalloc(name);
       const first = await record('first', resolveMalloc('glibc'), traced, 'plain', '2000');
-      const { file, figures } = plan(first);
+      const { file, figures } = await plan(first);
       const player = m.file?.replace(/libmalloc-\w+\.so$/, 'libmalloc-replay') ?? '';
       await launch(m, [player, file], { trace: at('second') });
       const [before] = readTrace(first).processes;
@@ -70,7 +70,7 @@ describe('a trace played again', () => {
 
   test('with its threads, who free each other’s blocks, on several mallocs', async () => {
     const file = await record('threads', resolveMalloc('paged'), traced, 'threads', '6', '30000');
-    const { figures } = plan(file);
+    const { figures } = await plan(file);
     expect(figures.threads).toBe(7);
     const peers = ['jemalloc', 'mimalloc'];
     for (const name of peers) need(name);
@@ -111,7 +111,7 @@ describe('a trace played again', () => {
   test('leaves out what a forked child inherited, and says so', async () => {
     const file = await record('fork', resolveMalloc('glibc'), traced, 'fork');
     const source = openSource(file, 2);
-    writePlan(at('fork.plan'), source.steps());
+    await writePlan(at('fork.plan'), source.steps());
     expect(source.left).toEqual({ failed: 0, strays: 1 });
     expect(source.remarks()[0]).toBe(
       '1 frees of unknown blocks are left out: the process had them from its parent',
@@ -165,10 +165,11 @@ describe('.rep files of the malloc lab', () => {
     const [result] = await played(at('short.rep'), 'paged');
     expect(result?.failure).toBeUndefined();
     const source = openSource(at('short.rep'), undefined);
-    expect(writeRep(at('again.rep'), () => source.steps())).toEqual({
+    expect(await writeRep(at('again.rep'), () => source.steps())).toEqual({
       operations: 7,
       blocks: 3,
       plain: 0,
+      empty: 0,
     });
     expect(readFileSync(at('again.rep'), 'utf8')).toBe(text);
   });
@@ -180,8 +181,9 @@ describe('.rep files of the malloc lab', () => {
       /^libmalloc: 9,940 operations on 3,470 blocks in \S+; 1,970 were aligned/,
     );
     expect(status).toBe(0);
-    const { calls, peakLive } = plan(at('out.rep')).figures;
-    expect({ calls, peakLive }).toEqual({ calls: 9940, peakLive: plan(file).figures.peakLive });
+    const { calls, peakLive } = (await plan(at('out.rep'))).figures;
+    const { figures } = await plan(file);
+    expect({ calls, peakLive }).toEqual({ calls: 9940, peakLive: figures.peakLive });
   });
 
   test.each([
@@ -247,6 +249,7 @@ describe('the verb', () => {
 
   test.each([
     [['nowhere'], /there is no trace nowhere/],
+    [['x', 'y', '--export', 'z.rep'], /--export writes one trace/],
     [['x', '--runs', '0'], /give a whole number from 1/],
     [['x', '-m', 'nobody'], /unknown malloc: nobody/],
   ])('refuses %j', async (args, message) => {

@@ -4,10 +4,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openSource } from '../../scripts/foreign/source.ts';
 import { Failure } from '../../scripts/lib/errors.ts';
 import { resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { launch } from '../../scripts/malloc/preload.ts';
-import { openSource } from '../../scripts/replay/source.ts';
 import { SEGMENT_BYTES } from '../../scripts/trace/format.ts';
 import { writePlan } from '../../scripts/trace/plan.ts';
 import { openTrace } from '../../scripts/trace/trace.ts';
@@ -31,17 +31,17 @@ beforeAll(async () => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** What view and replay say of a file; anything but a Failure is passed on. */
-function readers(file: string): string {
+async function readers(file: string): Promise<string> {
   const said: string[] = [];
-  const attempt = (read: () => string[]): void => {
+  const attempt = async (read: () => string[] | Promise<string[]>): Promise<void> => {
     try {
-      said.push(...read());
+      said.push(...(await read()));
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       said.push(error.message);
     }
   };
-  attempt(() => {
+  await attempt(() => {
     const trace = openTrace(file);
     try {
       return gather(trace).facts.damage;
@@ -49,10 +49,10 @@ function readers(file: string): string {
       trace.close();
     }
   });
-  attempt(() => {
+  await attempt(async () => {
     const source = openSource(file, undefined);
     try {
-      writePlan(join(folder, 'plan'), source.steps());
+      await writePlan(join(folder, 'plan'), source.steps());
       return source.remarks();
     } finally {
       source.close();
@@ -221,7 +221,7 @@ describe('a part is read, and called a part', () => {
     }
   });
 
-  test('wherever it is cut: by every reader, as a part or not at all', () => {
+  test('wherever it is cut: by every reader, as a part or not at all', async () => {
     const random = randomFrom(6);
     const edges = [0, 1, 2, 5].flatMap((n) =>
       [-1, 0, 1, 63, 64, 65, 80].map((d) => n * 65_536 + d),
@@ -229,13 +229,13 @@ describe('a part is read, and called a part', () => {
     const wild = Array.from({ length: 30 }, () => random.below(before.bytes));
     for (const length of [...edges, ...wild].filter((n) => n >= 0)) {
       const file = changed('cut', (bytes) => bytes.subarray(0, length));
-      const said = readers(file);
+      const said = await readers(file);
       if (length < 64) expect(said).toMatch(/is empty|is cut in its header|not a trace/);
       else expect(said, `cut at ${length}`).toMatch(/cut: \d+ of \d+ segments are whole|has no/);
     }
   });
 
-  test('whatever bits flip, and wherever: no crash, no endless loop', () => {
+  test('whatever bits flip, and wherever: no crash, no endless loop', async () => {
     const random = randomFrom(20);
     for (let round = 0; round < 60; round++) {
       const file = changed('random', (bytes) => {
@@ -243,7 +243,7 @@ describe('a part is read, and called a part', () => {
           bytes[64 + random.below(bytes.length - 64)] = random.below(256);
         return undefined;
       });
-      if (round % 4 === 0) readers(file);
+      if (round % 4 === 0) await readers(file);
       expect(events(readTrace(file))).toBeLessThan(events(before) * 1.5);
     }
   });

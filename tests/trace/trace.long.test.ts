@@ -4,10 +4,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openSource } from '../../scripts/foreign/source.ts';
 import { resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { launch } from '../../scripts/malloc/preload.ts';
 import { play } from '../../scripts/replay/play.ts';
-import { openSource } from '../../scripts/replay/source.ts';
 import { countsOf } from '../../scripts/run/counts.ts';
 import { type PlanFigures, writePlan } from '../../scripts/trace/plan.ts';
 import { openTrace } from '../../scripts/trace/trace.ts';
@@ -68,10 +68,10 @@ describe('python, twelve million calls', () => {
       );
   });
 
-  test('become a plan within bounded memory', { timeout: 600_000 }, () => {
+  test('become a plan within bounded memory', { timeout: 600_000 }, async () => {
     const source = openSource(trace(), undefined);
     const before = process.memoryUsage().rss;
-    figures = writePlan(join(folder, 'plan'), source.steps());
+    figures = await writePlan(join(folder, 'plan'), source.steps());
     source.close();
     expect(figures.calls).toBeGreaterThan(10e6);
     expect(process.memoryUsage().rss - before).toBeLessThan(400e6);

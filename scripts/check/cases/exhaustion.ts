@@ -23,9 +23,9 @@ function limit(resource: 'as' | 'data', size: number): ProgramCase {
     ...(size === 5000
       ? {
           frugal: { args: [resource, 16, 16384, 0], env: { LIBMALLOC_BLOCK: '16384' } },
-          needs: ['lean'],
+          needs: ['exhaustion', 'lean'],
         }
-      : { needs: size < 5000 ? ['sizes', 'lean'] : ['sizes'] }),
+      : { needs: size < 5000 ? ['exhaustion', 'sizes', 'lean'] : ['exhaustion', 'sizes'] }),
   };
 }
 
@@ -39,7 +39,7 @@ export const exhaustion: ProgramCase[] = [
     promise: 'whichever system call for memory fails, calls return NULL with ENOMEM or succeed',
     program: 'exhaustion-calls',
     args: ['once', 120],
-    needs: ['reuse', 'sizes'],
+    needs: ['exhaustion', 'reuse', 'sizes'],
     possible: onX64,
     quick: true,
   },
@@ -48,7 +48,7 @@ export const exhaustion: ProgramCase[] = [
     promise: 'every k-th system call for memory may fail, and nothing is lost or overwritten',
     program: 'exhaustion-calls',
     args: ['every', 12],
-    needs: ['reuse', 'sizes'],
+    needs: ['exhaustion', 'reuse', 'sizes'],
     possible: onX64,
   },
   ...[200_000, 20_000].map(
@@ -60,9 +60,39 @@ export const exhaustion: ProgramCase[] = [
       program: 'exhaustion-mappings',
       args: [400, size],
       strict: { args: [400, size, 3] },
-      needs: ['reuse', 'lean'],
+      needs: ['exhaustion', 'reuse', 'lean'],
     }),
   ),
+  {
+    name: 'unmap-refused',
+    promise:
+      'free keeps errno when munmap and madvise are refused, and memory can be had as before',
+    program: 'exhaustion-unmap',
+    args: [10, 8 << 20],
+    needs: ['reuse', 'sizes'],
+    quick: true,
+  },
+  {
+    name: 'limited-later',
+    promise: 'a limit on addresses that a program sets later counts hardly more than it uses',
+    level: 'should',
+    promised: true,
+    program: 'life-limited',
+    args: [4096, 0],
+    strict: { args: [4096, 1] },
+    stdout: '*',
+    needs: ['threads', 'exhaustion', 'sizes', 'lean'],
+  },
+  {
+    name: 'locked',
+    promise: 'mlockall locks hardly more than what is used, and memory can be had afterwards',
+    level: 'should',
+    promised: true,
+    program: 'life-locked',
+    args: [3, 0],
+    stdout: '*',
+    needs: ['exhaustion', 'reuse', 'sizes', 'lean'],
+  },
   {
     name: 'lazy',
     promise: 'gigabytes that nobody touches cost nothing',

@@ -127,6 +127,56 @@ export const fork: ProgramCase[] = [
     frugal: { args: [4, 1], env: small },
   },
   {
+    name: 'fork-reuse',
+    promise: 'a child uses the memory again that its parent allocated and it frees',
+    program: 'fork-reuse',
+    args: [20_000, 1000, 3, 0, 75],
+    slow: { args: [2000, 2000, 3, 0, 75] },
+    needs: ['reuse', 'lean'],
+    quick: true,
+  },
+  {
+    name: 'fork-reuse-threads',
+    promise:
+      'a child uses the memory again that other threads of its parent allocated and it frees',
+    level: 'should',
+    promised: true,
+    program: 'fork-reuse',
+    args: [40_000, 1000, 3, 1, 25],
+    slow: { args: [4000, 6000, 2, 1, 25] },
+    needs: ['reuse', 'sizes', 'lean'],
+  },
+  ...(['inherited', 'blocked'] as const).map(
+    (how): ProgramCase => ({
+      name: `fork-${how}`,
+      promise: `fifteen generations, each of which frees what it inherited, need no more than one${
+        how === 'blocked' ? ', with all signals blocked' : ''
+      }`,
+      program: 'life-generations',
+      args: [how === 'blocked' ? 'all' : 'none', 15, 20_000, 500],
+      slow: { args: [how === 'blocked' ? 'all' : 'none', 15, 3000, 3000] },
+      stdout: '*',
+      needs: ['reuse', 'lean'],
+    }),
+  ),
+  {
+    name: 'fork-exit',
+    promise:
+      'a child that any thread forked may end by exit, by quick_exit or with its last thread',
+    program: 'fork-exit',
+    args: [18],
+    quick: true,
+  },
+  {
+    name: 'vfork',
+    promise: 'a child of vfork may allocate and free, and its parent’s heap is whole',
+    level: 'should',
+    promised: true,
+    program: 'life-vfork',
+    args: [1, 60_000, 20],
+    frugal: { args: [1, 2000, 20], env: { LIBMALLOC_BLOCK: '8192' } },
+  },
+  {
     name: 'fork-refused',
     promise: 'a fork that the system refuses changes nothing',
     program: 'fork-refused',
@@ -148,5 +198,6 @@ export const fork: ProgramCase[] = [
     program: 'exhaustion-fork',
     args: [60, 3],
     frugal: { args: [10, 2], env: small },
+    needs: ['exhaustion'],
   },
 ];

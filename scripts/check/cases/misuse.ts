@@ -2,12 +2,12 @@
 // others, a promise where ours checks what it is given.
 
 import { shellLine } from '../../lib/words.ts';
-import type { Malloc } from '../../malloc/mallocs.ts';
 import { type Launched, launch } from '../../malloc/preload.ts';
 import type { Case, Subject, Verdict } from '../case.ts';
 import { caseProgram, fromHere, sourceOf } from '../compile-case.ts';
-import { gap } from '../features.ts';
-import { debugLine } from '../judge.ts';
+import { debugLine, environmentFor, toldTo } from '../judge.ts';
+import { lack } from '../lacks.ts';
+import { withoutWitness } from '../witnessed.ts';
 
 /** What comes of a misuse, from the best to the worst. */
 const outcomes = ['at once', 'later', 'silent', 'corrupted', 'hangs'] as const;
@@ -63,15 +63,15 @@ export const crimes: Crime[] = [
 const crimeSizes = [64, 3000, 300_000];
 
 /** Where blocks are never larger than that, there are no large blocks. */
-const sizesFor = ({ name, kind }: Malloc): number[] =>
-  kind === 'variant' && gap(name, 'sizes') !== undefined ? crimeSizes.slice(0, -1) : crimeSizes;
+const sizesFor = (subject: Subject): number[] =>
+  lack(subject, 'sizes') === undefined ? crimeSizes : crimeSizes.slice(0, -1);
 
 const stops = ['SIGABRT', 'SIGILL', 'SIGTRAP'];
 
 /** What became of a run of misuse.c. */
 function outcomeOf(result: Launched): Outcome {
   const [, how, after] = result.stdout.toString().trim().split('\n');
-  const said = result.stderr.toString().trim() !== '';
+  const said = withoutWitness(result.stderr.toString()).trim() !== '';
   if (result.timedOut || result.signal === 'SIGALRM') return how ? 'corrupted' : 'hangs';
   if (how === undefined || how === 'refused') return 'at once';
   if (how === 'absent') return 'absent';
@@ -85,13 +85,13 @@ export function summary(found: Outcome[]): string {
 }
 
 /** The outcome of one misuse for each size of block. */
-export async function commit({ malloc }: Subject, crime: Crime): Promise<Committed[]> {
+export async function commit(subject: Subject, crime: Crime): Promise<Committed[]> {
   const program = caseProgram('misuse');
   const committed: Committed[] = [];
-  for (const size of sizesFor(malloc)) {
+  for (const size of sizesFor(subject)) {
     const argv = [program, crime.call, crime.kind, String(size)];
-    const env = { ...process.env, MALLOC_UNDER_TEST: malloc.file ?? '', LD_PRELOAD: '' };
-    const result = await launch(malloc, argv, { env, timeout: 30 });
+    const env = environmentFor(subject, toldTo(subject, 'misuse'));
+    const result = await launch(subject.malloc, argv, { env, timeout: 30 });
     committed.push({ size, argv, result, outcome: outcomeOf(result) });
   }
   return committed;
@@ -105,10 +105,11 @@ export interface Committed {
 }
 
 /** What may come of it under a malloc that has promised something; undefined of all others. */
-function promised({ malloc }: Subject, { promise }: Crime): Outcome[] | undefined {
+function promised(subject: Subject, { promise }: Crime): Outcome[] | undefined {
+  const { malloc } = subject;
   if (malloc.kind !== 'variant') return undefined;
   if (promise === 'guard') return malloc.debug ? ['at once', 'later'] : undefined;
-  const checks = gap(malloc.name, 'checks', malloc.debug) === undefined;
+  const checks = lack(subject, 'checks') === undefined;
   return promise === 'checks' && checks ? ['at once'] : undefined;
 }
 

@@ -1,6 +1,7 @@
 // The beginning and the end of a process, and the odd places between (tests/programs/lifecycle-*.c).
 
 import type { ProgramCase, Run } from '../case.ts';
+import type { Need } from '../needs.ts';
 import { fork } from './fork.ts';
 
 const work = (name: string, promise: string, via: string[], run: Run = {}): ProgramCase => ({
@@ -9,6 +10,7 @@ const work = (name: string, promise: string, via: string[], run: Run = {}): Prog
   program: 'threads-private',
   args: [4, 500, 100, 8000],
   via,
+  needs: ['threads'],
   ...run,
 });
 
@@ -47,6 +49,7 @@ const lifecycle: ProgramCase[] = [
     program: 'lifecycle-early',
     args: [0, 1],
     behind: { program: 'lifecycle-early', flags: ['-nostdlib'] },
+    needs: ['aligned_alloc'],
   },
   {
     name: 'exit',
@@ -55,6 +58,7 @@ const lifecycle: ProgramCase[] = [
     behind: { program: 'lifecycle-late' },
     stdout: "atexit\nthe program's destructor\nthe library's destructor\n",
     quick: true,
+    needs: ['threads'],
   },
   {
     name: 'quick_exit',
@@ -68,6 +72,7 @@ const lifecycle: ProgramCase[] = [
     promise: '_exit ends a process that allocates in another thread',
     program: 'lifecycle-late',
     args: ['_exit'],
+    needs: ['threads'],
   },
   {
     name: 'descriptors',
@@ -86,11 +91,33 @@ const lifecycle: ProgramCase[] = [
     via: ['sh', '-c', 'exec "$@" <&- >&- 2>&-', 'sh'],
   },
   {
+    name: 'closed',
+    promise:
+      'a daemon closes all descriptors, and malloc leaves the files alone that get their numbers',
+    program: 'lifecycle-closed',
+    args: [10_000],
+    slow: { args: [2000] },
+    frugal: { args: [200], env: { LIBMALLOC_BLOCK: '524288' } },
+    needs: ['threads', 'fork', 'calloc', 'realloc'],
+    quick: true,
+  },
+  {
+    name: 'seccomp',
+    promise: 'a sandbox needs to let malloc ask for memory and wait, and for nothing else',
+    level: 'should',
+    promised: true,
+    program: 'life-filter',
+    args: ['kill', 1, 2],
+    slow: { args: ['kill', 1, 1] },
+    needs: ['threads', 'realloc', 'reuse', 'sizes'],
+  },
+  {
     name: 'dlopen',
     promise: 'libraries whose constructors allocate come and go, from several threads',
     program: 'lifecycle-dlopen',
     library: 'lifecycle-dlopen',
     args: [50, 4],
+    needs: ['threads'],
   },
   {
     name: 'ld-debug',
@@ -99,6 +126,7 @@ const lifecycle: ProgramCase[] = [
     library: 'lifecycle-dlopen',
     args: [2, 2],
     via: ['sh', '-c', 'export LD_DEBUG=all; exec "$@" 2>/dev/null', 'sh'],
+    needs: ['threads'],
   },
   aborted('exit'),
   aborted('jump'),
@@ -132,4 +160,7 @@ const lifecycle: ProgramCase[] = [
   }),
 ];
 
-export const processes: ProgramCase[] = [...lifecycle, ...fork];
+export const processes: ProgramCase[] = [
+  ...lifecycle,
+  ...fork.map((each) => ({ ...each, needs: ['threads', 'fork', ...(each.needs ?? [])] as Need[] })),
+];

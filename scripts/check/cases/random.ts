@@ -1,12 +1,21 @@
 // Random calls (tests/programs/random.c): which sequences fail, and the shortest that still fails.
 
-import { shellLine } from '../../lib/words.ts';
-import { glibc, type Malloc } from '../../malloc/mallocs.ts';
+import { glibc } from '../../malloc/mallocs.ts';
 import { type Launched, launch } from '../../malloc/preload.ts';
 import type { Case, Evidence, Subject, Verdict } from '../case.ts';
 import { caseProgram, fromHere, sourceOf } from '../compile-case.ts';
-import { gap } from '../features.ts';
-import { debugLine, ending } from '../judge.ts';
+import {
+  commandLine,
+  debugLine,
+  ending,
+  environmentFor,
+  overdue,
+  patiently,
+  skipped,
+  toldTo,
+} from '../judge.ts';
+import { firstLack, lack } from '../lacks.ts';
+import type { Lack } from '../needs.ts';
 import { writeReproducer } from '../reproducer.ts';
 import { shrink } from '../shrink.ts';
 
@@ -72,9 +81,9 @@ const TRIAL = 10;
 
 const program = (): string => caseProgram('random');
 
-function start(malloc: Malloc, args: (string | number)[], timeout: number): Promise<Launched> {
-  const env = { ...process.env, LD_PRELOAD: '', MALLOC_UNDER_TEST: malloc.file ?? '' };
-  return launch(malloc, [program(), ...args.map(String)], { timeout, env });
+function start(subject: Subject, args: (string | number)[], timeout: number): Promise<Launched> {
+  const env = environmentFor(subject, toldTo(subject, 'random'));
+  return launch(subject.malloc, [program(), ...args.map(String)], { ...patiently(timeout), env });
 }
 
 const failed = ({ status }: Launched): boolean => status !== 0;
@@ -91,47 +100,46 @@ export interface Played {
   args: string[];
 }
 
-async function playOnce(malloc: Malloc, mix: Mix, { seed, seconds }: RandomOptions) {
+async function playOnce(subject: Subject, mix: Mix, { seed, seconds }: RandomOptions) {
   const { calls, threads, largest } = mix;
   const args = ['play', seed, calls, threads, largest, seconds].map(String);
-  const result = await start(malloc, args, seconds + GRACE);
+  const result = await start(subject, args, seconds + GRACE);
   const rounds = result.stdout.toString().trim().split('\n');
-  const because = result.timedOut
-    ? `not over after ${Math.round(result.seconds)} s`
-    : ending(result);
+  const because = result.timedOut ? overdue(result) : ending(result);
   const last = Number(rounds.at(-1) || seed);
   return { last, seconds: result.seconds, ...(failed(result) && { because }), result, args };
 }
 
 /** Rounds with the seeds `first`, `first` + 1, … until the time is up or one of them fails. */
-export async function play(malloc: Malloc, mix: Mix, options: RandomOptions): Promise<Played> {
+export async function play(subject: Subject, mix: Mix, options: RandomOptions): Promise<Played> {
   const first = options.seed;
-  if (!neverReuses(malloc)) return { first, ...(await playOnce(malloc, mix, options)) };
+  if (lack(subject, 'reuse') === undefined)
+    return { first, ...(await playOnce(subject, mix, options)) };
   const round = { ...mix, calls: mix.frugal ?? mix.calls }; // in a process of its own
   for (let [seed, spent] = [first, 0]; ; seed++) {
-    const played = await playOnce(malloc, round, { seed, seconds: 0 });
+    const played = await playOnce(subject, round, { seed, seconds: 0 });
     spent += played.seconds;
     if (played.because !== undefined || spent >= options.seconds)
       return { first, ...played, seconds: spent };
   }
 }
 
-const neverReuses = ({ kind, name }: Malloc): boolean =>
-  kind === 'variant' && gap(name, 'reuse') !== undefined;
-
 /** Why this malloc cannot be asked for such calls. */
-export function excuse(malloc: Malloc, mix: Mix): string | undefined {
-  const lacks = malloc.kind === 'variant' ? gap(malloc.name, 'sizes') : undefined;
-  return mix.frugal === undefined ? lacks : undefined;
+export function excuse(subject: Subject, mix: Mix): Lack | undefined {
+  return firstLack(subject, [
+    'blocks',
+    ...(mix.frugal === undefined ? (['sizes'] as const) : []),
+    ...(mix.threads > 1 ? (['threads'] as const) : []),
+  ]);
 }
 
-async function judge({ malloc }: Subject, mix: Mix, options: RandomOptions): Promise<Verdict> {
-  const excused = excuse(malloc, mix);
-  if (excused !== undefined) return { state: 'skipped', because: excused, seconds: 0 };
-  const { first, last, seconds, because, result, args } = await play(malloc, mix, options);
+async function judge(subject: Subject, mix: Mix, options: RandomOptions): Promise<Verdict> {
+  const excused = excuse(subject, mix);
+  if (excused !== undefined) return skipped(excused);
+  const { first, last, seconds, because, result, args } = await play(subject, mix, options);
   const rounds = `${last - first + 1} rounds`;
   if (because === undefined) return { state: 'passed', because: rounds, seconds };
-  const found = await investigate(malloc, mix, last, args);
+  const found = await investigate(subject, mix, last, args);
   return { state: 'failed', because, seconds, failure: { ...found, printed: printed(result) } };
 }
 
@@ -139,15 +147,16 @@ const printed = ({ stderr }: Launched): string => stderr.toString().slice(0, 200
 
 /** Fewer threads, fewer rounds, fewer calls, as long as it fails. */
 async function investigate(
-  malloc: Malloc,
+  subject: Subject,
   mix: Mix,
   seed: number,
   all: string[],
 ): Promise<Omit<Evidence, 'printed'>> {
   const alone = ['play', String(seed), String(mix.calls), '1', String(mix.largest), '0'];
-  if (failed(await start(malloc, alone, TRIAL))) {
-    const sequence = await shortest(malloc, mix, seed);
-    if (sequence !== undefined) return sequenceEvidence(malloc, mix.name, seed, sequence);
+  if (failed(await start(subject, alone, TRIAL))) {
+    const sequence = await shortest(subject, mix, seed);
+    const shown = sequence && (await sequenceEvidence(subject, mix.name, seed, sequence));
+    return shown ?? { ...roundEvidence(subject, seed, alone), note: ONLY_WHOLE };
   }
   const round = [
     'play',
@@ -158,43 +167,69 @@ async function investigate(
     '0',
   ];
   for (let i = 0; i < 5; i++)
-    if (failed(await start(malloc, round, TRIAL * 2))) return roundEvidence(malloc, seed, round);
-  return roundEvidence(malloc, seed, all); // the round fails only after earlier rounds
+    if (failed(await start(subject, round, TRIAL * 2))) return roundEvidence(subject, seed, round);
+  return { ...roundEvidence(subject, seed, all), note: NOT_AGAIN };
 }
+
+const ONLY_WHOLE =
+  'no part of these calls fails in a program of its own, so this is the whole round';
+const NOT_AGAIN =
+  'it did not fail again in five runs of the round that failed: this is all of it, run it several times';
 
 /** The shortest sequence of calls of this round that fails on its own; undefined if none does. */
-async function shortest(malloc: Malloc, mix: Mix, seed: number): Promise<string[] | undefined> {
+async function shortest(subject: Subject, mix: Mix, seed: number): Promise<string[] | undefined> {
   const list = ['list', seed, mix.calls, mix.largest];
-  const { stdout } = await start(glibc, list, 30);
+  const { stdout } = await start({ ...subject, malloc: glibc }, list, 30);
   const calls = stdout.toString().trim().split('\n');
-  return shrink(calls, async (file) => failed(await start(malloc, ['file', file], TRIAL)));
+  return shrink(calls, async (file) => failed(await start(subject, ['file', file], TRIAL)));
 }
 
-function roundEvidence(malloc: Malloc, seed: number, args: string[]): Omit<Evidence, 'printed'> {
-  const preload = malloc.file === undefined ? [] : ['env', `LD_PRELOAD=${malloc.file}`];
+function roundEvidence(subject: Subject, seed: number, args: string[]): Omit<Evidence, 'printed'> {
   return {
     source: fromHere(sourceOf('random')),
-    reproduce: shellLine([...preload, fromHere(program()), ...args]),
-    debug: debugLine(malloc, [program(), ...args]),
+    reproduce: commandLine(subject, [fromHere(program()), ...args], toldTo(subject, 'random')),
+    debug: debugLine(subject.malloc, [program(), ...args], toldTo(subject, 'random')),
     seed,
   };
 }
 
-/** As a program of its own, if that fails as well; else as a list for random.c. */
-async function sequenceEvidence(malloc: Malloc, name: string, seed: number, sequence: string[]) {
-  const { source, list } = writeReproducer(`${malloc.name}-${name}-${seed}`, sequence);
-  const file = caseProgram(source);
-  const alone = failed(await launch(malloc, [file], { timeout: TRIAL }));
-  const argv = alone ? [file] : [program(), 'file', list];
-  const preload = malloc.file === undefined ? [] : ['env', `LD_PRELOAD=${malloc.file}`];
-  return {
-    source: fromHere(source),
-    reproduce: shellLine([...preload, ...argv.map(fromHere)]),
-    debug: debugLine(malloc, argv),
-    seed,
-    sequence,
-  };
+/** Runs that must all fail before something is offered as the way to see a failure again. */
+const RUNS = 2;
+
+async function alwaysFails(run: () => Promise<Launched>): Promise<boolean> {
+  for (let i = 0; i < RUNS; i++) if (!failed(await run())) return false;
+  return true;
 }
+
+/** As a program of its own, if that fails as well; else as a list for random.c, if that does. */
+async function sequenceEvidence(subject: Subject, name: string, seed: number, sequence: string[]) {
+  const { malloc } = subject;
+  const files = writeReproducer(
+    `${malloc.name.replaceAll(/[^\w.-]+/g, '_')}-${name}-${seed}`,
+    sequence,
+    {
+      usable: lack(subject, 'malloc_usable_size') === undefined,
+      errnoKept: lack(subject, 'errno') === undefined,
+      alignment: subject.alignment ?? 16,
+    },
+  );
+  const offered = { seed, sequence };
+  const file = caseProgram(files.source);
+  const env = environmentFor(subject);
+  if (await alwaysFails(() => launch(malloc, [file], { ...patiently(TRIAL), env })))
+    return {
+      ...offered,
+      source: fromHere(files.source),
+      reproduce: commandLine(subject, [fromHere(file)]),
+      debug: debugLine(malloc, [file]),
+    };
+  const args = ['file', files.list];
+  if (await alwaysFails(() => start(subject, args, TRIAL)))
+    return { ...offered, ...roundEvidence(subject, seed, args), note: ONLY_LISTED };
+  return undefined;
+}
+
+const ONLY_LISTED = 'the calls fail when random.c makes them, not in a program of their own';
 
 /** The random cases, with a seed that is printed where one fails. */
 export function random(options: RandomOptions): Case[] {

@@ -1,8 +1,7 @@
 // Real programs under a malloc and under glibc: the same output, the same status.
 
-import { mkdtempSync, realpathSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { realpathSync, rmSync, statSync } from 'node:fs';
+import { temporaryFolder } from '../../lib/folders.ts';
 import { shellLine } from '../../lib/words.ts';
 import { readElf } from '../../malloc/elf.ts';
 import { glibc, type Malloc } from '../../malloc/mallocs.ts';
@@ -11,8 +10,8 @@ import { findProgram, type Program, programs } from '../../malloc/programs.ts';
 import { disproof } from '../../malloc/proof.ts';
 import { atOurEnd } from '../../process/ending.ts';
 import type { Case, Evidence, Subject, Verdict } from '../case.ts';
-import { gap } from '../features.ts';
 import { debugLine } from '../judge.ts';
+import { lack } from '../lacks.ts';
 import { prepared, workshop } from '../workshop.ts';
 import { type RealProgram, realPrograms } from './real-programs-table.ts';
 
@@ -43,7 +42,7 @@ function settings(each: RealProgram, { malloc, n }: Pick<Play, 'malloc' | 'n'>) 
 }
 
 async function play(each: RealProgram, { malloc, n, timeout }: Play): Promise<Launched> {
-  const cwd = mkdtempSync(join(tmpdir(), 'libmalloc-check-'));
+  const cwd = temporaryFolder('check');
   const remove = () => rmSync(cwd, { recursive: true, force: true });
   const release = atOurEnd(remove);
   const env = { ...process.env, ...settings(each, { malloc, n }) };
@@ -117,16 +116,17 @@ function complaint(each: RealProgram, malloc: Malloc, ours: Launched, theirs: La
 }
 
 /** Why this malloc cannot run the program at all, by its nature. */
-function obstacle({ malloc }: Subject, each: RealProgram): string | undefined {
+function obstacle(subject: Subject, each: RealProgram): string | undefined {
+  const { malloc } = subject;
   const missing = absent(each);
   if (missing !== undefined || malloc.kind !== 'variant') return missing;
-  if (isDumb(malloc) && each.dumb === undefined) return gap(malloc.name, 'sizes');
+  if (isDumb(malloc) && each.dumb === undefined) return lack(subject, 'sizes')?.because;
   return each.cannot?.[malloc.name];
 }
 
 /** How much there is to do for a malloc whose calls walk, or one that never reuses a block. */
-function amount({ malloc, slow }: Subject): number {
-  return slow || (malloc.kind === 'variant' && gap(malloc.name, 'reuse')) ? 1 : 100;
+function amount(subject: Subject): number {
+  return subject.slow || lack(subject, 'reuse') !== undefined ? 1 : 100;
 }
 
 async function judge(subject: Subject, each: RealProgram, patience: number): Promise<Verdict> {

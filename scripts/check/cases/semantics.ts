@@ -9,6 +9,8 @@ export const semantics: ProgramCase[] = [
   {
     name: 'family',
     promise: 'whoever replaces malloc replaces all that programs call beside it',
+    level: 'should',
+    promised: true,
     program: 'semantics-family',
     quick: true,
   },
@@ -37,6 +39,7 @@ export const semantics: ProgramCase[] = [
     strict: { args: [4 << 20, 1] },
     frugal: { args: [40_000, 1] },
     quick: true,
+    needs: ['alignment'],
   },
   {
     name: 'aligned',
@@ -46,6 +49,40 @@ export const semantics: ProgramCase[] = [
     strict: { args: [64 << 20, 1] },
     frugal: { args: [4096, 1] },
     quick: true,
+    needs: ['aligned_alloc', 'posix_memalign', 'memalign'],
+  },
+  {
+    name: 'powers',
+    promise:
+      'powers of two up to 64 MiB, and sizes one less and one more, are there to the last byte',
+    program: 'semantics-powers',
+    args: [64 << 20],
+    frugal: { args: [32_768], env: { LIBMALLOC_BLOCK: '65536' } },
+    needs: ['blocks'],
+    quick: true,
+  },
+  {
+    name: 'wide',
+    promise: 'a block may be larger than 4 GiB, and is refused where there is no room for it',
+    program: 'semantics-wide',
+    needs: ['blocks', 'sizes', 'refusals'],
+    quick: true,
+  },
+  {
+    name: 'alignments',
+    promise: 'what is asked for at a large alignment is aligned and whole, or refused',
+    program: 'semantics-far-aligned',
+    args: ['alignments'],
+    needs: ['aligned_alloc', 'posix_memalign', 'memalign', 'sizes'],
+    quick: true,
+  },
+  {
+    name: 'memptr',
+    promise: 'posix_memalign that fails leaves *memptr alone, or sets it to NULL',
+    program: 'semantics-far-aligned',
+    args: ['memptr'],
+    needs: ['posix_memalign', 'sizes', 'exhaustion'],
+    quick: true,
   },
   {
     name: 'refusals',
@@ -53,6 +90,7 @@ export const semantics: ProgramCase[] = [
     program: 'semantics-refusals',
     args: ['basic'],
     quick: true,
+    needs: ['refusals'],
   },
   {
     name: 'refusals-array',
@@ -61,6 +99,7 @@ export const semantics: ProgramCase[] = [
     promised: true,
     program: 'semantics-refusals',
     args: ['array'],
+    needs: ['reallocarray', 'refusals'],
   },
   {
     name: 'refusals-aligned',
@@ -70,6 +109,7 @@ export const semantics: ProgramCase[] = [
     program: 'semantics-refusals',
     args: ['aligned', 0],
     strict: { args: ['aligned', 1] },
+    needs: ['aligned_alloc', 'posix_memalign', 'memalign', 'refusals'],
   },
   {
     name: 'zero',
@@ -93,6 +133,7 @@ export const semantics: ProgramCase[] = [
     args: [3_000_000],
     frugal: { args: [fits] },
     quick: true,
+    needs: ['errno'],
   },
   {
     name: 'usable',
@@ -102,6 +143,7 @@ export const semantics: ProgramCase[] = [
     slow: { args: [300_000] },
     frugal: { args: [fits], env: { LIBMALLOC_BLOCK: '65536' } },
     quick: true,
+    needs: ['malloc_usable_size', 'blocks'],
   },
   {
     name: 'calloc',
@@ -111,6 +153,7 @@ export const semantics: ProgramCase[] = [
     slow: { args: [100_000] },
     frugal: { args: [4000], env: { LIBMALLOC_BLOCK: '8192' } },
     quick: true,
+    needs: ['calloc', 'blocks'],
   },
   {
     name: 'realloc',
@@ -119,6 +162,23 @@ export const semantics: ProgramCase[] = [
     args: [1_000_000],
     slow: { args: [200_000] },
     frugal: { args: [fits] },
+    quick: true,
+    needs: ['realloc', 'blocks'],
+  },
+  {
+    name: 'realloc-large',
+    promise: 'realloc keeps every byte of blocks of some MiB, growing and shrinking',
+    program: 'semantics-resized',
+    args: ['large', 16 << 20],
+    needs: ['realloc', 'blocks', 'sizes'],
+    quick: true,
+  },
+  {
+    name: 'realloc-aligned',
+    promise: 'realloc keeps every byte of blocks at large alignments, growing and shrinking',
+    program: 'semantics-resized',
+    args: ['aligned', 3_000_000],
+    needs: ['realloc', 'posix_memalign', 'blocks', 'sizes'],
     quick: true,
   },
 ];

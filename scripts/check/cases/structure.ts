@@ -28,7 +28,7 @@ export const structure: ProgramCase[] = [
     args: [100, 2048, 65_536],
     strict: { args: [100, 2048, 32_768] },
     slow: { args: [100, 64, 8192] },
-    needs: ['reuse'],
+    needs: ['threads', 'reuse'],
     quick: true,
   },
   {
@@ -37,6 +37,7 @@ export const structure: ProgramCase[] = [
     program: 'structure-trim',
     args: [],
     quick: true,
+    needs: ['malloc_trim'],
   },
   {
     name: 'merge',
@@ -57,6 +58,35 @@ export const structure: ProgramCase[] = [
     args: [8192, 8, 300],
     slow: { args: [128, 8, 600] },
     needs: ['reuse', 'lean'],
+  },
+  {
+    name: 'mappings',
+    promise: 'steady traffic of all sizes needs a bounded number of mappings',
+    program: 'structure-mappings',
+    args: [60_000, 300_000, 4000],
+    slow: { args: [6000, 300_000, 4000] },
+    needs: ['reuse', 'sizes', 'lean'],
+  },
+  {
+    name: 'burst',
+    promise: 'after a burst memory goes back to the system while the program goes on with little',
+    level: 'should',
+    promised: true,
+    program: 'life-burst',
+    args: [3000, 100_000, 1, 10],
+    stdout: '*',
+    needs: ['threads', 'reuse', 'sizes', 'lean'],
+  },
+  {
+    name: 'idle-owner',
+    promise: 'what others free of a thread that does nothing is of use to them',
+    level: 'should',
+    promised: true,
+    program: 'life-owner',
+    args: ['sleeps', 'reuse', 200_000, 112],
+    slow: { args: ['sleeps', 'reuse', 2000, 30_000] },
+    stdout: '*',
+    needs: ['threads', 'reuse', 'sizes', 'lean'],
   },
   ...[500, 5000, 100_000].map(
     (size): ProgramCase => ({

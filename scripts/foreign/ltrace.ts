@@ -1,0 +1,73 @@
+// What ltrace writes: `LIBRARY->malloc(100) = 0x55…`, with -f and other options more before it. A
+// call that another thread interrupted comes in two parts: `malloc(100 <unfinished ...>`, and later
+// `<... malloc resumed> ) = 0x55…`. Source: the manual of ltrace.
+
+import { Op } from '../trace/format.ts';
+import type { TraceEvent } from '../trace/trace.ts';
+import { Calls } from './recorded-calls.ts';
+import { linesOf } from './text-lines.ts';
+
+const names =
+  'malloc|calloc|realloc|reallocarray|free|posix_memalign|aligned_alloc|memalign|valloc|pvalloc|cfree';
+const called = new RegExp(`(?:^|[\\s>@\\]])(${names})\\(([^)]*)(.*)$`);
+const resumed = new RegExp(`<\\.\\.\\. (${names}) resumed> (.*)$`);
+
+export const looksLikeLtrace = (start: string): boolean =>
+  start.split('\n', 40).some((text) => called.test(text) && /\) *= |unfinished/.test(text));
+
+/** `0x55…`, `100`; 0 for nil, NULL and what is none. */
+const number = (text = ''): number => {
+  const value = Number(text.trim());
+  return Number.isFinite(value) ? value : 0;
+};
+
+const resultOf = (text: string): number | undefined => {
+  const found = /= (\S+)/.exec(text)?.[1];
+  return found === undefined ? undefined : number(found);
+};
+
+/** What of a recording was no call that can be played. */
+export interface LtraceSkipped {
+  /** Lines of malloc and its kin that make no sense, or never ended. */
+  lines: number;
+  /** posix_memalign: ltrace does not say which block it gave. */
+  hidden: number;
+}
+
+export function* eventsOfLtrace(file: string, skipped: LtraceSkipped): Generator<TraceEvent, void> {
+  const calls = new Calls();
+  /** Calls that have begun, by thread: name and arguments. */
+  const begun = new Map<string, { name: string; args: string[] }[]>();
+  skipped.lines = skipped.hidden = 0;
+  for (const text of linesOf(file)) {
+    const pid = /^\s*(?:\[pid )?(\d+)\]?\s/.exec(text)?.[1] ?? '';
+    const [, ended, tail = ''] = resumed.exec(text) ?? [];
+    const [, name, list = '', after = ''] = ended ? [] : (called.exec(text) ?? []);
+    if (name !== undefined && list.includes('<unfinished')) {
+      const call = { name, args: list.replace(/<unfinished.*/, '').split(',') };
+      begun.set(pid, [...(begun.get(pid) ?? []), call]);
+      continue;
+    }
+    const call = ended ? begun.get(pid)?.pop() : name && { name, args: list.split(',') };
+    if (!call) continue;
+    const result = resultOf(ended ? tail : after);
+    if (result === undefined) skipped.lines++;
+    else if (call.name === 'posix_memalign') skipped.hidden++;
+    else yield* eventsOf(calls, call, result, calls.threadOf(pid));
+  }
+  for (const left of begun.values()) skipped.lines += left.length;
+}
+
+type Call = { name: string; args: string[] };
+
+/** ltrace may show more arguments than the function has. */
+function* eventsOf(calls: Calls, { name, args }: Call, result: number, thread: number) {
+  const [a, b, c] = args.map(number) as [number, number, number];
+  if (name === 'free' || name === 'cfree') yield calls.freed(a, thread);
+  else if (name === 'realloc') yield* calls.resized(a, result, b, thread);
+  else if (name === 'reallocarray') yield* calls.resized(a, result, b * c, thread);
+  else if (name === 'calloc') yield calls.made(Op.calloc, result, a * b, thread);
+  else if (name === 'memalign' || name === 'aligned_alloc')
+    yield calls.made(Op.memalign, result, b, thread, a);
+  else yield calls.made(Op[name as 'malloc' | 'valloc' | 'pvalloc'], result, a, thread);
+}

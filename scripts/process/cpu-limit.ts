@@ -1,0 +1,79 @@
+// How long a program may take: by the processor time that it and its children use, because the time
+// on the clock says more about the load of the machine than about the program.
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { descendants } from './family.ts';
+
+/** In seconds. */
+export interface Patience {
+  /** Processor time of the program and all its children. */
+  cpu: number;
+  /** As long as all its threads may sleep, so that it uses no processor time at all. */
+  idle: number;
+  /** Called with all its processes when it has lost our patience, before they are ended. */
+  ask?: (pids: number[]) => Promise<string | undefined>;
+}
+
+/** Why a program lost our patience, and what `ask` came to. */
+export interface Lost {
+  because: 'busy' | 'idle';
+  seconds: number;
+  answer?: string | undefined;
+}
+
+const INTERVAL_MS = 500;
+const TICKS = 100; // of /proc/PID/stat, a second: USER_HZ, the same on all Linux systems that Node runs on
+
+/** Fields of a stat file from the state on; the name before it may hold blanks and parentheses. */
+function fields(file: string): string[] {
+  try {
+    const text = readFileSync(file, 'latin1');
+    return text.slice(text.lastIndexOf(')') + 2).split(' ');
+  } catch {
+    return []; // it has ended
+  }
+}
+
+/** Seconds of processor time that a process, and children that it has waited for, have used. */
+function used(pid: number): number {
+  const all = fields(`/proc/${pid}/stat`);
+  return all.slice(11, 15).reduce((sum, text) => sum + Number(text), 0) / TICKS;
+}
+
+/** Does a thread of it run, or wait for a processor or a disk? Then it is not idle. */
+function isActive(pid: number): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/task`).some((thread) =>
+      ['R', 'D'].includes(fields(`/proc/${pid}/task/${thread}/stat`)[0] ?? ''),
+    );
+  } catch {
+    return false;
+  }
+}
+
+/** Watches a program until `over`, or until it loses our patience. */
+export async function watchPatiently(
+  pid: number,
+  patience: Patience,
+  over: () => boolean,
+): Promise<Lost | undefined> {
+  let [before, since] = [-1, performance.now()];
+  for (;;) {
+    await sleep(INTERVAL_MS, undefined, { ref: false });
+    if (over()) return undefined;
+    const family = descendants(pid);
+    const cpu = family.reduce((sum, member) => sum + used(member), 0);
+    if (cpu !== before || family.some(isActive)) [before, since] = [cpu, performance.now()];
+    const idle = (performance.now() - since) / 1000;
+    const lost: Lost | undefined =
+      cpu > patience.cpu
+        ? { because: 'busy', seconds: cpu }
+        : idle > patience.idle
+          ? { because: 'idle', seconds: idle }
+          : undefined;
+    if (lost === undefined) continue;
+    const answer = await patience.ask?.(family);
+    return over() ? undefined : { ...lost, answer };
+  }
+}

@@ -1,0 +1,8 @@
+/* Prints the file that provides each function that is named: `calloc /lib/libc.so.6`. */
+#include "program.h"
+
+int main(int argc, char **argv) {
+    for (int i = 1; i < argc; i++)
+        say("%s %s", argv[i], provider(argv[i]));
+    return 0;
+}

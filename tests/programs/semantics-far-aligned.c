@@ -1,0 +1,90 @@
+/* What is asked for at a large alignment is aligned and usable, or refused; never is it a block
+ * that is too small because size and alignment were added and wrapped around. Whoever refuses
+ * leaves *memptr as it was, or NULL (POSIX.1-2017).
+ *
+ *     semantics-far-aligned [alignments|memptr]
+ */
+#include "program.h"
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+/* No machine has that many addresses. */
+static const int ADDRESS_BITS = 57;
+
+static bool can_be(size_t alignment, size_t size) {
+    return alignment >> ADDRESS_BITS == 0 && size >> ADDRESS_BITS == 0;
+}
+
+static void usable_or_refused(char *p, size_t alignment, size_t size, const char *call) {
+    if (!p)
+        return;
+    check(can_be(alignment, size), "%s(%zu, %zu) found memory", call, alignment, size);
+    check((uintptr_t)p % alignment == 0, "%s(%zu, %zu): %p", call, alignment, size, (void *)p);
+    p[0] = p[size - 1] = 1;
+    free(p);
+}
+
+static void alignments(void) {
+    for (size_t alignment = 8192; alignment; alignment *= 2) {
+        const size_t sizes[] = {1,
+                                100,
+                                alignment,
+                                (size_t)1 << 62,
+                                (size_t)PTRDIFF_MAX - alignment + 1,
+                                PTRDIFF_MAX,
+                                (size_t)0 - alignment,
+                                (size_t)0 - alignment + 4096,
+                                (size_t)0 - alignment / 2,
+                                SIZE_MAX - 4095};
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            size_t size = sizes[i];
+            if (size > 64 << 20 && can_be(alignment, size))
+                continue; /* the machine may well have that much */
+            void *p = NULL;
+            int error = posix_memalign(&p, alignment, size);
+            check(!error || error == ENOMEM || error == EINVAL, "posix_memalign(%zu, %zu) is %d",
+                  alignment, size, error);
+            usable_or_refused(error ? NULL : p, alignment, size, "posix_memalign");
+            usable_or_refused(memalign(alignment, size), alignment, size, "memalign");
+            usable_or_refused(aligned_alloc(alignment, size), alignment, size, "aligned_alloc");
+        }
+    }
+}
+
+static void refuse(size_t alignment, size_t size) {
+    void *p = &p, *before = p;
+    int error = posix_memalign(&p, alignment, size);
+    check(error, "posix_memalign(%zu, %zu) found memory", alignment, size);
+    check(p == before || !p, "posix_memalign(%zu, %zu) was refused and stored %p", alignment, size, p);
+}
+
+/* Impossible sizes, and possible ones when there is no memory left. */
+static void memptr(void) {
+    for (size_t alignment = 8; alignment <= 1 << 20; alignment *= 2)
+        refuse(alignment, PTRDIFF_MAX);
+    free(must_malloc(100));
+    struct rlimit limit = {256 << 20, 256 << 20};
+    check(setrlimit(RLIMIT_AS, &limit) == 0, "setrlimit: %s", strerror(errno));
+    for (size_t alignment = 8; alignment <= 1 << 20; alignment *= 2)
+        for (size_t size = 257 << 20; size <= (size_t)2 << 30; size *= 2)
+            refuse(alignment, size);
+    static void *taken[4096];
+    void *p = &p, *before = p;
+    int count = 0;
+    while (count < 4096 && posix_memalign(&p, 4096, 1 << 18) == 0) {
+        taken[count++] = p;
+        p = before;
+    }
+    check(count < 4096, "1 GiB was found where 256 MiB are all there is");
+    check(p == before || !p, "posix_memalign(4096, 262144) was refused and stored %p", p);
+    while (count > 0)
+        free(taken[--count]);
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1 && !strcmp(argv[1], "memptr"))
+        memptr();
+    else
+        alignments();
+    return 0;
+}

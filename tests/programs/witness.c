@@ -1,0 +1,71 @@
+/* Preloaded behind a malloc under test: when the program is ended by a signal of its own making,
+ * or by the alarm of die_after (program.h), prints where it was, innermost first:
+ *
+ *     witness: SIGSEGV /tmp/mine.so+0x12ab /tmp/mine.so+0x1407 /tmp/case+0x99e
+ *
+ * Then the signal takes its course. It allocates nothing; the unwinder and dladdr do neither.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <unwind.h>
+
+enum { FRAMES = 30, ROOM = 300 };
+
+static void print(const char *text) {
+    if (write(STDERR_FILENO, text, strlen(text)) < 0) { /* nobody listens */
+    }
+}
+
+static _Unwind_Reason_Code frame(struct _Unwind_Context *context, void *seen) {
+    char text[ROOM];
+    uintptr_t address = _Unwind_GetIP(context);
+    Dl_info found;
+    if (++*(int *)seen > FRAMES)
+        return _URC_END_OF_STACK;
+    if (!address || !dladdr((void *)address, &found) || !found.dli_fname)
+        return _URC_NO_REASON;
+    snprintf(text, sizeof text, " %s+%#lx", found.dli_fname,
+             (unsigned long)(address - (uintptr_t)found.dli_fbase));
+    print(text);
+    return _URC_NO_REASON;
+}
+
+static const struct {
+    int number;
+    const char *name;
+} deaths[] = {
+    {SIGSEGV, "SIGSEGV"}, {SIGBUS, "SIGBUS"},   {SIGFPE, "SIGFPE"},   {SIGILL, "SIGILL"},
+    {SIGABRT, "SIGABRT"}, {SIGTRAP, "SIGTRAP"}, {SIGALRM, "SIGALRM"},
+};
+enum { DEATHS = sizeof deaths / sizeof *deaths };
+
+/* Has SA_RESETHAND: the signal that is raised again ends the program. */
+void witness(int number) {
+    int seen = -1; /* not this frame */
+    print("witness: ");
+    for (int i = 0; i < DEATHS; i++)
+        if (deaths[i].number == number)
+            print(deaths[i].name);
+    _Unwind_Backtrace(frame, &seen);
+    print("\n");
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+/* On a stack of its own: the other may be used up by a malloc that calls itself. */
+__attribute__((constructor)) static void stand_by(void) {
+    static char room[1 << 16];
+    sigaltstack(&(stack_t){.ss_sp = room, .ss_size = sizeof room}, NULL);
+    struct sigaction handler = {.sa_handler = witness, .sa_flags = SA_ONSTACK | SA_NODEFER};
+    for (int i = 0; i < DEATHS; i++) {
+        struct sigaction before;
+        sigaction(deaths[i].number, NULL, &before);
+        if (before.sa_handler == SIG_DFL && deaths[i].number != SIGALRM)
+            sigaction(deaths[i].number, &handler, NULL);
+    }
+}
