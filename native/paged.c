@@ -549,9 +549,7 @@ static bool heap_goes_on(void) { return true; }
  * block is known as frozen. */
 static bool heap_freeze(void) {
     struct arena *fresh = arena_make(heap.arena);
-    if (fresh)
-        heap.arena = fresh;
-    return fresh;
+    return fresh && (heap.arena = fresh, true);
 }
 
 /* ── looking at it ─────────────────────────────────────────────────────────── */
