@@ -25,8 +25,9 @@ js        := build/js/.built
 tsx       := node_modules/.bin/tsx
 libmalloc := node build/js/cli.js
 scripts   := $(shell find scripts -name '*.ts' -o -path 'scripts/view/page/*')
-builder   := scripts/build/index.ts scripts/build/native.ts scripts/malloc/mallocs.ts scripts/malloc/variants.ts \
-             $(addprefix scripts/lib/,compile.ts flags.ts paths.ts)
+builder   := $(addprefix scripts/build/,index.ts native.ts run-steps.ts) \
+             $(addprefix scripts/malloc/,mallocs.ts variants.ts) \
+             $(addprefix scripts/lib/,compile.ts flags.ts native-files.ts paths.ts)
 
 ## make                       build the libraries and the command, link ./libmalloc.so to the default
 ## make VARIANT=list          the same, with ./libmalloc.so linked to that variant
@@ -60,6 +61,15 @@ test: all $(debug)
 test-long: all $(debug)
 	$(need-node)
 	@LONG=1 REQUIRE=$(REQUIRE) node_modules/.bin/vitest run --config tests/vitest.config.ts $(TESTS)
+
+## make ports                 the C programs on other platforms and under other compilers, as root, for hours; what
+##                            was run goes into docs/platforms.md (JOB='Debian 13': these jobs; PARTS='paged sharded':
+##                            only these variants)
+.PHONY: ports
+ports: $(js)
+	$(need-node)
+	@PORTS=1 $(if $(PARTS),VARIANTS='$(PARTS)') node_modules/.bin/vitest run --config tests/vitest.config.ts tests/ports/all.ports.test.ts \
+	  $(if $(JOB),-t '$(JOB)'); status=$$?; node build/js/docs/index.js --draw && exit $$status
 
 ## make gdb CMD='ls -l /'     debug a command on VARIANT, heap commands loaded
 .PHONY: gdb
@@ -120,31 +130,42 @@ deps:
 	elif [ "$$(id -u)" = 0 ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive $(apt-get) "$$@"; \
 	else echo "Not root; type this: sudo $(apt-get) $$*"; fi
 
-## make install               copy all of it to PREFIX (/usr/local), below DESTDIR
+## make install               copy all of it to PREFIX (/usr/local), below DESTDIR; libraries to LIBDIR (PREFIX/lib)
+## make uninstall             remove what install put there
 PREFIX  ?= /usr/local
-target   = $(DESTDIR)$(PREFIX)
-package  = $(target)/lib/libmalloc
-# What npm would publish is what is installed, with our build and the modules that it needs.
-published = npm pack --dry-run --json --ignore-scripts 2>/dev/null | node -pe \
-            'JSON.parse(fs.readFileSync(0))[0].files.map((file) => file.path).join("\n")'
-.PHONY: install
-install: all
-	@rm -rf '$(package)'
-	@mkdir -p '$(package)/build' '$(target)/bin' '$(target)/include'
-	@$(published) | tar -cf - -T - | tar -xf - -C '$(package)'
-	@cp -R build/release '$(package)/build'
-	@npm ls --omit=dev --all --parseable 2>/dev/null | sed "1d; s|^$$PWD/||" \
-	  | tar -cf - -T - | tar -xf - -C '$(package)'
-	@test -x '$(package)/build/js/cli.js' && test -d '$(package)/node_modules/koffi'
-	@ln -sf ../lib/libmalloc/build/js/cli.js '$(target)/bin/libmalloc'
-	@ln -sf libmalloc/build/release/libmalloc-$(default).so '$(target)/lib/libmalloc.so'
-	@cp native/libmalloc.h '$(target)/include'
-	@echo 'Installed under $(target): bin/libmalloc, lib/libmalloc.so ($(default)), include/libmalloc.h'
+LIBDIR  ?= $(PREFIX)/lib
+system   = node build/js/system/index.js $(1) --prefix '$(PREFIX)' --libdir '$(LIBDIR)' --destdir '$(DESTDIR)' \
+           --variant '$(default)'
+.PHONY: install uninstall
+install: all $(debug)
+	@$(call system,install)
+
+uninstall: $(js)
+	@$(call system,uninstall)
+
+## make deb                   Debian packages in build/deb: libmalloc0, libmalloc-dev and libmalloc, the command
+.PHONY: deb
+deb: all $(debug)
+	$(call need,dpkg-deb,dpkg)
+	@$(call system,deb)
+
+## make prebuilds             the libraries of the npm package, for each platform of scripts/build/platforms.ts
+##                            (PLATFORMS='linux-x64-glibc': for these)
+.PHONY: prebuilds
+prebuilds: $(modules)
+	$(need-node)
+	$(call need,bash,bash)
+	$(call need,dwz,dwz)
+	@$(tsx) scripts/build/prebuilds.ts $(PLATFORMS)
+
+.PHONY: prepack
+prepack: $(js)
+	@$(tsx) scripts/build/prebuilds.ts --check
 
 ## make clean                 remove everything that was built (node_modules stays)
 .PHONY: clean
 clean:
-	@rm -rf build native/build native/gdb/__pycache__ libmalloc.so
+	@rm -rf build prebuilds native/build native/gdb/__pycache__ libmalloc.so
 
 ## make help                  this list
 .PHONY: help
@@ -207,12 +228,15 @@ same-modules = \
     Object.keys(want).every((key) => key === '' || want[key].optional || have[key]); \
   process.exit(good ? 0 : 1)
 
+# The oldest Node, as package.json has it: `>=20.19`.
+oldest-node := $(shell sed -n 's/^ *"node": *">=\([0-9.]*\)".*/\1/p' package.json)
 need-node = @node -e "$(new-enough)" 2>/dev/null || \
-  { echo "libmalloc: Node 20.20 or newer is needed, found $$(node --version 2>/dev/null || echo none);" \
+  { echo "libmalloc: Node $(oldest-node) or newer is needed, found $$(node --version 2>/dev/null || echo none);" \
     "install it from https://nodejs.org/en/download" >&2; exit 1; }
 new-enough = \
   const [major, minor] = process.versions.node.split('.').map(Number); \
-  process.exit(major > 20 || (major === 20 && minor >= 20) ? 0 : 1)
+  const [oldest, least] = '$(oldest-node)'.split('.').map(Number); \
+  process.exit(major > oldest || (major === oldest && minor >= least) ? 0 : 1)
 
 # need COMMAND,PACKAGES: one line that says what to install, before something fails cryptically.
 need = @command -v $(1) >/dev/null || \

@@ -12,8 +12,6 @@
  */
 #pragma once
 
-#include <malloc.h>
-
 #include "base/die.h"
 #include "base/os.h"
 

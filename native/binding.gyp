@@ -9,6 +9,7 @@
         'cc': ['<!@(node -p "process.env.CC || \'cc\'")'],
         'flags': ['<!@(node -p "const f = require(\'./flags.json\'); [f.common, f.release, f.warnings].flat().join(\' \')")'],
         'link': ['<!@(node -p "require(\'./flags.json\').link.join(\' \')")'],
+        'libraries': ['<!@(node -p "require(\'./flags.json\').libraries.join(\' \')")'],
     },
     'targets': [
         {
@@ -19,7 +20,7 @@
                 'rule_name': 'library',
                 'extension': 'c',
                 'outputs': ['<(PRODUCT_DIR)/libmalloc-<(RULE_INPUT_ROOT).so'],
-                'action': ['<@(cc)', '<@(flags)', '<@(link)', '-o', '<@(_outputs)', '<(RULE_INPUT_PATH)'],
+                'action': ['<@(cc)', '<@(flags)', '<@(link)', '-o', '<@(_outputs)', '<(RULE_INPUT_PATH)', '<@(libraries)'],
                 'message': 'compiling <(RULE_INPUT_PATH)',
             }],
         },

@@ -14,7 +14,8 @@
  */
 #pragma once
 
-#define _GNU_SOURCE
+#include "base/platform.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdbool.h>

@@ -17,7 +17,7 @@
  *      summary  0000…0001        a bit for each word of `bits` that is not 0
  *      bits[0]  1111…1010        a bit for each block, 1 = free
  *
- *      a pointer, 47 bits:   15 bits         16 bits        16 bits
+ *      a pointer, 48 bits:   16 bits         16 bits        16 bits
  *                            heap.leaves[]   leaf->spans[]  offset in 64 KiB
  *
  * The price: malloc and free cost O(1), however many blocks live: some 150
@@ -44,7 +44,7 @@ LIBMALLOC_VARIANT(3, paged);
 enum {
     GRANULE = 64 * 1024,     /* what the table over the address space tells apart */
     LEAF = 1 << 16,          /* granules a leaf covers: 4 GiB */
-    LEAVES = 1 << 15,        /* leaves that cover the 47 bits of an address */
+    LEAVES = 1 << 16,        /* leaves that cover the 48 bits of an address (47 on x86-64) */
     SMALL = 128 * 1024,      /* larger blocks get their own mapping */
     STEPS = 4,               /* classes from one power of two to the next */
     CLASSES = 8 + STEPS * 10,
@@ -549,7 +549,7 @@ static bool heap_goes_on(void) { return true; }
  * block is known as frozen. */
 static bool heap_freeze(void) {
     struct arena *fresh = arena_make(heap.arena);
-    return fresh && (heap.arena = fresh);
+    return fresh && (heap.arena = fresh, true);
 }
 
 /* ── looking at it ─────────────────────────────────────────────────────────── */

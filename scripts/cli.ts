@@ -5,6 +5,7 @@ import { Command, type CommanderError } from 'commander';
 import { describeFailure, Failure, reasonOf } from './lib/errors.ts';
 import { checkOutputs } from './lib/outputs.ts';
 import { root } from './lib/paths.ts';
+import { requirePlatform } from './lib/platform.ts';
 import { didYouMean } from './lib/similar.ts';
 import { BROKEN_PIPE, FAILED } from './lib/status.ts';
 import { checkArguments } from './lib/utf8.ts';
@@ -52,6 +53,7 @@ process.stdout.on('error', outputFailed);
 process.stderr.on('error', () => {}); // there is nowhere left to say it
 
 try {
+  if (process.argv[2] !== 'doctor') requirePlatform(); // the doctor says it in its own table
   checkArguments();
   checkHelp(process.argv.slice(2));
   await (await program(process.argv[2])).parseAsync();

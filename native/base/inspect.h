@@ -4,7 +4,6 @@
  */
 #pragma once
 
-#include <malloc.h>
 #include <stdio.h>
 #include <unistd.h>
 

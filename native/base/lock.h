@@ -112,10 +112,9 @@ static void fork_prepare(void) {
     gate.thread = pthread_self();
     if (atomic_fetch_add(&gate.forks, 1) == 0)
         atomic_store(&gate.end, end);
-    struct timespec until = {.tv_sec = end / 1000000000, .tv_nsec = end % 1000000000};
     for (unsigned i = 0; heap_lock(i); i++)
-        if (pthread_mutex_clocklock(&heap_lock(i)->mutex, CLOCK_MONOTONIC, &until) == 0)
-            pthread_mutex_unlock(&heap_lock(i)->mutex);
+        while (!lock_is_free(heap_lock(i)) && lock_clock() < end)
+            os_nap(STAND_BACK_STEP);
 }
 
 /* A further lock, while one is held: never at the gate, where the fork would wait for
@@ -130,6 +129,7 @@ static inline bool lock_take_inner(struct lock *l) {
 
 /* The gate is closed: are we the child, the forking thread, or one who can wait? */
 static COLD bool lock_take_at_gate(struct lock *l) {
+    atomic_thread_fence(memory_order_acquire); /* with fork_prepare, which sets `parent` before */
     if (getpid() != gate.parent) {
         fork_child();
         return false;

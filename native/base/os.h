@@ -219,18 +219,28 @@ UNUSED static void os_nap(long nanoseconds) {
 }
 
 /* Moves the program break by `n` bytes and returns where it was; NULL with errno
- * ENOMEM. Through sbrk(3), not the system call: libc remembers the break, and a
- * program that calls sbrk itself would cut off what we took behind libc's back. */
+ * ENOMEM. Through sbrk(3), not the system call: glibc remembers the break, and a
+ * program that calls sbrk itself would cut off what we took behind libc's back. musl's
+ * sbrk refuses to move it. (musl's own malloc, which its dynamic linker goes on using, keeps
+ * records at a break that it remembers: a program that loads hundreds of libraries with
+ * dlopen may have it moved back below what we took.) */
 UNUSED static char *os_break(intptr_t n) {
+#ifdef __GLIBC__
     void *p = sbrk(n);
     return p == (void *)-1 ? os_refuse() : p;
+#else
+    char *now = (char *)syscall(SYS_brk, 0);
+    bool moved = n == 0 || (char *)syscall(SYS_brk, now + n) == now + n;
+    return moved ? now : os_refuse();
+#endif
 }
 
 /* Does the break still obey, in a child? fork copies the kernel's record of it before
  * the memory itself. When another thread moves it in between, the record is wrong: the
  * kernel finds memory in the way and refuses, or has "moved" it without any. */
 UNUSED static bool os_break_obeys(void) {
-    char *now = sbrk(0);
+    char *now = os_break(0);
     intptr_t page = (intptr_t)os_page_size();
-    return (char *)syscall(SYS_brk, 0) == now && sbrk(page) == now && sbrk(-page) == now + page;
+    return (char *)syscall(SYS_brk, 0) == now && os_break(page) == now &&
+           os_break(-page) == now + page;
 }

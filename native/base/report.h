@@ -8,7 +8,8 @@
  */
 #pragma once
 
-#define _GNU_SOURCE
+#include "platform.h"
+
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -109,9 +109,15 @@ static bool map_cover(char *start, char *end) {
     return true;
 }
 
+/* Once more if the map was replaced meanwhile: a signal handler may fork here and the child grow
+ * the map, in a region of its own (heap_freeze), before it goes on in this one. */
 static void map_set(const struct page *page, uint32_t granule) {
-    struct map *m = atomic_load_explicit(&page_map, memory_order_relaxed);
-    map_enter(m, page->start + ((size_t)granule << GRANULE_BITS), page);
+    struct map *m, *now = atomic_load_explicit(&page_map, memory_order_relaxed);
+    do {
+        map_enter(m = now, page->start + ((size_t)granule << GRANULE_BITS), page);
+        atomic_signal_fence(memory_order_seq_cst);
+        now = atomic_load_explicit(&page_map, memory_order_relaxed);
+    } while (unlikely(now != m));
 }
 
 /* The ends of a run, for its neighbours; the first few of one in use, for pointers into it. */

@@ -11,8 +11,6 @@
  */
 #pragma once
 
-#include <sys/single_threaded.h>
-
 #include "huge.h"
 #include "owner.h"
 
@@ -117,7 +115,7 @@ static inline void *run_kept(struct heap *h, size_t size) {
     *slot = NULL;
     if (unlikely((size_t)(page_end(run) - run->base) < size))
         run->base = block_start(run->start, page_length(run), 64, size);
-    run->kind = PAGE_LARGE;
+    page_publish(run, PAGE_LARGE);
     return run->base;
 }
 
@@ -249,7 +247,7 @@ static void *run_allocate(size_t alignment, size_t size, bool *zero) {
     *zero = !run->dirty;
     run->base = block_start(run->start, page_length(run), alignment, size);
     run->home = NULL;
-    run->kind = PAGE_LARGE;
+    page_publish(run, PAGE_LARGE);
     return run->base;
 }
 
@@ -273,8 +271,8 @@ static void region_tear(uint32_t granules);
 
 /* Two threads may free it at once: one of them wins. */
 static __attribute__((noinline)) void large_free(void *p, struct page *page, const char *call) {
-    uint8_t live = PAGE_LARGE;
-    if (likely(__libc_single_threaded))
+    uint32_t live = PAGE_LARGE;
+    if (likely(is_single_threaded()))
         page->kind = PAGE_KEPT; /* large_begins has just seen that it is live: half of the price */
     else
         must(__atomic_compare_exchange_n(&page->kind, &live, PAGE_KEPT, false, __ATOMIC_ACQ_REL,

@@ -112,13 +112,15 @@ static void self_set(struct heap *h) {
     self_tag = h->tag;
 }
 
+#ifdef __GLIBC__ /* musl relocates everything before it runs anything, and knows no IFUNC */
 static void nothing(void) {}
-static void (*self_early(void))(void) {
+UNUSED static void (*self_early(void))(void) {
     self_set(&heap_none);
     return nothing;
 }
 static void early(void) __attribute__((ifunc("self_early")));
 static void (*const asked)(void) UNUSED __attribute__((used)) = early;
+#endif
 
 /* A signal handler may fork between any two stores: the compiler leaves this one in its place. */
 static inline void heap_busy(struct heap *h, bool busy) {
@@ -207,8 +209,7 @@ static void page_open(struct page *page, struct heap *h, unsigned class) {
     atomic_store_explicit(&page->remote, 0, memory_order_relaxed);
     page->home = h;
     page->origin = (page->shift ? NOBODY : h->tag) - (uintptr_t)page->start;
-    atomic_signal_fence(memory_order_release); /* another thread's walk reads the rest then */
-    page->kind = PAGE_SMALL;
+    page_publish(page, PAGE_SMALL); /* another thread's walk reads the rest then */
 }
 
 static void page_drop(struct heap *h, struct page *page);

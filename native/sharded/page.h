@@ -70,7 +70,8 @@ struct page {
     uint32_t granules; /* length of the run */
     uint16_t capacity; /* blocks in all */
     uint16_t carved;   /* blocks that were ever on the stack; behind lies fresh memory */
-    uint8_t kind, class;
+    uint32_t kind;     /* swapped at a free: riscv64 has no instruction for less than four bytes */
+    uint8_t class;
     uint8_t shift;     /* a place on the stack counts 1 << shift bytes */
     uint8_t era;       /* of which region (a fork may begin a new one) */
     uint8_t area;      /* what kind of memory it is */
@@ -124,6 +125,15 @@ static _Atomic(struct map *) page_map = (struct map *)&map_first;
 static inline struct page *page_of(const void *p) {
     struct map *m = atomic_load_explicit(&page_map, memory_order_relaxed);
     return (struct page *)((char *)m + m->entry[(uintptr_t)p >> GRANULE_BITS & m->mask]);
+}
+
+/* The kind of a page that another thread may be making: what it says about the record was written
+ * before it was. Costs nothing on x86-64, which keeps stores and loads in order. */
+static inline void page_publish(struct page *page, enum page_kind kind) {
+    __atomic_store_n(&page->kind, kind, __ATOMIC_RELEASE);
+}
+static inline enum page_kind page_published(const struct page *page) {
+    return (enum page_kind)__atomic_load_n(&page->kind, __ATOMIC_ACQUIRE);
 }
 
 static inline size_t page_length(const struct page *page) {

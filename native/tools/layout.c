@@ -10,7 +10,8 @@
  *
  * By hand: cc -O2 -fPIC -shared -o libmalloc-layout.so native/tools/layout.c
  */
-#define _GNU_SOURCE
+#include "../base/platform.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -22,7 +23,7 @@
 
 /* As it was at the start: a forked child has another pid, and a program may change its environment. */
 static pid_t held;
-static atomic_bool stopped;
+static atomic_int stopped; /* riscv64 has no instruction to swap less */
 
 __attribute__((constructor)) static void layout_start(void) {
     const char *parent = secure_getenv("LIBMALLOC_LAYOUT");

@@ -30,24 +30,32 @@ static const char *const calls[REPORT_CALLS] = {"malloc", "calloc", "realloc", "
 static char prefix[REPORT_PATH];
 static char provider[REPORT_CALLS][REPORT_PATH];
 
-/* glibc relocates these pointers in place, except in the vDSO, which is read-only. */
-static const void *table_of(const struct link_map *object, const ElfW(Dyn) *entry) {
-    return (const void *)(entry->d_un.d_ptr + (entry->d_un.d_ptr < object->l_addr ? object->l_addr : 0));
+/* glibc relocates these pointers in place, where the section is not read-only, as it is in the vDSO
+ * and on riscv64. musl leaves them alone. */
+static const void *table_of(ElfW(Addr) base, const ElfW(Dyn) *entry) {
+    return (const void *)(entry->d_un.d_ptr + (entry->d_un.d_ptr < base ? base : 0));
+}
+
+static const ElfW(Dyn) *dynamic_of(const struct dl_phdr_info *object) {
+    for (int i = 0; i < object->dlpi_phnum; i++)
+        if (object->dlpi_phdr[i].p_type == PT_DYNAMIC)
+            return (const void *)(object->dlpi_addr + object->dlpi_phdr[i].p_vaddr);
+    return NULL;
 }
 
 /* Does this loaded object define `name`? Looked up in its GNU hash table: four words of
  * header, a Bloom filter, the buckets, and chains whose last member has its low bit set. */
-static bool defines(const struct link_map *object, const char *name) {
+static bool defines(const struct dl_phdr_info *object, const char *name) {
     const ElfW(Sym) *symbols = NULL;
     const char *names = NULL;
     const uint32_t *table = NULL;
-    for (const ElfW(Dyn) *entry = object->l_ld; entry->d_tag != DT_NULL; entry++) {
+    for (const ElfW(Dyn) *entry = dynamic_of(object); entry && entry->d_tag != DT_NULL; entry++) {
         if (entry->d_tag == DT_SYMTAB)
-            symbols = table_of(object, entry);
+            symbols = table_of(object->dlpi_addr, entry);
         else if (entry->d_tag == DT_STRTAB)
-            names = table_of(object, entry);
+            names = table_of(object->dlpi_addr, entry);
         else if (entry->d_tag == DT_GNU_HASH)
-            table = table_of(object, entry);
+            table = table_of(object->dlpi_addr, entry);
     }
     if (!symbols || !names || !table || table[0] == 0)
         return false;
@@ -67,26 +75,20 @@ static bool defines(const struct link_map *object, const char *name) {
     return false;
 }
 
-/* The file that answers calls of `name`. In a program that is not position-independent
- * (Debian's python3, gcc's cc1) the *address* of malloc may be that of a stub in the program
- * itself, an undefined symbol with a value. Calls are bound past it, to the next object
- * that defines the name; so we look there, too. */
-static const char *provider_of(const char *name) {
-    void *function = dlsym(RTLD_DEFAULT, name);
-    void *found = NULL;
+/* Notes the file of an object that answers a call which no object before it answers. The dynamic
+ * linker binds calls in this very order. (The address of malloc would not tell: in a program that is
+ * not position-independent, such as Debian's python3 or gcc's cc1, it may be that of a stub in the
+ * program itself.) */
+static int provider_note(struct dl_phdr_info *object, size_t size, void *arg) {
+    (void)size, (void)arg;
+    const char *file = object->dlpi_name;
     Dl_info info;
-    if (!function || !dladdr1(function, &info, &found, RTLD_DL_SYMENT))
-        return NULL;
-    const ElfW(Sym) *symbol = found;
-    if (!symbol || symbol->st_shndx != SHN_UNDEF)
-        return info.dli_fname;
-    if (!dladdr1(function, &info, &found, RTLD_DL_LINKMAP))
-        return NULL;
-    const struct link_map *object = found;
-    do
-        object = object->l_next;
-    while (object && !defines(object, name));
-    return object ? object->l_name : NULL;
+    if (!*file && dladdr(object->dlpi_phdr, &info)) /* glibc gives the program no name here */
+        file = info.dli_fname;
+    for (int i = 0; i < REPORT_CALLS; i++)
+        if (!*provider[i] && defines(object, calls[i]))
+            strncpy(provider[i], file, REPORT_PATH - 1);
+    return 0;
 }
 
 /* A program may have closed its standard streams: the descriptor must not become
@@ -143,11 +145,7 @@ __attribute__((constructor)) static void probe_start(void) {
         return;
     strcpy(prefix, wanted);
     starts_open();
-    for (int i = 0; i < REPORT_CALLS; i++) {
-        const char *file = provider_of(calls[i]);
-        if (file)
-            strncpy(provider[i], file, REPORT_PATH - 1);
-    }
+    dl_iterate_phdr(provider_note, NULL);
     probe_report();
     pthread_atfork(NULL, NULL, probe_report);
 }

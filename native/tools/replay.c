@@ -21,7 +21,7 @@
  *
  * By hand: cc -O2 -pthread -o libmalloc-replay native/tools/replay.c
  */
-#define _GNU_SOURCE
+#include "../base/platform.h"
 #include "heap-size.h"
 
 #include <assert.h>

@@ -15,7 +15,8 @@
  *
  * By hand: cc -O2 -fPIC -shared -ftls-model=initial-exec -o libmalloc-trace.so native/tools/trace.c
  */
-#define _GNU_SOURCE
+#include "../base/platform.h"
+
 #include "trace/next.h"
 #include "trace/clock.h"
 #include "trace/callers.h"

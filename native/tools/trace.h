@@ -43,7 +43,8 @@
  */
 #pragma once
 
-#define _GNU_SOURCE
+#include "../base/platform.h"
+
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -155,13 +156,15 @@ enum trace_op {
     TRACE_WIDE = 33, /* about the next call: address: its alignment; much: its size in full */
     TRACE_FAR = 34, /* about the next call: much: its address, all 64 bits of it */
     TRACE_SITE = 35, /* address: where calls with this `site` return to, until the segment's end;
-                        much: the number of their stack, or 0 */
+                      * much: below, the number of their stack, or 0; from bit 32 on, the bits of the
+                      * site above TRACE_ADDRESS_BITS (aarch64 uses 48) */
     TRACE_THREAD = 36,    /* much: gettid() of the thread that goes on with this stream */
     TRACE_FOOTPRINT = 37, /* much: bytes of resident anonymous memory of the process */
     TRACE_SNAPSHOT = 38, /* much: a walk's number, complete in HEAP segments; address: its chunks */
 };
 enum { TRACE_ADDRESS_BITS = 47, TRACE_CHECK_BITS = 1, TRACE_OP_BITS = 6, TRACE_SITE_BITS = 10 };
 enum { TRACE_OP_SHIFT = TRACE_ADDRESS_BITS + TRACE_CHECK_BITS };
+static const uint64_t TRACE_ADDRESS_MASK = ((uint64_t)1 << TRACE_ADDRESS_BITS) - 1;
 
 struct trace_record {
     uint64_t what, much;

@@ -2,9 +2,10 @@
 
 import { existsSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { buildFolder, compileInto } from '../lib/compile.ts';
+import { compileInto } from '../lib/compile.ts';
 import { Failure } from '../lib/errors.ts';
 import { temporaryFolder } from '../lib/folders.ts';
+import { buildFolder } from '../lib/native-files.ts';
 import { glibc, type Malloc } from '../malloc/mallocs.ts';
 import { launch, preloadValue } from '../malloc/preload.ts';
 import { workloadsFolder } from './catalog.ts';

@@ -4,92 +4,25 @@
 
 import {
   chmodSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
-  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { availableParallelism } from 'node:os';
-import { dirname, join, relative } from 'node:path';
-import { $, type ProcessOutput } from 'zx';
+import { dirname, join } from 'node:path';
 import { describeFailure, Failure } from '../lib/errors.ts';
-import { type Kind, root } from '../lib/paths.ts';
-import { errorColor } from '../lib/table.ts';
-import {
-  compileCommand,
-  compileCommandsFile,
-  formatCommands,
-  planNative,
-  readCommands,
-  type Step,
-  stale,
-} from './native.ts';
-
-const quietly = $({ nothrow: true, quiet: true, cwd: root });
-
-function here(file: string): string {
-  return relative(root, file);
-}
-
-/** What the tool said, in full, under one line that says what it was about. */
-function broken(what: string, output: ProcessOutput): Failure {
-  const said = `${output.stdout}${output.stderr}`.trimEnd();
-  return new Failure(what, { code: 1, hint: said.split('\n').join('\n  ') });
-}
-
-/**
- * Compiles under another name and renames, so that a process that has the old library mapped keeps
- * it.
- */
-async function compile(step: Step): Promise<Failure | undefined> {
-  const draft = `${step.output}.${process.pid}`;
-  mkdirSync(dirname(step.depfile), { recursive: true });
-  const color = errorColor.isColorSupported ? ['-fdiagnostics-color=always'] : [];
-  const output = await quietly`${[...step.command(draft), ...color]}`;
-  if (output.exitCode !== 0) {
-    rmSync(draft, { force: true });
-    return broken(`${here(step.source)} does not compile`, output);
-  }
-  renameSync(draft, step.output);
-  const seconds = (output.duration / 1000).toFixed(1);
-  console.log(`  cc   ${here(step.source)} → ${here(step.output)}  ${seconds} s`);
-  return undefined;
-}
-
-/** Runs `work` over all items, as many at a time as there are processors. */
-async function together<T, R>(items: T[], work: (item: T) => Promise<R>): Promise<R[]> {
-  const queue = items.entries();
-  const results: R[] = [];
-  const worker = async (): Promise<void> => {
-    for (const [index, item] of queue) results[index] = await work(item);
-  };
-  await Promise.all(Array.from({ length: availableParallelism() }, worker));
-  return results;
-}
-
-/** Compiles every library of that kind that is stale; throws what the compiler said. */
-async function buildNative(kind: Kind): Promise<void> {
-  const commands = readCommands();
-  const steps = planNative(kind).filter((s) => stale(s, commands.get(s.output)?.arguments));
-  const failures = await together(steps, compile);
-  steps.forEach((step, index) => {
-    if (failures[index] === undefined) commands.set(step.output, compileCommand(step));
-    else commands.delete(step.output);
-  });
-  mkdirSync(dirname(compileCommandsFile), { recursive: true });
-  writeFileSync(compileCommandsFile, formatCommands(commands));
-  const [first, ...others] = failures.filter((failure) => failure !== undefined);
-  for (const failure of others) console.error(describeFailure(failure));
-  if (first !== undefined) throw first;
-}
+import { root } from '../lib/paths.ts';
+import { requirePlatform } from '../lib/platform.ts';
+import { compileCommandsFile, planNative } from './native.ts';
+import { broken, quietly, runSteps } from './run-steps.ts';
 
 /** Removes compiled files whose source is gone, so that nothing can still import them. */
 function sweep(folder: string): void {
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' });
-  for (const file of files) {
+  for (const file of files.filter((each) => !each.startsWith('node_modules'))) {
     const source = /^(.*?)(\.d\.ts|\.js)$/.exec(file)?.[1];
     if (source !== undefined && !existsSync(join(root, 'scripts', `${source}.ts`)))
       rmSync(join(folder, file));
@@ -104,6 +37,7 @@ async function buildScripts(): Promise<void> {
   sweep(folder);
   chmodSync(join(folder, 'cli.js'), 0o755);
   await buildPage(folder);
+  copyKoffi(folder);
   console.log(`  tsc  scripts/ → build/js/  ${(output.duration / 1000).toFixed(1)} s`);
 }
 
@@ -122,13 +56,35 @@ async function buildPage(folder: string): Promise<void> {
   writeFileSync(join(folder, 'view', 'page.html'), html);
 }
 
+/**
+ * koffi goes into the package as the few files that are loaded, beside our own; its native part is a
+ * package for each platform. As a dependency it would bring two megabytes of sources, and an install
+ * script, about which npm warns everyone who installs libmalloc.
+ */
+function copyKoffi(folder: string): void {
+  const from = join(root, 'node_modules', 'koffi');
+  const to = join(folder, 'node_modules', 'koffi');
+  const { name, version, license, main, exports, types, cnoke } = JSON.parse(
+    readFileSync(join(from, 'package.json'), 'utf8'),
+  );
+  const loaded = ['index.js', 'index.cjs', 'src/koffi/index.js', 'src/koffi/index.cjs'];
+  const more = ['src/koffi/src/static.js', 'src/koffi/src/static.cjs', 'index.d.ts', 'LICENSE.txt'];
+  for (const file of [...loaded, ...more]) {
+    mkdirSync(dirname(join(to, file)), { recursive: true });
+    copyFileSync(join(from, file), join(to, file));
+  }
+  const kept = { name, version, license, type: 'module', main, exports, types, cnoke };
+  writeFileSync(join(to, 'package.json'), `${JSON.stringify(kept, null, 2)}\n`);
+}
+
 const parts: Record<string, () => Promise<void>> = {
-  release: () => buildNative('release'),
-  debug: () => buildNative('debug'),
+  release: () => runSteps(planNative('release'), compileCommandsFile),
+  debug: () => runSteps(planNative('debug'), compileCommandsFile),
   js: buildScripts,
 };
 
 try {
+  requirePlatform();
   for (const name of process.argv.slice(2)) {
     const part = parts[name];
     if (part === undefined) throw new Failure(`nothing to build by the name ${name}`);

@@ -3,9 +3,9 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { prerequisites } from '../lib/compile.ts';
-import { compiler, libraryArguments, programArguments } from '../lib/flags.ts';
+import { compiler, libraryArguments, programArguments, variantArguments } from '../lib/flags.ts';
 import { type Kind, nativeDir, root } from '../lib/paths.ts';
-import { variants } from '../malloc/mallocs.ts';
+import { helpers, variants } from '../malloc/mallocs.ts';
 
 /** One C file that becomes one shared library, or one program. */
 export interface Step {
@@ -16,36 +16,52 @@ export interface Step {
   output: string;
   /** What the source includes, as the compiler listed it (-MMD) the last time. */
   depfile: string;
+  /** Arguments for the compiler: those of a malloc, of another library, or of a program. */
+  line: typeof libraryArguments;
   /** The compiler and its arguments; a draft's name takes the place of `output`. */
   command: (output: string) => string[];
 }
 
-/** Libraries beside the variants; each is its own C file in native/tools/. */
-const helpers = ['probe', 'trace', 'layout', 'profile'];
-
 /** Programs, which lie there too. */
 const programs = ['replay'];
 
+/** What a build is for: by default this machine, into build/. */
+export interface Destination {
+  kind: Kind;
+  folder: string;
+  /** The compiler with its leading arguments. */
+  cc: string[];
+}
+
 /** The steps of a build: every variant, then every helper and program whose source is there. */
-export function planNative(kind: Kind): Step[] {
+export function planNative(
+  kind: Kind,
+  { folder = nativeDir(kind), cc = compiler() }: Partial<Destination> = {},
+): Step[] {
+  const to = { kind, folder, cc };
   const tools = join('native', 'tools');
-  const ours = variants().map((name) => planStep(kind, 'native', name, true));
-  const libraries = helpers.map((name) => planStep(kind, tools, name, true));
-  const others = programs.map((name) => planStep(kind, tools, name, false));
+  const ours = variants().map((name) => planStep(to, 'native', name, variantArguments));
+  const libraries = helpers.map((name) => planStep(to, tools, name, libraryArguments));
+  const others = programs.map((name) => planStep(to, tools, name, programArguments));
   return [...ours, ...libraries, ...others].filter(({ source }) => existsSync(source));
 }
 
-function planStep(kind: Kind, folder: string, name: string, library: boolean): Step {
-  const source = join(root, folder, `${name}.c`);
-  const output = join(nativeDir(kind), `libmalloc-${name}${library ? '.so' : ''}`);
-  const line = library ? libraryArguments : programArguments;
-  const depfile = join(nativeDir(kind), '.deps', `${name}.d`);
+function planStep(
+  to: Destination,
+  from: string,
+  name: string,
+  line: typeof libraryArguments,
+): Step {
+  const source = join(root, from, `${name}.c`);
+  const suffix = line === programArguments ? '' : '.so';
+  const output = join(to.folder, `libmalloc-${name}${suffix}`);
+  const depfile = join(to.folder, '.deps', `${name}.d`);
   const command = (file: string): string[] => [
-    ...compiler(),
+    ...to.cc,
     ...['-MMD', '-MF', depfile],
-    ...line(kind, source, file),
+    ...line(to.kind, source, file),
   ];
-  return { name, source, output, depfile, command };
+  return { name, source, output, depfile, line, command };
 }
 
 function modified(file: string): number {
@@ -75,10 +91,10 @@ export interface CompileCommand {
 export const compileCommandsFile: string = join(root, 'build', 'compile_commands.json');
 
 /** The commands of earlier builds, by output. */
-export function readCommands(): Map<string, CompileCommand> {
-  if (!existsSync(compileCommandsFile)) return new Map();
+export function readCommands(record: string): Map<string, CompileCommand> {
+  if (!existsSync(record)) return new Map();
   try {
-    const list: CompileCommand[] = JSON.parse(readFileSync(compileCommandsFile, 'utf8'));
+    const list: CompileCommand[] = JSON.parse(readFileSync(record, 'utf8'));
     return new Map(list.map((command) => [command.output, command]));
   } catch {
     return new Map(); // if the file is damaged, everything is compiled again

@@ -22,11 +22,26 @@ export type Group = (typeof groups)[number];
  */
 export type Level = 'must' | 'should' | 'promise';
 
+/** Where programs run, if not right here: under an emulator, or in another system's folder. */
+export interface Machine {
+  /** Its compiler with leading arguments, more flags for programs, and the folder for these. */
+  cc: string[];
+  caseFlags: string[];
+  folder: string;
+  /** The command of this machine that runs `argv` there, with these variables set. */
+  command(argv: string[], variables: Record<string, string>): string[];
+  /** Why a case cannot run there; undefined when it can. */
+  obstacle(each: ProgramCase, run: Run, variant: string): string | undefined;
+  /** How many times as long everything takes. */
+  patience: number;
+}
+
 /** The malloc under test, and whether it gets smaller sizes. */
 export interface Subject {
   malloc: Malloc;
   /** Its calls cost more the more blocks there are: smaller sizes will do. */
   slow: boolean;
+  machine?: Machine;
   /** What the preliminary questions found it to lack. */
   lacks?: ReadonlyMap<Need, Lack>;
   /** What its blocks are aligned to, where that is less than it should be. */

@@ -2,8 +2,10 @@
 
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { buildFolder, compileInto } from '../lib/compile.ts';
+import { compileInto } from '../lib/compile.ts';
+import { buildFolder } from '../lib/native-files.ts';
 import { root } from '../lib/paths.ts';
+import type { Machine } from './case.ts';
 
 const programsFolder = join(root, 'tests', 'programs');
 
@@ -19,14 +21,16 @@ export function sourceOf(program: string): string {
 }
 
 /** Compiles a program of the kit and returns its path. Throws Failure with the compiler's words. */
-export function caseProgram(program: string, flags: string[] = []): string {
-  const all = [...programFlags, '-pthread', ...include, ...flags];
-  return compileInto(buildFolder('tests'), sourceOf(program), all);
+export function caseProgram(program: string, flags: string[] = [], machine?: Machine): string {
+  const own = machine?.caseFlags ?? [];
+  const all = [...programFlags, '-pthread', ...include, ...own, ...flags, '-ldl'];
+  const folder = machine?.folder ?? buildFolder('tests');
+  return compileInto(folder, sourceOf(program), all, machine?.cc);
 }
 
 /** The library that such a program is when compiled with -DLIBRARY. */
-export function caseLibrary(program: string, flags: string[] = []): string {
-  return caseProgram(program, ['-DLIBRARY', '-shared', '-fPIC', ...flags]);
+export function caseLibrary(program: string, flags: string[] = [], machine?: Machine): string {
+  return caseProgram(program, ['-DLIBRARY', '-shared', '-fPIC', ...flags], machine);
 }
 
 /** A path as short as it can be given from here. */

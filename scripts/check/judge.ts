@@ -6,6 +6,7 @@ import { shellLine } from '../lib/words.ts';
 import type { Malloc } from '../malloc/mallocs.ts';
 import { type Env, type Launched, launch, preloadValue } from '../malloc/preload.ts';
 import { findProgram, programs } from '../malloc/programs.ts';
+import { execute } from '../process/execute.ts';
 import type { Case, Evidence, Group, ProgramCase, Run, Subject, Verdict } from './case.ts';
 import {
   caseLibrary,
@@ -64,16 +65,34 @@ export const skipped = async (why: Lack): Promise<Verdict> => ({
 
 async function judge(subject: Subject, each: ProgramCase, patience: number): Promise<Verdict> {
   const run = runFor(subject, each);
-  const reason = obstacle(run);
+  const reason = obstacle(subject, each, run);
   if (reason !== undefined) return skipped({ because: reason });
   const plan = planRun(subject, each.program, run);
-  const slower = subject.malloc.debug ? DEBUG_PATIENCE : 1;
+  const slower = (subject.malloc.debug ? DEBUG_PATIENCE : 1) * (subject.machine?.patience ?? 1);
   const allowed = patiently((run.timeout ?? TIMEOUT) * patience * slower);
-  const result = await launch(subject.malloc, plan.argv, { ...allowed, env: plan.env });
+  const result = await begin(subject, plan, allowed);
   const because = complaint(subject.malloc, run, result);
   if (because === undefined) return { state: 'passed', seconds: result.seconds };
   const failure = evidence(subject, each.program, run, plan, result);
   return { state: 'failed', because, seconds: result.seconds, failure };
+}
+
+/** Runs the program, here or on the machine. */
+async function begin(
+  { malloc, machine }: Subject,
+  plan: Plan,
+  allowed: ReturnType<typeof patiently>,
+): Promise<Launched> {
+  if (machine === undefined) return launch(malloc, plan.argv, { ...allowed, env: plan.env });
+  const preload = [malloc.file, plan.settings.LD_PRELOAD].filter((file) => file !== undefined);
+  const own = { MALLOC_UNDER_TEST: malloc.file ?? '', LD_PRELOAD: preload.join(':') };
+  const [file = '', ...args] = machine.command(plan.argv, { ...plan.settings, ...own });
+  const { timeout } = allowed;
+  return {
+    ...(await execute(file, args, { timeout, env: process.env })),
+    proofs: [],
+    unreached: [],
+  };
 }
 
 /** How long a program may take that needs at most so many seconds of processor time. */
@@ -109,7 +128,8 @@ function runFor(subject: Subject, each: ProgramCase): Run {
 }
 
 /** Why the case cannot be run at all; undefined when it can. */
-function obstacle(run: Run): string | undefined {
+function obstacle({ malloc, machine }: Subject, each: ProgramCase, run: Run): string | undefined {
+  if (machine !== undefined) return machine.obstacle(each, run, malloc.name);
   const [command] = run.via ?? [];
   const entry = command === undefined ? undefined : programs()[command];
   if (command !== undefined && entry && findProgram(command, entry) === undefined)
@@ -153,13 +173,14 @@ export function commandLine(subject: Subject, argv: string[], more: Record<strin
 }
 
 function planRun(subject: Subject, program: string, run: Run): Plan {
-  const file = caseProgram(program, run.flags);
-  const library = run.library === undefined ? [] : [caseLibrary(run.library)];
+  const { machine } = subject;
+  const file = caseProgram(program, run.flags, machine);
+  const library = run.library === undefined ? [] : [caseLibrary(run.library, [], machine)];
   const args = [...library, ...(run.args ?? []).map(String)];
-  const behind = run.behind && caseLibrary(run.behind.program, run.behind.flags);
+  const behind = run.behind && caseLibrary(run.behind.program, run.behind.flags, machine);
   const told = toldTo(subject, program);
   const settings = { ...told, ...run.env, ...(behind && { LD_PRELOAD: behind }) };
-  const env = environmentFor(subject, settings);
+  const env = machine === undefined ? environmentFor(subject, settings) : {};
   return { argv: [...(run.via ?? []), file, ...args], env, settings };
 }
 

@@ -2,8 +2,8 @@
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildFolder } from '../lib/compile.ts';
 import { makeFolder } from '../lib/folders.ts';
+import { buildFolder } from '../lib/native-files.ts';
 
 /** What random.c checks of this malloc, and so its reproducer does. */
 export interface Strictness {

@@ -2,8 +2,8 @@
 
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildFolder } from '../lib/compile.ts';
 import { makeFolder } from '../lib/folders.ts';
+import { buildFolder } from '../lib/native-files.ts';
 import { glibc } from '../malloc/mallocs.ts';
 import { launch } from '../malloc/preload.ts';
 

@@ -1,9 +1,9 @@
 // The generated parts of docs/reference.md: taken from the tables that the command itself goes by.
 
-import type { Command } from 'commander';
 import { statuses } from '../lib/status.ts';
 import { type Key, options } from '../malloc/options.ts';
 import { debugKeys, variables } from '../malloc/variables.ts';
+import { helpOf } from '../system/verb-help.ts';
 import { verbs } from '../verbs.ts';
 import { markdownTable } from './blocks.ts';
 
@@ -21,18 +21,6 @@ function keyTable(keys: Readonly<Record<string, Key>>): string {
     otherwise,
   ]);
   return proseTable(['key', 'meaning', 'default'], rows);
-}
-
-/** All that `--help` prints. */
-function helpOf(command: Command): string {
-  let text = '';
-  command.configureOutput({
-    writeOut: (piece) => {
-      text += piece;
-    },
-  });
-  command.outputHelp();
-  return text;
 }
 
 /** The sentence `Exit status: …` of a help; undefined when there is none. */

@@ -16,6 +16,7 @@ import {
   checkGdb,
   checkMake,
   checkNode,
+  checkPlatform,
   checkPtrace,
   checkWatchpoints,
 } from './machine.ts';
@@ -30,6 +31,7 @@ export async function examine(env: NodeJS.ProcessEnv = process.env): Promise<Che
     checkWatchpoints(),
   ]);
   return [
+    checkPlatform(),
     checkNode(),
     ...tools,
     ...checkLibraries(),

@@ -4,21 +4,28 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { compiler } from '../lib/flags.ts';
+import { isCheckout } from '../lib/native-files.ts';
 import { root } from '../lib/paths.ts';
+import {
+  glibcVersion,
+  newEnough,
+  oldestNode,
+  platformFault,
+  platformName,
+} from '../lib/platform.ts';
 import { type Check, ok, optional, wrong } from './check.ts';
 
-/** The oldest Node that everything here was tried on. */
-const oldest = [20, 20] as const;
-
-/** Whether a version such as `20.20.2` is new enough. */
-export function newEnough(version: string): boolean {
-  const [major = 0, minor = 0] = version.split('.').map(Number);
-  return major > oldest[0] || (major === oldest[0] && minor >= oldest[1]);
+/** Whether libmalloc can run on this kind of machine at all. */
+export function checkPlatform(fault: string | undefined = platformFault()): Check {
+  if (fault !== undefined) return wrong('platform', fault, 'use one of those');
+  const version = glibcVersion();
+  return ok('platform', `${platformName()}${version === undefined ? '' : ` ${version}`}`);
 }
 
 export function checkNode(version: string = process.versions.node): Check {
   if (newEnough(version)) return ok('node', version);
-  return wrong('node', version, `install Node ${oldest.join('.')} or newer: https://nodejs.org`);
+  const oldest = oldestNode().join('.');
+  return wrong('node', version, `install Node ${oldest} or newer: https://nodejs.org`);
 }
 
 interface Said {
@@ -38,7 +45,7 @@ function firstLine(text: string): string {
 
 /** A C compiler with its headers. Needed where we compile: in a checkout. */
 export async function checkCompiler(): Promise<Check> {
-  const lacks = existsSync(join(root, 'Makefile')) ? wrong : optional;
+  const lacks = isCheckout ? wrong : optional;
   const [command = 'cc', ...words] = compiler();
   const version = await ask(command, [...words, '--version']);
   if (version.failed)
@@ -50,7 +57,7 @@ export async function checkCompiler(): Promise<Check> {
 }
 
 export async function checkMake(): Promise<Check> {
-  const lacks = existsSync(join(root, 'Makefile')) ? wrong : optional;
+  const lacks = isCheckout ? wrong : optional;
   const version = await ask('make', ['--version']);
   if (version.failed) return lacks('make', 'no make', 'apt-get install make');
   return ok('make', firstLine(version.text));

@@ -1,6 +1,7 @@
 /** The functions of libmalloc.h that describe a heap: walk, check, stats. */
 import koffi from 'koffi';
 import { Failure } from '../lib/errors.ts';
+import { libcFile } from '../lib/platform.ts';
 import { bindCall, type CallState, once, type Pointer } from './calls.ts';
 import type { Library } from './library.ts';
 
@@ -87,7 +88,7 @@ export interface HeapView {
 }
 
 const memcpy = koffi
-  .load('libc.so.6')
+  .load(libcFile())
   .func('void *memcpy(_Out_ void *to, const void *from, size_t size)');
 once('libmalloc_visit', () => koffi.proto('int libmalloc_visit(const void *chunk, void *arg)'));
 once('libmalloc_report', () => koffi.proto('void libmalloc_report(const char *line, void *arg)'));

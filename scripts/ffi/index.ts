@@ -14,6 +14,7 @@
 import path from 'node:path';
 import koffi from 'koffi';
 import { Failure } from '../lib/errors.ts';
+import { libcFile } from '../lib/platform.ts';
 import { resolveMalloc } from '../malloc/mallocs.ts';
 import {
   type Binding,
@@ -200,7 +201,7 @@ export function openMalloc(spec?: string, options: OpenOptions = {}): MallocLibr
     throw new Failure(`${name} cannot be opened fresh`, {
       hint: 'a process has one libc; open a file',
     });
-  return openFile(name, 'libc.so.6');
+  return openFile(name, libcFile());
 }
 
 function openFile(name: string, file: string, fresh = false): MallocLibrary {

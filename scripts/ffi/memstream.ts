@@ -1,7 +1,8 @@
 /** A C FILE that writes into memory, for functions that print to one. */
 import koffi from 'koffi';
+import { libcFile } from '../lib/platform.ts';
 
-const libc = koffi.load('libc.so.6');
+const libc = koffi.load(libcFile());
 const open = libc.func('void *open_memstream(void *text, void *length)');
 const close = libc.func('int fclose(void *stream)');
 

@@ -4,7 +4,7 @@ import { rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { Failure } from '../lib/errors.ts';
 import { temporaryFolder } from '../lib/folders.ts';
-import { findNative } from '../lib/paths.ts';
+import { provideNative } from '../malloc/from-source.ts';
 import type { Malloc } from '../malloc/mallocs.ts';
 import { launch } from '../malloc/preload.ts';
 import { atOurEnd } from '../process/ending.ts';
@@ -24,9 +24,7 @@ export interface PlayedTrace {
 
 /** Plays a .rep file, or a recording of another tool, on `m`. Throws Failure when `m` cannot. */
 export async function playForeign(foreign: string, m: Malloc): Promise<PlayedTrace> {
-  const player = findNative('libmalloc-replay');
-  if (player === undefined)
-    throw new Failure('libmalloc-replay has not been built', { hint: 'run make' });
+  const player = provideNative('libmalloc-replay');
   const folder = temporaryFolder('played');
   const release = atOurEnd(() => rmSync(folder, { recursive: true, force: true }));
   const remove = () => {

@@ -7,7 +7,7 @@ import { Failure } from '../lib/errors.ts';
 import { writeJson } from '../lib/json.ts';
 import { FAILED } from '../lib/status.ts';
 import { needsLink } from '../malloc/aside.ts';
-import { type Malloc, resolveMalloc, variantOf } from '../malloc/mallocs.ts';
+import { type Malloc, resolveMalloc, variantOf, variantOfFile } from '../malloc/mallocs.ts';
 import { checkTarget, preloadList } from '../malloc/preload.ts';
 import { checkEnvironment } from '../malloc/variables.ts';
 import { debuggee } from './debuggee.ts';
@@ -190,7 +190,8 @@ function mallocOf(pid: number): string | undefined {
       { hint: missing ? '`pgrep -a NAME` finds it' : 'debug it as its owner, or as root' },
     );
   }
-  return /\s(\/.*\/libmalloc-(?!probe|trace)\w+\.so)$/m.exec(maps)?.[1];
+  const files = [...maps.matchAll(/\s(\/.*\/libmalloc[^/]*)$/gm)].map((match) => match[1] ?? '');
+  return files.find((file) => variantOfFile(file) !== undefined);
 }
 
 /** Throws a Failure for a file that is no core: GDB would say so in a trace of Python. */

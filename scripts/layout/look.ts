@@ -2,6 +2,7 @@
 
 import { basename } from 'node:path';
 import type { Elf } from '../malloc/elf.ts';
+import { variantOfFile } from '../malloc/mallocs.ts';
 import { type Area, areasOf } from './areas.ts';
 import { elfAt, type ProcessMemory, pagesPresent, readProcess } from './proc.ts';
 import { type HeapRegion, type Regions, readRegions } from './regions.ts';
@@ -69,10 +70,8 @@ function mallocOf({ mappings, program }: ProcessMemory): Layout['malloc'] {
   const files = [...new Set(mappings.map(({ name }) => name))].filter((name) =>
     name.startsWith('/'),
   );
-  const variant = (file: string) =>
-    /^libmalloc-(?!probe|layout|trace)(\w+)\.so/.exec(basename(file));
   for (const file of files) {
-    const name = variant(file)?.[1] ?? known.exec(basename(file))?.[1];
+    const name = variantOfFile(file) ?? known.exec(basename(file))?.[1];
     if (name !== undefined) return { name, file };
   }
   const libc = files.find((file) => /^libc[.-]/.test(basename(file)));

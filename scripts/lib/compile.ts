@@ -1,30 +1,10 @@
 import { createHash } from 'node:crypto';
-import {
-  accessSync,
-  constants,
-  existsSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
-import { homedir } from 'node:os';
+import { existsSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, extname, join } from 'node:path';
 import { execaSync } from 'execa';
 import { Failure } from './errors.ts';
 import { compiler } from './flags.ts';
 import { makeFolder } from './folders.ts';
-import { root } from './paths.ts';
-
-/** build/NAME; the user's cache where an installed package cannot be written. */
-export function buildFolder(name: string): string {
-  try {
-    accessSync(root, constants.W_OK);
-    return join(root, 'build', name);
-  } catch {
-    return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'libmalloc', name);
-  }
-}
 
 /** The files named by a make rule such as gcc writes: `a.so: a.c a.h \`. */
 export function prerequisites(rule: string): string[] {
@@ -46,9 +26,14 @@ function fresh(program: string): boolean {
  * changed. Several may ask for one program at once: each compiles under a name of its own, and the
  * last rename wins. Throws Failure with the compiler's message.
  */
-export function compileInto(folder: string, source: string, flags: string[]): string {
+export function compileInto(
+  folder: string,
+  source: string,
+  flags: string[],
+  cc: string[] = compiler(),
+): string {
   const cpp = source.endsWith('.cc');
-  const [command = 'cc', ...leading] = cpp ? ['c++'] : compiler();
+  const [command = 'cc', ...leading] = cpp ? ['c++'] : cc;
   const line = [command, ...leading, source, ...flags];
   const key = createHash('sha256').update(line.join('\0')).digest('hex').slice(0, 10);
   const program = join(folder, `${basename(source, extname(source))}-${key}`);

@@ -8,6 +8,8 @@ interface Flags {
   release: string[];
   debug: string[];
   link: string[];
+  /** After the source. glibc before 2.34 has dlsym in a library of its own. */
+  libraries: string[];
   warnings: string[];
 }
 
@@ -22,14 +24,30 @@ export function compiler(env: NodeJS.ProcessEnv = process.env): string[] {
   return words.length > 0 ? words : ['cc'];
 }
 
+/** Debug information that names sources from the repository's folder on: the same wherever it lies. */
+const relocatable = `-ffile-prefix-map=${root}=.`;
+
 /** Arguments that turn one C file into a program; warnings are errors. */
 export function programArguments(kind: Kind, source: string, output: string): string[] {
   const { common, warnings, ...by } = flags();
-  return [...common, ...by[kind], ...warnings, '-Werror', '-o', output, source];
+  const compile = [...common, relocatable, ...by[kind], ...warnings, '-Werror'];
+  return [...compile, '-o', output, source];
 }
 
 /** Arguments that turn one C file into one of our shared libraries; warnings are errors. */
 export function libraryArguments(kind: Kind, source: string, output: string): string[] {
-  const { common, warnings, link, ...by } = flags();
-  return [...common, ...by[kind], ...warnings, '-Werror', ...link, '-o', output, source];
+  const { common, warnings, link, libraries, ...by } = flags();
+  const compile = [...common, relocatable, ...by[kind], ...warnings, '-Werror'];
+  return [...compile, ...link, '-o', output, source, ...libraries];
+}
+
+/** The name that programs linked with -lmalloc ask the dynamic linker for. */
+export function soname(): string {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  return `libmalloc.so.${version.split('.')[0]}`;
+}
+
+/** The same for a malloc. All have one soname: each can stand in for another. */
+export function variantArguments(kind: Kind, source: string, output: string): string[] {
+  return [`-Wl,-soname,${soname()}`, ...libraryArguments(kind, source, output)];
 }

@@ -22,23 +22,3 @@ export const root: string = findRoot();
 export function nativeDir(kind: Kind): string {
   return join(root, 'build', kind);
 }
-
-/**
- * The folders that may hold native files, best first: our own build, files prebuilt for this
- * platform, what node-gyp compiled at installation. Only the first exists in a debug flavour.
- */
-export function nativeDirs(kind: Kind = 'release'): string[] {
-  if (kind === 'debug') return [nativeDir('debug')];
-  return [
-    nativeDir('release'),
-    join(root, 'prebuilds', `${process.platform}-${process.arch}`),
-    join(root, 'native', 'build', 'Release'),
-  ];
-}
-
-/** The absolute path of a native file such as `libmalloc-list.so`, or undefined if not built. */
-export function findNative(file: string, kind: Kind = 'release'): string | undefined {
-  return nativeDirs(kind)
-    .map((folder) => join(folder, file))
-    .find((path) => existsSync(path));
-}

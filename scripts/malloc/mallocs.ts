@@ -1,8 +1,10 @@
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { Failure } from '../lib/errors.ts';
-import { findNative, nativeDirs, root } from '../lib/paths.ts';
+import { nativeDirs } from '../lib/native-files.ts';
+import { root } from '../lib/paths.ts';
 import { didYouMean } from '../lib/similar.ts';
+import { provideNative } from './from-source.ts';
 import { configuredDefault, declared, ordered } from './variants.ts';
 
 /** Any malloc in the world, ours or not: what `-m M` names. */
@@ -14,6 +16,9 @@ export interface Malloc {
   /** One of ours, from build/debug. */
   debug?: boolean;
 }
+
+/** Libraries beside the variants; each is its own C file in native/tools/. */
+export const helpers = ['probe', 'trace', 'layout', 'profile'];
 
 /** The malloc of a program without a preload. */
 export const glibc: Malloc = { name: 'glibc', kind: 'glibc', file: undefined };
@@ -73,7 +78,7 @@ function builtVariants(): string[] {
     .flatMap((folder) => readdirSync(folder));
   const names = files.map((file) => /^libmalloc-(\w+)\.so$/.exec(file)?.[1]);
   return [...new Set(names)]
-    .filter((name) => name !== undefined && !['probe', 'trace', 'layout', 'profile'].includes(name))
+    .filter((name) => name !== undefined && !helpers.includes(name))
     .sort() as string[];
 }
 
@@ -113,14 +118,7 @@ function resolveFile(file: string, name: string): Malloc {
 }
 
 function resolveVariant(name: string, debug: boolean): Malloc {
-  const library = `libmalloc-${name}.so`;
-  const file = findNative(library, debug ? 'debug' : 'release');
-  if (file === undefined) {
-    const checkout = existsSync(join(root, 'Makefile'));
-    const verb = debug ? 'make debug' : 'make';
-    const hint = checkout ? `run \`${verb}\` in ${root}` : 'run `npm rebuild libmalloc`';
-    throw new Failure(`${library} is not built`, { hint });
-  }
+  const file = provideNative(`libmalloc-${name}.so`, debug ? 'debug' : 'release');
   return { name, kind: 'variant', file, ...(debug ? { debug } : {}) };
 }
 
@@ -161,5 +159,13 @@ export function resolveMalloc(spec?: string, options: { debug?: boolean } = {}):
 /** The variant's name when `m` is one of ours, also when it was given as a file. */
 export function variantOf(m: Malloc): string | undefined {
   if (m.kind === 'variant') return m.name;
-  return /^libmalloc-(\w+)\.so$/.exec(basename(m.file ?? ''))?.[1];
+  return variantOfFile(m.file ?? '');
+}
+
+/** The variant that a library is: by its name, or, where it is installed as libmalloc.so.N, by what it says. */
+export function variantOfFile(file: string): string | undefined {
+  const [, name, plain] = /^libmalloc(?:-(\w+)\.so|(\.so[.\d]*))$/.exec(basename(file)) ?? [];
+  if (plain !== undefined && existsSync(file))
+    return /libmalloc [\d.]+ \((\w+)\)/.exec(readFileSync(file, 'latin1'))?.[1];
+  return name !== undefined && helpers.includes(name) ? undefined : name;
 }

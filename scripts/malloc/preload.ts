@@ -4,12 +4,12 @@ import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Failure } from '../lib/errors.ts';
 import { temporaryFolder } from '../lib/folders.ts';
-import { findNative } from '../lib/paths.ts';
 import type { Patience } from '../process/cpu-limit.ts';
 import { atOurEnd } from '../process/ending.ts';
 import { type Ended, execute } from '../process/execute.ts';
 import { preloadable } from './aside.ts';
 import { readElf } from './elf.ts';
+import { provideNative } from './from-source.ts';
 import type { Malloc } from './mallocs.ts';
 import { type Proof, readReports } from './proof.ts';
 import { checkTarget, ourselves } from './target.ts';
@@ -172,12 +172,7 @@ export function stopper(): string {
 }
 
 function helper(name: string): string {
-  const file = findNative(`libmalloc-${name}.so`);
-  if (!file)
-    throw new Failure(`the ${name} library (libmalloc-${name}.so) has not been built`, {
-      hint: 'run make',
-    });
-  return preloadable(file);
+  return preloadable(provideNative(`libmalloc-${name}.so`));
 }
 
 /**

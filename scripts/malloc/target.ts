@@ -14,6 +14,7 @@ import {
 import { createRequire } from 'node:module';
 import { basename, resolve } from 'node:path';
 import { Failure } from '../lib/errors.ts';
+import { libcFile } from '../lib/platform.ts';
 import { FAILED, NOT_EXECUTABLE, NOT_FOUND } from '../lib/status.ts';
 import { type Elf, readElf } from './elf.ts';
 
@@ -275,7 +276,7 @@ function gainsPrivilege(file: string): string | undefined {
 function hasCapabilities(file: string): boolean {
   const koffi: typeof import('koffi') = createRequire(import.meta.url)('koffi');
   const getxattr = koffi
-    .load('libc.so.6')
+    .load(libcFile())
     .func('long getxattr(const char *path, const char *name, void *value, size_t size)');
   return getxattr(file, 'security.capability', null, 0) > 0;
 }

@@ -4,10 +4,10 @@ import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Failure } from '../lib/errors.ts';
 import { temporaryFolder } from '../lib/folders.ts';
-import { findNative } from '../lib/paths.ts';
 import { progress } from '../lib/progress.ts';
 import { type Summary, summarize } from '../lib/stats.ts';
 import { table } from '../lib/table.ts';
+import { provideNative } from '../malloc/from-source.ts';
 import type { Malloc } from '../malloc/mallocs.ts';
 import { launch } from '../malloc/preload.ts';
 import { writePlan } from '../trace/plan.ts';
@@ -44,9 +44,7 @@ function* steps(): Generator<Step, void> {
 
 /** Plays the same calls in four ways, in turn. Throws Failure when one of them fails. */
 export async function measureCost(m: Malloc): Promise<Cost> {
-  const player = findNative('libmalloc-replay');
-  if (player === undefined)
-    throw new Failure('libmalloc-replay has not been built', { hint: 'run make' });
+  const player = provideNative('libmalloc-replay');
   const folder = temporaryFolder('cost');
   try {
     const plan = join(folder, 'plan');

@@ -1,9 +1,8 @@
 // One plan on several mallocs, in turn.
 
-import { Failure } from '../lib/errors.ts';
-import { findNative } from '../lib/paths.ts';
 import { progress } from '../lib/progress.ts';
 import { ordered, type Summary, summarize } from '../lib/stats.ts';
+import { provideNative } from '../malloc/from-source.ts';
 import type { Malloc } from '../malloc/mallocs.ts';
 import { launch } from '../malloc/preload.ts';
 import { disproof } from '../malloc/proof.ts';
@@ -58,9 +57,7 @@ export async function play(
   mallocs: Malloc[],
   options: PlayOptions,
 ): Promise<Played[]> {
-  const player = findNative('libmalloc-replay');
-  if (player === undefined)
-    throw new Failure('libmalloc-replay has not been built', { hint: 'run make' });
+  const player = provideNative('libmalloc-replay');
   const runs = new Map<Malloc, Measured[]>(mallocs.map((m) => [m, []]));
   const failures = new Map<Malloc, string>();
   const heaps = new Map<Malloc, number>();

@@ -129,8 +129,8 @@ export class Cursor {
     else if (op === Op.wide) this.#wide = i;
     else if (op === Op.far) this.#far = i;
     else if (op === Op.site) {
-      this.#sites[site] = address;
-      this.#stacks[site] = much;
+      this.#sites[site] = Math.floor(much / 2 ** 32) * 2 ** 47 + address;
+      this.#stacks[site] = much % 2 ** 32;
     } else if (op === Op.thread) this.#serve(much);
     else if (op === Op.footprint || op === Op.snapshot) {
       this.op = op;

@@ -225,12 +225,6 @@ describe('make', () => {
     expect(said).toContain('npm was asked to ci --ignore-scripts');
   });
 
-  test('the install script of npm compiles nothing in a checkout', async () => {
-    const { status, said } = await here.run('npm', ['run', '--silent', 'install']);
-    expect(status, said).toBe(0);
-    expect(existsSync(here.path('native/build'))).toBe(false);
-  });
-
   describe('says in one line what to install', () => {
     const tools = 'sh bash make sed sort cut find readlink grep echo touch node npm cc as ld'.split(
       ' ',
@@ -259,14 +253,14 @@ describe('make', () => {
     test('when there is no Node', async () => {
       const { status, said } = await here.make(['run'], { PATH: pathWith('node') });
       expect(status).toBe(2);
-      expect(said.split('\n')[0]).toMatch(/Node 20\.20 or newer is needed, found none; install it/);
+      expect(said.split('\n')[0]).toMatch(/Node 20\.19 or newer is needed, found none; install it/);
     });
 
     test('when Node is too old', async () => {
       const old = pathWith('node', 'case $1 in --version) echo v18.20.4;; *) exit 1;; esac');
       const { status, said } = await here.make(['run'], { PATH: old });
       expect(status).toBe(2);
-      expect(said.split('\n')[0]).toMatch(/Node 20\.20 or newer is needed, found v18\.20\.4;/);
+      expect(said.split('\n')[0]).toMatch(/Node 20\.19 or newer is needed, found v18\.20\.4;/);
     });
 
     test('when there is no gdb', async () => {

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Check } from '../../scripts/doctor/check.ts';
 import { checkPrograms } from '../../scripts/doctor/libraries.ts';
-import { newEnough } from '../../scripts/doctor/machine.ts';
 import { Failure } from '../../scripts/lib/errors.ts';
+import { newEnough } from '../../scripts/lib/platform.ts';
 import { peers, resolveMalloc, variants } from '../../scripts/malloc/mallocs.ts';
 import { programs, which } from '../../scripts/malloc/programs.ts';
 import { checkEnvironment } from '../../scripts/malloc/variables.ts';
@@ -53,6 +53,7 @@ describe('libmalloc doctor', () => {
     expect(report.ok).toBe(true);
     expect(status).toBe(0);
     const names = [
+      'platform',
       'node',
       'compiler',
       'make',
@@ -132,10 +133,10 @@ describe('libmalloc doctor', () => {
 });
 
 describe('what doctor goes by', () => {
-  test('Node 20.20 is the oldest', () => {
-    for (const version of ['20.20.0', '20.21.1', '22.0.0', '24.1.0'])
+  test('the oldest Node is that of package.json', () => {
+    for (const version of ['20.19.0', '20.20.1', '22.0.0', '24.1.0'])
       expect(newEnough(version)).toBe(true);
-    for (const version of ['18.19.0', '20.19.9', '20.2.0', '8.0.0'])
+    for (const version of ['18.19.0', '20.18.9', '20.2.0', '8.0.0'])
       expect(newEnough(version)).toBe(false);
   });
 

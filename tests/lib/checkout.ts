@@ -16,7 +16,7 @@ import { execa, execaSync } from 'execa';
 import { root } from '../../scripts/lib/paths.ts';
 
 const parts = ['Makefile', 'package.json', 'package-lock.json', 'tsconfig.json', 'gdbinit'];
-const folders = ['native', 'scripts', 'tests/workloads', 'tests/programs.json'];
+const folders = ['docs', 'native', 'scripts', 'tests/workloads', 'tests/programs.json'];
 
 /** What a command came to; `said` is both outputs as a terminal would show them. */
 export interface Outcome {

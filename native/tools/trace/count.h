@@ -113,10 +113,8 @@ EXPORT void *mmap(void *at, size_t size, int protection, int flags, int fd, off_
     return (void *)syscall(SYS_mmap, at, size, protection, flags, fd, offset);
 }
 
-EXPORT void *mmap64(void *at, size_t size, int protection, int flags, int fd, off64_t offset) {
-    count_kernel(TRACE_MMAP);
-    return (void *)syscall(SYS_mmap, at, size, protection, flags, fd, offset);
-}
+/* The same function, whose name is a macro on musl. */
+__asm__(".globl mmap64\n.set mmap64, mmap");
 
 EXPORT int munmap(void *at, size_t size) {
     count_kernel(TRACE_MUNMAP);

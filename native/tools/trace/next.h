@@ -73,7 +73,8 @@ static void next_bind(void *function, const char *name) {
 
 static bool is_libc(const char *file) {
     const char *name = strrchr(file, '/');
-    return strncmp(name ? name + 1 : file, "libc.", 5) == 0;
+    name = name ? name + 1 : file;
+    return strncmp(name, "libc.", 5) == 0 || strncmp(name, "ld-musl-", 8) == 0;
 }
 
 static bool next_is_libc(const char *name) {
@@ -94,11 +95,9 @@ static void *next_reallocarray(void *p, size_t count, size_t size) {
  * works, and no call of the program's. libc, however, calls malloc like any other. */
 static void next_measure(void) {
     Dl_info info;
-    void *map = NULL;
     void *function;
     memcpy(&function, &next.malloc, sizeof function);
-    if (!dladdr1(function, &info, &map, RTLD_DL_LINKMAP) || !info.dli_fname ||
-        is_libc(info.dli_fname))
+    if (!dladdr(function, &info) || !info.dli_fname || is_libc(info.dli_fname))
         return;
     const ElfW(Ehdr) *elf = info.dli_fbase;
     const ElfW(Phdr) *part = (const void *)((const char *)info.dli_fbase + elf->e_phoff);

@@ -68,7 +68,8 @@ static void process_describe(uint32_t parent) {
     process->parent_pid = (uint32_t)syscall(SYS_getppid);
     process->parent = parent;
     process->page_size = (uint32_t)sysconf(_SC_PAGESIZE);
-    if (syscall(SYS_readlink, "/proc/self/exe", process->executable, TRACE_PATH - 1l) < 0)
+    if (syscall(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", process->executable,
+                TRACE_PATH - 1l) < 0)
         strcpy(process->executable, "?"); /* no /proc */
     memcpy(process->provider, next_files, sizeof next_files);
     file_read("/proc/self/cmdline", process->command, TRACE_COMMAND - 1);

@@ -173,7 +173,7 @@ static void counts_begin(struct writer *w) {
         trace.shared = w->counts;
         atomic_store(&trace.shared->live, trace.live);
         atomic_store(&trace.shared->blocks, trace.blocks);
-        trace.shared->visible = (next.malloc_usable_size ? 1 : 0) | (next.size ? 2 : 0);
+        trace.shared->visible = (next.malloc_usable_size ? 1u : 0) | (next.size ? 2u : 0);
     }
 }
 
@@ -307,7 +307,8 @@ static uint64_t site_slot(struct stream *s, uintptr_t site, uint32_t stack) {
         if (!stack && !code_known(site))
             site_learn(site);
         s->sites[slot] = key;
-        record_write(s, site, TRACE_SITE, slot, stack);
+        record_write(s, site & TRACE_ADDRESS_MASK, TRACE_SITE, slot,
+                     stack | (uint64_t)(site >> TRACE_ADDRESS_BITS) << 32);
     }
     return slot;
 }

@@ -1,0 +1,165 @@
+// `make prebuilds`: the release libraries for each platform, stripped of what nobody reads, with a
+// manifest that says what they were compiled from. `npm pack` puts them into the package.
+//
+//     tsx scripts/build/prebuilds.ts [--check] [PLATFORM…]
+
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { describeFailure, Failure } from '../lib/errors.ts';
+import { variantArguments } from '../lib/flags.ts';
+import { root } from '../lib/paths.ts';
+import {
+  type Manifest,
+  prebuiltFolder,
+  readManifest,
+  sha256,
+  sourcesHash,
+} from '../lib/prebuilt.ts';
+import { targetCompiler, targetOf } from './cross-targets.ts';
+import { planNative, type Step } from './native.ts';
+import { broken, quietly, runSteps } from './run-steps.ts';
+
+/** The platforms of the package, as Node names them, and as compilers do. */
+const platforms: Readonly<Record<string, string>> = {
+  'linux-x64-glibc': 'x86_64-linux-gnu',
+  'linux-x64-musl': 'x86_64-linux-musl',
+  'linux-arm64-glibc': 'aarch64-linux-gnu',
+  'linux-arm64-musl': 'aarch64-linux-musl',
+};
+
+/**
+ * GDB's heap commands need types, variables and lines. What tells where a local variable is at each
+ * instruction, and the columns of lines, is more than half of the rest.
+ */
+const lean = [
+  '-fno-var-tracking',
+  '-gno-variable-location-views',
+  '-gno-statement-frontiers',
+  '-gno-column-info',
+];
+
+/** Runs a tool and returns what it printed; throws a Failure with all that it said. */
+async function run(words: string[]): Promise<string> {
+  const output = await quietly`${words}`;
+  if (output.exitCode !== 0) throw broken(`${words[0]} fails`, output);
+  return output.stdout;
+}
+
+/** The newest symbol version of glibc among those that the files ask for. */
+async function newestGlibc(files: string[]): Promise<string | undefined> {
+  const text = await run(['readelf', '-VW', ...files]);
+  const minors = [...text.matchAll(/\bGLIBC_2\.(\d+)/g)].map((match) => Number(match[1]));
+  return minors.length === 0 ? undefined : `2.${Math.max(...minors)}`;
+}
+
+const isMalloc = (step: Step): boolean => step.line === variantArguments;
+
+/**
+ * Takes debug information away from all but the mallocs, which GDB reads, and puts what these have in
+ * common into one file, libmalloc.debug. musl's have none: the package has to stay small, and whoever
+ * debugs there has a compiler.
+ */
+async function slim(files: string[], mallocs: string[], compiler: string[]): Promise<string[]> {
+  const folder = dirname(files[0] ?? '');
+  const readable = folder.endsWith('-glibc') ? mallocs : [];
+  const strip = await run([...compiler, '-print-prog-name=strip']);
+  await run([strip.trim(), '-g', ...files.filter((file) => !readable.includes(file))]);
+  if (readable.length === 0) return files;
+  const shared = join(folder, 'libmalloc.debug');
+  await run(['dwz', '-r', '-m', shared, ...readable]);
+  return [...files, shared];
+}
+
+/** The names of compilers are the same everywhere; the paths of their C libraries are not. */
+async function nameOf(compiler: string[]): Promise<string> {
+  return (await run([...compiler, '--version'])).split('\n')[0] ?? '';
+}
+
+/** Compiles, then moves all files of one platform into place at once. Returns them. */
+async function make(platform: string, target: string): Promise<string[]> {
+  const compiler = targetCompiler(targetOf(target));
+  const work = join(root, 'build', 'prebuilds', target);
+  const steps = planNative('release', { folder: work, cc: compiler }).map((step) => ({
+    ...step,
+    command: (file: string) => [...step.command(file), ...(isMalloc(step) ? lean : [])],
+  }));
+  await runSteps(steps, join(work, '.deps', 'commands.json'));
+  const draft = join(root, 'build', 'prebuilds', platform);
+  rmSync(draft, { recursive: true, force: true });
+  mkdirSync(draft, { recursive: true });
+  const copies = steps.map(({ output }) => join(draft, basename(output)));
+  steps.forEach(({ output }, index) => {
+    copyFileSync(output, copies[index] ?? '');
+  });
+  const mallocs = copies.filter((_, index) => isMalloc(steps[index] as Step));
+  const files = await slim(copies, mallocs, compiler);
+  const hashes = files.map((file) => [basename(file), sha256(readFileSync(file))]);
+  const glibc = await newestGlibc(files);
+  const manifest: Manifest = {
+    sources: sourcesHash(),
+    compiler: await nameOf(compiler),
+    ...(glibc === undefined ? {} : { glibc }),
+    files: Object.fromEntries(hashes),
+  };
+  writeFileSync(join(draft, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+  const finished = prebuiltFolder(platform);
+  rmSync(finished, { recursive: true, force: true });
+  mkdirSync(dirname(finished), { recursive: true });
+  renameSync(draft, finished);
+  return files.map((file) => join(finished, basename(file)));
+}
+
+/** All libraries of one platform, unless they were made from these very sources already. */
+async function build(platform: string): Promise<void> {
+  const target = platforms[platform];
+  if (target === undefined)
+    throw new Failure(`nothing is prebuilt for ${platform}`, {
+      hint: `there are: ${Object.keys(platforms).join(', ')}`,
+      code: 1,
+    });
+  const before = readManifest(prebuiltFolder(platform));
+  if (before?.sources === sourcesHash()) return;
+  const files = await make(platform, target);
+  const bytes = files.reduce((sum, file) => sum + statSync(file).size, 0);
+  console.log(`  slim → prebuilds/${platform}/  ${Math.round(bytes / 1024)} KiB`);
+}
+
+/**
+ * Throws a Failure for libraries of other sources than those that are packed; names on standard error
+ * the platforms without any, where the package compiles what it needs.
+ */
+function check(all: string[]): void {
+  for (const platform of all) {
+    const folder = prebuiltFolder(platform);
+    if (!existsSync(folder)) console.error(`  packed without libraries for ${platform}`);
+    else if (readManifest(folder)?.sources !== sourcesHash())
+      throw new Failure(`prebuilds/${platform} was compiled from other sources`, {
+        hint: 'run `make prebuilds`, or remove the folder',
+        code: 1,
+      });
+  }
+}
+
+try {
+  const { values, positionals } = parseArgs({
+    options: { check: { type: 'boolean' } },
+    allowPositionals: true,
+  });
+  const wanted = positionals.length > 0 ? positionals : Object.keys(platforms);
+  if (values.check) check(wanted);
+  else for (const platform of wanted) await build(platform);
+} catch (error) {
+  if (!(error instanceof Failure)) throw error;
+  console.error(describeFailure(error));
+  process.exitCode = error.code;
+}

@@ -1,0 +1,260 @@
+// The npm package as its users get it: the tarball, in an empty folder, as another user, without a
+// compiler, offline.
+
+import {
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { root } from '../../scripts/lib/paths.ts';
+import { platformFault, platformName } from '../../scripts/lib/platform.ts';
+import { variants } from '../../scripts/malloc/mallocs.ts';
+import { which } from '../../scripts/malloc/programs.ts';
+import { need } from '../lib/need.ts';
+
+const NOBODY = 65534;
+const asRoot = process.getuid?.() === 0;
+
+interface Said {
+  status: number | undefined;
+  stdout: string;
+  stderr: string;
+}
+
+let folder: string;
+let tarball: string;
+let home: string;
+let tools: string;
+
+/** A folder that anyone may enter, with links to these programs in it. */
+function pathOf(name: string, programs: string[]): string {
+  const path = join(folder, name);
+  mkdirSync(path);
+  for (const program of programs) symlinkSync(which(program) ?? program, join(path, program));
+  return path;
+}
+
+/** Runs a command as nobody (if we are root), without a network, with an environment of its own. */
+async function outside(words: string[], env: Record<string, string> = {}): Promise<Said> {
+  const user = ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'];
+  const drop = asRoot ? [need('unshare'), '--net', ...user] : [];
+  const vars = { HOME: home, PATH: tools, npm_config_cache: join(folder, 'cache'), ...env };
+  const clean = ['env', '-i', ...Object.entries(vars).map(([name, value]) => `${name}=${value}`)];
+  const [file = '', ...args] = [...drop, ...clean, ...words];
+  const result = await execa(file, args, { cwd: home, reject: false, timeout: 120_000 });
+  return { status: result.exitCode, stdout: result.stdout, stderr: result.stderr };
+}
+
+const libmalloc = (...args: string[]): string[] => [
+  join(home, 'node_modules', '.bin', 'libmalloc'),
+  ...args,
+];
+const installed = (...parts: string[]): string => join(home, 'node_modules', 'libmalloc', ...parts);
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'libmalloc-npm-'));
+  chmodSync(folder, 0o755);
+  home = join(folder, 'home');
+  mkdirSync(home);
+  tools = pathOf('tools', ['node', 'npm', 'sh', 'env', 'ls', 'true']);
+  const make = ['--no-print-directory', 'prebuilds', `PLATFORMS=${platformName()}`];
+  const built = await execa('make', make, { cwd: root, reject: false, all: true });
+  expect(built.exitCode, built.all).toBe(0);
+  const pack = ['pack', '--json', '--pack-destination', folder];
+  const { stdout } = await execa('npm', pack, { cwd: root });
+  tarball = join(folder, JSON.parse(stdout.slice(stdout.indexOf('[')))[0].filename);
+  // A first installation fills a cache, from the registry or from our own.
+  const first = join(folder, 'first');
+  mkdirSync(first);
+  const env = { npm_config_cache: join(folder, 'cache') };
+  const seed = ['install', '--no-audit', '--no-fund', '--no-update-notifier', tarball];
+  const seeded = await execa('npm', seed, { cwd: first, env, reject: false, all: true });
+  expect(seeded.exitCode, seeded.all).toBe(0);
+  rmSync(first, { recursive: true });
+  if (asRoot) {
+    await execa('chown', ['-R', `${NOBODY}:${NOBODY}`, join(folder, 'cache'), home]);
+    chownSync(home, NOBODY, NOBODY);
+  }
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe('npm install of the tarball, as another user, without a compiler, offline', () => {
+  let install: Said;
+  beforeAll(async () => {
+    need('unshare');
+    install = await outside(['npm', 'install', '--offline', tarball]);
+  });
+
+  test('succeeds, and npm warns of nothing', () => {
+    expect(install.status, install.stderr).toBe(0);
+    expect(install.stderr).toBe('');
+    expect(existsSync(installed('prebuilds', platformName(), 'libmalloc-list.so'))).toBe(true);
+  });
+
+  test('runs no script: with --ignore-scripts it is the same', () => {
+    const json = JSON.parse(readFileSync(installed('package.json'), 'utf8'));
+    const run = ['preinstall', 'install', 'postinstall', 'prepare'];
+    expect(Object.keys(json.scripts).filter((name) => run.includes(name))).toEqual([]);
+    expect(existsSync(installed('binding.gyp'))).toBe(false); // npm would run node-gyp for it
+    const others = readdirSync(join(home, 'node_modules'), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('/package.json'))
+      .map((file) => JSON.parse(readFileSync(join(home, 'node_modules', file), 'utf8')))
+      .filter(({ scripts }) => run.slice(0, 3).some((name) => scripts?.[name]));
+    expect(others.map(({ name }) => name)).toEqual([]);
+  });
+
+  test.each(variants())('runs a program on the prebuilt %s, and proves it', async (name) => {
+    const said = await outside(libmalloc('run', '-m', name, '--', 'ls', '/'));
+    expect(said.status, said.stderr).toBe(0);
+    expect(said.stdout).toContain('usr');
+    expect(said.stderr).toContain(`libmalloc: ${name} in 1 process (ls)`);
+    expect(said.stderr).toContain(`prebuilds/${platformName()}/libmalloc-${name}.so`);
+  });
+
+  test('openMalloc calls it from Node', async () => {
+    writeFileSync(
+      join(home, 'use.mjs'),
+      `import { openMalloc } from 'libmalloc';
+       const heap = openMalloc('paged');
+       const block = heap.malloc(100);
+       console.log(heap.usableSize(block) >= 100, heap.stats().liveBlocks, heap.check().length);`,
+    );
+    const { stdout, stderr } = await outside(['node', 'use.mjs']);
+    expect(stdout, stderr).toBe('true 1 0');
+  });
+
+  test('the doctor finds every malloc, and misses no compiler', async () => {
+    const { stdout } = await outside(libmalloc('doctor', '--json', '-'));
+    const checks: { name: string; status: string; found: string }[] = JSON.parse(stdout).checks;
+    const of = (name: string) => checks.find((check) => check.name === name);
+    for (const name of [...variants(), 'platform', 'node', 'preload'])
+      expect(of(name), name).toMatchObject({ status: 'ok' });
+    expect(of('compiler')).toMatchObject({ status: 'optional', found: 'no cc' });
+  });
+
+  test('every prebuilt file has the hash that its manifest says', async () => {
+    const { readManifest, sha256 } = await import('../../scripts/lib/prebuilt.ts');
+    const prebuilt = installed('prebuilds', platformName());
+    const files = readManifest(prebuilt)?.files ?? {};
+    expect(Object.keys(files).sort()).toEqual(
+      readdirSync(prebuilt)
+        .filter((file) => file !== 'manifest.json')
+        .sort(),
+    );
+    for (const [file, hash] of Object.entries(files))
+      expect(sha256(readFileSync(join(prebuilt, file))), file).toBe(hash);
+  });
+});
+
+describe('libraries that are not prebuilt', () => {
+  const change = (): void => appendFileSync(installed('native', 'heap.h'), '/* changed */\n');
+
+  test('are asked of a compiler, and its absence is named', async () => {
+    change();
+    const said = await outside(libmalloc('run', '-m', 'list', '--', 'true'));
+    expect(said.status).toBe(125);
+    expect(said.stderr).toContain('were compiled from other sources than those in native/');
+    expect(said.stderr).toContain('and there is no C compiler (cc)\n');
+    expect(said.stderr).toMatch(/apt-get install gcc libc6-dev|apk add gcc/);
+  });
+
+  test('are compiled once with cc alone, debug builds likewise', async () => {
+    const compilers = pathOf('compilers', ['cc', 'as', 'ld']);
+    const PATH = `${tools}:${compilers}`;
+    for (const extra of [[], ['--debug']]) {
+      const session = libmalloc('gdb', '-m', 'list', '--print', ...extra, '--', 'true');
+      const first = await outside(session, { PATH });
+      expect(first.status, first.stderr).toBe(0);
+      expect(first.stderr).toContain('compiling libmalloc-list.so with cc, once');
+      expect((await outside(session, { PATH: tools })).stderr).toBe('');
+    }
+    const made = readdirSync(join(home, '.cache', 'libmalloc'));
+    expect(made.sort()).toEqual([
+      expect.stringMatching(/^debug-\w{16}$/),
+      expect.stringMatching(/^release-\w{16}$/),
+    ]);
+    expect(existsSync(installed('build', 'release'))).toBe(false);
+  });
+
+  test('prove that they are in use, wherever they lie', async () => {
+    const PATH = `${tools}:${join(folder, 'compilers')}`;
+    const said = await outside(libmalloc('run', '-m', 'list', '--', 'true'), { PATH });
+    expect(said.status, said.stderr).toBe(0);
+    expect(said.stderr).toMatch(/list in 1 process.*\.cache\/libmalloc\/release-\w{16}\//);
+  });
+});
+
+test('the tarball has at most 1.5 MB', () => {
+  expect(statSync(tarball).size).toBeLessThan(1_500_000);
+});
+
+describe('a machine that libmalloc does not run on', () => {
+  /** Node with another idea of what machine it runs on. */
+  const pretending = (machine: Record<string, string>): NodeJS.ProcessEnv => {
+    const lines = Object.entries(machine).map(
+      ([name, value]) => `Object.defineProperty(process, '${name}', { value: '${value}' });`,
+    );
+    const file = join(folder, `${Object.values(machine).join('-')}.cjs`);
+    writeFileSync(file, lines.join('\n'));
+    return { NODE_OPTIONS: `--require ${file}` };
+  };
+
+  test.each([
+    [{ platform: 'darwin' }, '"os":"darwin"'],
+    [{ arch: 'ia32' }, '"cpu":"ia32"'],
+  ])('is refused by npm, which names those that are right: %o', async (machine, current) => {
+    const other = mkdtempSync(join(folder, 'other-'));
+    const env = { npm_config_cache: join(folder, 'cache'), ...pretending(machine) };
+    const install = ['install', '--offline', tarball];
+    const { exitCode, stderr } = await execa('npm', install, { cwd: other, env, reject: false });
+    expect(exitCode).not.toBe(0);
+    expect(stderr).toContain('EBADPLATFORM');
+    expect(stderr).toContain('{"os":"linux","cpu":"x64,arm64,riscv64"}');
+    expect(stderr).toContain(current);
+  });
+
+  test('is refused by every verb with one sentence, which the doctor has in its table', async () => {
+    const env = pretending({ arch: 's390' });
+    const node = (...args: string[]) =>
+      execa(process.execPath, [join(root, 'build', 'js', 'cli.js'), ...args], {
+        env,
+        reject: false,
+      });
+    const sentence = platformFault({ platform: 'linux', arch: 's390', endianness: 'BE' });
+    const run = await node('run', '--', 'true');
+    expect(run.exitCode).toBe(125);
+    expect(run.stderr).toBe(`libmalloc: ${sentence}`);
+    const { stdout, exitCode } = await node('doctor', '--json', '-');
+    expect(exitCode).toBe(1);
+    expect(JSON.parse(stdout).checks[0]).toMatchObject({ status: 'wrong', found: sentence });
+  });
+
+  test.each([
+    ['freebsd', 'x64', 'LE', 'not on freebsd on x64, because it preloads ELF libraries'],
+    ['linux', 'arm', 'LE', 'not on linux on arm, because its heaps need 64-bit pointers'],
+    ['linux', 's390x', 'BE', 'not on linux on s390x, because its records are little-endian'],
+    ['linux', 'loong64', 'LE', 'not on linux on loong64, because nobody has ported'],
+  ] as const)('gets the reason: %s on %s', (platform, arch, endianness, reason) => {
+    const fault = platformFault({ platform, arch, endianness });
+    expect(fault).toContain('libmalloc runs on 64-bit Linux on x64, arm64 and riscv64');
+    expect(fault).toContain(reason);
+    expect(fault).not.toMatch(/\n|\. /);
+  });
+
+  test.each(['x64', 'arm64', 'riscv64'])('is none of linux on %s', (arch) => {
+    expect(platformFault({ platform: 'linux', arch, endianness: 'LE' })).toBeUndefined();
+  });
+});
