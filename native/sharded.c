@@ -272,7 +272,8 @@ static COLD void block_suspect(struct page *page, void *p, const char *call) {
     uint16_t place = page_place(page, p);
     for (int times = page->home == self ? 1 : CONFIRMATIONS; times > 0; times--) {
         bool listed = page_lists(page, place);
-        for (struct heap *h = heap.newest; h && !listed; h = h->older)
+        struct heap *h = __atomic_load_n(&heap.newest, __ATOMIC_ACQUIRE);
+        for (; h && !listed; h = h->older)
             listed = heap_holds(h, page, place);
         if (!listed)
             return;

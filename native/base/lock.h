@@ -129,6 +129,7 @@ static inline bool lock_take_inner(struct lock *l) {
 
 /* The gate is closed: are we the child, the forking thread, or one who can wait? */
 static COLD bool lock_take_at_gate(struct lock *l) {
+    atomic_thread_fence(memory_order_acquire); /* with fork_prepare, which sets `parent` before */
     if (getpid() != gate.parent) {
         fork_child();
         return false;

@@ -115,7 +115,7 @@ static inline void *run_kept(struct heap *h, size_t size) {
     *slot = NULL;
     if (unlikely((size_t)(page_end(run) - run->base) < size))
         run->base = block_start(run->start, page_length(run), 64, size);
-    run->kind = PAGE_LARGE;
+    page_publish(run, PAGE_LARGE);
     return run->base;
 }
 
@@ -247,7 +247,7 @@ static void *run_allocate(size_t alignment, size_t size, bool *zero) {
     *zero = !run->dirty;
     run->base = block_start(run->start, page_length(run), alignment, size);
     run->home = NULL;
-    run->kind = PAGE_LARGE;
+    page_publish(run, PAGE_LARGE);
     return run->base;
 }
 

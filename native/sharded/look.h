@@ -65,10 +65,11 @@ static void page_snapshot(struct page *page, struct snapshot *out) {
 }
 
 static void run_snapshot(struct page *run, void *out) {
-    bool small = run->kind == PAGE_SMALL;
+    enum page_kind kind = page_published(run);
+    bool small = kind == PAGE_SMALL;
     struct libmalloc_chunk chunk = {.start = run->start, .extent = page_length(run)};
-    if (!small && run->kind != PAGE_LARGE) {
-        chunk.kind = run->kind == PAGE_FREE && !run->dirty ? LIBMALLOC_FRESH : LIBMALLOC_CACHED;
+    if (!small && kind != PAGE_LARGE) {
+        chunk.kind = kind == PAGE_FREE && !run->dirty ? LIBMALLOC_FRESH : LIBMALLOC_CACHED;
         snapshot_add(out, chunk);
         return;
     }
@@ -150,8 +151,9 @@ static void heap_snapshot(struct snapshot *out) {
 /* What a run adds to the figures: no block is looked at. */
 static void run_count(struct page *run, void *out) {
     struct libmalloc_stats *s = out;
+    enum page_kind kind = page_published(run);
     size_t length = page_length(run), size = run->size;
-    if (run->kind == PAGE_SMALL) {
+    if (kind == PAGE_SMALL) {
         uint64_t word = atomic_load_explicit(&run->remote, memory_order_relaxed);
         size_t carved = __atomic_load_n(&run->carved, __ATOMIC_RELAXED);
         size_t frees = __atomic_load_n(&run->count, __ATOMIC_RELAXED) + remote_filled(word);
@@ -161,11 +163,11 @@ static void run_count(struct page *run, void *out) {
         s->free_blocks += frees;
         s->free_bytes += frees * size;
         s->fresh_bytes += length - carved * size;
-    } else if (run->kind == PAGE_LARGE) {
+    } else if (kind == PAGE_LARGE) {
         s->live_blocks++;
         s->live_bytes += (size_t)(page_end(run) - run->base);
         s->header_bytes += (size_t)(run->base - run->start);
-    } else if (run->kind == PAGE_FREE && !run->dirty) {
+    } else if (kind == PAGE_FREE && !run->dirty) {
         s->fresh_bytes += length;
     } else {
         s->free_blocks++;
@@ -215,18 +217,18 @@ static void page_verify(struct page *page, struct findings *out) {
 }
 
 static void run_verify(struct page *run, void *out) {
-    if (run->kind == PAGE_FREE)
+    enum page_kind kind = page_published(run);
+    if (kind == PAGE_FREE)
         expect(out,
                page_of(page_end(run) - 1) == run &&
                    !(runs_merge(page_of(page_end(run)), run) &&
                      page_of(page_end(run))->start == page_end(run)),
                "free run %p: its ends disagree, or it is not merged", (void *)run->start);
-    else if (run->kind == PAGE_SMALL && run->home->held_here)
+    else if (kind == PAGE_SMALL && run->home->held_here)
         page_verify(run, out);
     else
         expect(out,
-               run->kind == PAGE_SMALL || run->kind == PAGE_LARGE || run->kind == PAGE_KEPT ||
-                   run->kind == PAGE_BUSY,
+               kind == PAGE_SMALL || kind == PAGE_LARGE || kind == PAGE_KEPT || kind == PAGE_BUSY,
                "run %p: of no known kind", (void *)run->start);
 }
 

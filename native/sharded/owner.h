@@ -209,8 +209,7 @@ static void page_open(struct page *page, struct heap *h, unsigned class) {
     atomic_store_explicit(&page->remote, 0, memory_order_relaxed);
     page->home = h;
     page->origin = (page->shift ? NOBODY : h->tag) - (uintptr_t)page->start;
-    atomic_signal_fence(memory_order_release); /* another thread's walk reads the rest then */
-    page->kind = PAGE_SMALL;
+    page_publish(page, PAGE_SMALL); /* another thread's walk reads the rest then */
 }
 
 static void page_drop(struct heap *h, struct page *page);

@@ -127,6 +127,15 @@ static inline struct page *page_of(const void *p) {
     return (struct page *)((char *)m + m->entry[(uintptr_t)p >> GRANULE_BITS & m->mask]);
 }
 
+/* The kind of a page that another thread may be making: what it says about the record was written
+ * before it was. Costs nothing on x86-64, which keeps stores and loads in order. */
+static inline void page_publish(struct page *page, enum page_kind kind) {
+    __atomic_store_n(&page->kind, kind, __ATOMIC_RELEASE);
+}
+static inline enum page_kind page_published(const struct page *page) {
+    return (enum page_kind)__atomic_load_n(&page->kind, __ATOMIC_ACQUIRE);
+}
+
 static inline size_t page_length(const struct page *page) {
     return (size_t)page->granules << GRANULE_BITS;
 }

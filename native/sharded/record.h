@@ -92,7 +92,9 @@ static struct page *record_make(struct lane *lane, unsigned class) {
         struct chunk *c = (struct chunk *)((uintptr_t)record & ~(uintptr_t)(GRANULE - 1));
         c->live++;
     } else if ((record = record_cut(lane, record_size(class)))) {
-        *record = (struct page){.class = (uint8_t)class}; /* its chunk may have held others before */
+        /* Its chunk may have held others before. With this inverse no block begins in it, even for a
+         * thread that still reads the limit of the last one. */
+        *record = (struct page){.class = (uint8_t)class, .inverse = UINT64_MAX};
     }
     return record;
 }

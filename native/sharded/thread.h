@@ -78,7 +78,8 @@ static struct heap *heap_make(void) {
     h->older = heap.newest;
     life_begin(&h->life);
     life_take(h);
-    heap.heaps = heap.newest = h;
+    heap.heaps = h;
+    __atomic_store_n(&heap.newest, h, __ATOMIC_RELEASE); /* block_suspect reads it without the lock */
     return h;
 }
 

@@ -24,13 +24,14 @@ export type Level = 'must' | 'should' | 'promise';
 
 /** Where programs run, if not right here: under an emulator, or in another system's folder. */
 export interface Machine {
-  /** Its compiler with leading arguments, and the folder for what it compiles. */
+  /** Its compiler with leading arguments, more flags for programs, and the folder for these. */
   cc: string[];
+  caseFlags: string[];
   folder: string;
   /** The command of this machine that runs `argv` there, with these variables set. */
   command(argv: string[], variables: Record<string, string>): string[];
   /** Why a case cannot run there; undefined when it can. */
-  obstacle(each: ProgramCase, run: Run): string | undefined;
+  obstacle(each: ProgramCase, run: Run, variant: string): string | undefined;
   /** How many times as long everything takes. */
   patience: number;
 }

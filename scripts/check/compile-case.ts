@@ -22,7 +22,8 @@ export function sourceOf(program: string): string {
 
 /** Compiles a program of the kit and returns its path. Throws Failure with the compiler's words. */
 export function caseProgram(program: string, flags: string[] = [], machine?: Machine): string {
-  const all = [...programFlags, '-pthread', ...include, ...flags, '-ldl'];
+  const own = machine?.caseFlags ?? [];
+  const all = [...programFlags, '-pthread', ...include, ...own, ...flags, '-ldl'];
   const folder = machine?.folder ?? buildFolder('tests');
   return compileInto(folder, sourceOf(program), all, machine?.cc);
 }

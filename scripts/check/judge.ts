@@ -128,8 +128,8 @@ function runFor(subject: Subject, each: ProgramCase): Run {
 }
 
 /** Why the case cannot be run at all; undefined when it can. */
-function obstacle({ machine }: Subject, each: ProgramCase, run: Run): string | undefined {
-  if (machine !== undefined) return machine.obstacle(each, run);
+function obstacle({ malloc, machine }: Subject, each: ProgramCase, run: Run): string | undefined {
+  if (machine !== undefined) return machine.obstacle(each, run, malloc.name);
   const [command] = run.via ?? [];
   const entry = command === undefined ? undefined : programs()[command];
   if (command !== undefined && entry && findProgram(command, entry) === undefined)

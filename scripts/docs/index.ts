@@ -22,6 +22,7 @@ import { heapPictures } from './heap-maps.ts';
 import { type Hunts, huntAll, huntBlock } from './hunt.ts';
 import { type Ladder, ladderBlocks, ladderPictures } from './ladder.ts';
 import { lifeBlocks, lifePictures } from './life-document.ts';
+import { type Platforms, platformBlocks } from './platforms.ts';
 import { referenceBlocks } from './reference.ts';
 import { measureMisuse, measureRandom, type Safety, safetyBlocks } from './safety.ts';
 
@@ -36,6 +37,8 @@ export interface Measured {
   hunts: Hunts;
   /** What docs/safety.json holds. */
   safety: Safety;
+  /** What docs/platforms.json holds: `make ports` writes it. */
+  platforms: Platforms;
 }
 
 const reference = await referenceBlocks();
@@ -46,15 +49,18 @@ const files = {
   life: join(root, 'docs', 'life.json'),
   hunts: join(root, 'docs', 'debugging.json'),
   safety: join(root, 'docs', 'safety.json'),
+  platforms: join(root, 'docs', 'platforms.json'),
 };
 
 /** A generated block by name, or undefined. */
-function block(name: string, { ladder, bench, life, hunts, safety }: Measured): string | undefined {
+function block(name: string, measured: Measured): string | undefined {
+  const { ladder, bench, life, hunts, safety, platforms } = measured;
   return (
     ladderBlocks[name]?.(ladder) ??
     benchBlocks[name]?.(bench) ??
     lifeBlocks[name]?.(life) ??
     safetyBlocks[name]?.(safety) ??
+    platformBlocks[name]?.(platforms) ??
     reference[name]?.() ??
     huntBlock(name, hunts) ??
     (name === 'launch' ? launchBlock() : undefined)
@@ -72,7 +78,9 @@ export function generate(text: string, data: Measured): string {
     if (text === undefined) {
       const hunts = Object.keys(data.hunts).map((variant) => `hunt-${variant}`);
       const known = [
-        ...[ladderBlocks, benchBlocks, lifeBlocks, safetyBlocks, reference].flatMap(Object.keys),
+        ...[ladderBlocks, benchBlocks, lifeBlocks, safetyBlocks, platformBlocks, reference].flatMap(
+          Object.keys,
+        ),
         ...hunts,
         'launch',
       ];
@@ -131,6 +139,7 @@ export function readMeasured(): Measured {
     life: read(files.life),
     hunts: read(files.hunts),
     safety: read(files.safety),
+    platforms: read(files.platforms),
   };
 }
 

@@ -2,17 +2,20 @@
  * Machines other than this one, for tests/ports: other processors under qemu-user, musl beside
  * glibc, other page sizes, and other releases of Debian in a folder.
  */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { execa } from 'execa';
+import { execaSync } from 'execa';
+import { planNative } from '../../scripts/build/native.ts';
+import { runSteps } from '../../scripts/build/steps.ts';
+import { mirror } from '../../scripts/build/sysroot.ts';
 import { sysrootOf, type Target, targetCompiler, targetOf } from '../../scripts/build/targets.ts';
 import { type Machine, onX64, type ProgramCase, type Run } from '../../scripts/check/case.ts';
+import type { Kind } from '../../scripts/lib/paths.ts';
 import { root } from '../../scripts/lib/paths.ts';
-import { need } from './need.ts';
+import { need, skip } from './need.ts';
 
 /** A machine with our libraries built for it. */
 export interface Port extends Machine {
-  name: string;
   /** Where its libraries lie. */
   libraries: string;
 }
@@ -27,9 +30,14 @@ const beyondEmulation: Record<string, string> = {
   'fork-exec': starts,
   'fork-generations': starts,
 };
+/** qemu-user keeps little room behind a program: variants on the break run what fits there. */
+const onBreak = ['dumb', 'list'];
+const muchBreak = ['aligned', 'errno', 'jumps'];
 /** glibc before 2.34. */
 const dlerror = 'dlerror takes a pthread key for itself in this C library';
 
+/** Programs that stand between the malloc and mmap, munmap and sbrk. */
+const watched = ['fork-frozen-1000', 'fork-frozen-20000', 'fork-frozen-300000', 'fork-emptied'];
 const preinit = 'musl runs no .preinit_array';
 const threadExit = 'musl has no __cxa_thread_atexit_impl';
 const cannotMusl: Record<string, string> = {
@@ -57,53 +65,137 @@ const absentFlags = [
   ...['-Wl,-z,dynamic-undefined-weak'],
 ];
 
+const ports = join(root, 'build', 'ports');
+
 /** A target of scripts/build/targets.ts, whose programs this machine or qemu-user runs. */
 export function targetMachine(name: string, pageSize?: number): Port {
   const target = targetOf(name);
   const native = target.qemu === 'x86_64';
+  if (native && process.arch !== 'x64') skip('this machine is no x86-64');
   const musl = name.endsWith('musl');
   const emulator = native ? [] : [need(`qemu-${target.qemu}`), '-L', sysrootOf(target)];
   if (pageSize !== undefined) emulator.push('-p', String(pageSize));
-  const linker = native && musl ? [`-Wl,--dynamic-linker=${linkerOf(target)}`] : [];
-  if (target.release !== undefined) linker.push(...absentFlags);
-  const folder = join(root, 'build', 'ports', name);
+  if (!native) need(`${target.triplet}-gcc`);
+  const flags = native && musl ? [`-Wl,--dynamic-linker=${linkerOf(target)}`] : [];
+  if (target.release !== undefined) flags.push(...absentFlags);
+  const folder = join(ports, name);
+  const old = target.release !== undefined && !musl;
   return {
-    name: pageSize === undefined ? name : `${name}, pages of ${pageSize / 1024} KiB`,
-    cc: [...targetCompiler(target), ...linker],
+    cc: targetCompiler(target),
+    caseFlags: flags,
     folder: join(folder, 'programs'),
     libraries: folder,
-    patience: native ? 1 : 5,
-    command: (argv, variables) =>
-      native
-        ? ['env', ...variablesAsWords(variables), ...argv]
-        : [...emulator, ...variablesAsWords(variables).flatMap((each) => ['-E', each]), ...argv],
-    obstacle: (each, run) =>
-      obstacleOn({ native, musl, old: target.release !== undefined }, each, run),
+    patience: native ? 2 : 10,
+    command: (argv, { LD_PRELOAD = '', ...variables }) => {
+      const preload = `LD_PRELOAD=${LD_PRELOAD}`;
+      const words = variablesAsWords(variables);
+      // The preload is for the program alone; -E would split the others at commas.
+      if (native) return ['env', ...words, preload, ...argv];
+      return ['env', ...words, ...emulator, '-E', preload, ...argv];
+    },
+    obstacle: (each, run, variant) =>
+      run.via !== undefined
+        ? `it is started by ${run.via[0]}`
+        : ((native ? undefined : emulated(each, run, variant)) ??
+          (musl ? onMusl(each, variant) : undefined) ??
+          (old ? onOldGlibc(each, variant) : undefined)),
   };
 }
 
-function obstacleOn(
-  { native, musl, old }: { native: boolean; musl: boolean; old: boolean },
-  each: ProgramCase,
-  run: Run,
-): string | undefined {
-  if (run.via !== undefined) return `it is started by ${run.via[0]}`;
-  if (run.possible === onX64 && !native) return onX64.otherwise;
-  if (!native && beyondEmulation[each.name] !== undefined) return beyondEmulation[each.name];
-  if (each.name === 'keys' && !musl && old) return dlerror;
-  return musl ? cannotMusl[each.name] : undefined;
+function onOldGlibc({ name }: ProgramCase, variant: string): string | undefined {
+  if (name === 'keys') return dlerror;
+  if (onBreak.includes(variant) && watched.includes(name))
+    return 'the program’s dlsym allocates in this C library, while the malloc is locked';
+  return undefined;
 }
 
-/** Builds our libraries for a target. */
-export async function buildPort(name: string): Promise<void> {
-  const folder = join(root, 'build', 'ports', name);
-  mkdirSync(folder, { recursive: true });
-  await execa('node', ['--import', 'tsx', 'scripts/build/cross.ts', name, folder], { cwd: root });
+function onMusl({ name }: ProgramCase, variant: string): string | undefined {
+  if (onBreak.includes(variant) && watched.includes(name))
+    return 'the program watches sbrk, and here the break is moved by the system call';
+  return cannotMusl[name];
 }
 
-/** What one variant came to on a port: passed, skipped, and each failure in a line. */
-export interface Tried {
-  passed: number;
-  skipped: string[];
-  failed: string[];
+function emulated(each: ProgramCase, run: Run, variant: string): string | undefined {
+  if (run.possible === onX64) return onX64.otherwise;
+  if (onBreak.includes(variant) && muchBreak.includes(each.name))
+    return 'the emulator moves the program break only a little';
+  return beyondEmulation[each.name];
+}
+
+/** The words that run a command in a Debian system in a folder, with this repository in its place. */
+function enter(folder: string): string[] {
+  const script = [
+    'd=$1 r=$2; shift 2',
+    'mkdir -p "$d$r" && mount --bind "$r" "$d$r" && mount -t proc proc "$d/proc"',
+    'mount --rbind /dev "$d/dev"',
+    'exec chroot "$d" /bin/sh -c \'cd "$0" && exec "$@"\' "$r" "$@"',
+  ].join('\n');
+  const apart = ['unshare', '--mount', '--propagation', 'private'];
+  return [...apart, 'sh', '-c', script, 'sh', folder, root];
+}
+
+/** A fresh system in a folder, which is kept; skips by name where none can be had. */
+function debootstrap(release: string): string {
+  const folder = join(ports, release);
+  if (process.getuid?.() !== 0) skip(`only root can enter a system in a folder (${release})`);
+  const command = need('debootstrap');
+  if (existsSync(folder)) return folder;
+  const draft = `${folder}.draft`;
+  rmSync(draft, { recursive: true, force: true });
+  mkdirSync(ports, { recursive: true });
+  const include = `--include=${['gcc', 'libc6-dev', 'make'].join(',')}`;
+  const args = ['--variant=minbase', include, release, draft, mirror()];
+  const made = execaSync(command, args, { reject: false, all: true });
+  if (made.exitCode !== 0) throw new Error(`debootstrap ${release}: ${made.all.slice(-2000)}`);
+  renameSync(draft, folder);
+  return folder;
+}
+
+/** The words that run a command in a release of Debian, where these packages are installed. */
+export function enterDebian(release: string, packages: string[]): string[] {
+  const within = enter(debootstrap(release));
+  const [command = '', ...first] = within;
+  const run = (...words: string[]) =>
+    execaSync(command, [...first, ...words], { reject: false, all: true });
+  if (packages.length === 0 || run('dpkg', '-s', ...packages).exitCode === 0) return within;
+  const apt = ['env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-qy'];
+  run(...apt, 'update');
+  const got = run(...apt, 'install', '--no-install-recommends', ...packages);
+  if (got.exitCode !== 0) throw new Error(`apt-get install in ${release}: ${got.all.slice(-2000)}`);
+  return within;
+}
+
+/** A release of Debian, entered by chroot, and one of its compilers. */
+export function debianMachine(
+  release: string,
+  { compiler = 'gcc', flags = [] as string[] } = {},
+): Port {
+  const within = enterDebian(release, compiler === 'gcc' ? [] : [compiler]);
+  const folder = join(ports, `${release}-libraries`, [compiler, ...flags].join(''));
+  return {
+    cc: [...within, compiler, ...flags],
+    caseFlags: release === 'bullseye' ? absentFlags : [],
+    folder: join(folder, 'programs'),
+    libraries: folder,
+    patience: 2,
+    command: (argv, variables) => [...within, 'env', ...variablesAsWords(variables), ...argv],
+    obstacle: (each, run, variant) =>
+      run.via !== undefined
+        ? `it is started by ${run.via[0]}`
+        : release === 'bullseye'
+          ? onOldGlibc(each, variant)
+          : undefined,
+  };
+}
+
+/** Builds our libraries for a machine; `names` alone, if there are any. */
+export async function buildPort(
+  machine: Port,
+  names: string[] = [],
+  kind: Kind = 'release',
+): Promise<void> {
+  const folder = kind === 'release' ? machine.libraries : `${machine.libraries}-debug`;
+  const all = planNative(kind, { folder, cc: machine.cc });
+  const plan = all.filter(({ name }) => names.length === 0 || names.includes(name));
+  await runSteps(plan, join(folder, '.deps', 'commands.json'));
 }

@@ -1,0 +1,155 @@
+/**
+ * `make ports`: the C programs of `libmalloc check` on every platform and under every compiler that
+ * can be had here. What was run goes into docs/platforms.json, the table of docs/platforms.md. A job
+ * that cannot run is skipped by name, and keeps the figures of its last run.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { targets } from '../../scripts/build/targets.ts';
+import type { Group } from '../../scripts/check/case.ts';
+import { casesOf } from '../../scripts/check/groups.ts';
+import type { Platforms } from '../../scripts/docs/platforms.ts';
+import { root } from '../../scripts/lib/paths.ts';
+import { variants } from '../../scripts/malloc/mallocs.ts';
+import {
+  buildPort,
+  debianMachine,
+  enterDebian,
+  type Port,
+  targetMachine,
+} from '../lib/machines.ts';
+import { tryCase } from '../lib/tried.ts';
+
+const HOURS = 7_200_000;
+const file = join(root, 'docs', 'platforms.json');
+
+/** Writes what a job came to. */
+function record(
+  kind: 'platforms' | 'compilers',
+  name: string,
+  cells: Record<string, string>,
+): void {
+  const all: Platforms = existsSync(file)
+    ? JSON.parse(readFileSync(file, 'utf8'))
+    : { platforms: [], compilers: [] };
+  const day = new Date().toISOString().slice(0, 10);
+  const others = all[kind].filter((row) => row.name !== name);
+  all[kind] = [...others, { name, day, cells }].sort((a, b) => a.name.localeCompare(b.name));
+  writeFileSync(file, `${JSON.stringify(all, null, 2)}\n`);
+}
+
+/** Runs all cases of some groups under a variant: `87 of 87`; throws what failed. */
+async function passes(machine: Port, variant: string, groups: readonly Group[]): Promise<string> {
+  let [passed, run] = [0, 0];
+  const failed: string[] = [];
+  for (const each of groups.flatMap((group) => casesOf(group))) {
+    const { state, because } = await tryCase(machine, variant, each);
+    if (state === 'skipped') continue;
+    run++;
+    if (state === 'failed') failed.push(`${variant}: ${each.group}/${each.name}: ${because}`);
+    else passed++;
+  }
+  console.log(`  ${variant}: ${passed} of ${run}`);
+  if (failed.length > 0) console.log(failed.join('\n'));
+  return `${passed} of ${run}`;
+}
+
+/** A platform: the cases under each variant. Emulated, a part of them. */
+async function tryPlatform(
+  name: string,
+  machine: Port,
+  groups: readonly Group[],
+  ours: readonly string[] = variants(),
+): Promise<void> {
+  await buildPort(machine);
+  const cells: Record<string, string> = {};
+  for (const variant of ours) cells[variant] = await passes(machine, variant, groups);
+  record('platforms', name, cells);
+  const wanting = Object.values(cells).filter((cell) => !/^(\d+) of \1$/.test(cell));
+  expect(wanting, JSON.stringify(cells)).toEqual([]);
+}
+
+const some = ['semantics', 'structure', 'threads', 'process'] as const;
+const onMappings = variants().filter((name) => name !== 'dumb' && name !== 'list');
+
+for (const { name, qemu } of targets.filter((target) => target.name !== 'x86_64-linux-gnu'))
+  test(
+    name,
+    async () => {
+      const emulated = qemu !== 'x86_64';
+      await tryPlatform(name, targetMachine(name), some, emulated ? onMappings : variants());
+    },
+    HOURS,
+  );
+
+for (const kib of [16, 64])
+  test(
+    `aarch64-linux-gnu, pages of ${kib} KiB`,
+    async () => {
+      const machine = targetMachine('aarch64-linux-gnu', kib * 1024);
+      await tryPlatform(`aarch64-linux-gnu, pages of ${kib} KiB`, machine, some, onMappings);
+    },
+    HOURS,
+  );
+
+const debians = [
+  { number: 11, release: 'bullseye', compilers: ['gcc-10', 'clang-13'] },
+  {
+    number: 12,
+    release: 'bookworm',
+    compilers: ['gcc-11', 'gcc-12', 'clang-14', 'clang-15', 'clang-16'],
+  },
+  {
+    number: 13,
+    release: 'trixie',
+    compilers: ['gcc-13', 'gcc-14', 'clang-17', 'clang-18', 'clang-19'],
+  },
+];
+
+for (const { number, release } of debians)
+  test(
+    `Debian ${number}, x86-64`,
+    () => tryPlatform(`x86_64-linux-gnu, Debian ${number}`, debianMachine(release), some),
+    HOURS,
+  );
+
+/** Warnings are errors in all of these. */
+const ways = [[], ['-O3'], ['-flto']];
+for (const { release, compilers } of debians)
+  for (const compiler of compilers)
+    test(
+      compiler,
+      async () => {
+        const cells: Record<string, string> = {};
+        for (const flags of ways) {
+          const machine = debianMachine(release, { compiler, flags });
+          await buildPort(machine);
+          if (flags.length === 0) await buildPort(machine, [], 'debug');
+          const way = flags.join(' ') || 'release and debug';
+          for (const variant of ['paged', 'sharded'])
+            cells[`${way}: ${variant}`] = await passes(machine, variant, ['semantics']);
+        }
+        record('compilers', compiler, cells);
+        const wanting = Object.values(cells).filter((cell) => !/^(\d+) of \1$/.test(cell));
+        expect(wanting, JSON.stringify(cells)).toEqual([]);
+      },
+      HOURS,
+    );
+
+test(
+  'Debian 13: make run',
+  () => {
+    const within = enterDebian('trixie', ['nodejs', 'gdb']);
+    const source = join(root, 'build', 'ports', 'source.tar');
+    execFileSync('git', ['archive', '-o', source, 'HEAD'], { cwd: root });
+    const script = `rm -rf /src && mkdir /src && cd /src && tar -xf ${source} &&
+      cp -a ${root}/node_modules . && make && make run`;
+    const [command = '', ...args] = [...within, 'sh', '-c', script];
+    const said = execFileSync(command, args, { encoding: 'utf8', stdio: 'pipe' });
+    expect(said).toContain('sharded');
+    record('platforms', 'x86_64-linux-gnu, Debian 13: make run', { all: 'green' });
+  },
+  HOURS,
+);
