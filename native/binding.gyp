@@ -15,7 +15,7 @@
         {
             'target_name': 'libraries',
             'type': 'none',
-            'sources': ['<!@(grep -l ^LIBMALLOC_VARIANT *.c)', 'tools/probe.c', 'tools/layout.c', 'tools/trace.c', 'tools/operators.c'],
+            'sources': ['<!@(grep -l ^LIBMALLOC_VARIANT *.c)', 'tools/probe.c', 'tools/layout.c', 'tools/trace.c'],
             'rules': [{
                 'rule_name': 'library',
                 'extension': 'c',

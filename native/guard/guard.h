@@ -24,6 +24,7 @@
  *      fill=0             neither fresh nor freed blocks are filled
  *      stack=N            how many calls are remembered (0 to 8)
  *      leaks=1            tell at exit what nothing points to any more (leaks.h)
+ *      match=0            new may be freed, malloc may be deleted (cplusplus.h)
  *
  * The price: 32 bytes or more and a record of 176 for each block, a microsecond for each
  * call. Where memory for it ends, a block gets no canaries, then no record: the program
@@ -87,6 +88,7 @@ static bool block_record(char *base, size_t front, size_t size, size_t room, siz
     record_room(r, room);
     r->alignment = (uint8_t)__builtin_ctzl(alignment);
     r->filled = false;
+    r->made = MADE_BY_MALLOC;
     r->freed[0] = NULL;
     stack_walk(r->allocated);
     canaries_write(r);
@@ -167,7 +169,18 @@ static uint32_t guard_check(char *p, const char *call) {
     return 0;
 }
 
-static void guard_free(void *p, const char *call) {
+/* A block of malloc goes back to free, one of new to delete, one of new[] to delete[]. An operator new
+ * that we do not stand in for (a static libstdc++'s) has called malloc for a block of its own. */
+static void guard_match(struct record *r, enum made made, const char *call) {
+    static const char *const names[] = {"malloc", "operator new", "operator new[]"};
+    bool match = r->made == made || !guard.match ||
+                 (r->made == MADE_BY_MALLOC && frame_is(r->allocated[0], "_Zn"));
+    if (unlikely(!match))
+        accuse(r, call, "%p (%zu bytes) was allocated by %s, not by %s", (void *)r->user, r->size,
+               names[r->made], names[made]);
+}
+
+static void guard_give(void *p, enum made made, const char *call) {
     if (!p)
         return;
     uint32_t number = guard_check(p, call);
@@ -178,6 +191,7 @@ static void guard_free(void *p, const char *call) {
     }
     struct record *r = record_at(number);
     int saved = errno;
+    guard_match(r, made, call);
     if (record_extent(r) > guard.quarantine)
         block_return(number, call);
     else {
@@ -187,6 +201,10 @@ static void guard_free(void *p, const char *call) {
         quarantine_enter(number, call);
     }
     errno = saved;
+}
+
+static void guard_free(void *p, const char *call) {
+    guard_give(p, MADE_BY_MALLOC, call);
 }
 
 static size_t guard_usable(void *p, const char *call) {
@@ -256,6 +274,7 @@ static void *guard_resize(void *p, size_t size, const char *call) {
     size_t old = r->size;
     int saved = errno;
     void *new = NULL;
+    guard_match(r, MADE_BY_MALLOC, call);
     if (old >= MOVED && size >= MOVED && r->front && r->rear)
         new = guard_grow(number, size, call);
     if (new) {
@@ -361,12 +380,14 @@ static bool option_is(const char *option, const char *key, unsigned long most, u
 /* Ignored in setuid programs. What is broken or unknown leaves the default in place;
  * `libmalloc run` and `doctor` complain about it. */
 __attribute__((constructor)) static void guard_begin(void) {
-    unsigned long quarantine = guard.quarantine, stack = guard.stack, fill = 1, leaks = 0;
+    unsigned long quarantine = guard.quarantine, stack = guard.stack, fill = 1, leaks = 0,
+                  match = 1;
     const char *option = secure_getenv("LIBMALLOC_DEBUG");
     while (option) {
         (void)(option_is(option, "quarantine", PTRDIFF_MAX, &quarantine) ||
                option_is(option, "stack", STACK_MOST, &stack) ||
-               option_is(option, "fill", 1, &fill) || option_is(option, "leaks", 1, &leaks));
+               option_is(option, "fill", 1, &fill) || option_is(option, "leaks", 1, &leaks) ||
+               option_is(option, "match", 1, &match));
         option = strchr(option, ',');
         option = option ? option + 1 : NULL;
     }
@@ -374,6 +395,7 @@ __attribute__((constructor)) static void guard_begin(void) {
     guard.stack = (unsigned)stack;
     guard.fill = fill;
     guard.leaks = leaks;
+    guard.match = match;
 }
 
 static void record_verify_last(struct record *r, bool freed, void *arg) {
@@ -387,6 +409,8 @@ __attribute__((destructor)) static void guard_end(void) {
     if (guard.leaks)
         leaks_report();
 }
+
+#include "cplusplus.h"
 
 /* ── from here on, the contract is kept by the guard ───────────────────────── */
 

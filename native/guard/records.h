@@ -41,6 +41,9 @@ enum state {
     CLAIMED, /* one thread works on it */
 };
 
+/* Who handed a block out, and so who has to take it back. */
+enum made { MADE_BY_MALLOC, MADE_BY_NEW, MADE_BY_NEW_ARRAY };
+
 /*      base          user                user + size
  *      ├──── front ──┼────── size ───────┼─ rear ─┤
  *      │      canary │ the program's     │ canary │
@@ -56,6 +59,7 @@ struct record {
     uint8_t rear;       /* bytes of canary; 0 as front is, when memory was short */
     uint8_t alignment;  /* as a power of two */
     bool filled;        /* with FREED_FILL */
+    uint8_t made;       /* enum made */
     void *allocated[STACK_MOST]; /* by whom: return addresses, NULL behind the last */
     void *freed[STACK_MOST];
 };
@@ -81,8 +85,8 @@ static struct {
     /* LIBMALLOC_DEBUG */
     size_t quarantine; /* bytes */
     unsigned stack;
-    bool fill, leaks;
-} guard = {.quarantine = 16 << 20, .stack = STACK_MOST, .fill = true};
+    bool fill, leaks, match;
+} guard = {.quarantine = 16 << 20, .stack = STACK_MOST, .fill = true, .match = true};
 
 /* The memory behind a slot, made by whoever comes first. NULL without memory. */
 static void *memory_make(_Atomic(void *) *slot, size_t size) {

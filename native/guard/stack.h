@@ -1,131 +1,27 @@
 /* stack.h: by which calls did we get here, and what are they called?
  *
- * backtrace(3) would load a library, allocate, and take locks that the caller of
- * malloc may hold. So we follow the frame pointers, never beyond the stack that we
- * stand on, and remember bare addresses. Code that was compiled without frame
- * pointers breaks the chain: its immediate call is known always, what follows may be
- * missing. What is no return address is sorted out when it is printed.
+ * The walk is that of unwind.h: by unwind tables, and by frame pointers where there are none. We
+ * remember bare addresses. What is no return address is sorted out when it is printed.
  *
  * Names are read from the symbol tables of the files that are mapped, with system
  * calls alone, since the loader's own questions (dladdr) take its lock.
  */
 #pragma once
 
-#include <elf.h>
-#include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "../base/os.h"
+#include "../unwind/unload.h"
 #include "records.h"
 
-enum { FRAME_MOST = 1 << 20 }; /* bytes; a longer step up the stack is not believed */
-
-extern char __ehdr_start[] __attribute__((visibility("hidden"))); /* our own code lies */
-extern char etext[] __attribute__((visibility("hidden")));        /* between these two */
-extern void *__libc_stack_end __attribute__((weak));              /* the main thread's */
-
-/* The end of this thread's stack: its control block lies there, but the main thread's.
- * NULL on a stack that is neither's. */
-static const char *stack_end(const char *here) {
-    const char *control = (const char *)pthread_self();
-    const char *end = &__libc_stack_end ? __libc_stack_end : NULL;
-    if (control > here && (end < here || control < end))
-        end = control;
-    return end > here && end - here < 1l << 30 ? end : NULL;
-}
-
-static bool is_ours(const void *address) {
-    return (char *)address >= __ehdr_start && (char *)address < etext;
-}
-
-/* The return addresses above us, our own left out, NULL behind the last. What a caller
- * has in its frame register may be any number: nothing is read that is not stack. */
+/* The return addresses above us, our own left out, NULL behind the last. */
 static __attribute__((noinline)) void stack_walk(void *frames[STACK_MOST]) {
-    uintptr_t at = (uintptr_t)__builtin_frame_address(0);
-    uintptr_t end = (uintptr_t)stack_end((const char *)at);
-    unsigned n = 0;
-    while (n < guard.stack && at < end && end - at >= 2 * sizeof(void *) &&
-           at % sizeof(void *) == 0) {
-        void *const *frame = (void *const *)at;
-        if (!frame[1])
-            break;
-        if (!is_ours(frame[1]))
-            frames[n++] = frame[1];
-        uintptr_t next = (uintptr_t)frame[0];
-        if (next <= at || next - at > FRAME_MOST)
-            break;
-        at = next;
-    }
+    uintptr_t addresses[STACK_MOST];
+    unsigned n = guard.stack ? unwind_addresses(unwind_here(), addresses, guard.stack) : 0;
+    for (unsigned i = 0; i < n; i++)
+        frames[i] = (void *)addresses[i];
     if (n < STACK_MOST)
         frames[n] = NULL;
-}
-
-/* ── what is mapped ────────────────────────────────────────────────────────── */
-
-struct mapping {
-    uintptr_t start, end, offset; /* offset: in the file */
-    bool readable, writable, executable, shared;
-    char path[200];
-};
-
-/* Reads /proc/self/maps line by line. */
-struct maps {
-    int fd; /* -1: there is none */
-    size_t at, length;
-    char text[1024];
-};
-
-static int maps_byte(struct maps *m) {
-    if (m->at == m->length) {
-        ssize_t got = read(m->fd, m->text, sizeof m->text);
-        m->at = 0;
-        m->length = got > 0 ? (size_t)got : 0;
-    }
-    return m->at < m->length ? (unsigned char)m->text[m->at++] : -1;
-}
-
-static bool maps_next(struct maps *m, struct mapping *out) {
-    char line[400], *rest = line;
-    size_t length = 0;
-    int byte;
-    while (m->fd >= 0 && (byte = maps_byte(m)) >= 0 && byte != '\n')
-        if (length < sizeof line - 1)
-            line[length++] = (char)byte;
-    line[length] = '\0';
-    if (!length)
-        return false;
-    *out = (struct mapping){.start = strtoul(rest, &rest, 16)};
-    out->end = strtoul(rest + 1, &rest, 16);
-    out->readable = rest[1] == 'r';
-    out->writable = rest[2] == 'w';
-    out->executable = rest[3] == 'x';
-    out->shared = rest[4] == 's';
-    out->offset = strtoul(rest + 6, &rest, 16);
-    const char *path = strpbrk(rest, "/[");
-    for (size_t i = 0; path && path[i] && i < sizeof out->path - 1; i++)
-        out->path[i] = path[i];
-    return true;
-}
-
-static struct maps maps_open(void) {
-    return (struct maps){.fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC)};
-}
-
-static void maps_close(struct maps *m) {
-    if (m->fd >= 0)
-        close(m->fd);
-}
-
-static bool mapping_find(uintptr_t address, struct mapping *out) {
-    struct maps m = maps_open();
-    bool found = false;
-    while (!found && maps_next(&m, out))
-        found = address >= out->start && address < out->end;
-    maps_close(&m);
-    return found;
 }
 
 /* ── names ─────────────────────────────────────────────────────────────────── */
@@ -179,6 +75,20 @@ static const char *file_name(struct file f, uintptr_t offset, uintptr_t *address
         if (all[i].sh_type == SHT_SYMTAB || all[i].sh_type == SHT_DYNSYM)
             name = symbols_search(f, all, &all[i], head->e_shnum, *address, start);
     return name;
+}
+
+/* Is the function that a call returns to one whose name begins so? False where it has no name. */
+static bool frame_is(const void *frame, const char *beginning) {
+    struct mapping m;
+    struct file f = {0};
+    uintptr_t start, address;
+    if (!frame || !mapping_find((uintptr_t)frame, &m) || m.path[0] != '/' ||
+        !(f.bytes = os_map_file(m.path, &f.size)))
+        return false;
+    const char *name = file_name(f, (uintptr_t)frame - 1 - m.start + m.offset, &address, &start);
+    bool is = name && !strncmp(name, beginning, strlen(beginning));
+    os_unmap((void *)(uintptr_t)f.bytes, f.size);
+    return is;
 }
 
 /* Does a call end right before this address? (x86-64: E8 with four bytes, FF /2 with

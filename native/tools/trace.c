@@ -10,7 +10,7 @@
  * them for the stamp); `libmalloc record --cost` measures it. Nothing is allocated from the malloc that is
  * watched, no descriptor stays open, no lock is taken but at a thread's first call.
  *
- * LIBMALLOC_TRACE=[sites,][snapshots[=CALLS],]/absolute/path turns it on; all processes
+ * LIBMALLOC_TRACE=[sites,][stacks,][snapshots[=CALLS],]/absolute/path turns it on; all processes
  * write into that one file. Without it, or in a setuid program, calls are only passed on.
  *
  * By hand: cc -O2 -fPIC -shared -ftls-model=initial-exec -o libmalloc-trace.so native/tools/trace.c
@@ -19,7 +19,7 @@
 
 #include "trace/next.h"
 #include "trace/clock.h"
-#include "trace/stream.h"
+#include "trace/callers.h"
 #include "trace/count.h"
 
 #define SITE ((uintptr_t)__builtin_return_address(0))
@@ -30,7 +30,7 @@ EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size);
 
 /* ── start ─────────────────────────────────────────────────────────────────── */
 
-/* `sites,snapshots=1000,/path` or `count,/path`: words, then a path from the root. */
+/* `stacks,sites,snapshots=1000,/path` or `count,/path`: words, then a path from the root. */
 static bool options_read(const char *text) {
     for (; *text && *text != '/'; text += strcspn(text, ",") + 1) {
         size_t length = strcspn(text, ",");
@@ -38,14 +38,17 @@ static bool options_read(const char *text) {
             return false;
         if (strncmp(text, "sites,", 6) == 0)
             trace.options |= TRACE_SITES;
+        else if (strncmp(text, "stacks,", 7) == 0)
+            trace.options |= TRACE_SITES | TRACE_WITH_STACKS;
         else if (strncmp(text, "count,", 6) == 0)
             trace.counting = true;
-        else if (strncmp(text, "snapshots", 9) == 0 && (text[9] == ',' || text[9] == '='))
+        else if (strncmp(text, "snapshots,", 10) == 0)
             trace.options |= TRACE_SNAPSHOTS;
-        else
-            return false;
-        if (text[0] == 's' && text[9] == '=')
+        else if (strncmp(text, "snapshots=", 10) == 0) {
+            trace.options |= TRACE_SNAPSHOTS;
             trace.walk_every = strtoul(text + 10, NULL, 10);
+        } else
+            return false;
     }
     if (*text != '/' || strlen(text) >= sizeof file.path)
         return false;
@@ -66,6 +69,8 @@ static COLD void trace_begin(void) {
         trace.millisecond = file.header->rate / 1000;
         file_option(trace.options);
         process_begin();
+        moments_begin();
+        trace.watched = moments.on || trace.options & TRACE_WITH_STACKS;
         trace.on = !trace.counting;
     } else {
         trace.counting = false;
@@ -134,6 +139,21 @@ static COLD void *counted_resize(void *p, uint64_t op, size_t count, size_t size
 
 /* ── the pair of verbs ─────────────────────────────────────────────────────── */
 
+/* With stacks, or with snapshots at their moments: kept apart, so that others do not pay for the
+ * question. Returns the stamp. */
+static __attribute__((noinline)) uint64_t note_watched(struct writer *w, unsigned depth, struct call c) {
+    struct stream *s = &w->stream[depth];
+    if (trace.options & TRACE_WITH_STACKS)
+        c.stack = callers_number(s);
+    if (moments.on && c.op >= TRACE_FREE)
+        moments_release(w, s, (void *)c.address, depth == 0);
+    c.stamp = file_now();
+    record_call(w, s, c);
+    if (moments.on && c.op < TRACE_FREE)
+        moments_allocate(w, s, (void *)c.address, depth == 0);
+    return c.stamp;
+}
+
 /* Stamped in here: a signal handler that comes before is earlier, one that comes later is in
  * another stream, so the times of a stream never run backwards. */
 static inline void note(struct call c) {
@@ -146,8 +166,12 @@ static inline void note(struct call c) {
     w->depth = depth + 1;
     atomic_signal_fence(memory_order_seq_cst);
     struct stream *s = &w->stream[depth];
-    c.stamp = file_now();
-    record_call(w, s, c);
+    if (unlikely(trace.watched)) {
+        c.stamp = note_watched(w, depth, c);
+    } else {
+        c.stamp = file_now();
+        record_call(w, s, c);
+    }
     if (unlikely(c.stamp >= atomic_load_explicit(&trace.footprint_due, memory_order_relaxed)))
         footprint(w, s, c.stamp);
     /* What is on record as released is still there: only after an allocation do both agree. */
@@ -159,7 +183,7 @@ static inline void note(struct call c) {
 
 static inline void *got(void *p, uint64_t op, size_t size, size_t alignment, uintptr_t site) {
     if (trace.on && !next_calls((const void *)site))
-        note((struct call){op, (uintptr_t)p, size, alignment, 0, site});
+        note((struct call){op, (uintptr_t)p, size, alignment, 0, site, 0});
     if (unlikely(trace.counting)) {
         working = false;
         counted(p, op, size, site);
@@ -169,7 +193,7 @@ static inline void *got(void *p, uint64_t op, size_t size, size_t alignment, uin
 
 static inline void gives(void *p, uint64_t op, uintptr_t site) {
     if (trace.on && !next_calls((const void *)site))
-        note((struct call){op, (uintptr_t)p, 0, 0, 0, site});
+        note((struct call){op, (uintptr_t)p, 0, 0, 0, site, 0});
     if (unlikely(trace.counting))
         counted_release(p, op, site);
 }
@@ -217,7 +241,10 @@ EXPORT void *realloc(void *p, size_t size) {
     if (unlikely(trace.counting))
         return counted_resize(p, TRACE_REALLOC, 1, size, SITE);
     gives(p, TRACE_RELEASE, SITE);
-    return got(next.realloc(p, size), TRACE_REALLOC, size, 0, SITE);
+    void *q = next.realloc(p, size);
+    if (unlikely(!q && p && size && moments.on))
+        moments_keep(p);
+    return got(q, TRACE_REALLOC, size, 0, SITE);
 }
 
 EXPORT void *reallocarray(void *p, size_t count, size_t size) {
@@ -226,8 +253,10 @@ EXPORT void *reallocarray(void *p, size_t count, size_t size) {
     if (unlikely(trace.counting))
         return counted_resize(p, TRACE_REALLOCARRAY, count, size, SITE);
     gives(p, TRACE_RELEASE, SITE);
-    return got(next.reallocarray(p, count, size), TRACE_REALLOCARRAY, product(count, size), 0,
-               SITE);
+    void *q = next.reallocarray(p, count, size);
+    if (unlikely(!q && p && count && size && moments.on))
+        moments_keep(p);
+    return got(q, TRACE_REALLOCARRAY, product(count, size), 0, SITE);
 }
 
 /* glibc 2.36 has none; then any free will do. */
@@ -286,6 +315,12 @@ EXPORT void *pvalloc(size_t size) {
     return got(next.pvalloc(size), TRACE_PVALLOC, size, 0, SITE);
 }
 
+/* ── C++ ───────────────────────────────────────────────────────────────────── */
+
+#include "trace/news.h"
+
+#include "../unwind/unload.h"
+
 /* ── start and end ─────────────────────────────────────────────────────────── */
 
 __attribute__((constructor)) static void trace_start(void) {
@@ -302,7 +337,7 @@ __attribute__((destructor)) static void trace_end(void) {
         return;
     w->depth++;
     footprint(w, &w->stream[0], file_now());
-    if (w->walk_at != UINT64_MAX)
+    if (trace.options & TRACE_SNAPSHOTS)
         heap_walk(w, &w->stream[0]);
     writers_sum_up();
     w->depth--;

@@ -37,8 +37,9 @@
  * processor's own counter where that is the same on all processors (x86: invariant
  * TSC, read so that earlier loads have been served), else the system's monotonic clock.
  *
- * Little-endian, no padding. Readers refuse another version, and skip notes (ops from
- * TRACE_BASE on) and kinds of segments that they do not know.
+ * Little-endian, no padding. Readers refuse a version before TRACE_OLDEST or after TRACE_VERSION,
+ * and skip notes (ops from TRACE_BASE on) and kinds of segments that they do not know. Version 3
+ * added STACKS; a trace of version 2 has no stacks and is otherwise the same.
  */
 #pragma once
 
@@ -48,7 +49,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TRACE_VERSION = 2, TRACE_SEGMENT = 65536, TRACE_PATH = 1024, TRACE_COMMAND = 4096 };
+enum { TRACE_VERSION = 3, TRACE_OLDEST = 2, TRACE_SEGMENT = 65536, TRACE_PATH = 1024, TRACE_COMMAND = 4096 };
 
 /* The first segment. Complete before the file has its name. */
 struct trace_header {
@@ -74,12 +75,13 @@ static_assert(offsetof(struct trace_header, origin) == 48, "a fixed format");
 static_assert(offsetof(struct trace_header, realtime) == 56, "a fixed format");
 static_assert(sizeof(struct trace_header) == 64, "a fixed format");
 
-/* The last two say why records were lost. */
+/* NO_ROOM and NO_FILE say why records were lost. */
 enum trace_option {
     TRACE_SITES = 1,
     TRACE_SNAPSHOTS = 2,
     TRACE_NO_ROOM = 4, /* the disc was full, or the file at its limit */
     TRACE_NO_FILE = 8, /* a process could not open it any more: chroot, no descriptors */
+    TRACE_WITH_STACKS = 16,
 };
 
 enum trace_kind {
@@ -88,6 +90,7 @@ enum trace_kind {
     TRACE_MAPS = 3,    /* text: /proc/self/maps as the process began, or a new library called */
     TRACE_HEAP = 4,    /* struct trace_chunk, a part of one walk over the heap */
     TRACE_COUNTS = 6,  /* struct trace_counts of a thread, instead of its events */
+    TRACE_STACKS = 7,  /* struct trace_frame: nodes of the tree of calls of one process */
     /* Nothing: a stream's segment while it is being emptied. No flipped bit makes it of EVENTS. */
     TRACE_IDLE = 14,
 };
@@ -103,12 +106,12 @@ struct trace_segment {
     uint32_t process; /* its number in this file */
     uint32_t stream;  /* EVENTS: numbered from 0 in each process; HEAP: the snapshot's number */
     uint32_t order;   /* which segment of this stream, map or snapshot it is, from 0 */
-    uint32_t thread;  /* EVENTS: gettid() of the thread that begins here */
+    uint32_t thread;  /* EVENTS: gettid() of the thread that begins here; STACKS: the number of its first node */
     uint64_t base;    /* ticks since the origin, on which the records count */
-    uint32_t used;    /* bytes of content: where sealed, and in all kinds but EVENTS */
+    uint32_t used;    /* bytes of content: where sealed, and in all kinds but EVENTS and STACKS */
     uint32_t sealed;  /* enum trace_seal */
     uint32_t sum;     /* trace_sum() of it all, with 0 in this place */
-    uint32_t check;   /* EVENTS: trace_sum() of this head, 0 in used, sealed, sum and here */
+    uint32_t check; /* EVENTS, STACKS: trace_sum() of this head, 0 in used, sealed, sum and here */
     uint32_t reserved[4];
 };
 enum { TRACE_MAGIC = 0x47534d4c }; /* "LMSG" */
@@ -151,7 +154,8 @@ enum trace_op {
     TRACE_WIDE = 33, /* about the next call: address: its alignment; much: its size in full */
     TRACE_FAR = 34, /* about the next call: much: its address, all 64 bits of it */
     TRACE_SITE = 35, /* address: where calls with this `site` return to, until the segment's end;
-                      * much: the bits of it above TRACE_ADDRESS_BITS (aarch64 uses 48) */
+                      * much: the number of their stack, or 0; above its 32 bits those of the
+                      * address above TRACE_ADDRESS_BITS (aarch64 uses 48) */
     TRACE_THREAD = 36,    /* much: gettid() of the thread that goes on with this stream */
     TRACE_FOOTPRINT = 37, /* much: bytes of resident anonymous memory of the process */
     TRACE_SNAPSHOT = 38, /* much: a walk's number, complete in HEAP segments; address: its chunks */
@@ -169,6 +173,34 @@ static_assert(sizeof(struct trace_record) == 16, "16 bytes an event");
 static inline uint64_t trace_checked(uint64_t what, uint64_t much) {
     return what | (uint64_t)!__builtin_parityll(what ^ much) << TRACE_ADDRESS_BITS;
 }
+
+/* Who called: a node of the tree of calls of one process. Nodes are numbered from 1 in the order in
+ * which they stand in the STACKS segments (stream 0, order 0, 1, 2 …; `thread` is the number of a
+ * segment's first node), and a parent's number is smaller than its child's. A stack is the number of
+ * its innermost node:
+ *
+ *     node   address            parent
+ *     1      in _start          0             stack 3 is: malloc's caller in leaf,
+ *     2      in main            1             called by main, called by _start
+ *     3      in leaf            2
+ *     4      in other           2             stack 4 shares its callers with stack 3
+ *
+ * A forked child begins a tree of its own: its numbers mean nothing to its parent. */
+struct trace_frame {
+    uint64_t address; /* where the call returns to */
+    uint32_t parent;  /* the number of the caller's node; 0: outermost, or the rest is not known */
+    uint32_t flags;   /* enum trace_frame_flag */
+};
+enum trace_frame_flag {
+    TRACE_FRAME_JIT = 1,    /* the address lies in no file: code that was made at run time */
+    TRACE_FRAME_SIGNAL = 2, /* the address is the instruction that a signal interrupted, no call */
+    TRACE_FRAME_CUT = 4,    /* there were more callers, which are not on record */
+    /* Bit 30 makes the number of ones in the node odd, as the check bit of a record does. */
+    TRACE_FRAME_CHECK = 0x40000000,
+};
+static_assert(offsetof(struct trace_frame, parent) == 8, "a fixed format");
+static_assert(offsetof(struct trace_frame, flags) == 12, "a fixed format");
+static_assert(sizeof(struct trace_frame) == 16, "a fixed format");
 
 /* One chunk of libmalloc_walk (libmalloc.h), in address order.
  *

@@ -14,6 +14,7 @@ export class Calls {
     time: 0,
     thread: 0,
     site: 0,
+    stack: 0,
     index: -1,
   };
   readonly #threads: string[] = [];

@@ -8,7 +8,7 @@ import type { Patience } from '../process/cpu-limit.ts';
 import { atOurEnd } from '../process/ending.ts';
 import { type Ended, execute } from '../process/execute.ts';
 import { preloadable } from './aside.ts';
-import { readElf, symbolsOf } from './elf.ts';
+import { readElf } from './elf.ts';
 import { provideNative } from './from-source.ts';
 import type { Malloc } from './mallocs.ts';
 import { type Proof, readReports } from './proof.ts';
@@ -120,7 +120,7 @@ export async function launch(
     const prefix = folder && join(folder, 'report');
     const environment: Env = { ...outer, ...(prefix && { LIBMALLOC_REPORT: prefix }) };
     if (options.trace !== undefined) environment.LIBMALLOC_TRACE = options.trace;
-    const front = options.trace === undefined ? [] : [tracer(m)];
+    const front = options.trace === undefined ? [] : [helper('trace')];
     const preload = preloadList(m, options.report === true, outer, front);
     const plan = options.limits
       ? limited(file, args, preload, options.limits)
@@ -163,14 +163,6 @@ export function probe(): string {
 /** The absolute path of the library that stops a program at its end. */
 export function stopper(): string {
   return helper('layout');
-}
-
-/**
- * If the malloc has C++ operators of its own, the tracer that records those stands in front of it.
- */
-function tracer(m: Malloc): string {
-  const exported = m.file === undefined || !existsSync(m.file) ? [] : symbolsOf(m.file, 'exported');
-  return helper(exported.some(({ name }) => name === '_Znwm') ? 'operators' : 'trace');
 }
 
 function helper(name: string): string {

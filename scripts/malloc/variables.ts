@@ -56,6 +56,13 @@ export const debugKeys: Readonly<Record<string, Key & { most: bigint }>> = {
     otherwise: '0',
     most: 1n,
   },
+  match: {
+    value: '0|1',
+    meaning:
+      'a block of new must be deleted, one of malloc freed, with the size and alignment it has',
+    otherwise: '1',
+    most: 1n,
+  },
 };
 
 function brokenDebug(value: string): string | undefined {
@@ -72,8 +79,8 @@ function brokenDebug(value: string): string | undefined {
 }
 
 function brokenTrace(value: string): string | undefined {
-  if (!/^((sites,|snapshots(=\d+)?,)*|count,)\//.test(value))
-    return 'give [sites,][snapshots[=CALLS],]/PATH or count,/PATH, from the root';
+  if (!/^((sites,|stacks,|snapshots(=\d+)?,)*|count,)\//.test(value))
+    return 'give [sites,][stacks,][snapshots[=CALLS],]/PATH or count,/PATH, from the root';
   const path = value.slice(value.indexOf('/'));
   if (Buffer.byteLength(path) >= 1024) return 'the path is too long';
   return brokenReport(path);
@@ -109,7 +116,7 @@ export const variables: Readonly<Record<string, Variable>> = {
     broken: brokenReport,
   },
   LIBMALLOC_TRACE: {
-    value: '[sites,][snapshots[=CALLS],]/FILE',
+    value: '[sites,][stacks,][snapshots[=CALLS],]/FILE',
     meaning: 'trace library: record all calls in this file',
     broken: brokenTrace,
   },

@@ -22,6 +22,7 @@ interface Options {
   output?: string;
   cost?: boolean;
   sites?: boolean;
+  stacks?: boolean;
   snapshots?: number | true;
   quiet?: boolean;
   progress?: boolean;
@@ -42,10 +43,11 @@ export function recordCommand(): Command {
     .option('-o, --output <T>', 'the trace; a trace that is there already is replaced')
     .option('-m, --malloc <M>', 'NAME, FILE.so or NAME=FILE.so (default: the last variant)')
     .option('--sites', 'where each call returns to, as well')
+    .option('--stacks', 'the whole stack of callers of each call, as well (includes --sites)')
     .option(
       '--snapshots [calls]',
       'the heap from inside, for mallocs with libmalloc_walk: every so many calls of a thread, or ' +
-        'each time the trace has grown by a quarter',
+        'each time the live bytes have grown by a quarter, at their peaks, and at the end',
       parseCalls,
     )
     .option('--cost', 'record nothing: measure what recording costs a call of M')
@@ -137,6 +139,7 @@ function say(line: string): void {
 function traceVariable(file: string, options: Options): string {
   const words = [
     ...(options.sites ? ['sites,'] : []),
+    ...(options.stacks ? ['stacks,'] : []),
     ...(options.snapshots === true ? ['snapshots,'] : []),
     ...(typeof options.snapshots === 'number' ? [`snapshots=${options.snapshots},`] : []),
   ];

@@ -22,11 +22,14 @@ export class Cursor {
   /** Counts the threads that this stream has served. */
   tenant = 0;
   site = 0;
+  /** The number of the stack, in the tree of calls of the process. */
+  stack = 0;
   loaded = false;
 
   readonly #file: SegmentFile;
   readonly #segments: SegmentHead[];
   readonly #sites = new Float64Array(SITES);
+  readonly #stacks = new Float64Array(SITES);
   #next = 0;
   #order = -1;
   #content: Content | undefined;
@@ -73,6 +76,7 @@ export class Cursor {
     this.#at = 0;
     this.#base = head.base;
     this.#sites.fill(0);
+    this.#stacks.fill(0);
     this.#wide = -1;
     this.#far = -1;
     if (head.thread !== this.thread) this.#serve(head.thread);
@@ -100,6 +104,7 @@ export class Cursor {
     this.ticks = this.#base + (words[i + 3] as number);
     this.size = low;
     this.site = this.#sites[high >>> 22] as number;
+    this.stack = this.#stacks[high >>> 22] as number;
     this.address = address;
     this.alignment = 0;
     this.old = 0;
@@ -123,8 +128,10 @@ export class Cursor {
     if (op === Op.base) this.#base = much;
     else if (op === Op.wide) this.#wide = i;
     else if (op === Op.far) this.#far = i;
-    else if (op === Op.site) this.#sites[site] = much * 2 ** 47 + address;
-    else if (op === Op.thread) this.#serve(much);
+    else if (op === Op.site) {
+      this.#sites[site] = Math.floor(much / 2 ** 32) * 2 ** 47 + address;
+      this.#stacks[site] = much % 2 ** 32;
+    } else if (op === Op.thread) this.#serve(much);
     else if (op === Op.footprint || op === Op.snapshot) {
       this.op = op;
       this.size = much;
@@ -132,6 +139,7 @@ export class Cursor {
       this.alignment = 0;
       this.old = 0;
       this.site = 0;
+      this.stack = 0;
       return true;
     }
     return false;

@@ -40,6 +40,8 @@ export interface TraceEvent {
   thread: number;
   /** Where the call returns to; 0 when that was not recorded. */
   site: number;
+  /** The number of the stack that made the call, for Trace.stackOf; 0 when that was not recorded. */
+  stack: number;
   /** Counts the events of the process from 0. */
   index: number;
 }

@@ -16,6 +16,8 @@ export function bytesOf(struct: string): number {
 }
 
 export const VERSION: number = constant('VERSION');
+/** The oldest version that is still read. */
+export const OLDEST: number = constant('OLDEST');
 export const SEGMENT_BYTES: number = constant('SEGMENT');
 export const SEGMENT_MAGIC: number = constant('MAGIC');
 /** `sealed` of a segment that was in use at an exit. */
@@ -26,19 +28,30 @@ export const RECORD_BYTES: number = bytesOf('record');
 export const HEAD_BYTES: number = bytesOf('segment');
 
 export const kinds: Readonly<
-  Record<'events' | 'process' | 'maps' | 'heap' | 'counts' | 'idle', number>
+  Record<'events' | 'process' | 'maps' | 'heap' | 'counts' | 'stacks' | 'idle', number>
 > = {
   events: constant('EVENTS'),
   process: constant('PROCESS'),
   maps: constant('MAPS'),
   heap: constant('HEAP'),
   counts: constant('COUNTS'),
+  stacks: constant('STACKS'),
   idle: constant('IDLE'),
 };
 
-export const options: Readonly<Record<'sites' | 'snapshots' | 'noRoom' | 'noFile', number>> = {
+/** `flags` of a frame. */
+export const frameFlags: Readonly<Record<'jit' | 'signal' | 'cut', number>> = {
+  jit: constant('FRAME_JIT'),
+  signal: constant('FRAME_SIGNAL'),
+  cut: constant('FRAME_CUT'),
+};
+
+export const options: Readonly<
+  Record<'sites' | 'snapshots' | 'stacks' | 'noRoom' | 'noFile', number>
+> = {
   sites: constant('SITES'),
   snapshots: constant('SNAPSHOTS'),
+  stacks: constant('WITH_STACKS'),
   noRoom: constant('NO_ROOM'),
   noFile: constant('NO_FILE'),
 };

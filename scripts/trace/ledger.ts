@@ -13,6 +13,8 @@ export interface Rows {
   born: Float64Array;
   thread: Uint32Array;
   site: Float64Array;
+  /** The number of the stack that asked for it; 0 where that is not known. */
+  stack: Uint32Array;
   /** For the reader's own use: what it wants to know about a block when it is freed. */
   mark: Float64Array;
 }
@@ -22,7 +24,7 @@ export const NONE = -1;
 
 /**
  * Keeps the live blocks of one process. A realloc is a death (Op.release) and a birth (Op.realloc);
- * where it fails, the old block comes back as it was. Memory: about 44 bytes for each of the blocks
+ * where it fails, the old block comes back as it was. Memory: about 48 bytes for each of the blocks
  * that were alive at once, and what Addresses takes.
  */
 export class Ledger {
@@ -124,7 +126,7 @@ export class Ledger {
     return row;
   }
 
-  #write({ address, size, time, thread, site }: TraceEvent): number {
+  #write({ address, size, time, thread, site, stack }: TraceEvent): number {
     const row = this.#free.pop() ?? this.#used++;
     if (row === this.rows.address.length) this.rows = grown(2 * row, this.rows);
     const { rows } = this;
@@ -133,6 +135,7 @@ export class Ledger {
     rows.born[row] = time;
     rows.thread[row] = thread;
     rows.site[row] = site;
+    rows.stack[row] = stack;
     return row;
   }
 
@@ -153,6 +156,7 @@ function grown(length: number, from?: Rows): Rows {
     born: new Float64Array(length),
     thread: new Uint32Array(length),
     site: new Float64Array(length),
+    stack: new Uint32Array(length),
     mark: new Float64Array(length),
   };
   if (from) for (const name of Object.keys(rows) as (keyof Rows)[]) rows[name].set(from[name]);

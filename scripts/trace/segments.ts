@@ -8,6 +8,7 @@ import {
   HEAD_BYTES,
   isChecked,
   kinds,
+  OLDEST,
   offset,
   RECORD_BYTES,
   SEGMENT_BYTES,
@@ -107,11 +108,11 @@ export class SegmentFile {
     if (head.toString('latin1', 0, 8) !== 'LMTRACE\0')
       throw new Failure(`${file} is not a trace of libmalloc`, { hint: again });
     const version = head.readUInt32LE(offset('header', 'version'));
-    if (version !== VERSION && version > 0)
+    if ((version < OLDEST || version > VERSION) && version > 0)
       throw new Failure(
-        `${file} is a trace of version ${version}; this libmalloc reads version ${VERSION}`,
+        `${file} is a trace of version ${version}; this libmalloc reads versions ${OLDEST} to ${VERSION}`,
         {
-          hint: `read it with the libmalloc that wrote it, or ${version < VERSION ? again : 'update this one'}`,
+          hint: `read it with the libmalloc that wrote it, or ${version < OLDEST ? again : 'update this one'}`,
         },
       );
     const number = (name: string): number => Number(head.readBigUInt64LE(offset('header', name)));
@@ -177,7 +178,7 @@ export class SegmentFile {
       return undefined;
     }
     // Segments of unknown kinds are checked as well: a damaged byte may have changed the kind.
-    const asked = [kinds.events, kinds.heap, kinds.counts].includes(head.kind);
+    const asked = [kinds.events, kinds.heap, kinds.counts, kinds.stacks].includes(head.kind);
     return asked || this.content(head) ? head : undefined;
   }
 
@@ -188,7 +189,7 @@ export class SegmentFile {
   content(head: SegmentHead, buffer: Buffer = Buffer.alloc(SEGMENT_BYTES)): Content | undefined {
     const got = this.#readInto(buffer, head.index * SEGMENT_BYTES);
     const words = new Uint32Array(buffer.buffer, buffer.byteOffset, SEGMENT_BYTES / 4);
-    const inUse = head.kind === kinds.events && (!head.sealed || head.open);
+    const inUse = isFilledBySteps(head.kind) && (!head.sealed || head.open);
     const length = inUse ? this.#open(head, words) : head.used;
     if (head.sealed) {
       words[at.sum / 4] = 0;
@@ -237,6 +238,11 @@ export class SegmentFile {
     buffer.fill(0, got);
     return got;
   }
+}
+
+/** Records or nodes, each with a check bit, which a process adds until it ends. */
+function isFilledBySteps(kind: number): boolean {
+  return kind === kinds.events || kind === kinds.stacks;
 }
 
 /** What has no sum yet has one of its head, as it was when the stream began it. */

@@ -9,6 +9,7 @@
  * Memory is bounded: a segment of 64 KiB for each thread that was alive at a time.
  */
 import type { Proof } from '../malloc/proof.ts';
+import { type Calls, readCalls } from './call-tree.ts';
 import { Cursor } from './cursor.ts';
 import { chunkKinds, type TraceChunk, type TraceEvent, type TraceProcess } from './event.ts';
 import {
@@ -22,8 +23,9 @@ import {
 } from './format.ts';
 import { type Content, SegmentFile, type SegmentHead } from './segments.ts';
 
+export type { Calls } from './call-tree.ts';
 export type { TraceChunk, TraceEvent, TraceProcess } from './event.ts';
-export { isAllocation, isRelease, Op, opName } from './format.ts';
+export { frameFlags, isAllocation, isRelease, Op, opName } from './format.ts';
 export * from './ledger.ts';
 
 /** Opens a trace; throws Failure when nothing of it can be read. */
@@ -38,6 +40,8 @@ export class Trace {
   readonly started: number;
   readonly sites: boolean;
   readonly snapshots: boolean;
+  /** Whether events carry the number of a stack. */
+  readonly stacks: boolean;
   /** Records that could not be written; `damage` says why. */
   readonly lost: number;
   readonly processes: readonly TraceProcess[];
@@ -45,6 +49,7 @@ export class Trace {
   readonly threads: number[] = [];
   readonly #file: SegmentFile;
   readonly #streams = new Map<number, Map<number, SegmentHead[]>>();
+  readonly #calls = new Map<number, Calls>();
 
   constructor(file: SegmentFile) {
     this.#file = file;
@@ -53,6 +58,7 @@ export class Trace {
     this.started = file.header.realtime;
     this.sites = (file.header.options & options.sites) !== 0;
     this.snapshots = (file.header.options & options.snapshots) !== 0;
+    this.stacks = (file.header.options & options.stacks) !== 0;
     this.lost = file.header.lost;
     if (this.lost > 0) file.damage.add(`${this.lost} records are lost: ${whyLost(file)}`);
     for (const head of file.heads) if (head.kind === kinds.events) this.#sort(head);
@@ -153,6 +159,7 @@ export class Trace {
       time: 0,
       thread: 0,
       site: 0,
+      stack: 0,
       index: 0,
     };
     for (const tenant of merge([...streams.values()].map((s) => new Cursor(this.#file, s)))) {
@@ -169,6 +176,7 @@ export class Trace {
       event.time = cursor.ticks * scale;
       event.thread = tenant.thread;
       event.site = cursor.site;
+      event.stack = cursor.stack;
       yield event;
       event.index++;
     }
@@ -203,6 +211,27 @@ export class Trace {
         if (chunk) yield chunk;
       }
     }
+  }
+
+  /** The tree of calls of a process, read at the first question. Empty without stacks. */
+  calls(process: TraceProcess): Calls {
+    const known = this.#calls.get(process.number);
+    if (known) return known;
+    const heads = this.#file.heads.filter(
+      (head) => head.kind === kinds.stacks && head.process === process.number,
+    );
+    const calls = readCalls(this.#file, heads);
+    this.#calls.set(process.number, calls);
+    return calls;
+  }
+
+  /** The return addresses of a stack, the innermost first. Empty for 0, and for what is lost. */
+  stackOf(process: TraceProcess, stack: number): readonly number[] {
+    const { address, parent, length } = this.calls(process);
+    const addresses: number[] = [];
+    for (let at = stack; at > 0 && at < length; at = parent[at] as number)
+      if (address[at] !== 0) addresses.push(address[at] as number);
+    return addresses;
   }
 
   /** /proc/PID/maps of the process, as of its beginning and of later moments: the last is the fullest. */

@@ -19,6 +19,15 @@ export interface Call {
   op: 'malloc' | 'free' | 'footprint';
   address?: number;
   size?: number;
+  /** The number of the node that called. */
+  stack?: number;
+}
+
+/** A node of the tree of calls; the first has number 1. */
+export interface Node {
+  address: number;
+  parent: number;
+  flags?: number;
 }
 
 /** Nanoseconds between two calls of a trace written here. */
@@ -29,11 +38,16 @@ export function writeTrace(
   file: string,
   calls: readonly Call[],
   malloc = 'libmalloc-toy.so',
+  nodes: readonly Node[] = [],
 ): string {
-  const perSegment = Math.floor((SEGMENT_BYTES - HEAD_BYTES) / RECORD_BYTES);
+  const room = Math.floor((SEGMENT_BYTES - HEAD_BYTES) / RECORD_BYTES);
   const parts: Buffer[] = [processSegment(malloc)];
+  // A call with a stack has a note before it.
+  const perSegment = nodes.length > 0 ? Math.floor(room / 2) : room;
   for (let at = 0; at < calls.length; at += perSegment)
-    parts.push(eventSegment(calls.slice(at, at + perSegment), at, at / perSegment));
+    parts.push(eventSegment(calls.slice(at, at + perSegment), at, at / perSegment, nodes));
+  for (let at = 0; at < nodes.length; at += room)
+    parts.push(nodeSegment(nodes.slice(at, at + room), at + 1, at / room));
   const header = Buffer.alloc(SEGMENT_BYTES);
   header.write('LMTRACE\0', 'latin1');
   header.writeUInt32LE(VERSION, offset('header', 'version'));
@@ -78,18 +92,47 @@ function processSegment(malloc: string): Buffer {
   return seal(bytes, used);
 }
 
-function eventSegment(calls: readonly Call[], first: number, order: number): Buffer {
-  const used = calls.length * RECORD_BYTES;
-  const bytes = segment(kinds.events, order, first * STEP, used);
-  for (const [i, { op, address = 0, size = 0 }] of calls.entries()) {
-    const at = HEAD_BYTES + i * RECORD_BYTES;
-    const what = (BigInt(Op[op]) << 48n) | BigInt(address);
+function eventSegment(
+  calls: readonly Call[],
+  first: number,
+  order: number,
+  nodes: readonly Node[],
+): Buffer {
+  const bytes = segment(kinds.events, order, first * STEP, 0);
+  let used = 0;
+  const put = (what: bigint, much: bigint): void => {
+    const odd = isOdd(what ^ much);
+    bytes.writeBigUInt64LE(what | (odd ? 0n : 1n << 47n), HEAD_BYTES + used);
+    bytes.writeBigUInt64LE(much, HEAD_BYTES + used + 8);
+    used += RECORD_BYTES;
+  };
+  for (const [i, { op, address = 0, size = 0, stack = 0 }] of calls.entries()) {
+    const site = BigInt(stack > 0 ? 1 : 0) << 54n;
+    if (stack > 0)
+      put(site | (BigInt(Op.site) << 48n) | BigInt(nodes[stack - 1]?.address ?? 0), BigInt(stack));
     const much = op === 'footprint' ? BigInt(size) : (BigInt(i * STEP) << 32n) | BigInt(size);
-    const ones = (what ^ much).toString(2).replaceAll('0', '').length;
-    bytes.writeBigUInt64LE(what | (ones % 2 === 0 ? 1n << 47n : 0n), at);
-    bytes.writeBigUInt64LE(much, at + 8);
+    put(site | (BigInt(Op[op]) << 48n) | BigInt(address), much);
+  }
+  bytes.writeUInt32LE(used, offset('segment', 'used'));
+  return seal(bytes, used);
+}
+
+function nodeSegment(nodes: readonly Node[], first: number, order: number): Buffer {
+  const used = nodes.length * RECORD_BYTES;
+  const bytes = segment(kinds.stacks, order, 0, used);
+  bytes.writeUInt32LE(first, offset('segment', 'thread'));
+  for (const [i, { address, parent, flags = 0 }] of nodes.entries()) {
+    const at = HEAD_BYTES + i * RECORD_BYTES;
+    bytes.writeBigUInt64LE(BigInt(address), at);
+    bytes.writeUInt32LE(parent, at + offset('frame', 'parent'));
+    const odd = isOdd(BigInt(address) ^ BigInt(parent) ^ BigInt(flags));
+    bytes.writeUInt32LE(flags | (odd ? 0 : 1 << 30), at + offset('frame', 'flags'));
   }
   return seal(bytes, used);
+}
+
+function isOdd(word: bigint): boolean {
+  return word.toString(2).replaceAll('0', '').length % 2 === 1;
 }
 
 /** Calls of a small program: `count` of them, with blocks of many sizes, from a fixed seed. */

@@ -1,6 +1,6 @@
 /** What a debug build notices (native/guard/guard.h): each program of tests/crimes, on every variant. */
 import { readdirSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, extname, join } from 'node:path';
 import { execa } from 'execa';
 import { describe, expect, test } from 'vitest';
 import { root } from '../../scripts/lib/paths.ts';
@@ -39,10 +39,24 @@ const sentences: Record<string, string> = {
     'exit(): write after free to P (100 bytes): 16 bytes were written, 8 into it',
 };
 
+/** In C++. */
+const inCpp: Record<string, string> = {
+  'aligned-delete': 'operator delete(): P was allocated with an alignment of 64 bytes, not 16',
+  'malloc-delete': 'operator delete(): P (100 bytes) was allocated by malloc, not by operator new',
+  'new-array-delete':
+    'operator delete(): P (100 bytes) was allocated by operator new[], not by operator new',
+  'new-free': 'free(): P (100 bytes) was allocated by operator new[], not by malloc',
+  'new-realloc': 'realloc(): P (100 bytes) was allocated by operator new, not by malloc',
+  'sized-delete': 'operator delete(): P is a block of 100 bytes, not 60',
+};
+
 /** Those that end otherwise, below. */
 const others = ['bug-hunt', 'innocent', 'leak', 'read-after-free'];
 
-const compile = (crime: string): string => compileProgram(`crimes/${crime}.c`);
+const compile = (crime: string): string =>
+  compileProgram(`crimes/${crime}.${crime in inCpp ? 'cc' : 'c'}`, {
+    flags: crime in inCpp ? ['-Wno-mismatched-new-delete'] : [],
+  });
 
 function commit(variant: string, crime: string, debug = '') {
   return execa(compile(crime), {
@@ -65,9 +79,9 @@ function plain(report: string): string[] {
 
 test('every program of tests/crimes is told of here', () => {
   const programs = readdirSync(join(root, 'tests', 'crimes'))
-    .filter((file) => file.endsWith('.c'))
-    .map((file) => basename(file, '.c'));
-  expect([...Object.keys(sentences), ...others].sort()).toEqual(programs.sort());
+    .filter((file) => /\.cc?$/.test(file))
+    .map((file) => basename(file, extname(file)));
+  expect([...Object.keys({ ...sentences, ...inCpp }), ...others].sort()).toEqual(programs.sort());
 });
 
 describe.each(everyVariant)('the debug build of %s', (variant) => {
@@ -78,6 +92,38 @@ describe.each(everyVariant)('the debug build of %s', (variant) => {
     expect({ stdout, signal }).toEqual({ stdout: '', signal: 'SIGABRT' });
   });
 
+  test.each(Object.entries(inCpp))(
+    'names the crime in %s, and who said new',
+    async (crime, sentence) => {
+      const { stdout, stderr, signal } = await commit(variant, crime);
+      expect(plain(stderr)[0]).toBe(`libmalloc: ${sentence}`);
+      expect(stderr).toMatch(/^ {4}allocated {2}main\+/m);
+      expect({ stdout, signal }).toEqual({ stdout: '', signal: 'SIGABRT' });
+      const lenient = await commit(variant, crime, 'match=0');
+      expect({ stderr: lenient.stderr, status: lenient.exitCode }).toEqual({
+        stderr: '',
+        status: 0,
+      });
+    },
+  );
+
+  test.each(['operators.cc', 'replaced-new.cc', 'threaded.cc'])(
+    'leaves %s in peace, which uses C++ as it may',
+    async (source) => {
+      const env = { LD_PRELOAD: variantFile(variant, { debug: true }) };
+      const program = compileProgram(source);
+      const bare = await execa(program, { reject: false });
+      // dumb gives nothing back.
+      const few = variant === 'dumb' && source === 'threaded.cc' ? ['2'] : [];
+      const { stdout, stderr, exitCode } = await execa(program, few, { env, reject: false });
+      expect({ stdout, stderr, exitCode }).toEqual({
+        stdout: bare.stdout,
+        stderr: '',
+        exitCode: 0,
+      });
+    },
+  );
+
   test('tells who allocated the block, who freed it, and who found out', async () => {
     const { stderr } = await commit(variant, 'double-free-threads');
     const [, ...calls] = plain(stderr);
@@ -85,11 +131,30 @@ describe.each(everyVariant)('the debug build of %s', (variant) => {
     const told = calls.filter((line) => line.includes(`(${program}+P)`));
     expect(told).toEqual([
       `    allocated  main+P (${program}+P)`,
+      `               _start+P (${program}+P)`,
       `    freed      give+P (${program}+P)`,
       `    found in   main+P (${program}+P)`,
+      `               _start+P (${program}+P)`,
     ]);
     const { stderr: short } = await commit(variant, 'double-free-threads', 'stack=0');
     expect(plain(short)).toHaveLength(1);
+  });
+
+  test('names callers in a library that lies where another one was', async () => {
+    const plugin = (bytes: number): string =>
+      compileProgram('plugin.c', { flags: ['-O2', '-shared', '-fPIC', `-DBYTES=${bytes}`] });
+    const program = compileProgram('odd-stacks.c', { flags: ['-O2', '-Wno-vla'] });
+    const { stderr } = await execa(program, ['plugin', plugin(1000), plugin(1500)], {
+      env: {
+        LD_PRELOAD: variantFile(variant, { debug: true }),
+        LIBMALLOC_DEBUG: 'leaks=1',
+        ODD_STACKS_LEAK: '1',
+      },
+    });
+    // The libraries are gone at exit, and have no lines; what called them has.
+    const leaks = stderr.split('libmalloc: ').filter((each) => each.includes('(4711 bytes)'));
+    expect(leaks).toHaveLength(20);
+    for (const leak of leaks) expect(leak).toMatch(/allocated {2}allocate\+(.*\n)+ +_start\+/);
   });
 
   test('names lines of the source to addr2line', async () => {

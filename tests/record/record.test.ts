@@ -7,7 +7,7 @@ import { findNative } from '../../scripts/lib/native-files.ts';
 import { root } from '../../scripts/lib/paths.ts';
 import { defaultVariant, resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { launch } from '../../scripts/malloc/preload.ts';
-import { Op, openTrace } from '../../scripts/trace/trace.ts';
+import { Ledger, Op, openTrace } from '../../scripts/trace/trace.ts';
 import { cli, libmalloc, play } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
 import { need } from '../lib/need.ts';
@@ -193,6 +193,39 @@ describe('the operators of C++', () => {
   });
 });
 
+describe('C++', () => {
+  test('has the caller of new as its site', async () => {
+    const program = compileProgram('operators.cc');
+    const { file } = await record({ malloc: 'glibc', words: 'sites,' }, program);
+    const trace = openTrace(file);
+    const [process] = trace.processes;
+    const code = trace
+      .maps(process as NonNullable<typeof process>)
+      .join('')
+      .split('\n');
+    const own = code.find((line) => / r.xp /.test(line) && line.endsWith(program)) ?? '';
+    const [from = 0, to = 0] = own.split(/[- ]/).map((text) => Number.parseInt(text, 16));
+    let calls = 0;
+    for (const { size, site } of trace.events()) {
+      if (size < 1001 || size > 1006) continue;
+      calls++;
+      expect(site).toBeGreaterThan(from);
+      expect(site).toBeLessThan(to);
+    }
+    expect(calls).toBe(600);
+    trace.close();
+  });
+
+  test('is as it was where a program has operators of its own', async () => {
+    const { stdout, processes } = await record(
+      { malloc: 'glibc' },
+      compileProgram('replaced-new.cc'),
+    );
+    expect(stdout).toBe('5 news, 5 deletes\n');
+    expect(processes[0]?.ledger.strays).toBe(0);
+  });
+});
+
 describe('what is asked for in addition', () => {
   test('--sites: each call names the code that made it', async () => {
     const { file, processes } = await record({ words: 'sites,' }, traced, 'plain', '300');
@@ -245,19 +278,53 @@ describe('what is asked for in addition', () => {
     expect(seen).toBeGreaterThan(3);
   });
 
-  test('--snapshots grows with the trace, not with the time it took', async () => {
+  test.each(['paged', 'sharded'])(
+    '--snapshots on %s: at growth by a quarter, at the peak, at the end',
+    async (malloc) => {
+      const { file, processes } = await record(
+        { malloc, words: 'snapshots,' },
+        compileProgram('peaks.c'),
+      );
+      const trace = openTrace(file);
+      const [process] = trace.processes;
+      const ledger = new Ledger();
+      const seen: { live: number; blocks: number; index: number; chunks: number }[] = [];
+      let events = 0;
+      for (const event of trace.events(process)) {
+        ledger.apply(event);
+        events++;
+        if (event.op !== Op.snapshot || !process) continue;
+        const chunks = [...trace.chunks(process, event.size)].filter(({ kind }) => kind === 'live');
+        const { liveBytes: live, liveBlocks: blocks } = ledger;
+        seen.push({ live, blocks, index: event.index, chunks: chunks.length });
+      }
+      trace.close();
+      const peak = processes[0]?.ledger.peakBytes ?? 0;
+      // Less than a 64th below the highest moment; and the trace is what is there at that moment.
+      const high = [...seen].sort((a, b) => b.live - a.live)[0];
+      expect(high?.live).toBeGreaterThan(peak * (1 - 1 / 60));
+      expect(high?.chunks).toBe(high?.blocks);
+      expect(seen.at(-1)?.index).toBeGreaterThan(events - 5);
+      // On the way up, no picture is more than a quarter above the one before it, plus a block.
+      const rising = seen.slice(0, seen.indexOf(high as (typeof seen)[number]) + 1);
+      for (const [i, { live }] of rising.entries()) {
+        const before = Math.max(16_384, ...rising.slice(0, i).map((each) => each.live));
+        expect(live).toBeLessThan(before * 1.3 + 4096);
+      }
+      expect(seen.length).toBeLessThan(200);
+    },
+  );
+
+  test('--snapshots takes none where nothing grows', async () => {
     const { file } = await record(
       { malloc: 'paged', words: 'snapshots,' },
-      traced,
-      'plain',
-      '20000',
+      compileProgram('one-block.c'),
     );
     const trace = openTrace(file);
     let count = 0;
     for (const { op } of trace.events()) if (op === Op.snapshot) count++;
     trace.close();
-    expect(count).toBeGreaterThan(10);
-    expect(count).toBeLessThan(60);
+    expect(count).toBeLessThan(4);
   });
 });
 

@@ -41,6 +41,7 @@ describe('the ledger', () => {
     time: 0,
     thread: 0,
     site: 0,
+    stack: 0,
     index: 0,
     ...more,
   });

@@ -12,7 +12,7 @@
  */
 #pragma once
 
-#include "footprint.h"
+#include "moments.h"
 
 #include <stdarg.h>
 

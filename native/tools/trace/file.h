@@ -172,6 +172,20 @@ static void segment_sum_up(struct trace_segment *segment, size_t used) {
     munmap(p, TRACE_SEGMENT);
 }
 
+/* Zeroed memory of ours, counted as shared, so that nobody takes it for the program's. A forked child
+ * sees it, because a handler that has interrupted us may fork, and must not write to it. NULL without
+ * any. */
+static void *memory_apart(size_t size) {
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+/* The same, but the child's own after a fork. */
+static void *memory_private(size_t size) {
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
 /* Memory for a segment that will be stored when it is finished. */
 static struct trace_segment *segment_draft(uint32_t kind, uint32_t stream, uint32_t order) {
     void *p = mmap(NULL, TRACE_SEGMENT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -208,6 +222,30 @@ static struct trace_segment *segment_live(void) {
                  (long)(at - TRACE_SEGMENT));
     file_close(fd);
     return p == MAP_FAILED ? NULL : p;
+}
+
+/* Begins a segment that is filled step by step. Idle until its head is complete, so that a kill in
+ * between leaves no half of one. */
+static void segment_start(struct trace_segment *segment, uint32_t kind, uint32_t stream,
+                          uint32_t order, uint32_t thread, uint64_t base) {
+    segment_head(segment, TRACE_IDLE, stream, order);
+    segment->thread = thread;
+    segment->base = base;
+    segment->check = 0;
+    struct trace_segment head = *segment;
+    head.kind = kind;
+    segment->check = trace_sum((const uint32_t *)(const void *)&head, sizeof head);
+    atomic_store((_Atomic(uint32_t) *)&segment->kind, kind);
+}
+
+/* A full segment goes to a place of its own and is emptied. Should we be killed in between, it is
+ * there twice, or idle: the reader knows both. False when there was no room for it. */
+static bool segment_empty(struct trace_segment *segment, size_t used) {
+    bool stored = segment_store(segment, used);
+    atomic_store((_Atomic(uint32_t) *)&segment->kind, TRACE_IDLE);
+    memset(segment_content(segment), 0, SEGMENT_ROOM);
+    segment->sealed = segment->used = segment->sum = 0;
+    return stored;
 }
 
 /* Up to `room` bytes of a file; how many there were. */

@@ -61,9 +61,10 @@ static int walk_visit(const struct libmalloc_chunk *c, void *unused) {
     return 0;
 }
 
-static void heap_walk(struct writer *w, struct stream *s) {
+/* False where another thread is walking, or there is no room. */
+static bool heap_walk(struct writer *w, struct stream *s) {
     if (!next.walk || atomic_flag_test_and_set(&walk.busy))
-        return;
+        return false;
     int saved = errno;
     walk.part = 0;
     walk.chunks = 0;
@@ -77,20 +78,13 @@ static void heap_walk(struct writer *w, struct stream *s) {
         if (!walk.lost)
             look_note(w, s, TRACE_SNAPSHOT, walk.chunks, walk.number++);
     }
+    bool done = walk.segment && !walk.lost;
     atomic_flag_clear(&walk.busy);
     errno = saved;
+    return done;
 }
 
-/* Walks take up to a fifth of the trace: the next one waits until four times as much has
- * been written, and until the trace has grown by a quarter. */
 static COLD void walk_now(struct writer *w, struct stream *s) {
     heap_walk(w, s);
-    uint64_t wait = trace.walk_every;
-    if (!wait) {
-        wait = w->calls / 4;
-        uint64_t bytes = 4 * walk.chunks * sizeof(struct trace_chunk);
-        if (wait < bytes / sizeof(struct trace_record))
-            wait = bytes / sizeof(struct trace_record);
-    }
-    w->walk_at = w->calls + wait;
+    w->walk_at = w->calls + trace.walk_every;
 }

@@ -14,6 +14,8 @@
 #pragma once
 
 #include "file.h"
+#include "../../unwind/last.h"
+#include "../../unwind/tree.h"
 
 #include <pthread.h>
 
@@ -26,7 +28,8 @@ struct stream {
     uint32_t number, order;
     uint32_t patience; /* calls to let go before the next try to get a segment */
     pid_t thread;      /* the last that is on record */
-    uint64_t *sites;   /* the address behind each site, in this segment */
+    uint64_t *sites;   /* the address or stack behind each site, in this segment */
+    struct last *last; /* where stacks are recorded */
 };
 
 struct writer {
@@ -40,6 +43,7 @@ struct writer {
 
 static struct {
     bool on, counting;
+    bool watched; /* stacks or snapshots: note_watched */
     uint32_t options;
     uint64_t walk_every; /* calls between two walks; 0: as the trace grows */
     _Atomic(uint32_t) *alive;
@@ -68,6 +72,14 @@ static struct {
     uint64_t owners[4096]; /* in the order in which we met them */
 } walk;
 
+/* The tree of calls of this process (callers.h), and the segment for its next nodes. */
+static struct {
+    struct tree tree;
+    struct trace_segment *segment;
+    struct trace_frame *at, *end;
+    uint32_t order;
+} callers = {.tree.memory = memory_apart};
+
 static void lose(uint64_t records) {
     atomic_fetch_add(&file.header->lost, records);
 }
@@ -75,15 +87,16 @@ static void lose(uint64_t records) {
 /* ── processes ─────────────────────────────────────────────────────────────── */
 
 /* The parts of /proc/self/maps that hold code, as of the last time we wrote it down. */
+enum { CODES = 4096 };
 static struct {
     uintptr_t start, end;
-} code[256];
+} code[CODES];
 static size_t codes;
 
 static void code_learn(const char *text, size_t length) {
     codes = 0;
     const char *line = text, *end = text + length;
-    while (line < end && codes < sizeof code / sizeof *code) {
+    while (line < end && codes < CODES) {
         char *after;
         uintptr_t from = strtoul(line, &after, 16);
         uintptr_t to = *after == '-' ? strtoul(after + 1, &after, 16) : 0;
@@ -111,6 +124,18 @@ static void maps_write(void) {
     size_t length = file_read("/proc/self/maps", text, SEGMENT_ROOM - 1);
     code_learn(text, length);
     segment_finish(segment, length);
+}
+
+/* Writes maps again when a library has been loaded since. With the lock. */
+static void code_meet(uintptr_t site) {
+    if (code_known(site) || codes == CODES)
+        return;
+    maps_write();
+    if (!code_known(site) && codes < CODES) { /* made at run time */
+        code[codes].start = site & ~(uintptr_t)0xffff;
+        code[codes].end = (site | 0xffff) + 1;
+        codes++;
+    }
 }
 
 static void process_describe(uint32_t parent) {
@@ -146,6 +171,10 @@ static void writers_forget(void) {
     trace.shared = NULL;
     trace.spares = 0;
     here = NULL;
+    if (callers.segment && !busy)
+        munmap(callers.segment, TRACE_SEGMENT);
+    memset(&callers, 0, sizeof callers);
+    callers.tree.memory = memory_apart;
 }
 
 /* With signals blocked. At the start, and at a forked child's first call. */
@@ -204,6 +233,8 @@ static void writers_sum_up(void) {
             if (s->segment)
                 segment_sum_up(s->segment, (size_t)((char *)s->at - segment_content(s->segment)));
     }
+    if (callers.segment)
+        segment_sum_up(callers.segment, (size_t)((char *)callers.at - segment_content(callers.segment)));
     pthread_mutex_unlock(&trace.lock);
     calm_end(calm);
 }
@@ -257,8 +288,8 @@ static COLD struct writer *writer_find(void) {
         w->thread = self;
         w->depth = 0;
         w->calls = 0;
-        w->walk_at = trace.options & TRACE_SNAPSHOTS ? (trace.walk_every ? trace.walk_every : 64)
-                                                     : UINT64_MAX;
+        w->walk_at = trace.options & TRACE_SNAPSHOTS && trace.walk_every ? trace.walk_every
+                                                                         : UINT64_MAX;
     }
     here = w;
     pthread_mutex_unlock(&trace.lock);
@@ -287,34 +318,20 @@ static inline void record_write(struct stream *s, uint64_t address, uint64_t op,
     s->at++;
 }
 
-/* Idle until its head is complete, so that a kill in between leaves no half of one. */
 static void stream_begin(struct stream *s, pid_t thread, uint64_t stamp) {
-    segment_head(s->segment, TRACE_IDLE, s->number, s->order++);
-    s->segment->base = stamp;
-    s->segment->thread = (uint32_t)thread;
-    s->segment->check = 0;
-    struct trace_segment head = *s->segment;
-    head.kind = TRACE_EVENTS;
-    s->segment->check = trace_sum((const uint32_t *)(const void *)&head, sizeof head);
-    atomic_store((_Atomic(uint32_t) *)&s->segment->kind, TRACE_EVENTS);
+    segment_start(s->segment, TRACE_EVENTS, s->number, s->order++, (uint32_t)thread, stamp);
     s->thread = thread;
-    s->base = s->segment->base;
+    s->base = stamp;
     s->at = (void *)segment_content(s->segment);
     s->end = s->at + SEGMENT_ROOM / sizeof *s->at;
     if (s->sites)
         memset(s->sites, 0, SITE_SLOTS * sizeof *s->sites);
 }
 
-/* Its full segment goes to a place of its own and is emptied. Should we be killed in
- * between, it is there twice, or idle: the reader knows both. */
 static void stream_store(struct stream *s) {
-    struct trace_segment *segment = s->segment;
-    uint64_t records = (uint64_t)(s->at - (struct trace_record *)(void *)segment_content(segment));
-    if (!segment_store(segment, records * sizeof *s->at))
+    uint64_t records = (uint64_t)(s->at - (struct trace_record *)(void *)segment_content(s->segment));
+    if (!segment_empty(s->segment, records * sizeof *s->at))
         lose(records);
-    atomic_store((_Atomic(uint32_t) *)&segment->kind, TRACE_IDLE);
-    memset(segment_content(segment), 0, SEGMENT_ROOM);
-    segment->sealed = segment->used = segment->sum = 0;
 }
 
 static uint64_t *sites_new(void) {
@@ -334,7 +351,7 @@ static COLD bool stream_refill(struct stream *s, pid_t thread, uint64_t stamp) {
         stream_store(s);
     else
         s->segment = segment_live();
-    if (trace.options & TRACE_SITES && !s->sites)
+    if (trace.options & (TRACE_SITES | TRACE_WITH_STACKS) && !s->sites)
         s->sites = sites_new();
     if (s->segment)
         stream_begin(s, thread, stamp);
@@ -349,31 +366,27 @@ static inline bool stream_room(struct stream *s, pid_t thread, uint64_t stamp) {
     return likely(s->end - s->at >= SPARE) || stream_refill(s, thread, stamp);
 }
 
-/* Writes maps again when a library has been loaded since. */
 static COLD void site_learn(uintptr_t site) {
     struct calm calm = calm_begin();
     if (pthread_mutex_trylock(&trace.lock) == 0) {
-        if (!code_known(site))
-            maps_write();
-        if (!code_known(site) && codes < sizeof code / sizeof *code) { /* made at run time */
-            code[codes].start = site & ~(uintptr_t)0xffff;
-            code[codes].end = (site | 0xffff) + 1;
-            codes++;
-        }
+        code_meet(site);
         pthread_mutex_unlock(&trace.lock);
     }
     calm_end(calm);
 }
 
-static uint64_t site_slot(struct stream *s, uintptr_t site) {
+/* The slot of a stack, or of a site where no stacks are recorded. A stack's callers are known. */
+static uint64_t site_slot(struct stream *s, uintptr_t site, uint32_t stack) {
     if (!s->sites || !site)
         return 0;
-    uint64_t slot = 1 + (site * 0x9e3779b97f4a7c15u >> 32) % (SITE_SLOTS - 1);
-    if (unlikely(s->sites[slot] != site)) {
-        if (!code_known(site))
+    uint64_t key = stack ? stack | 1ull << 63 : site;
+    uint64_t slot = 1 + (key * 0x9e3779b97f4a7c15u >> 32) % (SITE_SLOTS - 1);
+    if (unlikely(s->sites[slot] != key)) {
+        if (!stack && !code_known(site))
             site_learn(site);
-        s->sites[slot] = site;
-        record_write(s, site & TRACE_ADDRESS_MASK, TRACE_SITE, slot, site >> TRACE_ADDRESS_BITS);
+        s->sites[slot] = key;
+        uint64_t above = (uint64_t)site >> TRACE_ADDRESS_BITS;
+        record_write(s, site & TRACE_ADDRESS_MASK, TRACE_SITE, slot, above << 32 | stack);
     }
     return slot;
 }
@@ -382,6 +395,7 @@ static uint64_t site_slot(struct stream *s, uintptr_t site) {
 struct call {
     uint64_t op, address, size, alignment, stamp;
     uintptr_t site;
+    uint32_t stack;
 };
 
 /* Whatever does not fit into one record: a full segment, the first record of a thread,
@@ -404,7 +418,7 @@ static COLD void record_long(struct stream *s, pid_t thread, const struct call *
         record_write(s, c->alignment < limit ? c->alignment : limit - 1, TRACE_WIDE, 0, c->size);
     if (c->address >= limit)
         record_write(s, 0, TRACE_FAR, 0, c->address);
-    uint64_t site = site_slot(s, c->site);
+    uint64_t site = site_slot(s, c->site, c->stack);
     record_write(s, c->address & (limit - 1), c->op, site,
                  (c->stamp - s->base) << 32 | (c->size & UINT32_MAX));
 }

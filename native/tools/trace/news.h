@@ -1,0 +1,99 @@
+/* news.h: C++'s operators new and delete, on record as malloc or aligned_alloc, and free, of the
+ * function that said `new`. Who stands behind us decides how:
+ *
+ *     libstdc++, or nobody yet   they would call malloc: we do so ourselves
+ *     the malloc at work         jemalloc, tcmalloc, mimalloc bring operators that go straight to their
+ *                                core: each call is passed on to it, and recorded around it
+ *     somebody else              the program has replaced an operator: it calls malloc where it
+ *                                wants to, and that is recorded
+ */
+#pragma once
+
+#include "count.h"
+
+enum operators { OPERATORS_UNKNOWN, OPERATORS_OURS, OPERATORS_OF_MALLOC, OPERATORS_REPLACED };
+static enum operators operators;
+static COLD enum operators operators_look(void);
+
+static inline enum operators operators_now(void) {
+    return likely(operators) ? operators : operators_look();
+}
+
+#define NEW(symbol, array, alignment, parameters, types, ...)                                      \
+    EXPORT void *symbol parameters;                                                                \
+    EXPORT void *symbol parameters {                                                               \
+        enum operators who = operators_now();                                                      \
+        void *p;                                                                                   \
+        if (likely(who == OPERATORS_OURS) && (p = news_allocate(size, alignment, SITE)))           \
+            return p;                                                                              \
+        OPERATOR_NEXT(symbol)                                                                      \
+        void *(*function) types = (void *(*)types)o.function;                                      \
+        if (who != OPERATORS_OF_MALLOC || !next_calls(o.address))                                  \
+            return function(__VA_ARGS__);                                                          \
+        WORK;                                                                                      \
+        return got(function(__VA_ARGS__), (alignment) ? TRACE_ALIGNED_ALLOC : TRACE_MALLOC, size,  \
+                   alignment, SITE);                                                               \
+    }
+
+#define DELETE(symbol, array, bytes, alignment, parameters, types, ...)                            \
+    EXPORT void symbol parameters;                                                                 \
+    EXPORT void symbol parameters {                                                                \
+        enum operators who = operators_now();                                                      \
+        if (unlikely(early_owns(p)))                                                               \
+            return;                                                                                \
+        if (likely(who == OPERATORS_OURS)) {                                                       \
+            news_free(p, SITE);                                                                    \
+            return;                                                                                \
+        }                                                                                          \
+        OPERATOR_NEXT(symbol)                                                                      \
+        void (*function) types = (void (*)types)o.function;                                        \
+        if (who != OPERATORS_OF_MALLOC || !next_calls(o.address)) {                                \
+            function(__VA_ARGS__);                                                                 \
+            return;                                                                                \
+        }                                                                                          \
+        gives(p, TRACE_FREE, SITE);                                                                \
+        WORK;                                                                                      \
+        function(__VA_ARGS__);                                                                     \
+        REST;                                                                                      \
+    }
+
+/* As libstdc++ does it. What fails is not on record yet: libstdc++ tries again. */
+static inline void *news_allocate(size_t size, size_t alignment, uintptr_t site) {
+    size_t least = size ? size : 1, whole = (least + alignment - 1) & ~(alignment - 1);
+    WORK;
+    void *p = alignment ? next.aligned_alloc(alignment, whole < least ? least : whole)
+                        : next.malloc(least);
+    if (unlikely(!p)) {
+        REST;
+        return NULL;
+    }
+    return got(p, alignment ? TRACE_ALIGNED_ALLOC : TRACE_MALLOC, least, alignment, site);
+}
+
+static inline void news_free(void *p, uintptr_t site) {
+    if (!p)
+        return;
+    gives(p, TRACE_FREE, site);
+    WORK;
+    next.free(p);
+    REST;
+}
+
+#include "../../base/operators.h"
+
+/* With the first new or delete, when all libraries that the program needs are there. */
+static COLD enum operators operators_look(void) {
+    Dl_info info;
+    if (!is_ready())
+        return OPERATORS_REPLACED;
+    int saved = errno;
+    void *behind = dlsym(RTLD_NEXT, "_Znwm");
+    const char *home = behind && dladdr(behind, &info) && info.dli_fname ? info.dli_fname : "";
+    bool of_library = !behind || strstr(home, "/libstdc++.") || strstr(home, "/libc++.");
+    if (behind && next_calls(behind))
+        operators = OPERATORS_OF_MALLOC;
+    else
+        operators = of_library && !operators_are_replaced() ? OPERATORS_OURS : OPERATORS_REPLACED;
+    errno = saved;
+    return operators;
+}

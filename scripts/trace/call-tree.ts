@@ -1,0 +1,66 @@
+// Who called: the tree of calls of a process, from its STACKS segments.
+
+import { bytesOf, offset } from './format.ts';
+import type { SegmentFile, SegmentHead } from './segments.ts';
+
+/** Nodes as columns; the index is the number of the node. 0 is no node. */
+export interface Calls {
+  /** Where the call returns to; 0 for a node that is lost. */
+  address: Float64Array;
+  /** The caller's node, a smaller number; 0 where it is not known. */
+  parent: Uint32Array;
+  /** frameFlags. */
+  flags: Uint8Array;
+  /** One more than the largest number. */
+  length: number;
+}
+
+const NODE = bytesOf('frame');
+const at = { parent: offset('frame', 'parent'), flags: offset('frame', 'flags') };
+
+/** Reads `heads`, the STACKS segments of one process. What is damaged is left out, and said. */
+export function readCalls(file: SegmentFile, heads: SegmentHead[]): Calls {
+  const sorted = [...heads].sort(
+    (a, b) => a.order - b.order || Number(b.sealed) - Number(a.sealed),
+  );
+  const calls: Calls = {
+    address: new Float64Array(1),
+    parent: new Uint32Array(1),
+    flags: new Uint8Array(1),
+    length: 1,
+  };
+  let order = -1;
+  for (const head of sorted) {
+    // Killed before it had emptied the segment: it is there twice.
+    if (head.order === order) continue;
+    if (head.order !== order + 1)
+      file.damage.add(`process ${head.process}: no stacks before segment ${head.order} of them`);
+    order = head.order;
+    const content = file.content(head);
+    if (content) readNodes(calls, head.thread, content.bytes, content.length / NODE);
+  }
+  return calls;
+}
+
+/** `first`: the number of the first of `count` nodes. */
+function readNodes(calls: Calls, first: number, bytes: Buffer, count: number): void {
+  if (first < 1 || first > 2 ** 31) return;
+  const length = first + Math.floor(count);
+  if (length > calls.address.length) grow(calls, Math.max(length, 2 * calls.address.length));
+  for (let i = 0; i < Math.floor(count); i++) {
+    const [node, from] = [first + i, i * NODE];
+    const parent = bytes.readUInt32LE(from + at.parent);
+    calls.address[node] = Number(bytes.readBigUInt64LE(from));
+    calls.parent[node] = parent < node ? parent : 0;
+    calls.flags[node] = bytes.readUInt32LE(from + at.flags) & 0xff;
+  }
+  calls.length = Math.max(calls.length, length);
+}
+
+function grow(calls: Calls, length: number): void {
+  for (const name of ['address', 'parent', 'flags'] as const) {
+    const column = new (calls[name].constructor as Float64ArrayConstructor)(length);
+    column.set(calls[name]);
+    Object.assign(calls, { [name]: column });
+  }
+}
