@@ -63,11 +63,12 @@ test-long: all $(debug)
 	@LONG=1 REQUIRE=$(REQUIRE) node_modules/.bin/vitest run --config tests/vitest.config.ts $(TESTS)
 
 ## make ports                 the C programs on other platforms and under other compilers, as root, for hours; what
-##                            was run goes into docs/platforms.md (JOB='Debian 13': these jobs)
+##                            was run goes into docs/platforms.md (JOB='Debian 13': these jobs; PARTS='paged sharded':
+##                            only these variants)
 .PHONY: ports
 ports: $(js)
 	$(need-node)
-	@PORTS=1 node_modules/.bin/vitest run --config tests/vitest.config.ts tests/ports/all.ports.test.ts \
+	@PORTS=1 $(if $(PARTS),VARIANTS='$(PARTS)') node_modules/.bin/vitest run --config tests/vitest.config.ts tests/ports/all.ports.test.ts \
 	  $(if $(JOB),-t '$(JOB)'); status=$$?; node build/js/docs/index.js --draw && exit $$status
 
 ## make gdb CMD='ls -l /'     debug a command on VARIANT, heap commands loaded

@@ -180,7 +180,7 @@ function planRun(subject: Subject, program: string, run: Run): Plan {
   const behind = run.behind && caseLibrary(run.behind.program, run.behind.flags, machine);
   const told = toldTo(subject, program);
   const settings = { ...told, ...run.env, ...(behind && { LD_PRELOAD: behind }) };
-  const env = environmentFor(subject, settings);
+  const env = machine === undefined ? environmentFor(subject, settings) : {};
   return { argv: [...(run.via ?? []), file, ...args], env, settings };
 }
 

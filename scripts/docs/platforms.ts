@@ -15,6 +15,7 @@ export interface Platforms {
 }
 
 function tableOf(title: string, rows: Row[]): string {
+  if (rows.length === 0) return 'None of these jobs has been run yet.';
   const columns = [...new Set(rows.flatMap(({ cells }) => Object.keys(cells)))];
   return markdownTable(
     [title, ...columns, 'run on'],

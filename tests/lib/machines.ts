@@ -109,7 +109,8 @@ function onOldGlibc({ name }: ProgramCase, variant: string): string | undefined 
   return undefined;
 }
 
-function onMusl({ name }: ProgramCase, variant: string): string | undefined {
+function onMusl({ name, program }: ProgramCase, variant: string): string | undefined {
+  if (program === 'life-filter') return 'the headers of the kernel are not beside musl’s';
   if (onBreak.includes(variant) && watched.includes(name))
     return 'the program watches sbrk, and here the break is moved by the system call';
   return cannotMusl[name];

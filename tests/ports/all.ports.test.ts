@@ -36,7 +36,9 @@ function record(
     : { platforms: [], compilers: [] };
   const day = new Date().toISOString().slice(0, 10);
   const others = all[kind].filter((row) => row.name !== name);
-  all[kind] = [...others, { name, day, cells }].sort((a, b) => a.name.localeCompare(b.name));
+  const before = all[kind].find((row) => row.name === name);
+  const row = { name, day, cells: { ...before?.cells, ...cells } };
+  all[kind] = [...others, row].sort((a, b) => a.name.localeCompare(b.name));
   writeFileSync(file, `${JSON.stringify(all, null, 2)}\n`);
 }
 
@@ -65,13 +67,15 @@ async function tryPlatform(
 ): Promise<void> {
   await buildPort(machine);
   const cells: Record<string, string> = {};
-  for (const variant of ours) cells[variant] = await passes(machine, variant, groups);
+  for (const variant of ours.filter((each) => wanted?.includes(each) ?? true))
+    cells[variant] = await passes(machine, variant, groups);
   record('platforms', name, cells);
   const wanting = Object.values(cells).filter((cell) => !/^(\d+) of \1$/.test(cell));
   expect(wanting, JSON.stringify(cells)).toEqual([]);
 }
 
 const some = ['semantics', 'structure', 'threads', 'process'] as const;
+const wanted = process.env.VARIANTS?.split(' ');
 const onMappings = variants().filter((name) => name !== 'dumb' && name !== 'list');
 
 for (const { name, qemu } of targets.filter((target) => target.name !== 'x86_64-linux-gnu'))
@@ -149,7 +153,7 @@ test(
     const [command = '', ...args] = [...within, 'sh', '-c', script];
     const said = execFileSync(command, args, { encoding: 'utf8', stdio: 'pipe' });
     expect(said).toContain('sharded');
-    record('platforms', 'x86_64-linux-gnu, Debian 13: make run', { all: 'green' });
+    record('platforms', 'x86_64-linux-gnu, Debian 13', { 'make run': 'green' });
   },
   HOURS,
 );
