@@ -25,7 +25,7 @@ js        := build/js/.built
 tsx       := node_modules/.bin/tsx
 libmalloc := node build/js/cli.js
 scripts   := $(shell find scripts -name '*.ts' -o -path 'scripts/view/page/*')
-builder   := $(addprefix scripts/build/,index.ts native.ts steps.ts) \
+builder   := $(addprefix scripts/build/,index.ts native.ts run-steps.ts) \
              $(addprefix scripts/malloc/,mallocs.ts variants.ts) \
              $(addprefix scripts/lib/,compile.ts flags.ts native-files.ts paths.ts)
 

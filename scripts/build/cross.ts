@@ -3,13 +3,13 @@
 //     tsx scripts/build/cross.ts TARGET FOLDER [release|debug]
 //     tsx scripts/build/cross.ts --compiler TARGET        prints the compiler and its arguments
 //
-// TARGET is one of targets.ts. Against glibc, the result runs with 2.31 and newer.
+// TARGET is one of cross-targets.ts. Against glibc, the result runs with 2.31 and newer.
 
 import { join, resolve } from 'node:path';
 import { describeFailure, Failure } from '../lib/errors.ts';
+import { targetCompiler, targetOf, targets } from './cross-targets.ts';
 import { planNative } from './native.ts';
-import { runSteps } from './steps.ts';
-import { targetCompiler, targetOf, targets } from './targets.ts';
+import { runSteps } from './run-steps.ts';
 
 try {
   const [first, second, third = 'release'] = process.argv.slice(2);

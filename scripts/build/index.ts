@@ -17,7 +17,7 @@ import { describeFailure, Failure } from '../lib/errors.ts';
 import { root } from '../lib/paths.ts';
 import { requirePlatform } from '../lib/platform.ts';
 import { compileCommandsFile, planNative } from './native.ts';
-import { broken, quietly, runSteps } from './steps.ts';
+import { broken, quietly, runSteps } from './run-steps.ts';
 
 /** Removes compiled files whose source is gone, so that nothing can still import them. */
 function sweep(folder: string): void {

@@ -25,9 +25,9 @@ import {
   sha256,
   sourcesHash,
 } from '../lib/prebuilt.ts';
+import { targetCompiler, targetOf } from './cross-targets.ts';
 import { planNative, type Step } from './native.ts';
-import { broken, quietly, runSteps } from './steps.ts';
-import { targetCompiler, targetOf } from './targets.ts';
+import { broken, quietly, runSteps } from './run-steps.ts';
 
 /** The platforms of the package, as Node names them, and as compilers do. */
 const platforms: Readonly<Record<string, string>> = {

@@ -5,10 +5,15 @@
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { execaSync } from 'execa';
+import {
+  sysrootOf,
+  type Target,
+  targetCompiler,
+  targetOf,
+} from '../../scripts/build/cross-targets.ts';
 import { planNative } from '../../scripts/build/native.ts';
-import { runSteps } from '../../scripts/build/steps.ts';
+import { runSteps } from '../../scripts/build/run-steps.ts';
 import { mirror } from '../../scripts/build/sysroot.ts';
-import { sysrootOf, type Target, targetCompiler, targetOf } from '../../scripts/build/targets.ts';
 import { type Machine, onX64, type ProgramCase, type Run } from '../../scripts/check/case.ts';
 import type { Kind } from '../../scripts/lib/paths.ts';
 import { root } from '../../scripts/lib/paths.ts';
@@ -67,7 +72,7 @@ const absentFlags = [
 
 const ports = join(root, 'build', 'ports');
 
-/** A target of scripts/build/targets.ts, whose programs this machine or qemu-user runs. */
+/** A target of scripts/build/cross-targets.ts, whose programs this machine or qemu-user runs. */
 export function targetMachine(name: string, pageSize?: number): Port {
   const target = targetOf(name);
   const native = target.qemu === 'x86_64';

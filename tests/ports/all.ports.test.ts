@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { targets } from '../../scripts/build/targets.ts';
+import { targets } from '../../scripts/build/cross-targets.ts';
 import type { Group } from '../../scripts/check/case.ts';
 import { casesOf } from '../../scripts/check/groups.ts';
 import type { Platforms } from '../../scripts/docs/platforms.ts';
