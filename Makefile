@@ -160,7 +160,7 @@ prebuilds: $(modules)
 
 .PHONY: prepack
 prepack: $(js)
-	@$(tsx) scripts/build/prebuilds.ts --check
+	@$(tsx) scripts/build/prebuilds.ts --fresh
 
 ## make clean                 remove everything that was built (node_modules stays)
 .PHONY: clean

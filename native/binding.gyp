@@ -32,7 +32,7 @@
                 'rule_name': 'program',
                 'extension': 'c',
                 'outputs': ['<(PRODUCT_DIR)/libmalloc-<(RULE_INPUT_ROOT)'],
-                'action': ['<@(cc)', '<@(flags)', '-o', '<@(_outputs)', '<(RULE_INPUT_PATH)'],
+                'action': ['<@(cc)', '<@(flags)', '-o', '<@(_outputs)', '<(RULE_INPUT_PATH)', '<@(libraries)'],
                 'message': 'compiling <(RULE_INPUT_PATH)',
             }],
         },

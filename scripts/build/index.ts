@@ -31,14 +31,19 @@ function sweep(folder: string): void {
 
 /** Compiles scripts/ to build/js with declarations; throws what the TypeScript compiler said. */
 async function buildScripts(): Promise<void> {
-  const output = await quietly`node_modules/.bin/tsc -p tsconfig.json`;
+  const output = await quietly`node_modules/.bin/tsc -p tsconfig.json --emitDeclarationOnly`;
   if (output.exitCode !== 0) throw broken('scripts/ does not compile', output);
+  // Editors show the comments of declarations; those in the code would only enlarge the package.
+  const options = ['--declaration', 'false', '--removeComments'];
+  const emitted = await quietly`node_modules/.bin/tsc -p tsconfig.json ${options}`;
+  if (emitted.exitCode !== 0) throw broken('scripts/ does not compile', emitted);
   const folder = join(root, 'build', 'js');
   sweep(folder);
   chmodSync(join(folder, 'cli.js'), 0o755);
   await buildPage(folder);
   copyKoffi(folder);
-  console.log(`  tsc  scripts/ → build/js/  ${(output.duration / 1000).toFixed(1)} s`);
+  const seconds = (output.duration + emitted.duration) / 1000;
+  console.log(`  tsc  scripts/ → build/js/  ${seconds.toFixed(1)} s`);
 }
 
 /** The page that `view` fills with data, as one file: its markup with style and script put in. */

@@ -1,7 +1,7 @@
 // `make prebuilds`: the release libraries for each platform, stripped of what nobody reads, with a
 // manifest that says what they were compiled from. `npm pack` puts them into the package.
 //
-//     tsx scripts/build/prebuilds.ts [--check] [PLATFORM…]
+//     tsx scripts/build/prebuilds.ts [--fresh] [PLATFORM…]
 
 import {
   copyFileSync,
@@ -135,28 +135,26 @@ async function build(platform: string): Promise<void> {
 }
 
 /**
- * Throws a Failure for libraries of other sources than those that are packed; names on standard error
- * the platforms without any, where the package compiles what it needs.
+ * Before a package is packed: removes libraries that were compiled from other sources, and names on
+ * standard error the platforms without any, where the package compiles what it needs.
  */
-function check(all: string[]): void {
+function removeStale(all: string[]): void {
   for (const platform of all) {
     const folder = prebuiltFolder(platform);
-    if (!existsSync(folder)) console.error(`  packed without libraries for ${platform}`);
-    else if (readManifest(folder)?.sources !== sourcesHash())
-      throw new Failure(`prebuilds/${platform} was compiled from other sources`, {
-        hint: 'run `make prebuilds`, or remove the folder',
-        code: 1,
-      });
+    if (existsSync(folder) && readManifest(folder)?.sources !== sourcesHash())
+      rmSync(folder, { recursive: true });
+    if (!existsSync(folder))
+      console.error(`  packed without libraries for ${platform}: make prebuilds`);
   }
 }
 
 try {
   const { values, positionals } = parseArgs({
-    options: { check: { type: 'boolean' } },
+    options: { fresh: { type: 'boolean' } },
     allowPositionals: true,
   });
   const wanted = positionals.length > 0 ? positionals : Object.keys(platforms);
-  if (values.check) check(wanted);
+  if (values.fresh) removeStale(wanted);
   else for (const platform of wanted) await build(platform);
 } catch (error) {
   if (!(error instanceof Failure)) throw error;

@@ -29,9 +29,9 @@ const relocatable = `-ffile-prefix-map=${root}=.`;
 
 /** Arguments that turn one C file into a program; warnings are errors. */
 export function programArguments(kind: Kind, source: string, output: string): string[] {
-  const { common, warnings, ...by } = flags();
+  const { common, warnings, libraries, ...by } = flags();
   const compile = [...common, relocatable, ...by[kind], ...warnings, '-Werror'];
-  return [...compile, '-o', output, source];
+  return [...compile, '-o', output, source, ...libraries];
 }
 
 /** Arguments that turn one C file into one of our shared libraries; warnings are errors. */

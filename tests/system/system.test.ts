@@ -271,8 +271,9 @@ describe('the installation', () => {
     const modes = installed()
       .filter((file) => lstatSync(at(file)).isFile())
       .filter((file) => {
-        const mode = statSync(at(file)).mode & 0o777;
-        return mode !== (/libmalloc-replay$|build\/js\/cli\.js$/.test(file) ? 0o755 : 0o644);
+        const script = readFileSync(at(file)).toString('latin1', 0, 2) === '#!';
+        const program = script || file.endsWith('/libmalloc-replay');
+        return (statSync(at(file)).mode & 0o777) !== (program ? 0o755 : 0o644);
       });
     expect(modes).toEqual([]);
   });
