@@ -12,10 +12,10 @@ import {
   type TraceEvent,
   type TraceProcess,
 } from '../trace/trace.ts';
+import { Stacks } from './block-stacks.ts';
 import { chunkKinds, type HeapColumns, type HeapData, type HeapFacts, NEVER } from './data.ts';
 import { Histogram } from './histogram.ts';
 import { Keeper } from './keeper.ts';
-import { Stacks } from './block-stacks.ts';
 import { commandOf, nameOf } from './starters.ts';
 import { Touched } from './touched.ts';
 
