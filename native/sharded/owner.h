@@ -221,7 +221,7 @@ static void page_verify_empty(struct page *page) {
     for (uint32_t i = 0; i < page->carved; i++) {
         char *b = page->start + i * size;
         must((page->gone && page_has_gone(page, i * size / os_page_size())) ||
-                 block_is_marked(b), "free",
+                 block_is_whole(b), "free",
              "the free block %p was written to after its free", (void *)b);
     }
 }

@@ -126,7 +126,6 @@ static COLD void process_begin(void) {
     totals_begin();
     process_describe(parent);
     maps_write();
-    profile.totals->last = file_now();
     profile.moment_due = profile.moment_every ? file_now() + profile.moment_every : UINT64_MAX;
     atomic_store(profile.alive, 1);
     calm_end(calm);
@@ -361,9 +360,14 @@ EXPORT void free(void *p) {
 
 /* The early blocks are zero: none is used twice. */
 EXPORT void *calloc(size_t count, size_t size) {
-    if (unlikely(!begun) && !is_ready())
-        return early_block(product(count, size));
-    return counted(next.calloc(count, size), product(count, size), SITE);
+    size_t bytes = product(count, size);
+    if (likely(bytes < here.left)) {
+        here.left -= bytes;
+        return next.calloc(count, size);
+    }
+    if (!is_ready())
+        return early_block(bytes);
+    return countdown(next.calloc(count, size), bytes, SITE);
 }
 
 static void *early_resize(void *p, size_t size) {
@@ -385,7 +389,11 @@ static COLD void *resize(void *p, size_t count, size_t size, uintptr_t site) {
 EXPORT void *realloc(void *p, size_t size) {
     if (unlikely(blocks_may_hold(p)))
         return early_owns(p) || !is_ready() ? early_resize(p, size) : resize(p, 1, size, SITE);
-    return counted(next.realloc(p, size), size, SITE);
+    if (likely(size < here.left)) {
+        here.left -= size;
+        return next.realloc(p, size);
+    }
+    return countdown(next.realloc(p, size), size, SITE);
 }
 
 EXPORT void *reallocarray(void *p, size_t count, size_t size) {

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { writeFileSync, writeSync } from 'node:fs';
 import { Failure, reasonOf } from './errors.ts';
 
 /**
@@ -8,13 +8,30 @@ import { Failure, reasonOf } from './errors.ts';
 export function writeJson(verb: string, file: string, data: object): void {
   const text = `${JSON.stringify({ schema: `libmalloc/${verb}/1`, ...data }, null, 2)}\n`;
   try {
-    // Descriptor 1, not process.stdout: a pipe's write is asynchronous there, and process.exit
-    // would cut the document short.
-    writeFileSync(file === '-' ? 1 : file, text);
+    if (file === '-') writeAll(text);
+    else writeFileSync(file, text);
   } catch (cause) {
     throw new Failure(`cannot write ${file}: ${reasonOf(cause)}`, {
       hint: 'give --json a path that can be written, or - for standard output',
       cause,
     });
+  }
+}
+
+/**
+ * To descriptor 1, not process.stdout: a pipe's write is asynchronous there, and process.exit would
+ * cut the document short. A pipe that is full refuses for a moment, because Node has made it
+ * non-blocking.
+ */
+function writeAll(text: string): void {
+  const bytes = Buffer.from(text);
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(1, bytes, at);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+      Atomics.wait(pause, 0, 0, 2);
+    }
   }
 }

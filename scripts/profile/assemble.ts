@@ -56,13 +56,19 @@ export async function assemble(
   const remarks = new Set<string>();
   const processes: ProfileProcess[] = [];
   let every = 0;
+  let without = 0;
   for (const process of trace.processes) {
     const raw = readRaw(trace, process);
-    if (raw === undefined) continue;
+    if (raw === undefined) {
+      without++;
+      continue;
+    }
     every = raw.every;
     processes.push(await assembleProcess(trace, raw, frames, remarks));
     if (raw.missed > 0) remarks.add(`process ${process.pid} lost ${raw.missed} samples`);
   }
+  if (without > 0)
+    remarks.add(`${without} ${without === 1 ? 'process' : 'processes'} had no sample`);
   for (const sentence of trace.damage) remarks.add(sentence);
   return {
     schema: 'libmalloc/profile/1',

@@ -118,7 +118,7 @@ async function profile(argv: string[], options: Options): Promise<void> {
     if (argv.length > 0)
       throw new Failure('--read runs no program', { hint: 'libmalloc profile --read FILE' });
     const found = await readAny(options.read);
-    process.stdout.write(options.json === '-' || options.quiet ? '' : describe(found, options));
+    if (options.json !== '-' && !options.quiet) process.stdout.write(describe(found, options));
     return write(found, options);
   }
   await profileProgram(argv, options);
@@ -196,7 +196,7 @@ async function readAny(file: string): Promise<Profile> {
       name: first?.malloc ?? 'unknown',
       file: first?.malloc ?? null,
     });
-    if (found.processes.length > 0) return found;
+    if (trace.processes.every(({ records }) => records === 0)) return found;
   } finally {
     trace.close();
   }

@@ -68,7 +68,7 @@ static void step(uint64_t *random, size_t largest) {
             check_filled(blocks[i].p, blocks[i].size, 2);
         free(blocks[i].p);
         blocks[i].p = chance_below(random, 4) ? must_malloc(size) : memalign_if_any(256, size);
-        check(blocks[i].p, "no block of %zu bytes", size);
+        check(blocks[i].p || size == 0, "no block of %zu bytes", size);
     }
     blocks[i].size = size;
     fill(blocks[i].p, size, 2);

@@ -16,7 +16,7 @@ int main(int argc, char **argv) {
     for (size_t size = 0; size <= largest; size += size < 1100 ? 1 : size / 5)
         for (int twice = 0; twice < 3; twice++, count++) {
             void *p = twice == 2 ? calloc(1, size) : must_malloc(size);
-            check(p, "calloc(1, %zu) failed", size);
+            check(p || size == 0, "calloc(1, %zu) failed", size);
             size_t usable = malloc_usable_size(p);
             check(usable >= size, "%p: asked for %zu bytes, %zu usable", p, size, usable);
             fill(p, usable, count);

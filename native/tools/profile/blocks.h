@@ -1,7 +1,7 @@
 /* blocks.h: which blocks were sampled.
  *
- * free asks for every block whether it is one of the few. A bit table answers at the price of a
- * multiplication and a load: 4 KiB, so that it stays in the cache. Its bits are backed by counters
+ * free asks for every block whether it is one of the few. A bit table, by the lower bits of the
+ * address, answers at the price of a load: 4 KiB, so that it stays in the cache. Its bits are backed by counters
  * and the blocks themselves by a hash table, both of which only sampled blocks touch.
  *
  * Rule: everything but the bits is touched under profile.lock only.
@@ -32,7 +32,7 @@ static struct {
 } blocks = {.bits = {1}}; /* NULL may be freed before we know by whom */
 
 static inline unsigned bit_of(const void *p) {
-    return (unsigned)(((uintptr_t)p >> 4) * 0x9e3779b97f4a7c15u >> (64 - BIT_LOG));
+    return (unsigned)((uintptr_t)p >> 4) % BITS;
 }
 
 /* May the block be one of ours, or an early one? 1 ns. */

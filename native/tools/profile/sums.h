@@ -36,13 +36,20 @@ static struct trace_segment *segment_lasting(uint32_t kind, uint32_t order) {
     return segment;
 }
 
+/* A small process often has no sample: it gets no segment. */
 static void totals_begin(void) {
+    profile.lost = (struct profile_totals){.every = profile.every, .last = file_now()};
+    profile.totals = &profile.lost;
+}
+
+static void totals_share(void) {
     struct trace_segment *segment = segment_lasting(PROFILE_TOTALS, 0);
-    profile.lost = (struct profile_totals){.every = profile.every};
-    profile.totals = segment ? (void *)segment_content(segment) : &profile.lost;
-    profile.totals->every = profile.every;
-    if (segment)
-        segment->used = sizeof *profile.totals;
+    if (!segment)
+        return;
+    struct profile_totals *totals = (void *)segment_content(segment);
+    *totals = *profile.totals;
+    segment->used = sizeof *totals;
+    profile.totals = totals;
 }
 
 static struct profile_site *site_at(uint32_t number) {
@@ -55,6 +62,8 @@ static uint32_t site_new(uint32_t node) {
     uint32_t number = profile.sites, group = number / (uint32_t)GROUP;
     if (group >= GROUPS)
         return UINT32_MAX;
+    if (number == 0)
+        totals_share();
     if (!profile.groups[group])
         profile.groups[group] = segment_lasting(PROFILE_SITES, group);
     if (!profile.groups[group])

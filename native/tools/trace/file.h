@@ -178,14 +178,12 @@ static __attribute__((unused)) void segment_sum_up(struct trace_segment *segment
     munmap(p, TRACE_SEGMENT);
 }
 
-/* Zeroed memory of ours: not inherited by forked children, and counted as shared, so that nobody
- * takes it for the program's. NULL without any. */
+/* Zeroed memory of ours, counted as shared, so that nobody takes it for the program's. A forked child
+ * sees it, because a handler that has interrupted us may fork, and must not write to it. NULL without
+ * any. */
 static void *memory_apart(size_t size) {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED)
-        return NULL;
-    madvise(p, size, MADV_DONTFORK);
-    return p;
+    return p == MAP_FAILED ? NULL : p;
 }
 
 /* Memory for a segment that will be stored when it is finished. */
