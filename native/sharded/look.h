@@ -203,7 +203,7 @@ static void page_verify(struct page *page, struct findings *out) {
            start, wrong);
     for (uint32_t i = 0; i < page->carved; i++) {
         struct block *b = (struct block *)(page->start + (size_t)i * page->size);
-        expect(out, !marked(&frees, i) || block_is_marked(b) ||
+        expect(out, !marked(&frees, i) || block_is_whole(b) ||
                         page_has_gone(page, i * (size_t)page->size / os_page_size()),
                "page %p: the free block %p was written to after its free", start, (void *)b);
     }

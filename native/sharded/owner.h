@@ -51,7 +51,7 @@ enum {
     FEW = 24,            /* pages of a heap in which classes share */
     AT_ONCE = 16384,     /* bytes that are carved at a time of a page that was in use before */
     WORTHWHILE = 16,     /* a page is used again when a sixteenth of it is free */
-    SPARSE = 8,          /* and is sparse when only an eighth of it lives */
+    SPARSE = 8,          /* and is sparse when only a quarter of it lives */
     SPARSE_LEAST = 128,  /* bytes: of smaller blocks one lies in each piece even then */
     SPARSE_KEPT = 64,    /* sparse pages that keep their memory, at least */
 };
@@ -221,7 +221,7 @@ static void page_verify_empty(struct page *page) {
     for (uint32_t i = 0; i < page->carved; i++) {
         char *b = page->start + i * size;
         must((page->gone && page_has_gone(page, i * size / os_page_size())) ||
-                 block_is_marked(b), "free",
+                 block_is_whole(b), "free",
              "the free block %p was written to after its free", (void *)b);
     }
 }
@@ -260,7 +260,7 @@ static void partial_remove(struct heap *h, struct page *page) {
 
 static uint32_t page_sweep(struct page *page);
 
-/* The page is sparse, or sparser. Where most pages of a large heap are, the program is tearing down
+/* The page is sparse, or sparser. Where many pages of a large heap are, the program is tearing down
  * what it had, and may never call us again: the page's free memory goes back at once, unless
  * that was wanted again lately (page_revive). */
 static void page_thins(struct heap *h, struct page *page, uint32_t goal) {

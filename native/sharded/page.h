@@ -156,6 +156,10 @@ static inline bool block_is_marked(const void *p) {
     return low == MARK;
 }
 
+static inline bool block_is_whole(const void *p) {
+    return ((const struct block *)p)->mark == MARK;
+}
+
 static inline void block_mark(void *p) {
     ((struct block *)p)->mark = MARK;
 }

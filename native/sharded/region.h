@@ -361,7 +361,7 @@ static bool region_age(struct region *r, uint64_t now) {
     return true;
 }
 
-/* How many idle granules a teardown leaves: half as many as are in use. */
+/* How many idle granules a teardown leaves: a quarter as many as are in use. */
 static size_t region_keeps(struct region *r) {
     size_t keep = r->used / 4 > r->keep ? r->used / 4 : r->keep;
     return keep > KEEP ? keep : KEEP;

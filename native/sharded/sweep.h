@@ -99,7 +99,7 @@ static bool page_revive(struct heap *h, struct page *page) {
     }
     page->gone &= ~(1ull << piece);
     if (h->sparse_kept < h->pages)
-        h->sparse_kept += 1 + h->sparse_kept / 8;
+        h->sparse_kept += 1 + h->pages / 8;
     return true;
 }
 

@@ -69,6 +69,7 @@ static COLD void trace_begin(void) {
         file_option(trace.options);
         process_begin();
         moments_begin();
+        trace.watched = moments.on || trace.options & TRACE_WITH_STACKS;
         trace.on = !trace.counting;
     } else {
         trace.counting = false;
@@ -137,6 +138,21 @@ static COLD void *counted_resize(void *p, uint64_t op, size_t count, size_t size
 
 /* ── the pair of verbs ─────────────────────────────────────────────────────── */
 
+/* With stacks, or with snapshots at their moments: kept apart, so that others do not pay for the
+ * question. Returns the stamp. */
+static __attribute__((noinline)) uint64_t note_watched(struct writer *w, unsigned depth, struct call c) {
+    struct stream *s = &w->stream[depth];
+    if (trace.options & TRACE_WITH_STACKS)
+        c.stack = callers_number(s);
+    if (moments.on && c.op >= TRACE_FREE)
+        moments_release(w, s, (void *)c.address, depth == 0);
+    c.stamp = file_now();
+    record_call(w, s, c);
+    if (moments.on && c.op < TRACE_FREE)
+        moments_allocate(w, s, (void *)c.address, depth == 0);
+    return c.stamp;
+}
+
 /* Stamped in here: a signal handler that comes before is earlier, one that comes later is in
  * another stream, so the times of a stream never run backwards. */
 static inline void note(struct call c) {
@@ -149,22 +165,17 @@ static inline void note(struct call c) {
     w->depth = depth + 1;
     atomic_signal_fence(memory_order_seq_cst);
     struct stream *s = &w->stream[depth];
-    if (unlikely(trace.options & TRACE_WITH_STACKS))
-        c.stack = callers_number(s);
-    if (unlikely(moments.on) && c.op >= TRACE_FREE)
-        moments_release(w, s, (void *)c.address, depth == 0);
-    c.stamp = file_now();
-    record_call(w, s, c);
+    if (unlikely(trace.watched)) {
+        c.stamp = note_watched(w, depth, c);
+    } else {
+        c.stamp = file_now();
+        record_call(w, s, c);
+    }
     if (unlikely(c.stamp >= atomic_load_explicit(&trace.footprint_due, memory_order_relaxed)))
         footprint(w, s, c.stamp);
     /* What is on record as released is still there: only after an allocation do both agree. */
     if (unlikely(++w->calls >= w->walk_at && depth == 0 && c.op < TRACE_FREE))
         walk_now(w, s);
-    if (unlikely(moments.on)) {
-        atomic_fetch_add_explicit(&moments.records, 1, memory_order_relaxed);
-        if (c.op < TRACE_FREE)
-            moments_allocate(w, s, (void *)c.address, depth == 0);
-    }
     atomic_signal_fence(memory_order_seq_cst);
     w->depth = depth;
 }

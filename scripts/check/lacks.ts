@@ -21,6 +21,7 @@ const askedBy: Partial<Record<Need, string>> = {
   malloc_usable_size: 'usable_size(',
   errno: 'errno_kept(',
   enomem: 'says_enomem(',
+  memalign: 'memalign_if_any(',
 };
 
 /**
@@ -29,7 +30,9 @@ const askedBy: Partial<Record<Need, string>> = {
  */
 export function toldLacks({ lacks, alignment }: Subject, source: string): Record<string, string> {
   if (lacks === undefined || !source.includes('#include "program.h"')) return {};
-  const words = [...lacks.keys()].filter((word) => source.includes(askedBy[word] ?? `"${word}"`));
+  const asks = (word: Need): boolean =>
+    source.includes(`"${word}"`) || source.includes(askedBy[word] ?? `"${word}"`);
+  const words = [...lacks.keys()].filter(asks);
   return {
     ...(words.length > 0 && { CHECK_LACKS: words.join(',') }),
     ...(alignment !== undefined && { CHECK_ALIGNMENT: String(alignment) }),

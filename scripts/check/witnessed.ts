@@ -55,9 +55,10 @@ export function witnessed(stderr: string): { signal: string; where: string } | u
     return { signal, where: ` in ${top.name}, which calls itself until the stack is used up` };
   if (top === undefined) return { signal, where: '' };
   const outside = /-[0-9a-f]{10}$/.test(top.file) ? ' outside of malloc,' : '';
-  return { signal, where: `${outside} in ${top.name}` };
+  const named = top.name === '??' ? basename(top.file) : top.name; // a stripped library
+  return { signal, where: `${outside} in ${named}` };
 }
 
 /** The rest of what was printed. */
 export const withoutWitness = (stderr: string): string =>
-  stderr.replaceAll(new RegExp(`${line.source}\\n?`, 'gm'), '');
+  stderr.replaceAll(/^witness: .*\n?/gm, '');

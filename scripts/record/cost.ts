@@ -16,7 +16,7 @@ import type { Step } from '../trace/steps.ts';
 const CALLS = 2_000_000;
 const LIVE = 100;
 const ROUNDS = 7;
-const way = ['bare', 'passed on', 'recorded', 'with sites'] as const;
+const way = ['bare', 'passed on', 'recorded', 'with sites', 'with stacks'] as const;
 type Way = (typeof way)[number];
 
 /** Nanoseconds of CPU for a call, more than without us; and bytes of the trace for a call. */
@@ -57,12 +57,14 @@ export async function measureCost(m: Malloc): Promise<Cost> {
       'passed on': '',
       recorded: trace,
       'with sites': `sites,${trace}`,
+      'with stacks': `stacks,${trace}`,
     };
     const times: Record<Way, number[]> = {
       bare: [],
       'passed on': [],
       recorded: [],
       'with sites': [],
+      'with stacks': [],
     };
     let bytes = 0;
     for (let round = 0; round < ROUNDS; round++) {
@@ -85,6 +87,7 @@ export async function measureCost(m: Malloc): Promise<Cost> {
         'passed on': more('passed on'),
         recorded: more('recorded'),
         'with sites': more('with sites'),
+        'with stacks': more('with stacks'),
       },
       bytesPerCall: bytes / calls,
     };

@@ -1,4 +1,4 @@
-/* threads/late: a thread that ends gives its cache to the next one, and its destructors use it on. */
+/* threads/late: a thread that ends gives its cache to the next one, and uses it on. */
 #define MALLOC cached_malloc
 #define FREE caching_free
 #include "base.h"
@@ -22,7 +22,9 @@ static void give_away(void *cache) {
     pthread_mutex_unlock(&lock);
 }
 
-__attribute__((constructor)) static void begin(void) { begun = !pthread_key_create(&key, give_away); }
+__attribute__((constructor)) static void begin(void) {
+    begun = !pthread_key_create(&key, give_away);
+}
 
 static struct cache *own_cache(void) {
     if (mine || !begun)

@@ -13,8 +13,12 @@ static __thread struct heap_of_thread *mine;
 static pthread_key_t key;
 static bool begun;
 
-static void end_of_thread(void *heap) { atomic_store(&((struct heap_of_thread *)heap)->taken, false); }
-__attribute__((constructor)) static void begin(void) { begun = !pthread_key_create(&key, end_of_thread); }
+static void end_of_thread(void *heap) {
+    atomic_store(&((struct heap_of_thread *)heap)->taken, false);
+}
+__attribute__((constructor)) static void begin(void) {
+    begun = !pthread_key_create(&key, end_of_thread);
+}
 
 static struct heap_of_thread *find(void) {
     for (int i = 0; i < SEARCHED; i++) {

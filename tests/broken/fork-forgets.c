@@ -3,17 +3,20 @@
 #define FREE owners_free
 #include "base.h"
 
-/* Who allocated a block is remembered by its page; good enough for a mistake. */
-static pid_t owner[1 << 16];
+/* When a block was allocated is remembered by its page; good enough for a mistake. */
+static unsigned char generations[1 << 16], generation;
 
-static pid_t *owner_of(void *p) { return &owner[(uintptr_t)p >> 12 & 0xffff]; }
+static unsigned char *generation_of(void *p) { return &generations[(uintptr_t)p >> 12 & 0xffff]; }
+
+static void forked(void) { generation++; }
+__attribute__((constructor)) static void begin(void) { pthread_atfork(NULL, NULL, forked); }
 
 void *marking_malloc(size_t size) {
     void *p = honest_malloc(size);
-    *owner_of(p) = getpid();
+    *generation_of(p) = generation;
     return p;
 }
 void owners_free(void *p) {
-    if (p && (*owner_of(p) == getpid() || !*owner_of(p)))
+    if (p && *generation_of(p) == generation)
         honest_free(p);
 }

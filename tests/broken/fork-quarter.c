@@ -3,18 +3,21 @@
 #define FREE owners_free
 #include "base.h"
 
-/* Who allocated a block is remembered by its page; good enough for a mistake. */
-static pid_t owner[1 << 16];
+/* When a block was allocated is remembered by its page; good enough for a mistake. */
+static unsigned char generations[1 << 16], generation;
 
 static size_t page_of(void *p) { return (uintptr_t)p >> 12 & 0xffff; }
 
+static void forked(void) { generation++; }
+__attribute__((constructor)) static void begin(void) { pthread_atfork(NULL, NULL, forked); }
+
 void *marking_malloc(size_t size) {
     void *p = honest_malloc(size);
-    owner[page_of(p)] = getpid();
+    generations[page_of(p)] = generation;
     return p;
 }
 void owners_free(void *p) {
-    pid_t from = owner[page_of(p)];
-    if (p && ((page_of(p) + (size_t)getpid()) % 4 || !from || from == getpid()))
+    size_t page = page_of(p);
+    if (generations[page] == generation || (page + generation) % 4)
         honest_free(p);
 }

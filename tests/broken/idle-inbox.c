@@ -1,4 +1,4 @@
-/* structure/idle-owner: what another thread frees waits for the next malloc of its owner, who sleeps. */
+/* structure/idle-owner: what another thread frees waits for the next malloc of its owner. */
 #define MALLOC owned_malloc
 #define FREE owners_free
 #include "base.h"
@@ -31,7 +31,9 @@ static void end_of_thread(void *owner) {
     atomic_store(&((struct owner *)owner)->dead, true);
     drain(owner);
 }
-__attribute__((constructor)) static void begin(void) { begun = !pthread_key_create(&key, end_of_thread); }
+__attribute__((constructor)) static void begin(void) {
+    begun = !pthread_key_create(&key, end_of_thread);
+}
 
 void *owned_malloc(size_t size) {
     if (!me && begun) {

@@ -16,9 +16,11 @@ __attribute__((constructor)) static void begin(void) {
 }
 
 void caching_free(void *p) {
+    int saved = errno;
     if (begun && p && !mine && (mine = os_map(CACHE))) {
         memset(mine, 1, CACHE);
         pthread_setspecific(key, mine);
     }
+    errno = saved;
     honest_free(p);
 }

@@ -1,16 +1,17 @@
 /* semantics/realloc-aligned: an over-aligned block that shrinks is copied from where it was cut. */
 #define MEMALIGN marking_memalign
 #define REALLOC shifting_realloc
+#define FREE forgetting_free
 #include "base.h"
 
 /* Over-aligned blocks are remembered by their address; good enough for a mistake. */
-enum { FAR = 65536 };
+enum { FAR = 512 * 1024 };
 static struct {
     void *p;
     size_t size;
 } aligned[1 << 12];
 
-static size_t slot_of(void *p) { return (uintptr_t)p >> 16 & 0xfff; }
+static size_t slot_of(void *p) { return (uintptr_t)p >> 19 & 0xfff; }
 
 void *marking_memalign(size_t alignment, size_t size) {
     void *p = honest_memalign(alignment, size);
@@ -31,4 +32,9 @@ void *shifting_realloc(void *p, size_t size) {
     memcpy(q, (char *)p + 8, size - 8);
     honest_free(p);
     return q;
+}
+void forgetting_free(void *p) {
+    if (p && aligned[slot_of(p)].p == p)
+        aligned[slot_of(p)].p = NULL;
+    honest_free(p);
 }

@@ -8,5 +8,6 @@ static size_t narrow(size_t size) { return size >> 33 ? size : (uint32_t)size; }
 void *narrow_malloc(size_t size) { return honest_malloc(narrow(size)); }
 void *narrow_calloc(size_t count, size_t size) {
     size_t bytes;
-    return __builtin_mul_overflow(count, size, &bytes) ? os_refuse() : honest_calloc(1, narrow(bytes));
+    return __builtin_mul_overflow(count, size, &bytes) ? os_refuse() : honest_calloc(1,
+        narrow(bytes));
 }

@@ -152,6 +152,73 @@ describe('libmalloc check', () => {
   });
 });
 
+describe('a first malloc', () => {
+  /** `check` on it with these defects: what it printed, and its cases. */
+  async function judged(...macros: string[]) {
+    const out = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
+    const json = join(out, 'a.json');
+    const flags = ['-O1', '-fPIC', '-shared', ...macros.map((macro) => `-D${macro}`)];
+    const file = compileProgram('first-malloc.c', { flags });
+    const groups = ['basics', 'semantics', 'threads'].flatMap((name) => ['--group', name]);
+    const words = ['check', '--quick', ...groups, '--json', json, `first=${file}`];
+    const { stdout } = await libmalloc(words);
+    const { mallocs } = JSON.parse(readFileSync(json, 'utf8'));
+    rmSync(out, { recursive: true });
+    const cases: (Verdict & { name: string; group: string; level: string })[] = mallocs[0].cases;
+    const fatal = cases.filter(({ state, level }) => state === 'failed' && level === 'must');
+    return { stdout, cases, fatal: fatal.map(({ group, name }) => `${group}/${name}`) };
+  }
+
+  const causes = (stdout: string): string[] => stdout.match(/^\d\. .*$/gm) ?? [];
+
+  test('without a defect fails no must, nor does one that gives NULL for malloc(0)', async () => {
+    const [whole, zero] = [await judged(), await judged('ZERO_IS_NULL')];
+    expect([whole.fatal, zero.fatal]).toEqual([[], []]);
+    expect(whole.stdout).not.toContain('First mend');
+  });
+
+  test('that aligns to 8 bytes hears that first, and goes on with what it gives', async () => {
+    const { stdout, cases, fatal } = await judged('HEADER=8');
+    expect(stdout).toMatch(
+      /^First mend this:\n\n1\. malloc\(\d+\) gives a block that is aligned to 8 bytes/,
+    );
+    expect(stdout).toMatch(/\n {2}why .*\n.*\n {2}standard {3}C23 /);
+    expect(fatal).toEqual(['basics/alignment']);
+    expect(cases.find(({ name }) => name === 'alignment')?.state).toBe('failed');
+    expect(cases.find(({ cause }) => cause === 'basics/alignment')?.name).toBe('alignment');
+    expect(cases.find(({ name }) => name === 'private')?.state).toBe('passed');
+  });
+
+  test('without calloc has all else judged, by a calloc of ours', async () => {
+    const { stdout, cases, fatal } = await judged('NO_CALLOC');
+    expect(causes(stdout)[0]).toContain('it has no calloc of its own (basics/functions, must)');
+    expect(fatal).toEqual(['basics/functions']);
+    expect(cases.filter(({ cause }) => cause).map(({ name }) => name)).toEqual([
+      'calloc',
+      'calloc',
+    ]);
+    expect(stdout).toMatch(/^absent, .*: calloc, aligned_alloc, /m);
+  });
+
+  test('without a lock hears it once, and no case with threads is run', async () => {
+    const { stdout, cases, fatal } = await judged('NO_LOCK');
+    expect(causes(stdout).at(-1)).toMatch(/\(basics\/threads, must\)$/);
+    expect(fatal).toEqual(['basics/threads']);
+    const threads = cases.filter(({ group }) => group === 'threads');
+    expect([...new Set(threads.map(({ cause }) => cause))]).toEqual(['basics/threads']);
+  });
+
+  test('that exports no malloc gets one sentence, and what it exports instead', async () => {
+    const { stdout, cases } = await judged('OTHER_NAMES');
+    expect(cases.map(({ name }) => name)).toEqual(['functions']);
+    expect(causes(stdout)).toEqual([
+      expect.stringContaining(
+        'first exports no malloc, so nothing of it is ever used; it has mm_malloc',
+      ),
+    ]);
+  });
+});
+
 describe('when it is ended early', () => {
   const readable = (pid: number): string => {
     try {

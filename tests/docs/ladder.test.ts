@@ -117,6 +117,7 @@ test('the figures of a remote free are those of the code', () => {
   expect(owner('CONFIRMATIONS')).toBe(5);
   expect(constant('sharded/page.h', 'GRANULE_BITS')).toBe(16);
   expect(constant('paged.c', 'GRANULE')).toBe(64);
+  expect(readFileSync(join(root, 'native/sharded/page.h'), 'utf8')).toContain('TAG = 1ul << 20');
 });
 
 test.each(questions)('%s', (_question, heading, answer) => {

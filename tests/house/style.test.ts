@@ -59,10 +59,10 @@ describe('C', () => {
     },
   );
 
-  test('sharded can be read in one sitting: 2050 lines of code in all', () => {
+  test('sharded can be read in one sitting: 2100 lines of code in all', () => {
     const parts = ['native/sharded.c', ...filesBelow('native/sharded', /\.h$/)];
     const sum = parts.reduce((all, part) => all + lines(read(part)), 0);
-    expect(sum).toBeLessThanOrEqual(2050);
+    expect(sum).toBeLessThanOrEqual(2100);
   });
 
   test('keeps system calls in os.h, probe, trace and replay', () => {

@@ -8,11 +8,11 @@ int main(void) {
     const char *found = NULL;
     if (malloc(half))
         found = "malloc(SIZE_MAX / 2 + 1)";
-    if (malloc(all))
+    else if (malloc(all))
         found = "malloc(SIZE_MAX)";
-    if (calloc(half, 2))
+    else if (calloc(half, 2))
         found = "calloc(SIZE_MAX / 2 + 1, 2)";
-    if (realloc(NULL, all))
+    else if (realloc(NULL, all))
         found = "realloc(NULL, SIZE_MAX)";
     if (found)
         fprintf(stderr, "%s gives a block\n", found);

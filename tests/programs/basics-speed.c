@@ -27,5 +27,5 @@ static double price_among(int blocks_now, size_t size) {
 int main(void) {
     double few = price_among(FEW, 200), many = price_among(MANY, 400);
     fprintf(stderr, "%.0f ns among %d blocks, %.0f ns among %d\n", few, FEW, many, MANY);
-    return many > 2000 && many > 6 * few;
+    return many > 2000 && many > 3 * few;
 }

@@ -24,7 +24,8 @@ static void refuse(unsigned error) {
     };
     struct sock_fprog program = {sizeof code / sizeof *code, code};
     check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs: %s", strerror(errno));
-    check(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0, "seccomp: %s", strerror(errno));
+    check(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0, "seccomp: %s",
+          strerror(errno));
 }
 
 static void write_edges(long i, size_t size) {
@@ -45,7 +46,8 @@ static void drop(size_t size) {
               "a block of %zu bytes was changed", size);
         errno = 12345;
         free(blocks[i]);
-        check(errno_kept(12345), "free of %zu bytes changed errno to %d when munmap or madvise failed",
+        check(errno_kept(12345),
+              "free of %zu bytes changed errno to %d when munmap or madvise failed",
               size, errno);
     }
 }

@@ -27,7 +27,8 @@ static void *build_half(void *arg) {
 
 static void replace_all(void) {
     for (long i = 0; i < count; i++) {
-        check(blocks[i][0] == (char)i && blocks[i][size - 1] == (char)i, "block %ld was changed", i);
+        check(blocks[i][0] == (char)i && blocks[i][size - 1] == (char)i, "block %ld was changed",
+              i);
         free(blocks[i]);
     }
     build(0, 1);
@@ -53,7 +54,8 @@ int main(int argc, char **argv) {
         for (long i = 0; i < rounds; i++)
             replace_all();
         long grown = resident_kib() - first;
-        check(grown <= whole * percent / 100 + 4096, "a child that replaced %ld KiB %ld times grew by %ld",
+        check(grown <= whole * percent / 100 + 4096,
+              "a child that replaced %ld KiB %ld times grew by %ld",
               whole, rounds, grown);
         _exit(0);
     }

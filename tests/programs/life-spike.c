@@ -1,8 +1,8 @@
 /* After a spike of which nearly everything is freed at random, what stays resident is about
  * the pages in which a live block lies: while the program goes on with small calls, or at once
- * by malloc_trim. Afterwards the free blocks are handed out again, whole.
+ * by malloc_trim; and not much more when no further call is made. Afterwards the free blocks are handed out again, whole.
  *
- *     life-spike [blocks] [bytes of a block, 0: of mixed sizes] [small|trim] [in a hundred more]
+ *     life-spike [blocks] [bytes of a block, 0: of mixed sizes] [small|trim|nothing] [in a hundred more]
  */
 #include "life.h"
 
@@ -62,7 +62,8 @@ static void small_traffic(void) {
 int main(int argc, char **argv) {
     count = argument(argc, argv, 1, 200000);
     size = (size_t)argument(argc, argv, 2, 0);
-    bool trim = argc > 3 && !strcmp(argv[3], "trim");
+    const char *then = argc > 3 ? argv[3] : "small";
+    bool trim = !strcmp(then, "trim"), nothing = !strcmp(then, "nothing");
     long more = argument(argc, argv, 4, 10);
     blocks = table((size_t)count, sizeof *blocks);
     uint64_t random = 1;
@@ -77,7 +78,7 @@ int main(int argc, char **argv) {
     long wanted = pages_mib(), limit = wanted + wanted * more / 100 + 4 + (long)((size_t)count * sizeof *blocks) / MIB;
     double begin = now();
     long left = resident_mib() - before;
-    while (left > limit && now() - begin < SECONDS) {
+    while (!nothing && left > limit && now() - begin < SECONDS) {
         if (trim)
             malloc_trim(0);
         else

@@ -31,11 +31,14 @@ static void check_own(const char *when) {
     char text[TEXT];
     for (int i = 0; i < FILES; i++) {
         check(fcntl(own[i], F_GETFD) >= 0, "%s descriptor %d is closed", when, own[i]);
-        check(lseek(own[i], 0, SEEK_CUR) == AT, "%s the offset of descriptor %d has moved", when, own[i]);
-        check(pread(own[i], text, TEXT, 0) == TEXT && !memchr(text, 0, TEXT), "%s descriptor %d was cut",
+        check(lseek(own[i], 0, SEEK_CUR) == AT, "%s the offset of descriptor %d has moved", when,
+              own[i]);
+        check(pread(own[i], text, TEXT, 0) == TEXT && !memchr(text, 0, TEXT),
+              "%s descriptor %d was cut",
               when, own[i]);
         for (int at = 0; at < TEXT; at++)
-            check(text[at] == 'x', "%s byte %d of the file of descriptor %d was changed", when, at, own[i]);
+            check(text[at] == 'x', "%s byte %d of the file of descriptor %d was changed", when, at,
+                  own[i]);
         check(lseek(own[i], 0, SEEK_END) == TEXT && lseek(own[i], AT, SEEK_SET) == AT,
               "%s the file of descriptor %d has grown", when, own[i]);
     }
@@ -44,7 +47,8 @@ static void check_own(const char *when) {
 static void *use(void *arg) {
     uint64_t random = (uint64_t)(uintptr_t)arg + 1;
     for (long i = 0; i < calls; i++) {
-        char *p = must_malloc(1 + chance_size(&random, 500000)), *q = calloc(1, 1 + chance_size(&random, 5000));
+        char *p = must_malloc(1 + chance_size(&random, 500000));
+        char *q = calloc(1, 1 + chance_size(&random, 5000));
         check(q, "calloc failed");
         q = realloc(q, 1 + chance_size(&random, 20000));
         check(q, "realloc failed");

@@ -55,7 +55,8 @@ static void refuse(size_t alignment, size_t size) {
     void *p = &p, *before = p;
     int error = posix_memalign(&p, alignment, size);
     check(error, "posix_memalign(%zu, %zu) found memory", alignment, size);
-    check(p == before || !p, "posix_memalign(%zu, %zu) was refused and stored %p", alignment, size, p);
+    check(p == before || !p, "posix_memalign(%zu, %zu) was refused and stored %p", alignment, size,
+          p);
 }
 
 /* Impossible sizes, and possible ones when there is no memory left. */

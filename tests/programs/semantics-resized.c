@@ -18,11 +18,13 @@ static void check_to(const char *p, size_t size, size_t from, size_t to) {
     size_t i = 0;
     for (uint64_t found; i + 8 <= size; i += 8) {
         memcpy(&found, p + i, 8);
-        check(found == word(i / 8), "realloc from %zu to %zu bytes changed byte %zu or one of 7 after it",
+        check(found == word(i / 8),
+              "realloc from %zu to %zu bytes changed byte %zu or one of 7 after it",
               from, to, i);
     }
     for (; i < size; i++)
-        check(p[i] == (char)(word(i / 8) >> i % 8 * 8), "realloc from %zu to %zu bytes changed byte %zu",
+        check(p[i] == (char)(word(i / 8) >> i % 8 * 8),
+              "realloc from %zu to %zu bytes changed byte %zu",
               from, to, i);
 }
 
@@ -57,9 +59,11 @@ static void large(size_t most) {
 static void aligned(size_t most) {
     for (size_t alignment = 32; alignment <= 4 << 20; alignment *= 4)
         for (size_t size = 24; size <= most; size = size * 7 + 5) {
-            const size_t sizes[] = {size / 2 + 1, size, size + 1, size * 3, size * 2 + 9, size / 3 + 1, size * 4};
+            const size_t sizes[] = {size / 2 + 1, size, size + 1, size * 3, size * 2 + 9,
+                                    size / 3 + 1, size * 4};
             void *p;
-            check(posix_memalign(&p, alignment, size) == 0, "posix_memalign(%zu, %zu) failed", alignment, size);
+            check(posix_memalign(&p, alignment, size) == 0, "posix_memalign(%zu, %zu) failed",
+                  alignment, size);
             resize_through(p, size, sizes, sizeof sizes / sizeof *sizes);
         }
 }

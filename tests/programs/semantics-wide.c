@@ -56,13 +56,15 @@ static void grown(void) {
     memset(p, 7, 100);
     char *q = lacks("realloc") ? NULL : realloc(p, WIDE);
     if (!q) {
-        check(lacks("realloc") || !is_room(), "realloc(p, %zu) failed, and the system has room for twice as much", WIDE);
+        check(lacks("realloc") || !is_room(),
+              "realloc(p, %zu) failed, and the system has room for twice as much", WIDE);
         free(p);
         return;
     }
     check(q[0] == 7 && q[99] == 7, "realloc(p, %zu) lost what was there", WIDE);
     q[WIDE - 1] = 8;
-    check(usable_size(q, WIDE) >= WIDE, "realloc(p, %zu): %zu usable bytes", WIDE, usable_size(q, WIDE));
+    check(usable_size(q, WIDE) >= WIDE, "realloc(p, %zu): %zu usable bytes", WIDE,
+          usable_size(q, WIDE));
     free(q);
 }
 
@@ -72,7 +74,8 @@ static void refused(void) {
     fill(p, 100, 2);
     check(setrlimit(RLIMIT_AS, &limit) == 0, "setrlimit: %s", strerror(errno));
     check(!malloc(WIDE), "malloc(%zu) found memory where 3 GiB are all there is", WIDE);
-    check(lacks("calloc") || !calloc(65536, 65537), "calloc(65536, 65537) found memory where 3 GiB are all there is");
+    check(lacks("calloc") || !calloc(65536, 65537),
+          "calloc(65536, 65537) found memory where 3 GiB are all there is");
     check(lacks("memalign") || !memalign(64, WIDE),
           "memalign(64, %zu) found memory where 3 GiB are all there is", WIDE);
     check(lacks("realloc") || !realloc(p, WIDE),
@@ -89,7 +92,8 @@ int main(void) {
     }
     int status;
     check(waitpid(child, &status, 0) == child, "waitpid: %s", strerror(errno));
-    check(!WIFSIGNALED(status), "a child with 3 GiB of addresses died of signal %d", WTERMSIG(status));
+    check(!WIFSIGNALED(status), "a child with 3 GiB of addresses died of signal %d",
+          WTERMSIG(status));
     if (WEXITSTATUS(status))
         return WEXITSTATUS(status); /* the child has said what is wrong */
     whole();

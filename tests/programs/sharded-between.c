@@ -17,15 +17,15 @@ enum { SIZE = 200000, RUN = 4 << 16, AHEAD = 4 << 20, BLOCKS = 100 };
 static const int order[] = {0, 2, 3, 1}; /* places of RUN bytes, side by side */
 enum { PLACES = sizeof order / sizeof *order };
 static char *places, *block[BLOCKS];
-static volatile int given;
+static volatile int placed;
 
 void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset) {
     if (places && size >= AHEAD) {
         errno = ENOMEM;
         return MAP_FAILED;
     }
-    if (places && size == RUN && given < PLACES) {
-        at = places + (size_t)RUN * (size_t)order[given++];
+    if (places && size == RUN && placed < PLACES) {
+        at = places + (size_t)RUN * (size_t)order[placed++];
         flags |= MAP_FIXED;
     }
     return (void *)syscall(SYS_mmap, at, size, protection, flags, fd, offset);
@@ -40,9 +40,9 @@ int main(void) {
     char *all = mmap(NULL, (PLACES + 1) * RUN, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     size_t count = 0, freed = 0, live = 0;
     places = (char *)(((uintptr_t)all + RUN - 1) & ~(uintptr_t)(RUN - 1));
-    while (given < PLACES && count < BLOCKS)
+    while (placed < PLACES && count < BLOCKS)
         check((block[count++] = malloc(SIZE)), "no memory");
-    check(given == PLACES, "memory was not asked for block by block");
+    check(placed == PLACES, "memory was not asked for block by block");
     for (size_t i = 0; i < count; i++)
         if (block[i] >= places + RUN && block[i] < places + 3 * RUN) {
             free(block[i]);

@@ -1,5 +1,5 @@
-/* A process has some 65,000 mappings, no more. What a program with steady traffic of all sizes needs
- * of them is bounded, and does not grow with its life.
+/* A process has some 65,000 mappings, no more. What a program with steady traffic of all sizes
+ * needs of them is bounded, and does not grow with its life.
  *
  *     structure-mappings [calls] [largest block] [mappings that are enough]
  */
@@ -38,6 +38,7 @@ int main(int argc, char **argv) {
     traffic(calls, largest, &random);
     long later = mappings();
     check(later <= enough, "%d live blocks take %ld mappings", SLOTS, later);
-    check(later <= settled * 2 + 200, "%ld mappings became %ld, of as many live blocks", settled, later);
+    check(later <= settled * 2 + 200, "%ld mappings became %ld, of as many live blocks", settled,
+          later);
     return 0;
 }

@@ -16,7 +16,8 @@ static void *first(void *arg) {
         q = memalign_if_any(256, SIZE);
         break;
     case 1:
-        check(lacks("posix_memalign") || posix_memalign(&q, 4096, LARGE) == 0, "posix_memalign failed");
+        check(lacks("posix_memalign") || posix_memalign(&q, 4096, LARGE) == 0,
+              "posix_memalign failed");
         break;
     case 2:
         q = lacks("aligned_alloc") ? NULL : aligned_alloc(64, 6400);

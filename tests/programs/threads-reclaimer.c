@@ -74,7 +74,8 @@ int main(int argc, char **argv) {
     join(reclaimer);
     long grown = resident_kib() - first;
     check(grown <= lives * percent / 100 + 16384,
-          "%ld KiB live, %ld are resident when a thread that never allocates has freed the rest", lives,
+          "%ld KiB live, %ld are resident when a thread that never allocates has freed the rest",
+          lives,
           grown);
     return 0;
 }

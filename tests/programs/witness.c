@@ -14,24 +14,35 @@
 #include <unistd.h>
 #include <unwind.h>
 
-enum { FRAMES = 30, ROOM = 300 };
+enum { FRAMES = 30, ROOM = 6000 };
 
-static void print(const char *text) {
-    if (write(STDERR_FILENO, text, strlen(text)) < 0) { /* nobody listens */
-    }
+/* One line, written at once: several threads may crash. */
+struct line {
+    char text[ROOM];
+    size_t length;
+    int seen;
+};
+
+static void add(struct line *line, const char *text) {
+    size_t length = strlen(text);
+    if (length > ROOM - 2 - line->length)
+        return;
+    memcpy(line->text + line->length, text, length);
+    line->length += length;
 }
 
-static _Unwind_Reason_Code frame(struct _Unwind_Context *context, void *seen) {
-    char text[ROOM];
+static _Unwind_Reason_Code frame(struct _Unwind_Context *context, void *arg) {
+    struct line *line = arg;
+    char text[300];
     uintptr_t address = _Unwind_GetIP(context);
     Dl_info found;
-    if (++*(int *)seen > FRAMES)
+    if (++line->seen > FRAMES)
         return _URC_END_OF_STACK;
     if (!address || !dladdr((void *)address, &found) || !found.dli_fname)
         return _URC_NO_REASON;
     snprintf(text, sizeof text, " %s+%#lx", found.dli_fname,
              (unsigned long)(address - (uintptr_t)found.dli_fbase));
-    print(text);
+    add(line, text);
     return _URC_NO_REASON;
 }
 
@@ -44,15 +55,16 @@ static const struct {
 };
 enum { DEATHS = sizeof deaths / sizeof *deaths };
 
-/* Has SA_RESETHAND: the signal that is raised again ends the program. */
 void witness(int number) {
-    int seen = -1; /* not this frame */
-    print("witness: ");
+    struct line line = {.length = 0};
+    add(&line, "witness: ");
     for (int i = 0; i < DEATHS; i++)
         if (deaths[i].number == number)
-            print(deaths[i].name);
-    _Unwind_Backtrace(frame, &seen);
-    print("\n");
+            add(&line, deaths[i].name);
+    _Unwind_Backtrace(frame, &line);
+    add(&line, "\n");
+    if (write(STDERR_FILENO, line.text, line.length) < 0) { /* nobody listens */
+    }
     signal(number, SIG_DFL);
     raise(number);
 }

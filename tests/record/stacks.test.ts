@@ -242,6 +242,18 @@ describe('a stack', () => {
     expect(seen[0]?.depth).toBeGreaterThan(9);
   });
 
+  test('of a child that a signal handler forked while its parent walked is the child’s', async () => {
+    const trace = await record(compileProgram('fork-in-handler.c'));
+    expect(trace.processes).toHaveLength(31);
+    expect(trace.damage).toEqual([]);
+    for (const each of trace.processes)
+      for (const event of trace.events(each)) {
+        if (!isAllocation(event.op) || event.stack === 0) continue;
+        expect(trace.stackOf(each, event.stack)[0]).toBe(event.site);
+      }
+    trace.close();
+  });
+
   test('of a deep recursion is cut, and the trace stays small', async () => {
     const trace = await record(compileProgram('recursion.c', { flags: ['-O1'] }), '20000');
     const main = trace.busiest as NonNullable<typeof trace.busiest>;

@@ -2,7 +2,8 @@
  * written down once.
  *
  *   Locking: the lock of stream.h, with all signals blocked, for a stack that was not seen before.
- *   A signal handler finds another stream, and so another `last` than what it has interrupted.
+ *   A signal handler finds another stream, and so another `last` than what it has interrupted. If it
+ *   forks, and the child returns to what was interrupted, that goes on with memory of its own.
  */
 #pragma once
 
@@ -23,7 +24,7 @@ static COLD uint32_t callers_add(struct last *l, struct last_frame *f, uint32_t 
 
 static struct last *callers_last(struct stream *s) {
     struct calm calm = calm_begin();
-    s->last = memory_apart(sizeof *s->last);
+    s->last = memory_map(sizeof *s->last);
     calm_end(calm);
     return s->last;
 }

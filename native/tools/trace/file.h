@@ -23,7 +23,8 @@ static struct {
     uint32_t process; /* our number in it */
 } file;
 
-/* Zeroed memory of our own, not from the malloc that is watched. NULL when there is none. */
+/* Zeroed memory of our own, not from the malloc that is watched; a forked child has a copy. NULL when
+ * there is none. */
 static void *memory_map(size_t size) {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return p == MAP_FAILED ? NULL : p;
@@ -178,14 +179,12 @@ static __attribute__((unused)) void segment_sum_up(struct trace_segment *segment
     munmap(p, TRACE_SEGMENT);
 }
 
-/* Zeroed memory of ours: not inherited by forked children, and counted as shared, so that nobody
- * takes it for the program's. NULL without any. */
+/* Zeroed memory of ours, counted as shared, so that nobody takes it for the program's. A forked child
+ * sees it, because a handler that has interrupted us may fork, and must not write to it. NULL without
+ * any. */
 static void *memory_apart(size_t size) {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED)
-        return NULL;
-    madvise(p, size, MADV_DONTFORK);
-    return p;
+    return p == MAP_FAILED ? NULL : p;
 }
 
 /* Memory for a segment that will be stored when it is finished. */

@@ -55,6 +55,7 @@ static bool moments_peak(uint64_t peak) {
 
 /* Before the block is released, and before that is on record. */
 static void moments_release(struct writer *w, struct stream *s, void *p, bool walks) {
+    atomic_fetch_add_explicit(&moments.records, 1, memory_order_relaxed);
     if (!p)
         return;
     if (walks && atomic_load_explicit(&moments.rising, memory_order_relaxed)) {
@@ -68,6 +69,7 @@ static void moments_release(struct writer *w, struct stream *s, void *p, bool wa
 
 /* After the block is on record. */
 static void moments_allocate(struct writer *w, struct stream *s, void *p, bool walks) {
+    atomic_fetch_add_explicit(&moments.records, 1, memory_order_relaxed);
     if (!p)
         return;
     uint64_t size = next.malloc_usable_size(p), live = atomic_fetch_add(&moments.live, size) + size;

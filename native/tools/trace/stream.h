@@ -42,6 +42,7 @@ struct writer {
 
 static struct {
     bool on, counting;
+    bool watched; /* stacks or snapshots: note_watched */
     uint32_t options;
     uint64_t walk_every; /* calls between two walks; 0: as the trace grows */
     _Atomic(uint32_t) *alive;
