@@ -118,7 +118,7 @@ static COLD void process_begin(void) {
         memset(profile.groups, 0, sizeof profile.groups);
         profile.sites = 0;
         calls_forget();
-        here.last = NULL; /* not inherited */
+        here.last = NULL; /* our parent writes there */
         blocks_forget();
         early_mark_all();
     }

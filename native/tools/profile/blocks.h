@@ -120,7 +120,7 @@ static struct block blocks_take(struct block *at) {
 
 /* In a forked child: its parent's blocks are its parent's. */
 static void blocks_forget(void) {
-    blocks.slots = NULL; /* not inherited */
+    blocks.slots = NULL; /* our parent writes there */
     blocks.size = blocks.used = 0;
     memset(blocks.counts, 0, sizeof blocks.counts);
     for (size_t i = 0; i < BITS / 64; i++)

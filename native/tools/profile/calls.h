@@ -67,6 +67,6 @@ static void calls_forget(void) {
         munmap(callers.segment, TRACE_SEGMENT);
     memset(&callers, 0, sizeof callers);
     callers.tree.memory = memory_apart;
-    leaves.sites = NULL; /* not inherited */
+    leaves.sites = NULL; /* our parent writes there */
     leaves.size = 0;
 }

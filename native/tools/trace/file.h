@@ -23,7 +23,8 @@ static struct {
     uint32_t process; /* our number in it */
 } file;
 
-/* Zeroed memory of our own, not from the malloc that is watched. NULL when there is none. */
+/* Zeroed memory of our own, not from the malloc that is watched; a forked child has a copy. NULL when
+ * there is none. */
 static void *memory_map(size_t size) {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return p == MAP_FAILED ? NULL : p;
