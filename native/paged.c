@@ -549,7 +549,9 @@ static bool heap_goes_on(void) { return true; }
  * block is known as frozen. */
 static bool heap_freeze(void) {
     struct arena *fresh = arena_make(heap.arena);
-    return fresh && (heap.arena = fresh, true);
+    if (fresh)
+        heap.arena = fresh;
+    return fresh;
 }
 
 /* ── looking at it ─────────────────────────────────────────────────────────── */
