@@ -175,6 +175,8 @@ export function libraryPage(
     'The library defines these as well, in place of those of the C library:',
     '.PP',
     `${roff(replaced.join(', '))}.`,
+    '.PP',
+    "Debug builds define C++'s operators new and delete, too, to tell them from malloc and free.",
     '.SH SEE ALSO',
     '.BR libmalloc (1),',
     '.BR malloc (3),',
