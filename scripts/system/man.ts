@@ -176,7 +176,7 @@ export function libraryPage(
     '.PP',
     `${roff(replaced.join(', '))}.`,
     '.PP',
-    "Debug builds define C++'s operators new and delete, too, to tell them from malloc and free.",
+    "Debug builds define C++'s operators new and delete, and dlclose, too.",
     '.SH SEE ALSO',
     '.BR libmalloc (1),',
     '.BR malloc (3),',

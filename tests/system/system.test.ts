@@ -85,8 +85,8 @@ describe('the library', () => {
       const file = at('lib', 'libmalloc', 'build', kind, `libmalloc-${name}.so`);
       const { stdout } = await run([need('nm'), '-D', '--defined-only', '--extern-only', file]);
       const exported = stdout.split('\n').map((line) => line.split(' ').at(-1));
-      // The operators new and delete: libmalloc(3) says that debug builds have them.
-      const beyond = kind === 'debug' ? /^_Z(n|d)[awl]/ : /^$/;
+      // The operators new and delete, and dlclose: libmalloc(3) says that debug builds have them.
+      const beyond = kind === 'debug' ? /^_Z(n|d)[awl]|^dlclose$/ : /^$/;
       const plain = exported.filter((each) => !beyond.test(each ?? ''));
       expect(plain.sort(), name).toEqual([...own, ...replaced].sort());
     }
