@@ -50,10 +50,10 @@ describe.each(everyVariant)('libmalloc-%s.so', (name) => {
     expect(stdout).toContain('.symtab');
   });
 
-  test('keeps at most one pointer in thread-local storage', async () => {
+  test('keeps at most two words in thread-local storage: dlopen has little of it', async () => {
     const { stdout } = await execa(need('readelf'), ['-lW', variantFile(name)]);
     const size = /^\s+TLS\s+\S+\s+\S+\s+\S+\s+\S+\s+(\S+)/m.exec(stdout)?.[1] ?? '0';
-    expect(Number(size)).toBeLessThanOrEqual(8);
+    expect(Number(size)).toBeLessThanOrEqual(16);
   });
 });
 
