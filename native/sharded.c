@@ -104,7 +104,7 @@ static struct page *page_take(struct heap *h, unsigned class, bool more) {
     struct region *r = region_enter();
     struct page *page = NULL;
     if (near_open(r) && (more || run_find(r, granules, heap_area(h))) &&
-        (page = record_make(&slabs.lanes[h->lane], class)) &&
+        (page = record_make(&slabs.pools[h->pool], class)) &&
         !run_take(r, granules, heap_area(h), page)) {
         record_free(page);
         page = NULL;
@@ -270,7 +270,7 @@ static struct page *block_check(void *p, const char *call) {
  * times. */
 static COLD void block_suspect(struct page *page, void *p, const char *call) {
     uint16_t place = page_place(page, p);
-    for (int times = page->home == self ? 1 : CONFIRMATIONS; times > 0; times--) {
+    for (int times = page->owner == self ? 1 : CONFIRMATIONS; times > 0; times--) {
         bool listed = page_lists(page, place);
         struct heap *h = __atomic_load_n(&heap.newest, __ATOMIC_ACQUIRE);
         for (; h && !listed; h = h->older)
@@ -298,7 +298,7 @@ static COLD void free_otherwise(void *p, const char *call) {
         page_return(page, &place, 1);
         return;
     }
-    if (page->home != h) {
+    if (page->owner != h) {
         collect(h, page, p);
         return;
     }
@@ -332,7 +332,7 @@ static __attribute__((noinline)) void free_remote(void *p, struct page *page, co
 /* A block of a page of several granules, of another thread's page, or none. */
 static __attribute__((noinline)) void free_slowly(void *p, struct page *page, const char *call) {
     struct heap *h = self;
-    if (page->home != h) {
+    if (page->owner != h) {
         free_remote(p, page, call);
         return;
     }
@@ -470,7 +470,7 @@ static bool heap_freeze(void) {
                              .older = heap.region};
     heap.region = fresh;
     heap.looked = NULL;
-    memset(slabs.lanes, 0, sizeof slabs.lanes); /* a list of theirs may be half done */
+    memset(slabs.pools, 0, sizeof slabs.pools); /* a list of theirs may be half done */
     slabs.empty = slabs.clean = NULL;
     slabs.next = slabs.end = NULL;
     heap.huges.spare = heap.huges.idle = NULL;

@@ -156,7 +156,7 @@ class Reader:
 
     shares = {}  # a thread's heap → [pages, live blocks, their bytes, free, remote]: see `stats`
 
-    def home(self, address):
+    def owner_at(self, address):
         """Which of the `shares` a block belongs to, or None."""
         return None
 

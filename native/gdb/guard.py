@@ -184,11 +184,11 @@ class GuardedReader:
         if broken or getattr(self._reader, 'others', True):
             return self._walked_stats()
         stats.header_bytes += self.overhead() - self._reader.overhead()
-        shares, home = self._reader.shares, self._reader.home
+        shares, owner_at = self._reader.shares, self._reader.owner_at
         for state, user, size, room, front in self._records():
             if state not in STATES:
                 continue
-            share = shares.get(home(user - front), [0] * 5)
+            share = shares.get(owner_at(user - front), [0] * 5)
             stats.header_bytes += room - size
             if STATES[state] == LIVE:
                 stats.live_bytes += size - room

@@ -73,12 +73,12 @@ class ShardedReader(Reader):
         return run.kind == self.pages.PAGE_FREE and not run.dirty
 
     def _page(self, page, marks, start):
-        size, home = page.size, page.home
-        yield Chunk(SPAN, page.start, page.length, size_class=size, owner=home)
+        size, heap = page.size, page.owner
+        yield Chunk(SPAN, page.start, page.length, size_class=size, owner=heap)
         first = max(start - page.start, 0) // size
         at = page.start + first * size
         for mark in marks[first:]:
-            yield Chunk(STATES[mark], at, size, at, size, size, home)
+            yield Chunk(STATES[mark], at, size, at, size, size, heap)
             at += size
         if at < page.end:
             yield Chunk(FRESH, at, page.end - at)
@@ -88,9 +88,9 @@ class ShardedReader(Reader):
 
     def stats(self):
         stats, problems = Stats(self.overhead()), []
-        self.shares, self.homes = {}, {}
+        self.shares, self.owned = {}, {}
         try:
-            self.shares = {home: [0, 0, 0, 0, 0] for home in self.pages.heaps}
+            self.shares = {heap: [0, 0, 0, 0, 0] for heap in self.pages.heaps}
             for part in (*self.pages.arenas, *self.pages.huges):
                 stats.add(Chunk(REGION, part.start, part.end - part.start))
             for huge in self.pages.huges:
@@ -141,27 +141,27 @@ class ShardedReader(Reader):
         stats.fresh_bytes += fresh
         stats.largest = max(stats.largest, fresh, size if free or remote else 0)
         bits = self.pages.GRANULE_BITS
-        self.homes.update(dict.fromkeys(range(page.start >> bits, page.end >> bits), page.home))
-        share = self.shares.setdefault(page.home, [0, 0, 0, 0, 0])
+        self.owned.update(dict.fromkeys(range(page.start >> bits, page.end >> bits), page.owner))
+        share = self.shares.setdefault(page.owner, [0, 0, 0, 0, 0])
         for i, more in enumerate((1, live, live * size, free, remote)):
             share[i] += more
 
-    def home(self, address):
-        return self.homes.get(address >> self.pages.GRANULE_BITS)
+    def owner_at(self, address):
+        return self.owned.get(address >> self.pages.GRANULE_BITS)
 
     def owners(self):
         """Asked after `stats`."""
         if not self.shares:
             return None
-        rows = [(f'{home:#x}', *share, self._whose(home)) for home, share in self.shares.items()]
+        rows = [(f'{heap:#x}', *share, self._whose(heap)) for heap, share in self.shares.items()]
         return ('heap', 'pages', 'live', 'bytes', 'free', 'remote', 'of'), rows
 
-    def _whose(self, home):
-        if home not in self.pages.heaps:
+    def _whose(self, at):
+        if at not in self.pages.heaps:
             return 'unknown: the list of heaps is damaged'
-        if self.pages.heaps[home].lost:
+        if self.pages.heaps[at].lost:
             return 'nobody: stopped inside of malloc by a fork, or by the end of its thread'
-        heap = gdb.Value(home).cast(self.heap['heaps'].type)
+        heap = gdb.Value(at).cast(self.heap['heaps'].type)
         life = heap['life']['__data']
         word, last = int(life['__lock']), int(life['__owner'])
         if word & OWNER_DIED:
@@ -188,7 +188,7 @@ class ShardedReader(Reader):
         try:
             idle = pages.idle()
             found += [(idle.start, idle.end)] if idle else []
-            found += [(at, at + pages.granule) for at in pages.chunks()]
+            found += [(at, at + pages.granule) for at in pages.record_granules()]
         except Broken:
             pass  # whoever asked walks as well, and says so
         return found
@@ -246,7 +246,7 @@ class ShardedReader(Reader):
             ('class', f'{page.index}: blocks of {page.size} bytes'),
             ('page', f'{page.start:#x} .. {page.end:#x}  {count(page.capacity, "block")}, '
                      f'{marks.count(0)} live'),
-            ('owner', f'{self._whose(page.home)} (heap {page.home:#x})'), *rows]
+            ('owner', f'{self._whose(page.owner)} (heap {page.owner:#x})'), *rows]
         if broken:
             rows.append(('damage', str(broken)))
         if number >= page.capacity:

@@ -25,7 +25,7 @@ def check(reader):
         _check_batches(pages, heap, small)
         if not heap.busy and not heap.lost:  # else its lists may be half done
             _check_heap(pages, heap, {at: page for at, page in small.items()
-                                      if page.home == heap.at})
+                                      if page.owner == heap.at})
     for before, after in zip(pages.huges, pages.huges[1:]):
         if before.end > after.start:
             raise Broken(f'the huge block {after.start:#x} begins inside the one before it, which '
@@ -36,7 +36,7 @@ def check(reader):
 
 
 def _check_page(pages, page):
-    tag = -(1 << 20) if page.shift else pages.heaps[page.home].tag
+    tag = -(1 << 20) if page.shift else pages.heaps[page.owner].tag
     inverse = ALL // page.size + 1 + (not page.size & page.size - 1)
     limit = (page.carved - 1) * (inverse * page.size & ALL) + 1 if page.carved else 0
     for what, told, right in (('inverse', page.inverse, inverse), ('limit', page.limit, limit),

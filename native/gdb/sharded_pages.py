@@ -14,7 +14,7 @@ from .memory import ALL, PAGE, Layout, Unreadable
 
 # The fields of native/sharded.c and sharded/*.h that are read here.
 REGION = ('era', 'used', 'dirty', 'oldest', 'youngest', 'older')
-RECORD = ('home', 'start', 'origin', 'inverse', 'limit', 'size', 'granules', 'capacity',
+RECORD = ('owner', 'start', 'origin', 'inverse', 'limit', 'size', 'granules', 'capacity',
           'carved', 'kind', 'class', 'shift', 'era', 'area', 'dirty', 'base', 'top', 'count', 'next',
           'prev', 'budget', 'younger', 'older', 'listed', 'goal', 'remote', 'pending', 'gone')
 HEAP = ('tag', 'pages', 'held', 'busy', 'lost', 'todo', 'next', 'pending')
@@ -204,8 +204,8 @@ class Pages:
             return f'{run.carved} blocks were carved, of {run.capacity}'
         if run.count + run.filled > run.carved:
             return f'{run.count} and {run.filled} blocks are free, of {run.carved}'
-        if run.home not in self.heaps and not self.heaps_problem:
-            return f'its heap is {run.home:#x}, which is none'
+        if run.owner not in self.heaps and not self.heaps_problem:
+            return f'its heap is {run.owner:#x}, which is none'
         return None
 
     def run_at(self, arena, address):
@@ -333,7 +333,7 @@ class Pages:
         for at in (heap.pending, heap.todo):
             while at:
                 page = self.page(at)
-                if at in found or page.home != heap.at or not page.remote & self.REMOTE_PENDING:
+                if at in found or page.owner != heap.at or not page.remote & self.REMOTE_PENDING:
                     raise Broken(f'heap {heap.at:#x}: the list of pages with remote frees leads to '
                                  f'{at:#x}, which is none of it', self.show_page(page))
                 found[at] = page
@@ -366,16 +366,16 @@ class Pages:
         at = int(self.variable['huges']['idle'])
         return self.huge(at) if at else None
 
-    def chunks(self):
+    def record_granules(self):
         """Where records lie: the granules that hold those in use, or may hold some again."""
         found, next_ = set(), Layout(self.slabs['empty'].type.target())
         records = [*self.heaps, *(huge.at for huge in self.huges)]
         records += [run.at for arena in self.arenas for run in self.runs(arena, [])]
-        lanes = self.slabs['lanes']
-        records += [int(lanes[i]['chunk']) for i in range(lanes.type.range()[1] + 1)]
+        pools = self.slabs['pools']
+        records += [int(pools[i]['slab']) for i in range(pools.type.range()[1] + 1)]
         for at in (int(self.slabs['empty']), int(self.slabs['clean'])):
             while at and at not in records:
                 records.append(at)
-                at, = self.read(at, 'a chunk of records',
+                at, = self.read(at, 'a slab of records',
                                 lambda: self.memory.record(next_, at, 'next'))
         return {at - at % self.granule for at in records if at}

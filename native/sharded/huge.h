@@ -61,7 +61,7 @@ static struct huge *huge_record(struct huges *all) {
     if (block)
         all->spare = block->next;
     else
-        block = record_cut(&slabs.lanes[0], 64);
+        block = record_cut(&slabs.pools[0], 64);
     return block;
 }
 

@@ -192,7 +192,7 @@ static enum area_kind large_area(const struct region *r, uint32_t granules) {
 /* A run in use from now on; NULL with errno ENOMEM. An alignment beyond a granule takes a
  * longer one and gives both ends back. */
 static struct page *run_make(struct region *r, uint32_t granules, size_t alignment) {
-    struct page *run = record_make(&slabs.lanes[0], CLASSES);
+    struct page *run = record_make(&slabs.pools[0], CLASSES);
     uint32_t slack = alignment > GRANULE ? (uint32_t)(alignment >> GRANULE_BITS) - 1 : 0;
     if (!run)
         return os_refuse();
@@ -206,7 +206,7 @@ static struct page *run_make(struct region *r, uint32_t granules, size_t alignme
         return run;
     bool dirty = run->dirty;
     uint32_t front = (uint32_t)((align_up(run->start, alignment) - run->start) >> GRANULE_BITS);
-    struct page *rest = front ? record_make(&slabs.lanes[0], CLASSES) : run;
+    struct page *rest = front ? record_make(&slabs.pools[0], CLASSES) : run;
     if (!rest) {
         run_give(r, run, dirty);
         return os_refuse();
@@ -246,7 +246,7 @@ static void *run_allocate(size_t alignment, size_t size, bool *zero) {
         return NULL;
     *zero = !run->dirty;
     run->base = block_start(run->start, page_length(run), alignment, size);
-    run->home = NULL;
+    run->owner = NULL;
     page_publish(run, PAGE_LARGE);
     return run->base;
 }

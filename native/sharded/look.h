@@ -48,7 +48,7 @@ static void page_snapshot(struct page *page, struct snapshot *out) {
     size_t size = page->size;
     uint32_t carved = __atomic_load_n(&page->carved, __ATOMIC_RELAXED); /* its owner may be at work */
     size_t count = __atomic_load_n(&page->count, __ATOMIC_RELAXED);
-    if (page->home->held_here) {
+    if (page->owner->held_here) {
         marks_set(&frees, page, page_places(page), count);
         marks_set_remote(&remote, page, false);
     } else {
@@ -75,7 +75,7 @@ static void run_snapshot(struct page *run, void *out) {
     }
     chunk.kind = LIBMALLOC_SPAN;
     chunk.size_class = small ? run->size : 0;
-    chunk.owner = (uintptr_t)run->home;
+    chunk.owner = (uintptr_t)run->owner;
     snapshot_add(out, chunk);
     if (small) {
         page_snapshot(run, out);
@@ -209,7 +209,7 @@ static void page_verify(struct page *page, struct findings *out) {
                         page_has_gone(page, i * (size_t)page->size / os_page_size()),
                "page %p: the free block %p was written to after its free", start, (void *)b);
     }
-    if (page->home->current[page->class] == page)
+    if (page->owner->current[page->class] == page)
         return;
     expect(out, page->budget + page->count == page->goal,
            "page %p: a budget of %u and %zu free are not %u blocks", start, page->budget,
@@ -224,7 +224,7 @@ static void run_verify(struct page *run, void *out) {
                    !(runs_merge(page_of(page_end(run)), run) &&
                      page_of(page_end(run))->start == page_end(run)),
                "free run %p: its ends disagree, or it is not merged", (void *)run->start);
-    else if (kind == PAGE_SMALL && run->home->held_here)
+    else if (kind == PAGE_SMALL && run->owner->held_here)
         page_verify(run, out);
     else
         expect(out,

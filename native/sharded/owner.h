@@ -77,7 +77,7 @@ struct heap {
     uint32_t held, held_before;    /* bytes of the blocks in batches; at the last tick */
     uint32_t slow;                 /* calls that were slow: every few are a tick */
     uintptr_t tag;                 /* what its pages are known by: see page_begins_for */
-    uint8_t lane;                  /* where its records come from */
+    uint8_t pool;                  /* where its records come from */
     bool busy;                     /* in the slow path: after a fork, not to be trusted */
     bool held_here;                /* while a picture is taken, by the one who takes it */
     uint8_t sweeping;              /* the class at which a sweep is; CLASSES: none goes on */
@@ -207,7 +207,7 @@ static void page_open(struct page *page, struct heap *h, unsigned class) {
     page->gone = page->seen = page->swept = 0;
     page_set_carved(page, 0);
     atomic_store_explicit(&page->remote, 0, memory_order_relaxed);
-    page->home = h;
+    page->owner = h;
     page->origin = (page->shift ? NOBODY : h->tag) - (uintptr_t)page->start;
     page_publish(page, PAGE_SMALL); /* another thread's walk reads the rest then */
 }
@@ -353,13 +353,13 @@ static void page_return(struct page *page, const uint16_t *place, uint32_t count
          "more blocks of the page %p are freed than there are", (void *)page->start);
     places_copy(page_far_end(page) - remote_reserved(word) - count, place, count);
     uint64_t filled = count * (uint64_t)REMOTE_FILLED;
-    struct heap *home = page->home;
+    struct heap *owner = page->owner;
     char *start = page->start;
     next = atomic_fetch_add_explicit(&page->remote, filled, memory_order_acq_rel) + filled;
     if (!(word & REMOTE_PENDING))
-        pending_push(home, page);
+        pending_push(owner, page);
     if ((next & REMOTE_FULL) && remote_filled(next) == page->capacity &&
-        atomic_load_explicit(&home->waiting, memory_order_relaxed) > WAITING)
+        atomic_load_explicit(&owner->waiting, memory_order_relaxed) > WAITING)
         page_give_empty(page, start, next);
 }
 

@@ -61,7 +61,7 @@ static const uint64_t
  * threads. In one line, every malloc of the owner would take it away from those who free
  * its blocks, and every free from the owner. */
 struct page {
-    struct heap *home; /* the owner; NULL unless it is a small page */
+    struct heap *owner; /* NULL unless kind is PAGE_SMALL */
     char *start;
     uintptr_t origin;  /* the owner's tag less the start: see page_begins_for */
     uint64_t inverse;  /* offset × inverse < limit: a block in use begins there */

@@ -184,7 +184,7 @@ static void region_add(struct region *r, struct page *record, char *start, size_
 static bool near_open(struct region *r) {
     if (arenas.count)
         return true;
-    struct page *record = record_make(&slabs.lanes[0], CLASSES);
+    struct page *record = record_make(&slabs.pools[0], CLASSES);
     char *start = near_start() + GRANULE, *end = near_start() + NEAR_SIZE;
     if (!record || !arenas_add(start, end))
         return false;
@@ -196,7 +196,7 @@ static bool arena_make(struct region *r, size_t length, enum area_kind kind) {
     if (!limit_take(length))
         return false;
     size_t alignment = length % HUGE_PAGE ? GRANULE : HUGE_PAGE;
-    struct page *record = record_make(&slabs.lanes[0], CLASSES);
+    struct page *record = record_make(&slabs.pools[0], CLASSES);
     char *start = record ? os_map_aligned(length, alignment) : NULL;
     if (start && map_cover(start, start + length) && arenas_add(start, start + length)) {
         if (kind == DENSE && options.huge)
@@ -225,7 +225,7 @@ static bool region_extend(struct region *r, uint32_t granules, enum area_kind ki
 
 /* Gives the first granules of a free run to `record`, a run in use from then on. */
 static bool run_cut(struct region *r, struct page *run, uint32_t granules, struct page *record) {
-    struct page *rest = run->granules > granules ? record_make(&slabs.lanes[0], CLASSES) : NULL;
+    struct page *rest = run->granules > granules ? record_make(&slabs.pools[0], CLASSES) : NULL;
     if (run->granules > granules && !rest)
         return false;
     run_unlink(r, run);
@@ -276,7 +276,7 @@ static bool run_take(struct region *r, uint32_t granules, enum area_kind kind,
 
 /* The run is free from now on, with its record. */
 static void run_give(struct region *r, struct page *run, bool dirty) {
-    run->home = NULL;
+    run->owner = NULL;
     run->limit = 0;
     run->kind = PAGE_BUSY;
     if (run->era != r->era)
@@ -308,7 +308,7 @@ static bool run_resize(struct region *r, struct page *run, uint32_t granules, bo
     if (granules == run->granules)
         return true;
     if (granules < run->granules) {
-        struct page *rest = record_make(&slabs.lanes[0], CLASSES);
+        struct page *rest = record_make(&slabs.pools[0], CLASSES);
         if (!rest)
             return true; /* it keeps what it has */
         rest->start = run->start + ((size_t)granules << GRANULE_BITS);
@@ -325,7 +325,7 @@ static bool run_resize(struct region *r, struct page *run, uint32_t granules, bo
     while (run->granules < granules) {
         struct page *next = page_of(page_end(run));
         uint32_t more = granules - run->granules;
-        struct page *part = record_make(&slabs.lanes[0], CLASSES);
+        struct page *part = record_make(&slabs.pools[0], CLASSES);
         if (!part || !run_cut(r, next, more < next->granules ? more : next->granules, part)) {
             if (part)
                 record_free(part);
@@ -382,7 +382,7 @@ static struct page *purge_begin(struct region *r) {
     uint32_t piece = PIECE; /* or what is behind the last boundary of a huge page */
     if (run->area == DENSE)
         piece = (uint32_t)((((uintptr_t)page_end(run) - GRANULE) % HUGE_PAGE + GRANULE) >> GRANULE_BITS);
-    struct page *part = run->granules > piece ? record_make(&slabs.lanes[0], CLASSES) : run;
+    struct page *part = run->granules > piece ? record_make(&slabs.pools[0], CLASSES) : run;
     if (!part)
         return NULL;
     struct page *younger = run->younger;

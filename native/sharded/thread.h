@@ -9,12 +9,12 @@
 
 /* ── memory that goes back ─────────────────────────────────────────────────── */
 
-/* The memory of a chunk without records, but for its first page. */
-static void chunk_purge(struct region *r, struct chunk *c) {
+/* The memory of a slab without records, but for its first page. */
+static void slab_purge(struct region *r, struct slab *c) {
     bool done = os_purge((char *)c + os_page_size(), GRANULE - os_page_size());
     if (!lock_take(&r->lock))
         return;
-    struct chunk **list = done ? &slabs.clean : &slabs.empty;
+    struct slab **list = done ? &slabs.clean : &slabs.empty;
     c->next = *list;
     *list = c;
     region_leave(r);
@@ -27,12 +27,12 @@ static uint32_t region_purge(struct region *r, bool torn) {
     if (!lock_take(&r->lock))
         return 0;
     struct page *part = purge_begin(r);
-    struct chunk *chunk = slabs.empty;
-    if (chunk)
-        slabs.empty = chunk->next;
+    struct slab *slab = slabs.empty;
+    if (slab)
+        slabs.empty = slab->next;
     region_leave(r);
-    if (chunk)
-        chunk_purge(r, chunk);
+    if (slab)
+        slab_purge(r, slab);
     if (!part)
         return 0;
     uint32_t granules = part->granules;
@@ -63,15 +63,15 @@ static void region_tear(uint32_t granules) {
 
 static struct heap *heap_make(void) {
     struct heap *h = &first_heap;
-    unsigned lane = heap.heaps ? (heap.heaps->lane + 1u) % LANES : 0;
-    if (heap.heaps && !(h = record_cut(&slabs.lanes[lane], sizeof *h)))
+    unsigned pool = heap.heaps ? (heap.heaps->pool + 1u) % POOLS : 0;
+    if (heap.heaps && !(h = record_cut(&slabs.pools[pool], sizeof *h)))
         return NULL;
     memset(h, 0, sizeof *h);
     for (unsigned i = 0; i <= DIRECT / 16; i++)
         h->direct[i] = NONE;
     for (unsigned i = 0; i < CLASSES; i++)
         h->current[i] = NONE;
-    h->lane = (uint8_t)lane;
+    h->pool = (uint8_t)pool;
     h->tag = heap.newest ? heap.newest->tag + TAG : TAG;
     h->sweeping = CLASSES;
     h->next = heap.heaps;
@@ -123,7 +123,7 @@ static void record_return(struct page *page) {
  * the word `remote` tell. Once the word says TAKEN, nobody else touches the blocks. */
 static void page_give_empty(struct page *page, char *start, uint64_t word) {
     struct region *r = region_enter();
-    struct page *run = record_make(&slabs.lanes[0], CLASSES);
+    struct page *run = record_make(&slabs.pools[0], CLASSES);
     bool taken = run && page_of(start) == page && page->era == r->era &&
                  atomic_compare_exchange_strong_explicit(&page->remote, &word,
                                                          REMOTE_TAKEN | REMOTE_PENDING,

@@ -69,7 +69,7 @@ const byDesign: Record<string, string> = {
   page_begins: 'the carved blocks of a page with live blocks: they only become more',
   offset_begins: 'the same, as a bound',
   heap_resize: 'the same',
-  heap_free: 'the home of a page: it is mine or it is not, and only I can change which',
+  heap_free: 'the owner of a page: this thread or not, and only the owner can change that',
   free: 'the same, with heap_free inlined',
   under_free: 'the same, with heap_free inlined',
 };
