@@ -1,49 +1,48 @@
 /* sharded.c: every thread owns its pages; no lock on the fast path.
  *
- * The idea: a page is 64 KiB cut into blocks of one class. Which of them are free stands on a
- * stack in the page's record. It belongs to the heap of one thread, and only that thread
- * touches the stack.
+ * The idea: a page is 64 KiB (256 KiB for blocks of more than 8 KiB), cut into blocks of one size
+ * class. A stack in the page's record lists the free ones. The page is owned by the heap of one
+ * thread, and only that thread pushes to the stack and pops from it.
  *
  *      malloc(n)                                free(p)
  *        self ─> heap                             p ─> record of its page   (page.h)
- *        heap.direct[n / 16] ─> page              a block of this thread's begins at p?
- *        the uppermost block of its stack,        it is not marked as free?  then p is
- *        if it is marked as free                  marked, and goes on the stack
+ *        heap.direct[n / 16] ─> page              check: a block of this thread begins at p,
+ *        pop the top block of its stack           and it is not marked as free
+ *        check: it is marked as free              mark it, and push it on the stack
  *
  *      sharded.c          this story, the hot pair, threads, and the contract
  *      sharded/class.h    which sizes there are
- *      sharded/page.h     the record of a page, the way from a pointer to it, a free block
+ *      sharded/page.h     the record of a page, how a pointer leads to it, free blocks
  *      sharded/record.h   memory for records
- *      sharded/arena.h    memory from the kernel, and the map that covers it
- *      sharded/region.h   runs of granules: handing out, taking back, giving back
+ *      sharded/arena.h    memory from the kernel, and the map from addresses to records
+ *      sharded/region.h   runs of granules: allocated, freed, purged
  *      sharded/owner.h    heaps and their pages; blocks that other threads free
- *      sharded/sweep.h    memory that goes back from inside of pages in use
- *      sharded/thread.h   heaps and threads: beginning, adopting, flushing; ticks
+ *      sharded/sweep.h    purging free memory inside pages that hold live blocks
+ *      sharded/thread.h   heaps and threads: begin, adopt, flush; ticks
  *      sharded/large.h    blocks of more than 32 KiB
- *      sharded/huge.h     those of them that have a mapping of their own
- *      sharded/look.h     describing all that, and verifying it
+ *      sharded/huge.h     large blocks that have a mapping of their own
+ *      sharded/look.h     describing the heap, and verifying it
  *
- * The price, in instructions: malloc 19, free 23, with every check below in it: 42 for a pair
- * of up to 1 KiB in whatever order, 56 of up to 8 KiB, 70 of up to 32 KiB (callgrind, the workload
- * `tight`; tests/native/costs.test.ts holds bounds). A block that another thread frees costs some
- * 45 more, and a part of two atomic operations. A block of more than 32 KiB: 100 if the thread keeps one of its length, and an atomic operation unless it is the only thread;
- * else a lock and some 300.
- * A page of memory that is touched for the first time: 0.25 µs, and 15 µs on some virtual
- * machines. That is why so much here is about touching few pages, and, once a heap has grown,
- * about touching them by the 2 MiB.
+ * The price, in instructions: malloc 19, free 23, including every check below; so a pair of calls
+ * costs 42 for blocks of up to 1 KiB, in whatever order, 56 up to 8 KiB, 70 up to 32 KiB
+ * (callgrind, the workload `tight`; tests/native/costs.test.ts holds bounds). A block that another
+ * thread frees costs some 45 more, and its share of the two atomic operations that a batch takes.
+ * A block of more than 32 KiB costs 100 if the thread keeps a run of its length, and an atomic
+ * operation unless there is only one thread; else a lock and some 300.
+ * The first touch of a page of memory costs 0.25 µs, on some virtual machines 15 µs. So much here
+ * serves to touch few pages, and, once a heap has grown, to touch them 2 MiB at a time.
  *
- * What it catches, always: pointers that are not ours, or not the start of a block;
- * blocks freed twice, as long as they have not been handed out again; free blocks whose first
- * bytes were written to, before they are handed out, and again before their page goes. One
- * exception: a free block whose memory went back (sweep.h) bears no mark. Its second free is
- * found only when malloc comes to it, and not at all if it was handed out meanwhile and begins
- * with 8 zero bytes then.
+ * What it catches, always: pointers that are not ours, or not the start of a block; a second free
+ * of a block that was not handed out again in between; writes to the first 8 bytes of a free block,
+ * when malloc is about to hand it out or when its page is dropped. One exception: a free block
+ * whose memory was purged (sweep.h) carries no mark. A second free of it is found only when malloc
+ * comes to it, and not at all if it was handed out in between and then begins with 8 zero bytes.
  *
- * Locking: 1. The region's lock guards the region, records, huge blocks, and the list of heaps.
- * Nothing is called under it that takes another. 2. A heap, its pages and their records
- * belong to its thread. Shared are the list `pending` of a heap and the word `remote` of a page,
- * with the places behind it: any thread adds, the owner takes. 3. A thread owns the heaps whose
- * `life` it holds; it never waits for one.
+ * Locking: 1. The region's lock guards the region, records, huge blocks, and the lists of heaps.
+ * No other lock is taken under it. 2. A heap, its pages and their records are changed by the
+ * heap's owner only, except for the list `pending` of a heap and the word `remote` of a page, with
+ * the entries at the far end of its stack: any thread adds to these, and the owner drains them.
+ * 3. A thread owns the heaps whose `life` it holds; it never waits for one.
  *
  *     cc -O2 -g -std=gnu17 -fPIC -fvisibility=hidden -ftls-model=initial-exec -pthread \
  *        -fno-builtin -shared -Wl,-Bsymbolic -o libmalloc-sharded.so native/sharded.c
@@ -55,21 +54,22 @@ LIBMALLOC_VARIANT(4, sharded);
 #include "sharded/huge.h"
 #include "sharded/sweep.h"
 
-/* The main thread's heap and the first region: no mapping for a small program, and no bytes in the
- * library's file, which would be read and copied page by page. */
+/* The main thread's heap and the first region. In .bss, because a small program then needs no
+ * mapping for them, and the library's file holds no bytes of them to be read and copied. */
 static struct heap first_heap;
-static struct region first_region; /* of zeroes its lock is a free one */
+static struct region first_region; /* a lock of zeros is free */
 
 static struct {
-    struct region *region; /* the one in use: after a fork, perhaps another than the first */
-    struct heap *heaps;    /* all of them; the last one adopted comes first */
-    struct heap *newest;   /* the same, by age */
-    struct heap *looked;   /* where the search for an abandoned one goes on */
+    struct region *region; /* the current one; a fork may have replaced the first (heap_freeze) */
+    struct heap *heaps;    /* all heaps; new ones, and those adopted near the front, come first */
+    struct heap *newest;   /* all heaps, the newest first */
+    struct heap *looked;   /* where heap_adopt's search continues */
     struct huges huges;
 } heap = {.region = &first_region};
 
-/* The region in use, locked. A thread that was inside when a signal handler forked goes on in
- * the child with the region that it entered; others enter a fresh one (heap_freeze). */
+/* Locks the current region. If a signal handler forks while its thread holds the lock, the
+ * interrupted call continues in the child with the region that it locked; later calls lock a fresh
+ * one (heap_freeze). */
 static struct region *region_enter(void) {
     struct region *r;
     do
@@ -88,7 +88,8 @@ static void region_leave(struct region *r) {
 
 /* ── malloc ────────────────────────────────────────────────────────────────── */
 
-/* Where classes grow, their pages come with memory: one call instead of 16 page faults. */
+/* After GROWS fresh pages of a class, each further one is populated at once: one system call
+ * instead of 16 page faults a granule. Dirty pages have memory, and DENSE ones get huge pages. */
 static void page_fault(struct page *page, struct heap *h, unsigned class) {
     if (page->dirty || page->area == DENSE)
         return;
@@ -98,7 +99,7 @@ static void page_fault(struct page *page, struct heap *h, unsigned class) {
         os_populate(page->start, page_length(page));
 }
 
-/* A run for a page of that class. `more`: also if the region has to grow for it. */
+/* Takes a run for a page of that class. Only if `more` does the region grow for it. */
 static struct page *page_take(struct heap *h, unsigned class, bool more) {
     uint32_t granules = class_granules(class_size(class));
     struct region *r = region_enter();
@@ -115,7 +116,7 @@ static struct page *page_take(struct heap *h, unsigned class, bool more) {
 
 static struct page *page_make(struct heap *h, unsigned class) {
     struct page *page = page_take(h, class, false);
-    if (!page) { /* nothing is free: first look what waits in batches and abandoned heaps */
+    if (!page) { /* before the region grows, empty our batches and reclaim an abandoned heap */
         batches_send(h);
         heap_reclaim_one();
         page = page_take(h, class, true);
@@ -132,7 +133,7 @@ static struct page *page_make(struct heap *h, unsigned class) {
 
 static struct page *page_use(struct heap *h, struct page *page, unsigned class) {
     if (page) {
-        if (page->listed) /* one with fresh blocks may be, too: twice in a list is a loop */
+        if (page->listed) /* h->fresh[class] may be, too; it would be listed twice: a loop */
             partial_remove(h, page);
         page->budget = TICK;
         if (atomic_load_explicit(&page->remote, memory_order_relaxed) & REMOTE_FULL)
@@ -142,7 +143,7 @@ static struct page *page_use(struct heap *h, struct page *page, unsigned class) 
     return page;
 }
 
-/* A page with blocks that were never handed out. */
+/* Makes a page with blocks that were never handed out the current one. */
 static struct page *page_fresh(struct heap *h, unsigned class) {
     struct page *page = h->fresh[class];
     if (!page || !page_carve(page)) {
@@ -154,10 +155,9 @@ static struct page *page_fresh(struct heap *h, unsigned class) {
     return page_use(h, page, class);
 }
 
-/* A class that is asked for the first time costs a page fault, a small program has many
- * classes, and a page fault costs more than a hundred calls of malloc. So in a heap of
- * few pages the sizes up to a power of two share the first 4 KiB of its page, or its first
- * block where that is longer. */
+/* The first block of a class costs a page fault, which is more than a hundred calls of malloc, and
+ * a small program uses many classes. So in a heap of fewer than FEW pages a class without a page
+ * borrows that of the next power of two, if it has a free block or less than 4 KiB are carved. */
 static struct page *page_share(struct heap *h, unsigned class) {
     size_t size = ALIGNMENT;
     while (size < class_size(class))
@@ -175,8 +175,8 @@ static struct page *page_share(struct heap *h, unsigned class) {
     return page;
 }
 
-/* The current page has run out: what other threads freed comes first, then what was never
- * handed out, so that no memory is touched while other memory is idle. */
+/* The current page has run out. First come blocks of it that other threads freed, then partial
+ * pages of the class, and only then fresh blocks: no new memory is touched while other is idle. */
 static struct page *page_next(struct heap *h, unsigned class) {
     struct page *page = h->current[class];
     if (++h->slow % SLOW == 0)
@@ -221,7 +221,7 @@ static __attribute__((noinline)) void *allocate_slowly(size_t size) {
                                  : large_allocate(64, size, &zero);
 }
 
-/* Beyond the short way: a class to compute first, or a run that the thread keeps. */
+/* More than DIRECT bytes: the class has to be computed, or the thread keeps a run that fits. */
 static __attribute__((noinline)) void *allocate_larger(size_t size) {
     struct heap *h = self;
     if (unlikely(size > SMALL)) {
@@ -236,7 +236,7 @@ static __attribute__((noinline)) void *allocate_larger(size_t size) {
     return h == &heap_none ? allocate_slowly(size) : allocate_from(h, class);
 }
 
-/* The hot half of malloc. */
+/* The hot path of malloc. */
 static inline void *heap_allocate(size_t size) {
     if (unlikely(size > DIRECT))
         return allocate_larger(size);
@@ -246,8 +246,8 @@ static inline void *heap_allocate(size_t size) {
 
 /* ── free ──────────────────────────────────────────────────────────────────── */
 
-/* What a pointer is: the record of the block in use that begins there, of a small page or a large
- * run; or we stop and say what it is instead. */
+/* The record of the small page or large run in which a block begins at p. If none does, dies with
+ * a message that says what p is instead. */
 static struct page *block_check(void *p, const char *call) {
     struct page *page = page_of(p);
     if (page_begins(page, p) || large_begins(page, p))
@@ -264,10 +264,10 @@ static struct page *block_check(void *p, const char *call) {
     die(call, "%p is not a block: it was never handed out", p);
 }
 
-/* A block that is marked: the program's data may look like that, so we report only after the
- * block was found among the free ones. The owner's finding is exact: while it looks, nothing is
- * handed out. Another thread may read a list that changes, so it has to find the block several
- * times. */
+/* A block to be freed carries the mark of a free one. The program's data may look like that, so we
+ * report a double free only after we found the block among the free ones. The owner's search is
+ * exact, because meanwhile no block of its page is handed out. Another thread reads lists that may
+ * change under it, so it must find the block CONFIRMATIONS times, a millisecond apart. */
 static COLD void block_suspect(struct page *page, void *p, const char *call) {
     uint16_t place = page_place(page, p);
     for (int times = page->owner == self ? 1 : CONFIRMATIONS; times > 0; times--) {
@@ -291,7 +291,7 @@ static COLD void free_otherwise(void *p, const char *call) {
     int saved = errno;
     if (unlikely(block_is_marked(p)))
         block_suspect(page, p, call);
-    if (h == &heap_none && !(h = thread_begin())) { /* no memory for a heap of our own */
+    if (h == &heap_none && !(h = thread_begin())) { /* no memory for a heap: return it directly */
         errno = saved;
         uint16_t place = page_place(page, p);
         block_mark(p);
@@ -312,11 +312,12 @@ static COLD void free_last(struct page *page) {
     struct heap *h = self;
     heap_busy(h, true);
     page_turn(h, page);
-    heap_drain(h); /* a thread may only free, and never run out of anything */
+    heap_drain(h); /* a thread that only frees never runs out of a page, and drains nowhere else */
     heap_busy(h, false);
 }
 
-/* A block of another thread's page, a large one, or none. */
+/* Frees what is no block of this thread's pages: one of another thread's, a large block, or NULL;
+ * dies of anything else. */
 static __attribute__((noinline)) void free_remote(void *p, struct page *page, const char *call) {
     if (unlikely(!page_begins(page, p)) || unlikely(block_is_marked(p)) ||
         unlikely(self == &heap_none)) {
@@ -329,7 +330,8 @@ static __attribute__((noinline)) void free_remote(void *p, struct page *page, co
     collect(self, page, p);
 }
 
-/* A block of a page of several granules, of another thread's page, or none. */
+/* Frees what heap_free's checks refuse: a block of a page of several granules or whose data look
+ * like the mark, or what is no block of this thread's pages. */
 static __attribute__((noinline)) void free_slowly(void *p, struct page *page, const char *call) {
     struct heap *h = self;
     if (page->owner != h) {
@@ -345,7 +347,7 @@ static __attribute__((noinline)) void free_slowly(void *p, struct page *page, co
         free_last(page);
 }
 
-/* The other hot half. NULL has no record that holds it. */
+/* The hot path of free. NULL needs no test of its own: no block begins there. */
 static inline void heap_free(void *p, const char *call) {
     struct page *page = page_of(p);
     if (unlikely(!page_begins_for(page, p, self_tag)) || unlikely(block_is_marked(p))) {
@@ -365,8 +367,8 @@ static void *heap_allocate_zeroed(size_t size) {
     return p && !zero ? memset(p, 0, size) : p;
 }
 
-/* Pages begin at a multiple of 64 KiB, so blocks are as aligned as their size is; and the class
- * of a multiple of some power of two is a multiple of it, too. */
+/* Pages begin at multiples of 64 KiB, so a block is as aligned as its size. And if a size is a
+ * multiple of some power of two, so is its class's. */
 static void *heap_allocate_aligned(size_t alignment, size_t size) {
     bool zero;
     size_t room = round_up(size + !size, alignment);
@@ -390,8 +392,9 @@ static size_t heap_usable(void *p, const char *call) {
     return page->size;
 }
 
-/* A block for what is copied into it: `copied` bytes at once. What grows by little has room for
- * a quarter more, or it would soon be copied again. NULL with errno ENOMEM. */
+/* Allocates a block into which realloc will copy `copied` bytes. One that grows by less than a
+ * quarter gets room for a quarter, or the next call would soon copy it again. NULL with errno
+ * ENOMEM. */
 static void *resize_allocate(size_t size, size_t copied) {
     bool fresh;
     size_t ahead = copied + copied / 4;
@@ -405,8 +408,8 @@ static void *resize_allocate(size_t size, size_t copied) {
     return new;
 }
 
-/* Does a block stay as it is? A large one gives back a quarter or more: less may be room that it got
- * for growing. */
+/* Does a block stay as it is? It may shrink to a half, a large one to three quarters; less than a
+ * quarter may be room that it got for growing. */
 static bool resize_stays(size_t old, size_t size) {
     bool large = old > SMALL && size > SMALL;
     return size <= old && size >= (large ? old / 4 * 3 : old / 2);
@@ -427,8 +430,8 @@ static __attribute__((noinline)) void *resize_slowly(void *p, size_t size, const
     return new;
 }
 
-/* What is appended to piece by piece mostly has the room: a short way that asks what free
- * asks (a block in use begins there, and is not marked), and leaves it where it is. */
+/* A buffer that grows piece by piece mostly has the room already. This fast path makes the checks
+ * of free (a block begins at p, and is not marked) and returns p. */
 static inline void *heap_resize(void *p, size_t size, const char *call) {
     struct page *page = page_of(p);
     bool stays = page_begins(page, p) && page->size - size <= page->size / 2 &&
@@ -459,8 +462,8 @@ static bool heap_goes_on(void) {
     return true;
 }
 
-/* A region of another era; records of the old one's pages stay, and what is freed
- * there never returns to it. */
+/* Begins a region of the next era. Records of older runs stay valid, but memory that is freed in
+ * older runs of the region is never reused. */
 static bool heap_freeze(void) {
     struct region *fresh = os_map(sizeof *fresh);
     if (!fresh)
@@ -470,7 +473,7 @@ static bool heap_freeze(void) {
                              .older = heap.region};
     heap.region = fresh;
     heap.looked = NULL;
-    memset(slabs.pools, 0, sizeof slabs.pools); /* a list of theirs may be half done */
+    memset(slabs.pools, 0, sizeof slabs.pools); /* a list of theirs may be half changed */
     slabs.empty = slabs.clean = NULL;
     slabs.next = slabs.end = NULL;
     heap.huges.spare = heap.huges.idle = NULL;
@@ -480,11 +483,12 @@ static bool heap_freeze(void) {
 
 /* ── fork ──────────────────────────────────────────────────────────────────── */
 
-/* In the child no other thread is left. Their heaps are abandoned, unless one was in the slow
- * path: its lists may be half done, so it stays as it is, and what is freed there is kept. The
- * fast path of another thread needs no such care: at whatever instruction it stopped, a block may
- * be missing from its page, and nothing else. That of our own may go on, if a signal handler
- * forked inside of it and returns; then this thread begins another heap. */
+/* The child has one thread. The heaps of the others are abandoned, except those whose thread was in
+ * a slow path: their lists may be half changed, so they are lost: nobody adopts them, and blocks
+ * freed to them are not reused. A fast path of another thread does no such harm: wherever it
+ * stopped, at most one block is missing from its page. But if a signal handler forked inside a fast
+ * path of this thread, that call continues when the handler returns; so this thread's heap is then
+ * lost, too, and it begins another. */
 static void heaps_forked(void) {
     for (struct heap *h = heap.heaps; h; h = h->next)
         if (h->busy || (h == self && os_interrupted_us()))

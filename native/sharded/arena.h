@@ -1,5 +1,5 @@
-/* arena.h: contiguous stretches of memory from the kernel, and the map that covers them: one entry
- * for each granule.
+/* arena.h: arenas, which are contiguous memory from the kernel, and the map from their granules to
+ * records.
  *
  * Locking: the caller holds the region's lock.
  */
@@ -7,13 +7,14 @@
 
 #include "record.h"
 
-enum { MAPPED = 64 /* granules of a run that have an entry each: pages have four at most */ };
+enum { MAPPED = 64 /* leading granules of a run that get an entry; a page has four at most */ };
 
 struct arena {
     char *start, *end;
 };
 
-/* Of all eras. Adjacent ones are one; a reader without the lock sees each end change alone. */
+/* The arenas of all eras; adjacent ones are merged. block_check reads the list without the lock,
+ * but only to word its message. */
 static struct {
     struct arena *list;
     size_t count, room;
@@ -33,7 +34,7 @@ static bool arenas_add(char *start, char *end) {
         below = a->end == start ? a : below;
         above = a->start == end ? a : above;
     }
-    if (below && above) { /* it fills a gap: a free run may reach over all three */
+    if (below && above) { /* it fills a gap; merge all three, since a free run may span them */
         below->end = above->end;
         *above = arenas.list[arenas.count - 1];
         arenas.count--;
@@ -58,7 +59,7 @@ static bool arenas_add(char *start, char *end) {
     return true;
 }
 
-/* Would two of these granules share an entry of a map of that length? */
+/* Would a granule from start to end share its entry with one of `a`, in a map of that mask? */
 static bool ranges_share(char *start, char *end, struct arena *a, uintptr_t mask) {
     uintptr_t window = (mask + 1) << GRANULE_BITS;
     return ((uintptr_t)(start - a->start) & (window - 1)) < (size_t)(a->end - a->start) ||
@@ -74,7 +75,7 @@ static bool map_shares(char *start, char *end, uintptr_t mask) {
     return false;
 }
 
-/* Is each granule's entry still its own in a map of that length? */
+/* Would all granules, these included, have an entry of their own in a map of that mask? */
 static bool map_serves(char *start, char *end, uintptr_t mask) {
     for (size_t i = 0; i < arenas.count; i++)
         for (size_t j = 0; j < i; j++)
@@ -87,8 +88,8 @@ static void map_enter(struct map *m, const char *granule, const struct page *pag
     m->entry[(uintptr_t)granule >> GRANULE_BITS & m->mask] = (const char *)page - (char *)m;
 }
 
-/* Makes the map as long as it takes for the granules from start to end to have entries of
- * their own. False without memory for it. */
+/* Lengthens the map until the granules from start to end have entries of their own. False if there
+ * is no memory for it. */
 static bool map_cover(char *start, char *end) {
     struct map *old = atomic_load_explicit(&page_map, memory_order_relaxed);
     uintptr_t mask = old->mask;
@@ -109,8 +110,8 @@ static bool map_cover(char *start, char *end) {
     return true;
 }
 
-/* Once more if the map was replaced meanwhile: a signal handler may fork here and the child grow
- * the map, in a region of its own (heap_freeze), before it goes on in this one. */
+/* Repeats if the map was replaced meanwhile: a signal handler may fork here, and the child may
+ * lengthen the map, in a region of its own (heap_freeze), before it continues this call. */
 static void map_set(const struct page *page, uint32_t granule) {
     struct map *m, *now = atomic_load_explicit(&page_map, memory_order_relaxed);
     do {
@@ -120,7 +121,8 @@ static void map_set(const struct page *page, uint32_t granule) {
     } while (unlikely(now != m));
 }
 
-/* The ends of a run, for its neighbours; the first few of one in use, for pointers into it. */
+/* Both ends of a free run are entered, because its neighbours look there to merge with it; of a run
+ * in use also the first MAPPED granules, because pointers lead there. */
 static void map_set_ends(const struct page *page) {
     map_set(page, 0);
     map_set(page, page->granules - 1);
@@ -131,7 +133,8 @@ static void map_set_all(const struct page *page) {
     map_set(page, page->granules - 1);
 }
 
-/* Inside of a free run no entry leads anywhere: records come and go. */
+/* Clears the entries of a run that becomes free or is merged, because records are reused; run_link
+ * then enters the ends of the free run. */
 static void map_clear(const struct page *page) {
     struct map *m = atomic_load_explicit(&page_map, memory_order_relaxed);
     char *end = page_end(page);

@@ -1,7 +1,7 @@
 /* class.h: which sizes there are.
  *
- * 16, 32, … 128, then eight classes to each doubling up to 32 KiB: a block wastes
- * less than an eighth of itself to rounding. All are multiples of 16.
+ * 16, 32, … 128, then eight classes to each doubling up to 32 KiB. All are multiples of 16.
+ * Rounding wastes less than 16 bytes of a block, or less than an eighth of it.
  */
 #pragma once
 
@@ -11,9 +11,9 @@ enum {
     STEPS = 8,         /* classes from one power of two to the next */
     SMALL = 32 * 1024, /* larger blocks are runs of granules */
     CLASSES = 8 + STEPS * 8,
-    NARROW = 8 * 1024, /* larger blocks lie in pages of several granules */
-    WIDE = 2,          /* and there a place on the stack counts 1 << WIDE bytes */
-    DIRECT = 1024, /* up to here malloc finds the page by size / 16 */
+    NARROW = 8 * 1024, /* larger blocks lie in pages of 1 << WIDE granules, */
+    WIDE = 2,          /* and a place on their stack counts 1 << WIDE bytes */
+    DIRECT = 1024,     /* up to here malloc finds the page by size / 16 */
 };
 
 static inline unsigned class_index_long(size_t size) { /* of more than 128 bytes */

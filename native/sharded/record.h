@@ -1,4 +1,4 @@
-/* record.h: memory for our own records, out of reach of any block that overflows.
+/* record.h: memory for our own records, out of reach of blocks that overflow.
  *
  * Locking: the caller holds the region's lock.
  */
@@ -9,26 +9,28 @@
 
 enum { POOLS = 8 };
 
-/* Records are cut from slabs of a granule, which threads that run at the same time take
- * from different pools. Between each other's they would be slower by up to a half: a core that
- * walks along records fetches the next ones ahead, and takes them away from their writer. */
+/* Records are cut from slabs of one granule. Each slab belongs to one of POOLS pools, which heaps
+ * use by turns. If records of different threads interleave, these threads run up to 50 % slower: a
+ * core that walks along records prefetches the next ones, and takes their cache lines from the
+ * thread that writes them. Records of heaps and huge blocks are never freed, so a slab that holds
+ * one is never empty. */
 struct slab {
     struct pool *pool;
-    struct slab *next; /* of the empty ones */
-    uint32_t used, live; /* bytes, records */
+    struct slab *next;   /* in the list of empty or clean ones */
+    uint32_t used, live; /* bytes that are cut, this header included; records in use */
 };
 
 struct pool {
-    struct slab *slab;               /* the one in use */
-    struct page *spare[CLASSES + 1];  /* records to use again, by class; then those of runs */
+    struct slab *slab;               /* from which records are cut */
+    struct page *spare[CLASSES + 1]; /* records to reuse, by class; the last list is of runs' */
 };
 
 enum { RECORDS_STEP = 16 /* slabs that are reserved at a time */ };
 static struct {
     struct pool pools[POOLS];
-    struct slab *empty, *clean; /* without a record: purged or not */
-    char *next, *end; /* slabs that were never used */
-    size_t bytes;     /* committed */
+    struct slab *empty, *clean; /* slabs without a record: to be purged, and purged */
+    char *next, *end;           /* slabs that were never used */
+    size_t bytes;               /* committed */
 } slabs;
 
 static inline size_t record_size(unsigned class) {
@@ -38,13 +40,14 @@ static inline size_t record_size(unsigned class) {
     return round_up(sizeof(struct page) + (blocks + 1) * sizeof(uint16_t), 64);
 }
 
-/* Where the first arena lies. What follows a library in memory is another one's code, mostly:
- * what overflows here ends there. */
+/* Holds the first slab and the first arena. It is the last of our variables, and behind it mostly
+ * lies the read-only start of another library, where an overflow faults. */
 enum { NEAR_SIZE = 2 << 20 };
-static char near[NEAR_SIZE + GRANULE] __attribute__((section(".bss.near"))); /* behind all of ours */
+static char near[NEAR_SIZE + GRANULE] __attribute__((section(".bss.near")));
 static inline char *near_start(void) { return align_up(near, GRANULE); }
 
-/* A slab between guard pages, or the first granule of the area near. */
+/* Returns an empty slab, or a fresh one: first the start of `near`, later one of RECORDS_STEP
+ * between two inaccessible granules. */
 static struct slab *slab_make(void) {
     struct slab **list = slabs.empty ? &slabs.empty : &slabs.clean, *c = *list;
     if (c) {
@@ -71,7 +74,7 @@ static struct slab *slab_make(void) {
     return c;
 }
 
-/* NULL with errno ENOMEM. */
+/* Cuts a record from the pool's slab. NULL with errno ENOMEM. */
 static void *record_cut(struct pool *pool, size_t size) {
     struct slab *c = pool->slab;
     if (!c || c->used + size > GRANULE) {
@@ -92,14 +95,14 @@ static struct page *record_make(struct pool *pool, unsigned class) {
         struct slab *c = (struct slab *)((uintptr_t)record & ~(uintptr_t)(GRANULE - 1));
         c->live++;
     } else if ((record = record_cut(pool, record_size(class)))) {
-        /* Its slab may have held others before. With this inverse no block begins in it, even for a
-         * thread that still reads the limit of the last one. */
+        /* The slab may have held other records before. With this inverse page_begins is false, even
+         * for a thread that still reads the limit of an older record here. */
         *record = (struct page){.class = (uint8_t)class, .inverse = UINT64_MAX};
     }
     return record;
 }
 
-/* A slab without a live record: its records leave the lists, and its memory can go. */
+/* No record of the slab is in use: unlists them all, so that its memory can be purged. */
 static void slab_clear(struct slab *c) {
     for (uint32_t at = 64; at < c->used;) {
         struct page *record = (struct page *)((char *)c + at);
@@ -110,7 +113,7 @@ static void slab_clear(struct slab *c) {
     slabs.empty = c;
 }
 
-/* No entry of the map leads to the record any more (map_clear). */
+/* The caller has removed the record from the map (map_clear). */
 static void record_free(struct page *record) {
     struct slab *c = (struct slab *)((uintptr_t)record & ~(uintptr_t)(GRANULE - 1));
     record->kind = PAGE_GONE;
