@@ -1,4 +1,4 @@
-/* page.h: the record of a run of granules, the way from a pointer to it, and a free block.
+/* page.h: the record of a run of granules, how a pointer leads to it, and free blocks.
  *
  *      a pointer:   ┌────── granule ──────┬─ offset ─┐
  *                   │                     │  64 KiB  │
@@ -12,14 +12,14 @@
  *      │ stack: which blocks are free   │              └───────────────────────────┘
  *      └────────────────────────────────┘
  *
- * The map is as long as the heap needs it (region.h), so far-apart addresses share an
- * entry. That does no harm, because the test of a block's beginning covers the whole
+ * The map is only as long as the heap needs it (arena.h), so addresses far apart share an entry.
+ * That does no harm, because the test whether a block begins at a pointer covers the whole
  * address: an address outside of the run fails it, and so does NULL.
  *
- * Which blocks of a page are free stands in its record, as offsets on a stack. Nothing that
- * malloc follows lies in a block: there is no link to forge, to leak or to write back, free
- * memory can go back to the kernel, and an offset leads nowhere but into its own page. The
- * records lie outside of the arenas, between guard pages, where no overflow reaches them.
+ * A page's record lists its free blocks, as offsets on a stack. No block holds a link that malloc
+ * follows: there is none to forge, to leak or to write back later, free memory can be purged, and
+ * an offset cannot lead out of its own page. The records lie in front of the first arena or between
+ * guard pages, where no overflow reaches them.
  */
 #pragma once
 
@@ -36,61 +36,61 @@ enum {
 };
 
 enum page_kind {
-    PAGE_GONE,  /* describes no memory (any more) */
-    PAGE_SMALL, /* equal blocks of one class */
-    PAGE_LARGE, /* one block */
-    PAGE_KEPT,  /* the same, freed, and kept by a thread for its next one */
+    PAGE_GONE,  /* the record describes no memory */
+    PAGE_SMALL, /* a page: blocks of one class */
+    PAGE_LARGE, /* a run with one large block */
+    PAGE_KEPT,  /* the same after its free: a thread keeps it for its next large block */
     PAGE_FREE,  /* a free run */
-    PAGE_BUSY,  /* a run between two owners: being made, or being purged */
+    PAGE_BUSY,  /* a run in transition: being made, freed or purged */
 };
 
-/* The word `remote` of a page: how many blocks other threads have freed. First they reserve
- * places at the far end of the stack, then they fill them, then they say so. */
+/* The word `remote` of a page counts blocks that other threads freed. A thread first reserves
+ * entries at the far end of the stack, then fills them in, then counts them as filled. */
 enum {
     REMOTE_RESERVED = 1,       /* 16 bits of count */
     REMOTE_FILLED = 1 << 16,   /* 15 bits of count */
     REMOTE_COUNT = (1 << 15) - 1,
 };
 static const uint64_t
-    REMOTE_PENDING = 1ul << 32, /* in its owner's list of pages with remote frees, or about to be */
-    REMOTE_FULL = 1ul << 33,    /* the owner has handed out every block, and uses it no more */
-    REMOTE_TAKEN = 1ul << 34;   /* somebody else found it empty and gave the run back */
+    REMOTE_PENDING = 1ul << 32, /* in its owner's list `pending`, or about to be */
+    REMOTE_FULL = 1ul << 33,    /* all is carved, and the page is not current: see page_return */
+    REMOTE_TAKEN = 1ul << 34;   /* another thread found it empty and gave its run back */
 
-/* In the first cache line is what any thread that frees has to read, and hardly anybody
- * writes; in the second what its owner writes at each call; the third is written by other
- * threads. In one line, every malloc of the owner would take it away from those who free
- * its blocks, and every free from the owner. */
+/* The first cache line holds what every thread that frees a block reads, and what is seldom
+ * written; the second what the owner writes at each call; the third what other threads write. If
+ * they shared a line, every malloc of the owner would take it from the threads that free its
+ * blocks, and every free of theirs from the owner. */
 struct page {
     struct heap *owner; /* NULL unless kind is PAGE_SMALL */
     char *start;
-    uintptr_t origin;  /* the owner's tag less the start: see page_begins_for */
-    uint64_t inverse;  /* offset × inverse < limit: a block in use begins there */
+    uintptr_t origin;  /* the owner's tag minus the start: see page_begins_for */
+    uint64_t inverse;  /* a carved block begins at an offset if offset × inverse < limit */
     uint64_t limit;
-    uint32_t size;     /* of its blocks */
+    uint32_t size;     /* of a block */
     uint32_t granules; /* length of the run */
-    uint16_t capacity; /* blocks in all */
-    uint16_t carved;   /* blocks that were ever on the stack; behind lies fresh memory */
-    uint32_t kind;     /* swapped at a free: riscv64 has no instruction for less than four bytes */
-    uint8_t class;
-    uint8_t shift;     /* a place on the stack counts 1 << shift bytes */
-    uint8_t era;       /* of which region (a fork may begin a new one) */
-    uint8_t area;      /* what kind of memory it is */
-    bool dirty;        /* of a run: may hold old data */
+    uint16_t capacity; /* blocks that fit */
+    uint16_t carved;   /* blocks that were ever on the stack; behind them lies fresh memory */
+    uint32_t kind;     /* enum page_kind, swapped atomically: riscv64 swaps no less than 4 bytes */
+    uint8_t class;     /* CLASSES: the record is of a run, without a stack */
+    uint8_t shift;     /* a place on the stack is an offset in units of 1 << shift bytes */
+    uint8_t era;       /* the region's: a fork may begin a new one */
+    uint8_t area;      /* enum area_kind */
+    bool dirty;        /* the run may hold old data */
 
-    _Alignas(64) char *base; /* the start again; of a large block, its address */
-    struct block *top;       /* the free block that is next, */
-    size_t count;            /* and how many there are, with this one */
-    struct page *next, *prev; /* in a list of pages or of free runs */
-    uint32_t budget;         /* frees until something is to be done. Not beside `count`: both
-                              * would be changed by one vector, in four instructions more */
-    bool listed, sparse;     /* in its heap's list of pages with room; of that, nearly empty */
-    uint16_t goal;           /* `count` when the budget is spent, of a page that is not current */
-    struct page *younger, *older; /* of free runs: those that keep their pages, by age */
+    _Alignas(64) char *base;  /* the start again; of a large run, the address of its block */
+    struct block *top;        /* the free block that malloc returns next */
+    size_t count;             /* free blocks on the stack, with `top` */
+    struct page *next, *prev; /* in a list of pages, of free runs, or of spare records */
+    uint32_t budget;          /* frees until page_turn. Not beside `count`, or the compiler changes
+                               * both as one vector, which takes four instructions more */
+    bool listed, sparse;      /* is in its heap's `partial`; is sparse (page_thins) */
+    uint16_t goal;            /* `count` at which the budget ends, unless the page is current */
+    struct page *younger, *older; /* of a dirty free run: its neighbours by age */
 
     _Alignas(64) _Atomic(uint64_t) remote;
-    struct page *pending; /* the next page with remote frees of the same owner */
-    uint64_t gone;        /* pieces of which the memory went to the kernel (sweep.h) */
-    uint16_t seen, swept; /* `count` when a sweep came by; when it gave pieces back */
+    struct page *pending; /* the next one in its owner's list of pages with remote frees */
+    uint64_t gone;        /* a bit for each piece that was purged (sweep.h) */
+    uint16_t seen, swept; /* `count` at the last heap_sweep; at the last page_sweep */
     _Alignas(64) uint16_t stack[];
 };
 static_assert(sizeof(struct page) == 3 * 64, "three cache lines before the stack");
@@ -101,10 +101,10 @@ static struct page page_none;
 
 /* ── the map ───────────────────────────────────────────────────────────────── */
 
-enum { MAP_FIRST = 64 }; /* granules: enough for the area beside our own variables */
+enum { MAP_FIRST = 64 }; /* granules: enough for the first arena */
 
 /* An entry is the distance from the map to a record. The map begins with a record that describes
- * nothing, so an entry of 0 leads there, and a fresh map is memory that nobody has touched. */
+ * nothing, so an entry of 0 leads there, and a fresh map is memory that was never touched. */
 struct map {
     _Alignas(64) char none[sizeof(struct page)];
     uintptr_t mask;
@@ -117,9 +117,9 @@ static struct {
     ptrdiff_t entry[MAP_FIRST];
 } map_first = {.mask = MAP_FIRST - 1};
 
-/* A longer map takes its place as the heap grows; the old one stays, for threads that are
- * reading it. A thread that has a pointer from malloc has the map that knows it, too: publishing
- * it happened before that malloc returned. */
+/* A longer map replaces this one as the heap grows; the old one stays, because threads may be
+ * reading it. A thread that got a pointer sees a map that covers it, because that map was published
+ * before malloc returned the pointer. */
 static _Atomic(struct map *) page_map = (struct map *)&map_first;
 
 static inline struct page *page_of(const void *p) {
@@ -127,8 +127,9 @@ static inline struct page *page_of(const void *p) {
     return (struct page *)((char *)m + m->entry[(uintptr_t)p >> GRANULE_BITS & m->mask]);
 }
 
-/* The kind of a page that another thread may be making: what it says about the record was written
- * before it was. Costs nothing on x86-64, which keeps stores and loads in order. */
+/* Another thread may read a page's kind while the page is made. A thread that reads the new kind
+ * also sees the fields that were written before. This costs nothing on x86-64, which keeps stores
+ * in order, and loads. */
 static inline void page_publish(struct page *page, enum page_kind kind) {
     __atomic_store_n(&page->kind, kind, __ATOMIC_RELEASE);
 }
@@ -150,11 +151,11 @@ static inline bool page_holds(const struct page *page, const void *p) {
 
 /* ── blocks ────────────────────────────────────────────────────────────────── */
 
-/* What a free block begins with, so that free can suspect one that is free already, and malloc
- * sees that one was written to. Sign extension makes eight bytes of a constant of four: a
- * comparison takes one instruction. free looks at the lower half alone: a load that narrow is
- * served from what the program stored last, where one of eight bytes often waits for several
- * smaller stores to arrive in the cache. */
+/* Every free block begins with MARK. free suspects a double free where it finds the mark, and
+ * malloc detects that a free block was written to where it does not. The eight bytes are a 32-bit
+ * constant, sign-extended, so that one instruction compares them. free reads the lower four only: a
+ * load that narrow is forwarded from the program's last store, while one of eight bytes often waits
+ * until several narrower stores have reached the cache. */
 enum { MARK = (int32_t)0xa5c7935e };
 struct block {
     int64_t mark;
@@ -174,11 +175,11 @@ static inline void block_mark(void *p) {
     ((struct block *)p)->mark = MARK;
 }
 
-/* The offset of block n is n × size, and size × inverse is `rest` more than 2^64, at most
- * `size`. So n blocks give n × rest, while everything between two blocks gives at least
- * inverse - (offset / size) × rest, which is more than any bound as long as size ≤ 2^15 and
- * |offset| < 2^48; so do addresses before the start. Source of the test: Lemire, Kaser, Kurz,
- * "Faster remainder by direct computation" (2019). */
+/* Does a carved block begin at this offset? size × inverse = 2^64 + rest, with 0 < rest ≤ size. So
+ * for block n, at offset n × size, the product is n × rest (modulo 2^64), and `limit` is 1 more
+ * than that of the last carved block. An offset between two blocks, or before the first, gives at
+ * least inverse - |offset / size| × rest, which exceeds any limit as long as size ≤ 2^15 and
+ * |offset| < 2^48. After Lemire, Kaser, Kurz, "Faster remainder by direct computation" (2019). */
 static_assert(SMALL <= 1 << 15, "the test of a block's beginning needs that");
 static inline bool offset_begins(const struct page *page, uint64_t offset) {
     return offset * page->inverse < page->limit;
@@ -189,19 +190,19 @@ static void page_set_carved(struct page *page, uint32_t carved) {
     page->limit = carved ? (carved - 1) * (page->inverse * page->size) + 1 : 0;
 }
 
-/* Does a block in use begin at p? For any page. */
+/* Does a carved block begin at p? */
 static inline bool page_begins(const struct page *page, const void *p) {
     return offset_begins(page, (uint64_t)((const char *)p - page->start));
 }
 
-/* The same, and its owner has that tag: one test for both. Tags are multiples of TAG, so any other
- * than the owner's moves the offset out of the run. A thread without a heap has tag 0. Pages of
- * several granules belong to NOBODY here: their places are shifted, which free's short way does
- * not do. */
+/* The same, and the page's owner has that tag: one test for both. Tags are multiples of TAG, and a
+ * page is shorter, so a wrong tag moves the offset out of it. A thread without a heap has tag 0.
+ * Pages of several granules bear the tag NOBODY, because their places have to be shifted, which
+ * free's hot path does not do. */
 static const uintptr_t TAG = 1ul << 20, NOBODY = -(1ul << 20);
 static inline bool page_begins_for(const struct page *page, const void *p, uintptr_t tag) {
     uintptr_t shift = page->origin - tag;
-    __asm__("" : "+r"(shift)); /* likewise */
+    __asm__("" : "+r"(shift)); /* this order of the additions saves an instruction */
     return offset_begins(page, (uintptr_t)p + shift);
 }
 
@@ -213,15 +214,16 @@ static inline uint16_t page_place(const struct page *page, const void *p) {
     return (uint16_t)((size_t)((const char *)p - page->start) >> page->shift);
 }
 
-/* The stack of free blocks: the uppermost is `top`, the places of those below it are stack[1] and
- * so on. So malloc knows its block at once, and reads the stack for the next one only; what a
- * thread frees and allocates by turns goes through one word. stack[0] is never a block.
+/* The stack of free blocks: `top` points to the uppermost; stack[1] to stack[count - 1] hold the
+ * places of the others, the lowest first. So malloc knows its block at once and reads the stack
+ * only for the next one; a thread that frees and allocates by turns uses one word of it. stack[0]
+ * is not used.
  *
  *      count == 3       stack: │ - │ a │ b │   │ …        top: c
  *
- * A signal handler may fork between any two stores, and the child then has the page: at worst a
- * block is missing from it. So a block is marked before it is on the stack, `count` says so last,
- * and of a block that is taken, first. */
+ * A signal handler may fork between any two stores, and the child then inherits the page as it is.
+ * At worst a block is missing from it: a push marks the block first and raises `count` last, and a
+ * pop lowers `count` first. `below` is the place of the old top. */
 static inline void page_push(struct page *page, void *p, uint16_t below) {
     block_mark(p);
     atomic_signal_fence(memory_order_seq_cst);
@@ -231,10 +233,10 @@ static inline void page_push(struct page *page, void *p, uint16_t below) {
     page->count++;
 }
 
-/* The uppermost block, if it is still marked. */
+/* Takes the uppermost block; NULL if there is none, or if it lost its mark. */
 static inline void *page_pop(struct page *page, unsigned shift) {
     struct block *b = page->top;
-    __asm__("" : "+r"(b)); /* in this order it takes one instruction less */
+    __asm__("" : "+r"(b)); /* this order of the loads saves an instruction */
     size_t count;
     if (unlikely(__builtin_sub_overflow(page->count, 1, &count)))
         return NULL;
@@ -247,13 +249,13 @@ static inline void *page_pop(struct page *page, unsigned shift) {
     return b;
 }
 
-/* At the other end of the stack are those that other threads freed. One entry more than there are
- * blocks: the first. */
+/* The end of the array `stack`. Places of blocks that other threads freed grow down from here. The
+ * array has one entry more than the page has blocks, because stack[0] is unused. */
 static inline uint16_t *page_far_end(struct page *page) {
     return page->stack + page->capacity + 1;
 }
 
-/* The places of all free blocks, `count` of them. */
+/* The places of all `count` free blocks, that of `top` included. */
 static inline const uint16_t *page_places(struct page *page) {
     if (page->count)
         page->stack[page->count] = page_place(page, page->top);
