@@ -1,10 +1,10 @@
 /* huge.h: blocks that have a mapping of their own: those of more than LARGE bytes, and those
  * that have grown by realloc.
  *
- * They are few and their price is that of their pages, so a list in a hash table will do to
- * find them. They grow by mremap: page tables move, bytes do not. A program that maps and
- * unmaps the same length again and again pays for its pages each time, so once that was seen
- * to happen, the last mapping freed is kept for the next block, until it has aged.
+ * They are few, and they cost what their page faults cost, so a hash table with lists is good
+ * enough to find them. They grow by mremap: page tables move, bytes do not. A program that maps and
+ * unmaps one length again and again pays for all page faults each time. So once a length was wanted
+ * again soon after its free, the last mapping freed is kept for the next block until it has aged.
  *
  * Locking: the caller holds the region's lock.
  */
@@ -16,20 +16,21 @@ enum { HUGE_BUCKETS = 256 };
 
 struct huge {
     struct huge *next;
-    char *start, *user; /* of the mapping, of the block */
+    char *start, *user; /* the mapping; the block in it */
     size_t length;      /* of the mapping */
 };
 
 struct huges {
     struct huge *bucket[HUGE_BUCKETS];
-    struct huge *spare; /* records to use again */
-    struct huge *idle;  /* a mapping without a block */
-    size_t gone;        /* length of the last mapping that went back, */
-    uint64_t since;     /* and when; or since when there is an idle one. ms */
-    bool repeats;       /* such a length was wanted again soon */
-    size_t count, bytes, colored; /* blocks; in their mappings; before the blocks in these */
+    struct huge *spare; /* records to reuse */
+    struct huge *idle;  /* the mapping of a freed block, kept for the next one */
+    size_t gone;        /* the length of the last block's mapping that was freed, */
+    uint64_t since;     /* and when, in ms */
+    bool repeats;       /* such a length was wanted again soon, so one mapping is kept */
+    size_t count, bytes, colored; /* blocks; bytes of their mappings; of these before the blocks */
 };
 
+/* Where the link to that block is, or, with NULL in it, where it would be. */
 static struct huge **huge_find(struct huges *all, void *p) {
     struct huge **at = &all->bucket[(uintptr_t)p / GRANULE % HUGE_BUCKETS];
     while (*at && (*at)->user != p)
@@ -70,7 +71,8 @@ static void huge_spare(struct huges *all, struct huge *block) {
     all->spare = block;
 }
 
-/* The idle mapping, if a block of that length fits well. */
+/* Takes the idle mapping if the length fits it well; else NULL, and if that length was freed a
+ * short while ago, the next mapping freed will be kept. */
 static struct huge *huge_reuse(struct huges *all, size_t length, size_t alignment) {
     struct huge *block = all->idle;
     bool soon = all->gone && now_ms() - all->since < options.decay_ms;
@@ -83,8 +85,8 @@ static struct huge *huge_reuse(struct huges *all, size_t length, size_t alignmen
     return block;
 }
 
-/* Keeps the mapping of a block that was freed. The mapping that has to be given back for it,
- * or instead of it, is the caller's to unmap; NULL if there is none. */
+/* Keeps the mapping of a freed block as the idle one, if lengths repeat. Returns the mapping that
+ * the caller has to unmap: the one that was idle before, or else this one; or NULL. */
 static struct huge *huge_retire(struct huges *all, struct huge *block) {
     struct huge *other = all->repeats ? all->idle : block;
     if (all->repeats)
@@ -94,7 +96,7 @@ static struct huge *huge_retire(struct huges *all, struct huge *block) {
     return other;
 }
 
-/* The idle mapping, if it has waited long enough. */
+/* Takes the idle mapping if it was freed `age` ms ago or earlier. */
 static struct huge *huge_aged(struct huges *all, uint64_t now, uint64_t age) {
     struct huge *block = all->idle;
     if (!block || now - all->since < age)

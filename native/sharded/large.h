@@ -1,11 +1,11 @@
-/* large.h: blocks of more than SMALL bytes. Up to LARGE they are runs of granules, which
- * keep their memory for a while when they are freed, so that the next one need not ask
- * the kernel; beyond that, and once they grow by realloc, they have a mapping of their own
- * (huge.h), which grows without copying.
+/* large.h: blocks of more than SMALL bytes. Up to LARGE they are runs of granules, which keep their
+ * memory for a while after the free, so that the next large block need not ask the kernel. Longer
+ * ones, and those of GROWN bytes that realloc cannot grow where they stand, have a mapping of their
+ * own (huge.h), which grows without copying.
  *
- * A run begins at a multiple of 64 KiB, and if blocks did, too, the first lines of all of them
- * would contend for the same few places of a cache (48 buffers read in step: 11 ns an access
- * instead of 1.6). So a block begins up to 4 KiB behind its run's start.
+ * A run begins at a multiple of 64 KiB. If blocks did, too, the first lines of all of them would
+ * contend for the same few sets of a cache (48 buffers read in step: 11 ns an access instead of
+ * 1.6). So a block begins up to 4 KiB behind its run's start: its color.
  *
  * Locking: takes the region's lock; called without any.
  */
@@ -19,21 +19,23 @@ enum {
     GROWN = 2 << 20,    /* bytes from which on a block that grows gets its own mapping */
     COLORS = 64,        /* starts of large blocks, a cache line apart */
     COLORED = (COLORS - 1) * 64,
-    COLORED_LEAST = 512 << 10,
+    COLORED_LEAST = 512 << 10, /* bytes from which on a run has room for every color */
     DENSE_LEAST = 4,    /* granules of a large block from which on it may get huge pages */
     KEPT_MOST = KEPT << GRANULE_BITS,
-    SAMPLES = 8,        /* pages of it that are looked at, to see whether it was filled */
+    SAMPLES = 8,        /* pages of a block that are read, to see whether it was filled */
     CREDIT = 256,       /* granules in huge pages that are not known to be filled, at most */
 };
 static const size_t RUN_MOST = 32ul << 30;
 
-/* Of a run of half a MiB and more, the granule that this may take is hardly missed. */
+/* The granules for a block. From COLORED_LEAST on, room for its color may take one more: an eighth
+ * of the run at most. */
 static inline uint32_t run_granules(size_t size) {
     size_t room = size >= COLORED_LEAST ? COLORED : 0;
     return (uint32_t)((size + room + GRANULE - 1) >> GRANULE_BITS);
 }
 
-/* Where a block of that size begins in its memory, as far as there is room. Neighbours differ. */
+/* Where a block begins in its run or mapping: as far behind the start as its color says and the
+ * room allows. Adjacent runs have different colors. */
 static inline char *block_start(char *start, size_t length, size_t alignment, size_t size) {
     size_t room = length - size < COLORED ? length - size : COLORED;
     size_t color = ((uintptr_t)start >> GRANULE_BITS) * 37 % COLORS * (room / 64 + 1) / COLORS * 64;
@@ -45,7 +47,7 @@ static inline char *block_start(char *start, size_t length, size_t alignment, si
 static void huge_unmap(struct huge *block) {
     if (os_unmap(block->start, block->length))
         limit_give(block->length);
-    else /* one mapping too many for the kernel: at least the memory goes */
+    else /* the hole would make one mapping too many: purge the memory at least */
         os_purge(block->start, block->length);
 }
 
@@ -106,8 +108,8 @@ static size_t huge_usable(void *p) {
 
 /* ── runs ──────────────────────────────────────────────────────────────────── */
 
-/* A thread keeps the last runs that it freed, one of each short length, so that a large block
- * that comes and goes costs no lock. */
+/* A thread keeps one freed run of each length up to KEPT granules, so that a short large block that
+ * is allocated and freed again and again takes no lock. This takes the one that fits. */
 static inline void *run_kept(struct heap *h, size_t size) {
     struct page **slot = &h->kept[run_granules(size) - 1], *run = *slot;
     if (!run)
@@ -129,7 +131,7 @@ static bool run_keep(struct page *run) {
     return true;
 }
 
-/* The runs that a thread keeps go back. The caller holds the lock. */
+/* Frees the runs that a thread keeps. The caller holds the lock. */
 static void kept_give(struct region *r, struct heap *h) {
     for (uint32_t i = 0; i < KEPT; i++)
         if (h->kept[i]) {
@@ -138,10 +140,10 @@ static void kept_give(struct region *r, struct heap *h) {
         }
 }
 
-/* Huge pages make fresh memory cheap that will be filled, and all of it resident even if it is
- * not. A large block may be a buffer that is never filled; so we look what became of those before
- * it. Was this one filled by now? A page that nobody wrote to reads as zero. The program may write
- * while we read: any answer is a guess. */
+/* Huge pages make fresh memory cheaper, but all of it resident, even if it is never filled, as many
+ * large buffers are not. So we look at whether earlier blocks were filled. Was this one, by now? A
+ * page that was never written reads as zero. The program may write while we read, and either answer
+ * will do then. */
 __attribute__((no_sanitize("thread", "address"))) static bool large_is_full(const char *start,
                                                                             uint32_t granules) {
     for (size_t i = 1; i <= SAMPLES; i++) {
@@ -153,9 +155,10 @@ __attribute__((no_sanitize("thread", "address"))) static bool large_is_full(cons
     return true;
 }
 
-/* Learns from a block that was in fresh memory. Each granule that was filled earns two more, up to
- * CREDIT; a block that was not costs half of that, since its thread may be about to fill it. After
- * some in a row blocks are looked at less often, because an untouched page costs a fault. */
+/* Learns from a watched block. If it was filled, each of its granules earns two of credit, up to
+ * CREDIT. If not, half of the credit is lost; not all, because its thread may be about to fill it.
+ * After more than WATCHED such blocks in a row there is no credit left, and the next 16 blocks are
+ * not examined, because to read an untouched page costs a fault. */
 static void large_learn(struct region *r, unsigned at) {
     uint32_t granules = r->watched[at].granules, credit = r->credit + 2 * granules;
     r->watched[at].granules = 0;
@@ -168,8 +171,8 @@ static void large_learn(struct region *r, unsigned at) {
         r->credit = 0, r->blind = r->watch + 16;
 }
 
-/* Watches a block in fresh memory until some more have come, or until it is freed. The caller
- * holds the lock. */
+/* Watches a block in fresh memory, until WATCHED more are watched or until it is freed; huge pages
+ * use up credit. The caller holds the lock. */
 static void large_watch(struct region *r, const struct page *run) {
     unsigned at = r->watch++ % WATCHED;
     large_learn(r, at);
@@ -189,8 +192,8 @@ static enum area_kind large_area(const struct region *r, uint32_t granules) {
     return granules >= DENSE_LEAST && granules <= r->credit && options.huge ? DENSE : RUNS;
 }
 
-/* A run in use from now on; NULL with errno ENOMEM. An alignment beyond a granule takes a
- * longer one and gives both ends back. */
+/* Makes a run in use; NULL with errno ENOMEM. For an alignment of more than a granule it takes a
+ * longer one, and frees both ends of it. */
 static struct page *run_make(struct region *r, uint32_t granules, size_t alignment) {
     struct page *run = record_make(&slabs.pools[0], CLASSES);
     uint32_t slack = alignment > GRANULE ? (uint32_t)(alignment >> GRANULE_BITS) - 1 : 0;
@@ -211,7 +214,7 @@ static struct page *run_make(struct region *r, uint32_t granules, size_t alignme
         run_give(r, run, dirty);
         return os_refuse();
     }
-    if (front) { /* what lies before goes back, and `rest` is the block's */
+    if (front) { /* free what lies before; `rest` is for the block */
         rest->start = rest->base = run->start + ((size_t)front << GRANULE_BITS);
         rest->granules = run->granules - front;
         rest->area = run->area;
@@ -251,7 +254,7 @@ static void *run_allocate(size_t alignment, size_t size, bool *zero) {
     return run->base;
 }
 
-/* Where there are no addresses left of the one kind, there may be some of the other. */
+/* If a run cannot be had, a mapping may still be, and the other way round. */
 static void *large_allocate(size_t alignment, size_t size, bool *zero) {
     bool huge = size > LARGE || alignment > LARGE;
     *zero = true;
@@ -269,11 +272,11 @@ static inline bool large_begins(const struct page *page, const void *p) {
 
 static void region_tear(uint32_t granules);
 
-/* Two threads may free it at once: one of them wins. */
+/* If two threads free the block at once, the compare-and-swap fails for one of them, which dies. */
 static __attribute__((noinline)) void large_free(void *p, struct page *page, const char *call) {
     uint32_t live = PAGE_LARGE;
     if (likely(is_single_threaded()))
-        page->kind = PAGE_KEPT; /* large_begins has just seen that it is live: half of the price */
+        page->kind = PAGE_KEPT; /* large_begins saw that it is live; no swap halves the cost */
     else
         must(__atomic_compare_exchange_n(&page->kind, &live, PAGE_KEPT, false, __ATOMIC_ACQ_REL,
                                          __ATOMIC_RELAXED),
@@ -292,7 +295,7 @@ static __attribute__((noinline)) void large_free(void *p, struct page *page, con
 
 /* ── growing and shrinking ─────────────────────────────────────────────────── */
 
-/* Where the block is after its mapping got `length` bytes; NULL if the kernel refuses. */
+/* Gives the mapping `length` bytes and returns the block's new address; NULL if it is refused. */
 static char *huge_remap(struct huge *block, size_t length) {
     size_t offset = (size_t)(block->user - block->start);
     if (!os_resize(block->start, block->length, length)) {
@@ -312,7 +315,7 @@ static char *huge_remap(struct huge *block, size_t length) {
 static void *huge_resize(struct huge **at, size_t size) {
     struct huge *block = huge_unlink(&heap.huges, at);
     size_t old = block->length, length = round_up(size + COLORED, os_page_size());
-    if (length > old) /* it grows on */
+    if (length > old) /* it will probably grow further */
         length = round_up(length + length / 16, HUGE_PAGE);
     bool allowed = length <= old || limit_take(length - old);
     void *new = allowed ? huge_remap(block, length) : NULL;
@@ -326,13 +329,14 @@ static void *huge_resize(struct huge **at, size_t size) {
     return new;
 }
 
-/* The memory behind the new end of a block that shrinks goes back at once. */
+/* Purges the memory behind the new end of a block that shrinks. */
 static bool large_purge_end(struct page *page, char *end) {
     end = align_up(end, os_page_size());
     return os_purge(end, (size_t)(page_end(page) - end));
 }
 
-/* Large blocks grow where they stand if they can; huge ones by moving page tables. */
+/* Resizes a run where it stands, or a mapping, which may move by its page tables. NULL if that
+ * cannot be done, or if another kind of block suits the size better. */
 static void *large_resize(void *p, size_t old, size_t size) {
     if (old <= SMALL || size <= SMALL)
         return NULL;
@@ -353,8 +357,9 @@ static void *large_resize(void *p, size_t old, size_t size) {
     return new;
 }
 
-/* A large run that grows and cannot grow where it stands gets a mapping of its own: it was filled
- * so far, and grows on without copying, in huge pages. NULL if there is none to be had. */
+/* Moves a large run that cannot grow where it stands to a mapping of its own with huge pages: it
+ * was filled so far, and further growth copies nothing. NULL if the block is shorter than GROWN, or
+ * there is no memory. */
 static void *large_move(void *p, size_t old, size_t size, const char *call) {
     bool zero;
     struct page *page = page_of(p);

@@ -1,28 +1,27 @@
-/* region.h: memory from the kernel in arenas, handed out in runs of granules (64 KiB each),
- * taken back, and given back to the kernel when it lies idle.
+/* region.h: memory from the kernel in arenas, allocated and freed in runs of granules (64 KiB
+ * each), and purged after it has been idle.
  *
  *      ┌ arena ──────────────────────────────────────────┐   ┌ arena ───── …
  *      │ run │ free, dirty │ run │ run │ free, clean      │   │
  *      └─────────────────────────────────────────────────┘   └────────────
  *
- * The first arena lies beside our own variables: its addresses cost no system call and no page
- * tables of their own, and a small program needs no other. Each further one is as long as
- * a quarter of the heap, up to ARENA_MOST; they lie where the kernel puts them, and never go back. There are several kinds of memory, since memory has
- * several prices:
+ * The first arena is one of our own variables: it costs no system call and no page tables of its
+ * own, and a small program needs no other. Each further one is as long as a quarter of the heap, at
+ * least ARENA_STEP and at most ARENA_MOST unless a longer run is wanted. The kernel chooses where;
+ * arenas are never unmapped. There are three kinds of memory (areas), because their prices differ:
  *
  *      PAGES   for pages of small blocks
- *      RUNS    for large blocks: many are buffers that are never filled. Between them, small
- *              pages would keep long runs from forming again
- *      DENSE   huge pages, for memory that is known to be filled: heaps that have become large,
- *              and large blocks once as many bytes of others were seen to be full
+ *      RUNS    for large blocks. Many are buffers that are never filled; and small pages between
+ *              them would keep long free runs from forming again
+ *      DENSE   with huge pages, for memory that will be filled: for the pages of large heaps, and
+ *              for large blocks after enough earlier ones were seen to be filled (large_learn)
  *
  * A free run is clean (untouched, or purged: it reads as zero) or dirty (it keeps its memory).
- * Neighbours of one kind merge, and wait in bins by length. What was wanted once is likely to
- * be wanted again, and a page fault costs more than a dozen calls of malloc, so dirty runs are
- * used first, and go back only when they are surplus: more than was wanted at any moment of a
- * whole interval (the low-water mark of `dirty`). A program that frees nearly everything may not
- * call us again, so then what exceeds `keep` goes back at once; `keep` grows when that memory
- * was wanted again soon.
+ * Free neighbours of one area merge if both are clean or both dirty. Bins hold them by length.
+ * Dirty runs are used first, because a page fault costs more than a dozen calls of malloc. An
+ * interval is half of options.decay_ms. What was idle throughout one is surplus (the low-water mark
+ * of `dirty`) and is purged. A program that frees much of its heap may never call us again, so what
+ * then exceeds region_keeps is purged at once; `keep` grows when such memory is soon wanted again.
  *
  * Locking: the caller holds the region's lock.
  */
@@ -37,18 +36,18 @@
 enum {
     EXACT = 32,            /* bins for one length each; then eight to each doubling */
     BINS = EXACT + 8 * 20,
-    TRIES = 8,             /* runs of its own bin that are looked at before the next bin */
-    ARENA_STEP = 4 << 20,  /* bytes, at least */
-    ARENA_MOST = 64 << 20, /* bytes that are taken ahead, at most */
-    PIECE = 16,            /* granules that are purged at a time */
-    KEEP = 256,            /* idle granules that stay when nearly everything was freed, at least */
-    WATCHED = 4,
+    TRIES = 8,             /* runs of the first bin that are examined before the next bin */
+    ARENA_STEP = 4 << 20,  /* bytes: the length of an arena is a multiple, if possible */
+    ARENA_MOST = 64 << 20, /* bytes that are mapped ahead, at most */
+    PIECE = 16,            /* granules that are purged at a time, outside of DENSE */
+    KEEP = 256,            /* dirty granules that a teardown leaves, at least */
+    WATCHED = 4,           /* large blocks in fresh memory that are watched at a time */
 };
 
 enum area_kind { PAGES, RUNS, DENSE, AREAS };
 
 struct bins {
-    uint64_t used[BINS / 64]; /* which are not empty */
+    uint64_t used[BINS / 64]; /* a bit for each bin that is not empty */
     struct page *first[BINS];
 };
 
@@ -56,23 +55,23 @@ struct region {
     struct lock lock;
     uint8_t era;
     struct bins free[AREAS][2];     /* clean, dirty */
-    struct page *oldest, *youngest; /* dirty free runs */
+    struct page *oldest, *youngest; /* of the dirty free runs */
     size_t used, dirty;             /* granules in use, and in dirty free runs */
-    size_t least;                   /* the least that `dirty` was since `since` */
-    size_t surplus;                 /* granules that are to be purged */
-    size_t keep;                    /* dirty granules that a large teardown leaves, */
-    size_t most;                    /* at most as many as were in use lately */
-    size_t torn;                    /* granules purged by teardowns, and not wanted since */
+    size_t least;                   /* the least value of `dirty` in this interval */
+    size_t surplus;                 /* granules to be purged: idle throughout the last interval */
+    size_t keep;                    /* dirty granules that a teardown leaves, see region_keeps; */
+    size_t most;                    /* at most this, the most that were in use in this interval */
+    size_t torn;                    /* granules purged by teardowns in it, and not wanted since */
     struct {                        /* the last large blocks in fresh memory */
         const char *start;
         uint32_t granules;
     } watched[WATCHED];
-    uint32_t watch, blind;          /* the next of them; how many are not looked at */
-    uint32_t doubts;                /* how many in a row were not filled */
-    uint32_t credit;                /* granules of large blocks that may come in huge pages */
-    uint64_t since;                 /* ms */
+    uint32_t watch, blind;          /* blocks watched so far; none is examined up to this one */
+    uint32_t doubts;                /* how many examined blocks in a row were not filled */
+    uint32_t credit;                /* granules of large blocks that may get huge pages */
+    uint64_t since;                 /* when the interval began, in ms */
     bool locked;                    /* the kernel refused a purge: memory is locked */
-    struct region *older;           /* frozen at a fork; GDB still finds its blocks */
+    struct region *older;           /* the one that a fork froze; GDB still finds its blocks */
 };
 
 /* ── free runs ─────────────────────────────────────────────────────────────── */
@@ -119,7 +118,7 @@ static bool runs_merge(const struct page *a, const struct page *b) {
     return a->kind == PAGE_FREE && a->area == b->area && a->dirty == b->dirty && a->era == b->era;
 }
 
-/* Makes it a free run, one with its neighbours of the same kind. */
+/* Makes `run` a free run, and merges it with its free neighbours. */
 static void run_insert(struct region *r, struct page *run) {
     struct page *before = page_of(run->start - 1), *next = page_of(page_end(run));
     map_clear(run);
@@ -139,8 +138,8 @@ static void run_insert(struct region *r, struct page *run) {
     run_link(r, run);
 }
 
-/* A free run that is long enough: one of its own bin, or any of the next one that is not empty.
- * Of its own bin only a few are looked at, since all of them may be slightly too short. */
+/* Finds a free run that is long enough: one from the bin of that length, or any from the next bin
+ * that is not empty. Only TRIES of the first bin are examined, since all may be too short. */
 static struct page *bins_find(struct bins *b, uint32_t granules) {
     unsigned bin = run_bin(granules), tries = TRIES;
     for (struct page *run = b->first[bin]; run && tries--; run = run->next)
@@ -154,8 +153,8 @@ static struct page *bins_find(struct bins *b, uint32_t granules) {
     return NULL;
 }
 
-/* Dirty runs come first, of any kind; clean ones only of the kind that is asked for, but for
- * short ones while all of the heap lies near. */
+/* Finds a free run: a dirty one of any area, else a clean one of the area that is asked for. A
+ * short large block may lie in the first arena, which is all PAGES, while the heap is small. */
 static struct page *run_find(struct region *r, uint32_t granules, enum area_kind kind) {
     struct page *run = bins_find(&r->free[kind][true], granules);
     for (unsigned i = 0; i < AREAS && !run; i++)
@@ -169,7 +168,7 @@ static struct page *run_find(struct region *r, uint32_t granules, enum area_kind
 
 /* ── more memory ───────────────────────────────────────────────────────────── */
 
-/* A clean run from `start` on, with a record that was made for it. */
+/* Adds new memory as a clean free run, with a record that the caller made for it. */
 static void region_add(struct region *r, struct page *record, char *start, size_t length,
                        enum area_kind kind) {
     record->start = start;
@@ -180,7 +179,7 @@ static void region_add(struct region *r, struct page *record, char *start, size_
     run_insert(r, record);
 }
 
-/* The first arena, whose first granule is for slabs. */
+/* Adds the first arena, once: `near` without its first granule, which is the first slab. */
 static bool near_open(struct region *r) {
     if (arenas.count)
         return true;
@@ -212,7 +211,7 @@ static bool arena_make(struct region *r, size_t length, enum area_kind kind) {
     return false;
 }
 
-/* A quarter of the heap ahead; or just what is missing, where the kernel refuses that. */
+/* Maps an arena for a quarter of the heap ahead, or, if that is refused, for this run alone. */
 static bool region_extend(struct region *r, uint32_t granules, enum area_kind kind) {
     size_t exact = (size_t)granules << GRANULE_BITS, ahead = r->used << GRANULE_BITS >> 2;
     if (ahead > ARENA_MOST)
@@ -223,7 +222,7 @@ static bool region_extend(struct region *r, uint32_t granules, enum area_kind ki
 
 /* ── runs in use ───────────────────────────────────────────────────────────── */
 
-/* Gives the first granules of a free run to `record`, a run in use from then on. */
+/* Makes `record` a run in use, of the first granules of a free run. False with errno ENOMEM. */
 static bool run_cut(struct region *r, struct page *run, uint32_t granules, struct page *record) {
     struct page *rest = run->granules > granules ? record_make(&slabs.pools[0], CLASSES) : NULL;
     if (run->granules > granules && !rest)
@@ -253,8 +252,8 @@ static bool run_cut(struct region *r, struct page *run, uint32_t granules, struc
     return true;
 }
 
-/* Makes `record` a run of so many granules; `dirty` says whether it may hold old data. False
- * with errno ENOMEM. */
+/* Makes `record` a run in use of so many granules; record->dirty says whether it may hold old data.
+ * False with errno ENOMEM. */
 static bool run_take(struct region *r, uint32_t granules, enum area_kind kind,
                      struct page *record) {
     if (!near_open(r))
@@ -262,7 +261,7 @@ static bool run_take(struct region *r, uint32_t granules, enum area_kind kind,
     struct page *run = run_find(r, granules, kind);
     if (!run) {
         run = region_extend(r, granules, kind) ? run_find(r, granules, kind) : NULL;
-        for (unsigned i = 0; i < AREAS && !run; i++) /* at the limit, any kind will do */
+        for (unsigned i = 0; i < AREAS && !run; i++) /* no more memory: take any area's */
             run = bins_find(&r->free[i][false], granules);
         if (!run)
             return os_refuse();
@@ -274,20 +273,20 @@ static bool run_take(struct region *r, uint32_t granules, enum area_kind kind,
     return run_cut(r, run, granules, record) || os_refuse();
 }
 
-/* The run is free from now on, with its record. */
+/* Frees a run; its record becomes that of the free run. */
 static void run_give(struct region *r, struct page *run, bool dirty) {
     run->owner = NULL;
     run->limit = 0;
     run->kind = PAGE_BUSY;
     if (run->era != r->era)
-        return; /* frozen at a fork: nobody's from now on */
+        return; /* frozen at a fork: never reused */
     r->used -= run->granules;
     run->dirty = dirty;
     run_insert(r, run);
 }
 
-/* Granules of the free runs behind a run, as far as `wanted`: dirty ones and clean ones follow each
- * other without being one. */
+/* Counts the granules of the free runs directly behind a run, until they are `wanted` or more. They
+ * may be several, because dirty and clean ones do not merge. */
 static uint32_t runs_after(const struct page *run, uint32_t wanted) {
     uint32_t granules = 0;
     for (char *end = page_end(run); granules < wanted;) {
@@ -300,8 +299,8 @@ static uint32_t runs_after(const struct page *run, uint32_t wanted) {
     return granules;
 }
 
-/* Grows or shrinks a run where it stands; false if something is in the way. `dirty`: what it
- * gives back may hold old data. */
+/* Grows or shrinks a run where it stands; false if it cannot grow there. `dirty`: the part that it
+ * frees may hold old data. */
 static bool run_resize(struct region *r, struct page *run, uint32_t granules, bool dirty) {
     if (run->era != r->era)
         return false; /* frozen at a fork */
@@ -347,7 +346,7 @@ static uint64_t now_ms(void) {
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* An interval has passed: what was idle all the time is surplus. */
+/* If an interval has passed, begins the next: what was idle throughout the last one is surplus. */
 static bool region_age(struct region *r, uint64_t now) {
     if (now - r->since < options.decay_ms / 2)
         return false;
@@ -361,26 +360,28 @@ static bool region_age(struct region *r, uint64_t now) {
     return true;
 }
 
-/* How many idle granules a teardown leaves: a quarter as many as are in use. */
+/* How many dirty granules a teardown leaves: a quarter as many as are in use, `keep`, or KEEP,
+ * whichever is most. */
 static size_t region_keeps(struct region *r) {
     size_t keep = r->used / 4 > r->keep ? r->used / 4 : r->keep;
     return keep > KEEP ? keep : KEEP;
 }
 
-/* Without the lock: is there anything to purge, or has an interval passed? */
+/* Is there a surplus to purge, or has an interval passed? Called without the lock. */
 static bool region_is_due(struct region *r) {
     return (__atomic_load_n(&r->surplus, __ATOMIC_RELAXED) &&
             !__atomic_load_n(&r->locked, __ATOMIC_RELAXED)) ||
            now_ms() - __atomic_load_n(&r->since, __ATOMIC_RELAXED) >= options.decay_ms / 2;
 }
 
-/* The end of the oldest dirty run, to be purged without the lock; NULL if there is none. */
+/* Takes a piece off the end of the oldest dirty run, so that the caller can purge it without the
+ * lock; NULL if there is none. */
 static struct page *purge_begin(struct region *r) {
     struct page *run = r->oldest;
     if (!run)
         return NULL;
-    uint32_t piece = PIECE; /* or what is behind the last boundary of a huge page */
-    if (run->area == DENSE)
+    uint32_t piece = PIECE;
+    if (run->area == DENSE) /* what lies behind the last boundary of a huge page */
         piece = (uint32_t)((((uintptr_t)page_end(run) - GRANULE) % HUGE_PAGE + GRANULE) >> GRANULE_BITS);
     struct page *part = run->granules > piece ? record_make(&slabs.pools[0], CLASSES) : run;
     if (!part)
