@@ -1,33 +1,34 @@
-/* owner.h: a heap for every thread, its pages, and blocks that other threads free.
+/* owner.h: heaps, each owned by a thread; their pages; and blocks that other threads free.
  *
  *      thread A                               thread B frees a block of A's
  *      heap A                                 heap B
  *      ├ current[class] ─> page               └ batches: the blocks of one page each ──┐
  *      ├ partial[class] ─> page ─> page                                                │
- *      └ pending ─> page ─> page <── the first batch to come links the page here ──────┤
+ *      └ pending ─> page ─> page <── the first batch returned links the page here ─────┤
  *                    │                                                                 │
  *                    └ stack: │ own free blocks ─>        <─ freed by other threads │ <┘
  *
- * Only the owner changes its pages. The blocks that other threads free wait in batches, HELD
- * bytes in all, and go into the far end of the page's stack; both ends never meet,
- * because a block is in one of them at most. Nobody but the owner hands them out, so two
- * threads do not come to share a cache line this way. The owner drains its pending pages, a
- * few at a time, whenever one of its pages runs out.
+ * Only the owner changes its pages. A thread that frees another thread's block puts it in a batch,
+ * at most HELD bytes in all batches, and returns each batch to the far end of the page's stack. The
+ * two ends never meet, because a block is in one of them at most. Only the owner hands the blocks
+ * out again, so threads do not come to share cache lines this way. The owner drains its pending
+ * pages, DRAINS at a time, whenever one of its pages runs out.
  *
- * A page that has handed out every block is full: its owner forgets it until blocks of it are
- * freed. When all of them come back from other threads, and the owner does not drain, the last of
- * these gives the page back to the region, so a sleeping owner holds few empty pages. The heap of a
- * thread that ended is adopted, whole, by the next one.
+ * A full page has no free block, and is in no list of its owner until some are freed. If other
+ * threads return all of its blocks while the owner does not drain, the last of them gives the page
+ * back to the region, so that a sleeping owner holds few empty pages. When a thread has ended, the
+ * next thread that begins adopts its heap with all its pages.
  *
  *      fresh ── page_carve ──> on the stack ── malloc ──> live ── free ─┐
  *                                    ▲                                  │
  *                                    └──────────────────────────────────┘
  *
- * A page's budget counts frees, down to the next moment that matters: a look at the clock
- * while the page is current; else, in turn, when it is worthwhile to use it again, when it is
- * sparse, each time when half of its last blocks are gone, and when it is empty (page_turn).
+ * A page's `budget` is the number of frees until page_turn has something to do; malloc maintains no
+ * counter for it. Of a current page that is a tick. Any other page has, in turn: enough free blocks
+ * to be worth using again (it is listed in `partial`), so few live ones that it is sparse, half as
+ * many as that, and so on, and none (it is dropped).
  *
- *      live + count + remote = carved                for every page
+ *      live + count + remote + in batches = carved   for every page
  *      budget + count = goal                         for those that are not current
  */
 #pragma once
@@ -36,31 +37,31 @@
 
 enum {
     CONFIRMATIONS = 5,   /* of a double free by a thread that does not own the page */
-    LOOKS = 4,           /* heaps that are looked at, at each end, to find an abandoned one */
-    BATCHES = 64,        /* pages of others for which a thread collects blocks */
+    LOOKS = 4,           /* heaps at the front of the list, and others, that heap_adopt tries */
+    BATCHES = 64,        /* pages of other threads for which a thread collects blocks */
     BATCH = 56,          /* blocks in a batch: it has two cache lines */
-    HELD = 64 << 10,     /* bytes of others' blocks that a thread holds back in all */
-    WAITING = 32,        /* pending pages of an owner that does not seem to sleep */
+    HELD = 64 << 10,     /* bytes of other threads' blocks that a thread holds back in all */
+    WAITING = 32,        /* an owner with more pending pages is taken to be asleep */
     DRAINED = 128,       /* blocks that are taken from a page at a time */
     DRAINS = 16,         /* pending pages that are drained at a time */
     TICK = 4096,         /* frees to a current page between two ticks, */
     SLOW = 64,           /* and calls that run out of a page */
-    KEPT = 2,            /* granules of the longest large block that a thread keeps */
+    KEPT = 2,            /* granules of the longest run that a thread keeps */
     LARGE_HEAP = 128,    /* pages of a heap from which on it grows in huge pages */
     GROWS = 2,           /* fresh pages of a class after which it will fill the next one */
-    FEW = 24,            /* pages of a heap in which classes share */
-    AT_ONCE = 16384,     /* bytes that are carved at a time of a page that was in use before */
+    FEW = 24,            /* pages of a heap below which classes share pages */
+    AT_ONCE = 16384,     /* bytes that are carved at a time from a page of dirty memory */
     WORTHWHILE = 16,     /* a page is used again when a sixteenth of it is free */
-    SPARSE = 8,          /* and is sparse when only a quarter of it lives */
-    SPARSE_LEAST = 128,  /* bytes: of smaller blocks one lies in each piece even then */
+    SPARSE = 8,          /* it is sparse when at most an eighth of its carved blocks are live */
+    SPARSE_LEAST = 128,  /* bytes: even then, smaller live blocks lie in every piece */
     SPARSE_KEPT = 64,    /* sparse pages that keep their memory, at least */
 };
 
-/* Blocks of one page of another heap, as places on its stack: filled from the end, so that the first
- * to be freed will come to lie uppermost there. */
+/* Blocks of one page of another heap, as places on its stack. A batch is filled from its end, so
+ * that its first block, which was freed first, will lie uppermost on the stack. */
 struct batch {
     struct page *page;
-    uint16_t left, last; /* free places; it is full when only `last` are left */
+    uint16_t left, last; /* entries not used; the batch is full when only `last` are left */
     uint32_t bytes;
     uint16_t place[BATCH];
 };
@@ -72,25 +73,25 @@ struct heap {
     struct page *partial[CLASSES]; /* pages with free blocks that are not current */
     struct page *fresh[CLASSES];   /* the page that has uncarved blocks, in use or not */
     struct page *kept[KEPT];       /* a freed run of each length */
-    uint8_t made[CLASSES];         /* fresh pages, up to GROWS */
+    uint8_t made[CLASSES];         /* fresh pages that were not populated, up to GROWS */
     uint32_t pages;                /* how many in all */
     uint32_t held, held_before;    /* bytes of the blocks in batches; at the last tick */
-    uint32_t slow;                 /* calls that were slow: every few are a tick */
-    uintptr_t tag;                 /* what its pages are known by: see page_begins_for */
-    uint8_t pool;                  /* where its records come from */
-    bool busy;                     /* in the slow path: after a fork, not to be trusted */
-    bool held_here;                /* while a picture is taken, by the one who takes it */
-    uint8_t sweeping;              /* the class at which a sweep is; CLASSES: none goes on */
-    bool lost;                     /* it was busy at a fork: nobody adopts it */
-    struct page *sweep;            /* the next page of that class */
-    uint32_t sparse, sparse_kept;  /* pages in `partial`; how many may keep their memory */
-    uint64_t since;                /* the interval in which it began. ms */
-    struct page *todo;             /* pending pages that are not drained yet */
-    struct heap *next;             /* of all heaps; the last one adopted comes first */
-    struct heap *older;            /* of all heaps, in an order that never changes */
+    uint32_t slow;                 /* slow calls: every SLOWth is a tick */
+    uintptr_t tag;                 /* a number of its own: see page_begins_for */
+    uint8_t pool;                  /* where records for its pages come from */
+    bool busy;                     /* a slow path is in progress: lists may be half changed */
+    bool held_here;                /* this thread describes or verifies the heap, and owns it */
+    uint8_t sweeping;              /* the class that a sweep has reached; CLASSES: no sweep */
+    bool lost;                     /* its lists may be half changed for ever: nobody adopts it */
+    struct page *sweep;            /* the next page of that class to sweep */
+    uint32_t sparse, sparse_kept;  /* sparse pages; how many more than SPARSE_KEPT keep memory */
+    uint64_t since;                /* when the interval of the last tick began, in ms */
+    struct page *todo;             /* pages taken from `pending` that are not drained yet */
+    struct heap *next;             /* in heap.heaps */
+    struct heap *older;            /* in heap.newest: this order never changes */
     pthread_mutex_t life;          /* held by its owner as long as that thread lives */
     _Alignas(64) _Atomic(struct page *) pending; /* the line that other threads write */
-    _Atomic(uint32_t) waiting; /* pages in it and in `todo` */
+    _Atomic(uint32_t) waiting; /* pages in `pending` and in `todo` */
     _Alignas(64) struct batch batches[BATCHES];
 };
 
@@ -105,14 +106,14 @@ static_assert(DIRECT / 16 + 1 == 65 && CLASSES == 72, "as many as are written ou
 static __thread struct heap *self = &heap_none;
 static __thread uintptr_t self_tag; /* its own; 0 for none */
 
-/* IFUNC resolvers in the program may call malloc before the linker initialises our TLS. Our
- * resolvers run first, so we define an IFUNC solely for its side effect: setting `self`. */
 static void self_set(struct heap *h) {
     self = h;
     self_tag = h->tag;
 }
 
-#ifdef __GLIBC__ /* musl relocates everything before it runs anything, and knows no IFUNC */
+/* IFUNC resolvers in the program may call malloc before the linker initialises our TLS. Our
+ * resolvers run first, so we define an IFUNC solely for its side effect: setting `self`. */
+#ifdef __GLIBC__ /* musl has no IFUNC, and relocates everything before any code runs */
 static void nothing(void) {}
 UNUSED static void (*self_early(void))(void) {
     self_set(&heap_none);
@@ -122,27 +123,29 @@ static void early(void) __attribute__((ifunc("self_early")));
 static void (*const asked)(void) UNUSED __attribute__((used)) = early;
 #endif
 
-/* A signal handler may fork between any two stores: the compiler leaves this one in its place. */
+/* A signal handler may fork between any two stores. The fences keep the compiler from moving other
+ * stores across this one. */
 static inline void heap_busy(struct heap *h, bool busy) {
     atomic_signal_fence(memory_order_seq_cst);
     h->busy = busy;
     atomic_signal_fence(memory_order_seq_cst);
 }
 
-/* What large heaps have in huge pages will soon be full. */
+/* A large heap soon fills the huge pages that it gets. */
 static enum area_kind heap_area(const struct heap *h) {
     return h->pages >= LARGE_HEAP && options.huge ? DENSE : PAGES;
 }
 
 /* ── the life of an owner ──────────────────────────────────────────────────── */
 
-/* Whether a thread has ended, only the kernel knows in time and in order: a pthread key is one
- * less for the program, and other keys' destructors still call us after ours; the C++ runtime's
- * hook takes the dynamic linker's lock. But the kernel marks the robust mutexes that a thread
- * held when it ended, after its very last call. So the owner of a heap holds one: to ask costs a
- * compare-and-swap, and nobody makes a system call. It is of the kind that tells its owner so:
- * a thread that lost `self` (it allocated before our relocation) finds its heap again. In the
- * child of a vfork, libc takes us for the parent thread, and so the child uses its heap. */
+/* A heap is abandoned when its thread has ended. A pthread key would not tell us: it is one less
+ * for the program, and destructors of other keys still call us after ours; and the C++ runtime's
+ * hook takes the dynamic linker's lock. But the kernel marks each robust mutex that a thread held
+ * when it ended, after the thread's very last call. So the owner of a heap holds such a mutex:
+ * to ask costs a compare-and-swap, and nobody makes a system call. The mutex is error-checking,
+ * so that a thread that lost `self` (it allocated before our relocation) gets EDEADLK from its own
+ * heap, and so finds it. In a vfork child, libc's thread is the parent's, so the child uses the
+ * heap of the parent. */
 static void life_begin(pthread_mutex_t *life) {
     pthread_mutexattr_t attributes;
     pthread_mutexattr_init(&attributes);
@@ -152,14 +155,15 @@ static void life_begin(pthread_mutex_t *life) {
     pthread_mutexattr_destroy(&attributes);
 }
 
-/* Makes this thread the owner of a heap that has none; EDEADLK if it was all along. */
+/* Makes this thread the owner of an abandoned heap: 0. EDEADLK if it is the owner already, EBUSY if
+ * another thread is, or if the heap is lost. */
 static int life_take(struct heap *h) {
     int error = h->lost ? EBUSY : pthread_mutex_trylock(&h->life);
     if (error == EOWNERDEAD) {
         pthread_mutex_consistent(&h->life);
         error = 0;
     }
-    if (!error && h->busy) { /* its thread ended inside of malloc, as a cancelled one may not */
+    if (!error && h->busy) { /* its thread ended inside malloc, cancelled against the rules */
         h->lost = true;
         pthread_mutex_unlock(&h->life);
         error = EBUSY;
@@ -173,8 +177,8 @@ static void life_release(struct heap *h) {
 
 /* ── pages ─────────────────────────────────────────────────────────────────── */
 
-/* Puts the next fresh blocks on the stack: as many as lie on a page of memory, so that nothing
- * is touched much before it is used; some more where it was in use before. */
+/* Puts the next fresh blocks on the stack, 4096 bytes of them or one block, so that memory is
+ * touched shortly before it is used; AT_ONCE bytes if the memory is there already. */
 static bool page_carve(struct page *page) {
     size_t size = page->size;
     uint32_t room = (uint32_t)page->capacity - page->carved;
@@ -209,14 +213,14 @@ static void page_open(struct page *page, struct heap *h, unsigned class) {
     atomic_store_explicit(&page->remote, 0, memory_order_relaxed);
     page->owner = h;
     page->origin = (page->shift ? NOBODY : h->tag) - (uintptr_t)page->start;
-    page_publish(page, PAGE_SMALL); /* another thread's walk reads the rest then */
+    page_publish(page, PAGE_SMALL); /* last, because another thread's walk then reads the rest */
 }
 
 static void page_drop(struct heap *h, struct page *page);
 
-/* A page without a live block: all of them are marked, unless one was written to after its free,
- * or freed twice with a write in between. The last chance to notice, and cheap in this order:
- * the lines come one after the other. */
+/* No block of the page is live, so all must carry the mark. One that does not was written to after
+ * its free, or is live because another was freed twice with a write in between. This is the last
+ * chance to notice, and cheap, because the processor prefetches blocks read in address order. */
 static void page_verify_empty(struct page *page) {
     size_t size = page->size;
     for (uint32_t i = 0; i < page->carved; i++) {
@@ -232,8 +236,8 @@ static uint32_t page_wanted(const struct page *page) {
     return wanted ? wanted : 1;
 }
 
-/* It is in use no more. A full page is not used again for a single block: each time it ran out
- * would cost the slow path. So the budget first counts down to when it is worthwhile. */
+/* The page is not current any more. It is not used again for a single free block, because each time
+ * it ran out would cost a slow path; so the budget first counts down to when that is worthwhile. */
 static void page_rest(struct page *page) {
     page->listed = false;
     page->goal = (uint16_t)page_wanted(page);
@@ -244,7 +248,7 @@ static void page_rest(struct page *page) {
 
 static void heap_tick(struct heap *h);
 
-/* From when on so few blocks live that memory between them may go back. */
+/* The `count` from which on a page is sparse: memory between its live blocks may be purged. */
 static uint32_t page_sparse_from(const struct page *page) {
     uint32_t carved = page->carved;
     return page->size >= SPARSE_LEAST ? carved - carved / SPARSE : carved;
@@ -261,9 +265,9 @@ static void partial_remove(struct heap *h, struct page *page) {
 
 static uint32_t page_sweep(struct page *page);
 
-/* The page is sparse, or sparser. Where many pages of a large heap are, the program is tearing down
- * what it had, and may never call us again: the page's free memory goes back at once, unless
- * that was wanted again lately (page_revive). */
+/* The page is sparse, or sparser than before. If more than SPARSE_KEPT pages and a quarter of the
+ * heap are, the program is tearing down its data and may never call us again, so we purge the page's
+ * free memory at once; later, if such memory was soon wanted again (page_revive). */
 static void page_thins(struct heap *h, struct page *page, uint32_t goal) {
     h->sparse += !page->sparse;
     page->sparse = true;
@@ -272,7 +276,7 @@ static void page_thins(struct heap *h, struct page *page, uint32_t goal) {
         page_sweep(page);
 }
 
-/* The budget is spent. True when the page is gone then. */
+/* Does what is due when the budget is spent. True if the page was dropped. */
 static bool page_turn(struct heap *h, struct page *page) {
     if (h->current[page->class] == page) {
         page->budget = TICK;
@@ -297,7 +301,7 @@ static bool page_turn(struct heap *h, struct page *page) {
     return false;
 }
 
-/* So many blocks more are free. */
+/* Counts blocks of the page that have become free. */
 static void page_count(struct heap *h, struct page *page, uint32_t count) {
     while (count >= page->budget) {
         count -= page->budget;
@@ -324,7 +328,7 @@ static void pending_push(struct heap *h, struct page *page) {
 static void page_give_empty(struct page *page, char *start, uint64_t word);
 static void record_return(struct page *page);
 
-/* Not memcpy: with a length that is not known it is a call, or an instruction that is slow to start. */
+/* Not memcpy: with an unknown length that is a call, or an instruction that is slow to start. */
 static inline void places_copy(uint16_t *to, const uint16_t *from, uint32_t count) {
     for (; count >= 4; count -= 4, to += 4, from += 4)
         memcpy(to, from, 4 * sizeof *to);
@@ -332,7 +336,7 @@ static inline void places_copy(uint16_t *to, const uint16_t *from, uint32_t coun
         *to++ = *from++;
 }
 
-/* Onto the stack, the last one uppermost. */
+/* Pushes places onto the stack: the last one becomes the top. */
 static void places_push(struct page *page, const uint16_t *place, uint32_t count) {
     page_places(page);
     places_copy(page->stack + page->count + 1, place, count);
@@ -340,9 +344,9 @@ static void places_push(struct page *page, const uint16_t *place, uint32_t count
     page->top = (struct block *)page_block(page, place[count - 1]);
 }
 
-/* Hands blocks over to the owner of their page, the last one freed first. The first to be freed
- * comes to lie uppermost: they are handed out in the order of their frees. Mostly that is the
- * order in which they lie in memory, so that processors fetch the next one ahead. */
+/* Returns blocks to the owner of their page; `place` begins with the one freed last. The one freed
+ * first will lie uppermost on the stack, so malloc hands them out in the order of their frees. That
+ * is mostly their order in memory, so processors prefetch the next one. */
 static void page_return(struct page *page, const uint16_t *place, uint32_t count) {
     uint64_t word = atomic_load_explicit(&page->remote, memory_order_relaxed), next;
     do
@@ -363,10 +367,10 @@ static void page_return(struct page *page, const uint16_t *place, uint32_t count
         page_give_empty(page, start, next);
 }
 
-/* Takes over what other threads freed of a page, the newest places first, so that the oldest
- * come to lie uppermost. What was taken leaves the far end before it is pushed on the near one:
- * then the places that may still come are as many as blocks live, and both ends fit. False while
- * another thread is between its two steps: the page stays pending. */
+/* Moves blocks that other threads freed from the far end of the stack to the near one, those freed
+ * last first, so that those freed first lie uppermost. They leave the far end before they are
+ * pushed: then at most as many more can arrive there as there are live blocks, and both ends fit.
+ * False while another thread has reserved entries that it has not filled: the page stays pending. */
 static bool page_drain(struct heap *h, struct page *page) {
     uint64_t word = atomic_load_explicit(&page->remote, memory_order_acquire), next;
     uint32_t total = 0;
@@ -389,7 +393,7 @@ static bool page_drain(struct heap *h, struct page *page) {
                                      ~REMOTE_FULL;
         if (!atomic_compare_exchange_weak_explicit(&page->remote, &word, next,
                                                    memory_order_acq_rel, memory_order_acquire))
-            continue; /* release: the places, and `pending`, were read before others reuse them */
+            continue; /* release: we read the places and `pending` before others reuse them */
         places_push(page, taken, count);
         total += count;
         if (!(word = next))
@@ -400,7 +404,7 @@ static bool page_drain(struct heap *h, struct page *page) {
     return stable;
 }
 
-/* Drains a few pending pages. One that cannot be drained right now comes last. */
+/* Drains up to DRAINS pending pages. One that cannot be drained right now is pending again. */
 static void heap_drain(struct heap *h) {
     for (unsigned i = 0; i < DRAINS; i++) {
         if (!h->todo) {
@@ -418,6 +422,7 @@ static void heap_drain(struct heap *h) {
 
 static inline uint32_t batch_count(const struct batch *b) { return BATCH - b->left; }
 
+/* Returns the blocks of a batch, which may have none. */
 static void batch_send(struct heap *h, struct batch *b) {
     if (!b->page)
         return;
@@ -427,7 +432,7 @@ static void batch_send(struct heap *h, struct batch *b) {
     page_return(page, b->place + b->left, batch_count(b));
 }
 
-/* The batch with most bytes, when there are too many in all. */
+/* Sends the batch with most bytes: the heap holds more than HELD. */
 static void batch_send_largest(struct heap *h) {
     struct batch *largest = h->batches;
     for (struct batch *b = h->batches; b < h->batches + BATCHES; b++)
@@ -436,21 +441,21 @@ static void batch_send_largest(struct heap *h) {
     batch_send(h, largest);
 }
 
-/* All that this thread holds back goes to its owners. */
+/* Sends all batches of a heap. */
 static void batches_send(struct heap *h) {
     for (struct batch *b = h->batches; b < h->batches + BATCHES; b++)
         batch_send(h, b);
 }
 
-/* A page has two places for its batch, so that two pages in use at a time seldom take turns in
- * one: the batch, or one of another page in either place. */
+/* The batch of a page; if it has none, a batch of another page, or an unused one, in one of the two
+ * entries where it may be. Two, so that two pages in use at a time seldom evict each other's. */
 static inline struct batch *batch_of(struct heap *h, const struct page *page) {
     uint32_t at = (uint32_t)((uintptr_t)page >> 6) * 0x9e3779b1u >> 26;
     return h->batches[at].page == page ? &h->batches[at] : &h->batches[at ^ 1];
 }
 
-/* The first block of a page, or the last of a batch. What could make a page empty goes at once: so
- * many blocks were not freed by others when the batch began. */
+/* Begins a batch, or sends one that is full. A batch that holds every block of the page that other
+ * threads had not returned when it began is full, too, because it could make the page empty. */
 static __attribute__((noinline)) void collect_slowly(struct heap *h, struct page *page, void *p) {
     struct batch *b = batch_of(h, page);
     if (b->page != page) {
@@ -498,8 +503,8 @@ static bool places_list(const uint16_t *place, size_t count, uint16_t wanted) {
     return false;
 }
 
-/* Does the page's record list that block as free, or a thread that is about to return it? Others
- * may be at work with all of that: what is read may be stale. */
+/* Does the page's record list that block as free? Other threads may be changing it, so the answer
+ * may be stale. */
 static bool page_lists(struct page *page, uint16_t place) {
     size_t count = __atomic_load_n(&page->count, __ATOMIC_RELAXED);
     uint32_t filled = remote_filled(atomic_load_explicit(&page->remote, memory_order_acquire));
@@ -510,8 +515,9 @@ static bool page_lists(struct page *page, uint16_t place) {
            places_list(page_far_end(page) - filled, filled, place);
 }
 
+/* Does a batch of that heap hold the block? Its thread may be changing it. */
 static bool heap_holds(struct heap *h, struct page *page, uint16_t place) {
     struct batch *b = batch_of(h, page);
-    uint32_t left = b->left; /* its thread may be at work */
+    uint32_t left = b->left;
     return b->page == page && left <= BATCH && places_list(b->place + left, BATCH - left, place);
 }
