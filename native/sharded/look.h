@@ -1,17 +1,16 @@
 /* look.h: describing the heap (walk, stats) and verifying it (check).
  *
- * A thread sees its own pages, and those of threads that are no more, block by block.
- * Pages that other threads work with are described by their records: how many blocks
- * live, as of the last time that we looked.
+ * A thread sees its own pages, and those of abandoned heaps, block by block. Pages that other
+ * threads are using are described by their records: how many blocks are live, but not which.
  *
- * Locking: takes the region's lock, so that no run comes or goes.
+ * Locking: takes the region's lock, so that no run is allocated or freed meanwhile.
  */
 #pragma once
 
 #include "../base/snapshot.h"
 #include "large.h"
 
-/* While a picture is taken, this thread owns every heap that nobody else owns. */
+/* Adopts every abandoned heap until heaps_release, so that this thread may read their pages. */
 static void heaps_hold(void) {
     for (struct heap *h = heap.heaps; h; h = h->next)
         h->held_here = h == self || life_take(h) == 0;
@@ -25,8 +24,9 @@ static void heaps_release(void) {
     }
 }
 
-/* Marks what other threads have freed of this page, on its way or arrived. A thread that runs may
- * change its batch while we read it: a check, which must be exact, leaves out all but those `held`. */
+/* Marks the blocks of this page that other threads freed: those at its far end, and those in
+ * batches. A running thread may change its batches while we read them, so a check, which must be
+ * exact, reads only those of heaps that this thread holds (`held`). */
 static uint32_t marks_set_remote(struct marks *marks, struct page *page, bool held) {
     uint32_t filled = remote_filled(atomic_load_explicit(&page->remote, memory_order_acquire));
     uint32_t wrong = marks_set(marks, page, page_far_end(page) - filled, filled);
@@ -41,12 +41,12 @@ static uint32_t marks_set_remote(struct marks *marks, struct page *page, bool he
     return wrong;
 }
 
-/* Of a page that another thread works with, its record tells how many blocks live, not which.
- * They are shown as if they were the first ones. */
+/* The record of a page that another thread is using tells how many blocks are live, not which. They
+ * are shown as if they were the first ones. */
 static void page_snapshot(struct page *page, struct snapshot *out) {
     struct marks frees = {0}, remote = {0};
     size_t size = page->size;
-    uint32_t carved = __atomic_load_n(&page->carved, __ATOMIC_RELAXED); /* its owner may be at work */
+    uint32_t carved = __atomic_load_n(&page->carved, __ATOMIC_RELAXED); /* may be changing */
     size_t count = __atomic_load_n(&page->count, __ATOMIC_RELAXED);
     if (page->owner->held_here) {
         marks_set(&frees, page, page_places(page), count);
@@ -91,7 +91,7 @@ static void run_snapshot(struct page *run, void *out) {
 static void runs_visit(const struct arena *a, void (*visit)(struct page *, void *), void *arg) {
     for (char *p = a->start; p < a->end;) {
         struct page *run = page_of(p);
-        if (run->start != p) /* a fork caught it between two owners */
+        if (run->start != p) /* a fork caught it in transition */
             return;
         visit(run, arg);
         p = page_end(run);
@@ -109,7 +109,8 @@ static void huge_snapshot(const struct huge *block, struct snapshot *out) {
     snapshot_block(out, LIBMALLOC_LIVE, block->user, 0, block->length - color, 0);
 }
 
-/* The next arena or huge block from `at` on, in address order: they are few. */
+/* Describes the next arena or huge block from `at` on, and returns its end; NULL if there is none.
+ * It searches all of them for the lowest, because they are few. */
 static char *snapshot_next(char *at, struct snapshot *out) {
     struct arena *arena = NULL;
     struct huge *huge = NULL;
@@ -131,8 +132,8 @@ static char *snapshot_next(char *at, struct snapshot *out) {
     return arena->end;
 }
 
-/* First, everything on its way arrives that this thread can send: from its own heap and
- * abandoned ones, which may have batches for each other. */
+/* Drains this thread's heap and all abandoned ones, and sends their batches. Several times, because
+ * they may have batches for each other. */
 static void heaps_drain_all(void) {
     for (int i = 0; i < 3; i++)
         heaps_do(heap_drain_all);
@@ -148,7 +149,7 @@ static void heap_snapshot(struct snapshot *out) {
     region_leave(r);
 }
 
-/* What a run adds to the figures: no block is looked at. */
+/* Adds a run to the figures, from its record alone. */
 static void run_count(struct page *run, void *out) {
     struct libmalloc_stats *s = out;
     enum page_kind kind = page_published(run);
@@ -175,7 +176,7 @@ static void run_count(struct page *run, void *out) {
     }
 }
 
-/* From the records: 0.1 µs for each page. Blocks in other threads' batches count as live. */
+/* Costs 0.1 µs for each page, because only records are read. Blocks in batches count as live. */
 static bool heap_count(struct libmalloc_stats *out, bool patient) {
     if (!patient && !heap_is_idle())
         return false;

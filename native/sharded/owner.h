@@ -266,8 +266,8 @@ static void partial_remove(struct heap *h, struct page *page) {
 static uint32_t page_sweep(struct page *page);
 
 /* The page is sparse, or sparser than before. If more than SPARSE_KEPT pages and a quarter of the
- * heap are, the program is tearing down its data and may never call us again, so we purge the page's
- * free memory at once; later, if such memory was soon wanted again (page_revive). */
+ * heap are, the program is tearing down its data and may never call us again, so we purge the free
+ * memory of the page at once; later, if such memory was soon wanted again (page_revive). */
 static void page_thins(struct heap *h, struct page *page, uint32_t goal) {
     h->sparse += !page->sparse;
     page->sparse = true;
@@ -370,7 +370,7 @@ static void page_return(struct page *page, const uint16_t *place, uint32_t count
 /* Moves blocks that other threads freed from the far end of the stack to the near one, those freed
  * last first, so that those freed first lie uppermost. They leave the far end before they are
  * pushed: then at most as many more can arrive there as there are live blocks, and both ends fit.
- * False while another thread has reserved entries that it has not filled: the page stays pending. */
+ * False while another thread has reserved entries and not filled them: the page stays pending. */
 static bool page_drain(struct heap *h, struct page *page) {
     uint64_t word = atomic_load_explicit(&page->remote, memory_order_acquire), next;
     uint32_t total = 0;

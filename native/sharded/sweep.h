@@ -1,19 +1,19 @@
-/* sweep.h: memory that goes back from inside of pages in use.
+/* sweep.h: purging free memory inside pages that hold live blocks.
  *
- * One live block holds a page of 64 KiB. After a spike most blocks of most pages are free, so
- * each owner sweeps its pages: pages of the system's in which only free blocks lie go back to
- * the kernel. Their blocks lose their marks, which the record remembers (`gone`): malloc finds
- * zeroes where a mark should be, and marks the blocks of that piece again.
+ * One live block keeps a page of 64 KiB in use. After a spike most blocks of most pages are free.
+ * So each owner sweeps its pages, and purges pieces (pages of the system) that hold only free
+ * blocks. These blocks lose their marks, so the record remembers the pieces (`gone`): when malloc
+ * finds zeros where a mark should be, it marks the free blocks of that piece again.
  *
  *      page    │ live │ free │ free │ free │ free │ live │ free │ …
  *      pieces  │               │ gone          │               │       as long as the system's pages
  *
- * A sweep takes a page when nothing was freed or handed out in it between two intervals; and while
- * most of a heap is freed, at once (page_thins).
- * The price: about 1 µs a page that is looked at, one system call for each stretch that goes, and
- * the page faults when it is used again. What it weakens: a block in such a piece bears no mark, so
+ * A sweep purges in a page if its number of free blocks is the same as at the last sweep, an
+ * interval before. While a heap is torn down, page_thins purges at once.
+ * The price: about 1 µs a page examined, one system call for each stretch of pieces, and the page
+ * faults when these are used again. What it weakens: a block in such a piece carries no mark, so
  * its second free is found by a later malloc from the piece, not by free; and not even then if the
- * block was handed out meanwhile and begins with zeroes.
+ * block was handed out in between and begins with zeros.
  *
  * Locking: the caller is the owner.
  */
@@ -23,7 +23,7 @@
 
 enum { SWEEP = 8 /* pages at a time */ };
 
-/* Which of so many blocks. */
+/* A bit for each block of a page. */
 struct marks {
     uint64_t bits[GRANULE / ALIGNMENT / 64];
 };
@@ -32,7 +32,7 @@ static inline bool marked(const struct marks *marks, size_t i) {
     return marks->bits[i / 64] >> i % 64 & 1;
 }
 
-/* Marks the blocks at these places; how many were marked before, or begin nowhere. */
+/* Marks the blocks at these places. Returns how many were marked before, or are no blocks. */
 static uint32_t marks_set(struct marks *marks, const struct page *page, const uint16_t *place,
                           size_t count) {
     uint32_t wrong = 0;
@@ -46,8 +46,8 @@ static uint32_t marks_set(struct marks *marks, const struct page *page, const ui
     return wrong;
 }
 
-/* Does no live block lie in this piece? Where blocks were never carved, there may be memory, too: a
- * huge page comes whole. */
+/* Does no live block lie in this piece? What was never carved counts as free, because it may have
+ * memory, too: a huge page is resident as a whole. */
 static bool piece_is_free(const struct page *page, const struct marks *frees, size_t piece) {
     size_t first = piece * os_page_size() / page->size;
     size_t end = ((piece + 1) * os_page_size() + page->size - 1) / page->size;
@@ -57,7 +57,7 @@ static bool piece_is_free(const struct page *page, const struct marks *frees, si
     return true;
 }
 
-/* Gives the free pieces of a page back; how many went. */
+/* Purges the free pieces of a page. Returns how many it purged. */
 static uint32_t page_sweep(struct page *page) {
     struct marks frees = {0};
     size_t pieces = page_length(page) / os_page_size();
@@ -79,8 +79,8 @@ static uint32_t page_sweep(struct page *page) {
     return went;
 }
 
-/* The uppermost block has no mark. If its piece has gone, all of the piece are marked again: true.
- * Otherwise it was written to. */
+/* The uppermost block has no mark. If its piece was purged, marks the free blocks of the piece
+ * again: true. False if it was not, or if one of them was written to. */
 static bool page_revive(struct heap *h, struct page *page) {
     size_t size = page->size, length = os_page_size();
     size_t piece = (size_t)((char *)page->top - page->start) / length;
@@ -103,7 +103,7 @@ static bool page_revive(struct heap *h, struct page *page) {
     return true;
 }
 
-/* All pages of a heap that have room; how many pieces went. */
+/* Sweeps all pages of a heap that have free blocks. Returns the number of pieces purged. */
 static size_t heap_sweep_all(struct heap *h) {
     size_t went = 0;
     for (unsigned class = 0; class < CLASSES; class++) {
@@ -115,8 +115,7 @@ static size_t heap_sweep_all(struct heap *h) {
     return went;
 }
 
-/* A few pages further. Pages that lay still since the last time go back in part. `begin`: an
- * interval has passed since the last sweep began. */
+/* Continues a sweep by SWEEP pages. `begin`: an interval has passed, so a sweep may begin. */
 static void heap_sweep(struct heap *h, bool begin) {
     if (begin && h->sweeping == CLASSES)
         h->sweeping = 0, h->sweep = h->partial[0];

@@ -1,5 +1,5 @@
-/* thread.h: heaps and the threads that own them: how one begins, is adopted when its thread has
- * ended, and is flushed; and what goes back to the kernel, and when.
+/* thread.h: heaps and the threads that own them: how a heap begins, is adopted after its thread has
+ * ended, and is flushed; and what is purged when.
  *
  * Locking: takes the region's lock; called without any.
  */
@@ -7,9 +7,9 @@
 
 #include "large.h"
 
-/* ── memory that goes back ─────────────────────────────────────────────────── */
+/* ── purging ───────────────────────────────────────────────────────────────── */
 
-/* The memory of a slab without records, but for its first page. */
+/* Purges a slab without records, except its first page, which links it. */
 static void slab_purge(struct region *r, struct slab *c) {
     bool done = os_purge((char *)c + os_page_size(), GRANULE - os_page_size());
     if (!lock_take(&r->lock))
@@ -20,9 +20,9 @@ static void slab_purge(struct region *r, struct slab *c) {
     region_leave(r);
 }
 
-/* Purges the oldest idle memory, a piece of 1 MiB at most: the system call is made without the
- * lock, and nobody can take the piece meanwhile. The number of its granules; 0 if there is none,
- * or if the kernel refuses (locked memory). */
+/* Purges the oldest dirty memory, a piece of at most 1 MiB, or 2 MiB in DENSE memory. The lock is
+ * not held during the system call, and the piece is in no list meanwhile. `torn`: for a teardown.
+ * Returns the number of granules; 0 if there are none, or if the kernel refuses (locked memory). */
 static uint32_t region_purge(struct region *r, bool torn) {
     if (!lock_take(&r->lock))
         return 0;
@@ -46,8 +46,8 @@ static uint32_t region_purge(struct region *r, bool torn) {
     return done ? granules : 0;
 }
 
-/* So many granules were freed. If most of the heap was by now, the program may never call us
- * again, and what is idle beyond `keep` goes back at once. */
+/* So many granules were freed. If more are dirty now than region_keeps allows, the program may be
+ * tearing down its data, and never call us again: purges as many at once. */
 static void region_tear(uint32_t granules) {
     struct region *r = heap.region;
     while (__atomic_load_n(&r->dirty, __ATOMIC_RELAXED) > region_keeps(r) + PIECE &&
@@ -61,6 +61,7 @@ static void region_tear(uint32_t granules) {
 
 /* ── heaps and threads ─────────────────────────────────────────────────────── */
 
+/* Makes a heap, owned by this thread. NULL with errno ENOMEM. The caller holds the lock. */
 static struct heap *heap_make(void) {
     struct heap *h = &first_heap;
     unsigned pool = heap.heaps ? (heap.heaps->pool + 1u) % POOLS : 0;
@@ -79,10 +80,11 @@ static struct heap *heap_make(void) {
     life_begin(&h->life);
     life_take(h);
     heap.heaps = h;
-    __atomic_store_n(&heap.newest, h, __ATOMIC_RELEASE); /* block_suspect reads it without the lock */
+    __atomic_store_n(&heap.newest, h, __ATOMIC_RELEASE); /* read without the lock, too */
     return h;
 }
 
+/* Makes `page` the current one of a class, and of the sizes that malloc looks up directly. */
 static void direct_set(struct heap *h, unsigned class, struct page *page) {
     size_t size = class_size(class);
     h->current[class] = page;
@@ -91,14 +93,14 @@ static void direct_set(struct heap *h, unsigned class, struct page *page) {
             h->direct[i] = page;
 }
 
-/* The page is current no more, for its own class and for those that borrow it. */
+/* The page is not current any more, neither for its own class nor for those that borrow it. */
 static void page_retire(struct heap *h, struct page *page) {
     for (unsigned class = 0; class <= page->class; class++)
         if (h->current[class] == page)
             direct_set(h, class, NONE);
 }
 
-/* The page has no live block: its memory is the region's again. */
+/* Gives a page without a live block back to the region. */
 static void page_drop(struct heap *h, struct page *page) {
     h->pages--;
     if (h->fresh[page->class] == page)
@@ -110,6 +112,7 @@ static void page_drop(struct heap *h, struct page *page) {
     region_tear(granules);
 }
 
+/* Frees the record of a page whose run another thread has given back (page_give_empty). */
 static void record_return(struct page *page) {
     struct region *r = region_enter();
     if (page->era == r->era)
@@ -117,10 +120,11 @@ static void record_return(struct page *page) {
     region_leave(r);
 }
 
-/* All blocks of a full page came back from other threads. The last of these gives its memory
- * back; the record goes when the owner next drains, since it is in its list. The owner may have
- * drained the page by now, and its record may describe another one: under the lock, the map and
- * the word `remote` tell. Once the word says TAKEN, nobody else touches the blocks. */
+/* Other threads have returned all blocks of a full page. The last of them gives the run back, with
+ * a new record; the page's record is freed when the owner next drains, because it is still in the
+ * owner's list. The owner may have drained the page in between, and its record may describe another
+ * page: the map and the word `remote`, read under the lock, tell. Once the word has REMOTE_TAKEN,
+ * no other thread touches the blocks. */
 static void page_give_empty(struct page *page, char *start, uint64_t word) {
     struct region *r = region_enter();
     struct page *run = record_make(&slabs.pools[0], CLASSES);
@@ -155,8 +159,8 @@ static void page_give_empty(struct page *page, char *start, uint64_t word) {
     region_tear(granules);
 }
 
-/* No page is current any more. Those without a live block go back to the region; the others will as
- * soon as their last one is freed. */
+/* Makes no page current. Those without a live block go back to the region; the others will as soon
+ * as their last block is freed. */
 static void heap_flush_pages(struct heap *h) {
     for (unsigned i = 0; i < CLASSES; i++) {
         struct page *page = h->current[i];
@@ -168,9 +172,9 @@ static void heap_flush_pages(struct heap *h) {
     }
 }
 
-/* An abandoned heap, and its new owner has it now; of all there are, the first few are looked at,
- * where those of brief threads are, and the next few of the rest. NULL if none of these is
- * abandoned. The caller holds the lock. */
+/* Finds an abandoned heap and makes this thread its owner. However many heaps there are, it tries
+ * LOOKS at the front of the list, where those of brief threads are, and LOOKS more, from where the
+ * last search ended. NULL if none of these is abandoned. The caller holds the lock. */
 static struct heap *heap_adopt(void) {
     struct heap **at = &heap.heaps;
     for (unsigned i = 0; i < LOOKS && *at; i++, at = &(*at)->next) {
@@ -193,7 +197,7 @@ static struct heap *heap_adopt(void) {
     return NULL;
 }
 
-/* Everything on its way arrives, as far as the owner of this heap can see to it. */
+/* Sends all batches of a heap, and drains all of its pending pages that can be drained now. */
 static size_t heap_drain_all(struct heap *h) {
     bool busy = h->busy;
     heap_busy(h, true);
@@ -208,8 +212,7 @@ static size_t heap_drain_all(struct heap *h) {
     return 0;
 }
 
-/* The heap for a thread that has none yet: an abandoned one, as it is, or a new one. NULL with
- * errno ENOMEM. */
+/* Gives a thread a heap: an abandoned one with its pages, or a new one. NULL with errno ENOMEM. */
 static struct heap *thread_begin(void) {
     int saved = errno;
     struct region *r = region_enter();
@@ -221,15 +224,15 @@ static struct heap *thread_begin(void) {
         return os_refuse();
     self_set(h);
     heap_busy(h, true);
-    batches_send(h); /* what the last owner had collected pins others' pages */
+    batches_send(h); /* what the last owner had collected keeps other heaps' pages in use */
     heap_drain(h);
     heap_busy(h, false);
     errno = saved;
     return h;
 }
 
-/* Pages without a live block, and runs that are kept, go back to the region. The caller is the
- * owner. */
+/* Drains a heap, and gives its pages without a live block and its kept runs back to the region. The
+ * caller is the owner. */
 static size_t heap_flush(struct heap *h) {
     heap_drain_all(h);
     bool busy = h->busy;
@@ -242,7 +245,7 @@ static size_t heap_flush(struct heap *h) {
     return 0;
 }
 
-/* The same, and what lies free inside of its other pages goes back to the kernel: its bytes. */
+/* The same, and purges the free memory inside the heap's other pages. Returns the bytes of that. */
 static size_t heap_empty(struct heap *h) {
     heap_flush(h);
     bool busy = h->busy;
@@ -252,8 +255,8 @@ static size_t heap_empty(struct heap *h) {
     return went * os_page_size();
 }
 
-/* Nobody drains an abandoned heap. So before a thread asks the kernel for memory, and at a tick,
- * it puts one in order; a few pages at a time, however many there are to drain. */
+/* Nobody drains an abandoned heap. So before a thread asks the kernel for memory, and once in each
+ * interval, it adopts one for a moment, drains and sweeps a few of its pages, and flushes it. */
 static void heap_reclaim_one(void) {
     struct region *r = region_enter();
     struct heap *h = heap.heaps->next ? heap_adopt() : NULL;
@@ -273,7 +276,7 @@ static void heap_reclaim_one(void) {
 }
 
 
-/* Does it to this thread's heap and to all abandoned ones; the sum of what it answers. */
+/* Calls `act` for this thread's heap and all abandoned ones, and returns the sum of the results. */
 static size_t heaps_do(size_t (*act)(struct heap *)) {
     size_t sum = self != &heap_none ? act(self) : 0;
     struct region *r = region_enter();
@@ -287,9 +290,9 @@ static size_t heaps_do(size_t (*act)(struct heap *)) {
     return sum;
 }
 
-/* Before anybody is refused memory: what is idle in this heap and in all abandoned ones goes back
- * to the region, and from there to the kernel, so that dirty runs and clean ones become one.
- * The granules that went; 0 if there were none. */
+/* The last resort before malloc fails: flushes this heap and all abandoned ones, and purges all
+ * dirty memory, so that dirty and clean runs merge. Returns the granules purged, and one more if
+ * pages went back to the region; 0: it is of no use to try again. */
 static size_t heaps_reclaim(void) {
     size_t gone = 0, used = heap.region->used;
     heaps_do(heap_flush);
@@ -300,7 +303,8 @@ static size_t heaps_reclaim(void) {
 
 /* ── ticks ─────────────────────────────────────────────────────────────────── */
 
-/* An interval has passed: free memory has aged, and one abandoned heap is flushed. */
+/* If an interval has passed: begins the next, unmaps an idle mapping, and reclaims an abandoned
+ * heap. */
 static void region_interval(void) {
     uint64_t now = now_ms();
     struct region *r = region_enter();
@@ -312,8 +316,8 @@ static void region_interval(void) {
         heap_reclaim_one();
 }
 
-/* Every so many calls: what this thread holds back goes on its way when no more came, and a
- * piece of the memory that has been idle for an interval goes back to the kernel. */
+/* Every TICK frees or SLOW slow calls: sends the batches if no block was added since the last tick,
+ * purges a piece of the memory that was idle for an interval, and continues a sweep. */
 static void heap_tick(struct heap *h) {
     bool busy = h->busy;
     heap_busy(h, true);
