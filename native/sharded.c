@@ -24,9 +24,9 @@
  *      sharded/look.h     describing all that, and verifying it
  *
  * The price, in instructions: malloc 19, free 23, with every check below in it: 42 for a pair
- * of up to 1 KiB in whatever order, 56 of up to 8 KiB, 70 of up to 32 KiB (callgrind, the workload
+ * of up to 1 KiB in whatever order, 61 of up to 8 KiB, 76 of up to 32 KiB (callgrind, the workload
  * `tight`; tests/native/costs.test.ts holds bounds). A block that another thread frees costs some
- * 45 more, and a part of two atomic operations. A block of more than 32 KiB: 100 if the thread keeps one of its length, and an atomic operation unless it is the only thread;
+ * 45 more, and a part of two atomic operations. A block of more than 32 KiB: 105 if the thread keeps one of its length, and an atomic operation unless it is the only thread;
  * else a lock and some 300.
  * A page of memory that is touched for the first time: 0.25 µs, and 15 µs on some virtual
  * machines. That is why so much here is about touching few pages, and, once a heap has grown,
@@ -340,7 +340,7 @@ static __attribute__((noinline)) void free_slowly(void *p, struct page *page, co
         free_otherwise(p, call);
         return;
     }
-    page_push(page, p, page_place(page, page->top));
+    page_push(page, p, (uint16_t)((size_t)((char *)page->top - page->start) >> WIDE));
     if (unlikely(--page->budget == 0))
         free_last(page);
 }
