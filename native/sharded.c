@@ -24,10 +24,10 @@
  *      sharded/look.h     describing the heap, and verifying it
  *
  * The price, in instructions: malloc 19, free 23, including every check below; so a pair of calls
- * costs 42 for blocks of up to 1 KiB, in whatever order, 56 up to 8 KiB, 70 up to 32 KiB
+ * costs 42 for blocks of up to 1 KiB, in whatever order, 61 up to 8 KiB, 76 up to 32 KiB
  * (callgrind, the workload `tight`; tests/native/costs.test.ts holds bounds). A block that another
  * thread frees costs some 45 more, and its share of the two atomic operations that a batch takes.
- * A block of more than 32 KiB costs 100 if the thread keeps a run of its length, and an atomic
+ * A block of more than 32 KiB costs 105 if the thread keeps a run of its length, and an atomic
  * operation unless there is only one thread; else a lock and some 300.
  * The first touch of a page of memory costs 0.25 µs, on some virtual machines 15 µs. So much here
  * serves to touch few pages, and, once a heap has grown, to touch them 2 MiB at a time.
@@ -342,7 +342,7 @@ static __attribute__((noinline)) void free_slowly(void *p, struct page *page, co
         free_otherwise(p, call);
         return;
     }
-    page_push(page, p, page_place(page, page->top));
+    page_push(page, p, (uint16_t)((size_t)((char *)page->top - page->start) >> WIDE));
     if (unlikely(--page->budget == 0))
         free_last(page);
 }

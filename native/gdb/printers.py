@@ -137,17 +137,18 @@ def page(value):
     if kind == SMALL_PAGE and size:
         line = (f'{capacity} blocks of {size} bytes at {start:#x}  '
                 f'{picture(page_states(value, size, capacity), capacity)}')
-    return Printed(line, parts(value, 'start', 'kind', 'granules', 'size', 'capacity', 'inverse',
-                               'bound', 'limit', 'stack'))
+    return Printed(line, parts(value, 'start', 'kind', 'granules', 'size', 'capacity', 'origin',
+                               'inverse', 'limit', 'stack'))
 
 
 def page_states(value, size, capacity):
     """Of what other threads have freed, as far as it has arrived."""
     carved, shift, filled = int(value['carved']), int(value['shift']), int(value['remote']) >> 16
     states = ['#' if i < carved else '.' for i in range(min(capacity, MOST))]
-    stack = gdb.selected_inferior().read_memory(int(value['stack'].address), 2 * capacity)
-    places = memoryview(bytes(stack)).cast('H')
-    for place in (*places[:int(value['count'])], *places[capacity - (filled & 0xffff):]):
+    stack = gdb.selected_inferior().read_memory(int(value['stack'].address), 2 * capacity + 2)
+    places, count = memoryview(bytes(stack)).cast('H'), int(value['count'])
+    top = [int(value['top']) - int(value['base']) >> shift] if count else []
+    for place in (*top, *places[1:count], *places[capacity + 1 - (filled & 0xffff):]):
         number = (place << shift) // size
         if number < len(states):
             states[number] = '-'
@@ -167,6 +168,13 @@ def life(value):
     """Whose heap it is: a robust mutex."""
     data = value['__data']
     return f'held by thread {int(data["__owner"])}' if int(data['__lock']) else 'free'
+
+
+def sharded_heap(value):
+    """The region and the newest heap are shown, not where they lie."""
+    shown = ('region', 'heaps')
+    return Printed(None, [*((name, value[name].dereference()) for name in shown if int(value[name])),
+                          *parts(value, *shown)])
 
 
 def threads_heap(value):
@@ -197,7 +205,7 @@ PRINTERS = {
     'paged': {'lock': lock, 'span': span, 'class': paged_class, 'arena': paged_arena,
               '': paged_heap},
     'sharded': {'lock': lock, 'page': page, 'bins': bins, 'batch': batch, 'heap': threads_heap,
-                'huges': huges},
+                'huges': huges, '': sharded_heap},
 }
 
 

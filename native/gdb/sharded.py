@@ -175,7 +175,8 @@ class ShardedReader(Reader):
         return f'LWP {last}, which is no thread of this process'
 
     def overhead(self):
-        return self.heap.type.sizeof + int(self.pages.slabs['bytes'])
+        structs = (self.heap.type, *(self.heap[name].type.target() for name in ('region', 'heaps')))
+        return sum(each.sizeof for each in structs) + int(self.pages.slabs['bytes'])
 
     def fields(self, chunk):
         if chunk.kind not in (FREE, REMOTE):

@@ -2,6 +2,7 @@
 import {
   chmodSync,
   chownSync,
+  copyFileSync,
   existsSync,
   mkdtempSync,
   readdirSync,
@@ -202,7 +203,9 @@ describe('privileged programs', () => {
   test('ignore the options', async () => {
     if (process.getuid?.() !== 0) skip('only root can make a program setuid to another user');
     // Linked, since nothing is preloaded into such a program.
-    const flags = [variantFile('paged'), '-Wl,--no-as-needed'];
+    copyFileSync(variantFile('paged'), join(folder, 'libmalloc.so.0'));
+    chmodSync(folder, 0o755); // the other user's program has to find it there
+    const flags = [variantFile('paged'), '-Wl,--no-as-needed', `-Wl,-rpath,${folder}`];
     const program = compileProgram('options-dump.c', { flags });
     const secure = join(folder, 'secure');
     await execa('cp', [program, secure]);

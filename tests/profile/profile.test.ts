@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { Profile as PprofProfile } from 'pprof-format';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { findNative } from '../../scripts/lib/paths.ts';
+import { findNative } from '../../scripts/lib/native-files.ts';
 import { defaultVariant } from '../../scripts/malloc/mallocs.ts';
 import { amountOf, type Measure, stacksOf } from '../../scripts/profile/measures.ts';
 import { shortName } from '../../scripts/profile/places.ts';
