@@ -215,13 +215,9 @@ static struct page *run_make(struct region *r, uint32_t granules, size_t alignme
         return os_refuse();
     }
     if (front) { /* free what lies before; `rest` is for the block */
-        rest->start = rest->base = run->start + ((size_t)front << GRANULE_BITS);
-        rest->granules = run->granules - front;
-        rest->area = run->area;
-        rest->era = run->era;
-        rest->dirty = dirty;
-        rest->kind = PAGE_BUSY;
+        uint32_t behind = run->granules - front;
         run->granules = front;
+        run_split(rest, run, page_end(run), behind);
         map_set_all(rest);
         run_give(r, run, dirty);
     }

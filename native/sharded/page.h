@@ -47,9 +47,8 @@ enum page_kind {
 /* The word `remote` of a page counts blocks that other threads freed. A thread first reserves
  * entries at the far end of the stack, then fills them in, then counts them as filled. */
 enum {
-    REMOTE_RESERVED = 1,       /* 16 bits of count */
-    REMOTE_FILLED = 1 << 16,   /* 15 bits of count */
-    REMOTE_COUNT = (1 << 15) - 1,
+    REMOTE_RESERVED = 1,     /* one more is reserved: 16 bits */
+    REMOTE_FILLED = 1 << 16, /* one more is filled in: 16 bits */
 };
 static const uint64_t
     REMOTE_PENDING = 1ul << 32, /* in its owner's list `pending`, or about to be */

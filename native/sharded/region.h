@@ -222,24 +222,25 @@ static bool region_extend(struct region *r, uint32_t granules, enum area_kind ki
 
 /* ── runs in use ───────────────────────────────────────────────────────────── */
 
+/* Makes `part` the record of some granules of a run; the caller enters it in the map. */
+static void run_split(struct page *part, const struct page *run, char *start, uint32_t granules) {
+    part->start = part->base = start;
+    part->granules = granules;
+    part->area = run->area;
+    part->era = run->era;
+    part->dirty = run->dirty;
+    part->kind = PAGE_BUSY;
+}
+
 /* Makes `record` a run in use, of the first granules of a free run. False with errno ENOMEM. */
 static bool run_cut(struct region *r, struct page *run, uint32_t granules, struct page *record) {
     struct page *rest = run->granules > granules ? record_make(&slabs.pools[0], CLASSES) : NULL;
     if (run->granules > granules && !rest)
         return false;
     run_unlink(r, run);
-    record->start = record->base = run->start;
-    record->granules = granules;
-    record->dirty = run->dirty;
-    record->area = run->area;
-    record->era = r->era;
-    record->kind = PAGE_BUSY;
+    run_split(record, run, run->start, granules);
     if (rest) {
-        rest->start = page_end(record);
-        rest->granules = run->granules - granules;
-        rest->area = run->area;
-        rest->dirty = run->dirty;
-        rest->era = run->era;
+        run_split(rest, run, page_end(record), run->granules - granules);
         run_link(r, rest);
     }
     record_free(run);
@@ -310,11 +311,9 @@ static bool run_resize(struct region *r, struct page *run, uint32_t granules, bo
         struct page *rest = record_make(&slabs.pools[0], CLASSES);
         if (!rest)
             return true; /* it keeps what it has */
-        rest->start = run->start + ((size_t)granules << GRANULE_BITS);
-        rest->granules = run->granules - granules;
-        rest->area = run->area;
-        rest->era = run->era;
+        uint32_t behind = run->granules - granules;
         run->granules = granules;
+        run_split(rest, run, page_end(run), behind);
         map_set(run, granules - 1);
         run_give(r, rest, dirty);
         return true;
@@ -390,12 +389,7 @@ static struct page *purge_begin(struct region *r) {
     run_unlink(r, run);
     if (part != run) {
         run->granules -= piece;
-        part->start = page_end(run);
-        part->granules = piece;
-        part->area = run->area;
-        part->era = run->era;
-        part->dirty = true;
-        part->kind = PAGE_BUSY;
+        run_split(part, run, page_end(run), piece);
         map_set_ends(part);
         run_link(r, run);
         if (younger) { /* it is still the oldest */

@@ -100,16 +100,20 @@ static void page_retire(struct heap *h, struct page *page) {
             direct_set(h, class, NONE);
 }
 
-/* Gives a page without a live block back to the region. */
+/* Frees the run of a page without a live block. */
+static void run_return(struct page *run) {
+    uint32_t granules = run->granules;
+    struct region *r = region_enter();
+    run_give(r, run, true);
+    region_leave(r);
+    region_tear(granules);
+}
+
 static void page_drop(struct heap *h, struct page *page) {
     h->pages--;
     if (h->fresh[page->class] == page)
         h->fresh[page->class] = NULL;
-    uint32_t granules = page->granules;
-    struct region *r = region_enter();
-    run_give(r, page, true);
-    region_leave(r);
-    region_tear(granules);
+    run_return(page);
 }
 
 /* Frees the record of a page whose run another thread has given back (page_give_empty). */
@@ -133,14 +137,10 @@ static void page_give_empty(struct page *page, char *start, uint64_t word) {
                                                          REMOTE_TAKEN | REMOTE_PENDING,
                                                          memory_order_acq_rel, memory_order_relaxed);
     if (taken) {
-        run->start = start;
-        run->granules = page->granules;
-        run->area = page->area;
-        run->era = page->era;
+        run_split(run, page, start, page->granules);
         run->size = page->size;
         run->carved = page->carved;
         run->gone = page->gone;
-        run->kind = PAGE_BUSY;
         map_set_all(run);
         page->kind = PAGE_GONE;
         page->granules = 0;
@@ -151,12 +151,8 @@ static void page_give_empty(struct page *page, char *start, uint64_t word) {
     region_leave(r);
     if (!taken)
         return;
-    uint32_t granules = run->granules;
     page_verify_empty(run);
-    r = region_enter();
-    run_give(r, run, true);
-    region_leave(r);
-    region_tear(granules);
+    run_return(run);
 }
 
 /* Makes no page current. Those without a live block go back to the region; the others will as soon
