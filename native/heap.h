@@ -25,9 +25,9 @@
 
 #include "libmalloc.h"
 
-/* Declares a C file a variant: its rung on the ladder and its name, which is the file's. A side
- * path stands between two rungs: 2.5. The build reads this line from the source to know what
- * there is to build. */
+/* Declares a C file a variant: its rung on the ladder and its name, which is the file's. A variant
+ * beside the ladder has a rung between two others: 2.5. The build finds the variants by reading
+ * this line in the sources. */
 #define LIBMALLOC_VARIANT(rung, name)                                                              \
     static const char heap_version[] = "libmalloc " LIBMALLOC_VERSION " (" #name ")";              \
     static_assert((int)(rung) > 0, "rungs count from 1")
@@ -52,16 +52,16 @@ struct findings;
 /* Memory out: at least `size` bytes (0 ≤ size ≤ PTRDIFF_MAX), aligned to 16 or to
  * `alignment` (a power of two > 16, alignment + size ≤ PTRDIFF_MAX), never the
  * same address twice while it lives. NULL with errno ENOMEM when there is none.
- * heap_allocate is malloc itself: it refuses what is larger, at no cost where large
- * blocks take another way anyhow. */
+ * heap_allocate is malloc itself: it also rejects sizes above PTRDIFF_MAX; a variant
+ * whose large blocks take a separate path gets that check for free. */
 static void *heap_allocate(size_t size);
 static void *heap_allocate_zeroed(size_t size);
 static void *heap_allocate_aligned(size_t alignment, size_t size);
 
-/* Memory back, and questions about it. `p` is not NULL, but for heap_free, which is
- * free itself; whatever else is wrong with it ends in die(), which names `call`, the
- * public function in progress. heap_free keeps errno. heap_resize returns the block's (new) address, or NULL
- * with errno ENOMEM and the old block intact. */
+/* Memory back, and questions about it. `p` is not NULL, except for heap_free, which is
+ * free itself; for any other bad pointer the verb calls die() with `call`, the name of
+ * the public function in progress. heap_free keeps errno. heap_resize returns the block's
+ * (new) address, or NULL with errno ENOMEM and the old block intact. */
 static void heap_free(void *p, const char *call);
 static void *heap_resize(void *p, size_t size, const char *call);
 static size_t heap_usable(void *p, const char *call);
@@ -75,10 +75,11 @@ static void heap_snapshot(struct snapshot *out);
 static void heap_verify(struct findings *out);
 static size_t heap_overhead(void); /* bytes of records outside every region */
 
-/* The figures of libmalloc_stats, but for `size` and `limit`; `out` is zero before. From
- * counters, where the variant has any: programs ask often. Not `patient` is a caller that
- * may have interrupted malloc (a signal handler): then it waits for no lock and allocates
- * nothing. False when the figures cannot be had that way, or without memory for a walk. */
+/* Computes the figures of libmalloc_stats, except `size` and `limit`; `out` is zero before.
+ * Uses counters where the variant has any, because programs ask often. A caller that may
+ * have interrupted malloc (a signal handler) is not `patient`: then this waits for no lock
+ * and allocates nothing. False if the figures cannot be had so, or if there is no memory
+ * for a walk. */
 static bool heap_count(struct libmalloc_stats *out, bool patient);
 
 /* For fork (lock.h): the i-th lock, NULL past the last; whether the heap can go on in

@@ -22,7 +22,7 @@ enum libmalloc_kind {
     LIBMALLOC_FREE,   /* freed, ready to be handed out again */
     LIBMALLOC_FRESH,  /* never handed out, never touched by us */
     LIBMALLOC_CACHED, /* whole pages kept for reuse */
-    LIBMALLOC_REMOTE, /* freed by another thread, on its way home to its owner */
+    LIBMALLOC_REMOTE, /* freed by another thread, not yet taken over by its owner */
 };
 
 /* The bytes [start, start + extent). `user` and `usable` are the caller's part of

@@ -1,33 +1,33 @@
-/* lock.h: a pthread mutex, and its manners around fork.
+/* lock.h: a pthread mutex that survives fork.
  *
  * fork copies one thread and every byte of memory, as of one instant. A lock that
  * another thread held at that instant stays locked in the child for ever, and what
- * it guarded may be half done. Two remedies suggest themselves, and both hang:
+ * it guarded may be half changed. Two remedies suggest themselves, and both can hang:
  *
  *   - Take every lock before the fork, as a pthread_atfork handler could. One
  *     thread may hold malloc's lock while it waits for stdio's, which another
  *     holds while it waits for malloc; and a fork from a signal handler may have
  *     interrupted the very malloc whose lock it wants.
- *   - Take what can be had, and hold it across the fork. libc takes stdio's locks
- *     inside fork, after our handler: a thread in fflush(NULL) owns those and waits
- *     for a FILE, its owner is in getline and waits for malloc, which we hold.
+ *   - Take those locks that are free, and hold them across the fork. libc takes stdio's
+ *     locks inside fork, after our handler: a thread in fflush(NULL) holds those and waits
+ *     for a FILE, whose holder is in getline and waits for malloc, whose lock we hold.
  *
- * So nothing is held and nothing waits without bound:
+ * So no lock is held across the fork, and every wait is bounded:
  *
- *   1. Before the fork, a gate asks the other threads to stand back for a moment
- *      (STAND_BACK at most, over all forks that overlap), and each lock is taken and
- *      dropped once, waiting no longer than that: after it, nobody is inside unless
- *      his patience ended.
- *   2. The child looks at the locks. All free: nobody was inside, and because
- *      fork's copy is of one instant, the heap is whole (but for the program break,
- *      after which heap_goes_on asks). One taken: the heap is frozen and a fresh one
- *      takes over (heap_freeze in the contract).
- *   3. Where a signal handler forked and returns, the call that it interrupted goes
- *      on in the child. If it was inside, it ends its work in the frozen heap, where
- *      it is alone now. If it was waiting for a lock, of somebody who is no more, it
- *      gets that lock, finds it `lost` and looks for its lock again.
- *   4. Other handlers may allocate in the child before ours has run, so whoever
- *      meets the closed gate in a new process does step 2 on the spot.
+ *   1. Before the fork, a gate closes: other threads wait at it (STAND_BACK at most,
+ *      over all forks that overlap). Then the forking thread takes and drops each lock
+ *      once, and waits no longer than that. After it, no other thread holds a lock, unless
+ *      one of these waits timed out.
+ *   2. The child tries the locks. If all are free, no thread was inside, and because
+ *      fork's copy is of one instant, the heap is whole (except for the program break,
+ *      which heap_goes_on checks). If one is taken, the heap is frozen and replaced by a
+ *      fresh one (heap_freeze in the contract).
+ *   3. If a signal handler forked and returns, the call that it interrupted continues in
+ *      the child. If that call held a lock, it finishes its work in the frozen heap, which
+ *      no other thread uses now. If it was waiting for a lock, whose holder does not exist
+ *      in the child, it gets that lock, finds it `lost` and looks for its lock again.
+ *   4. Other atfork handlers may allocate in the child before ours has run, so a call that
+ *      finds the gate closed in a new process does step 2 itself.
  *
  * Rule: one lock at a time, or in the order that the variant states at its head;
  * all but the first by lock_take_inner.
@@ -51,8 +51,8 @@ struct lock {
 enum { STAND_BACK = 10000000, STAND_BACK_STEP = 50000 }; /* nanoseconds: 10 ms, 50 µs */
 
 /* `forks` counts the forks in progress; `parent` and `thread` are the last one's.
- * Nobody stands back after `end`: they may overlap without end, and one may wait for
- * stdio as long as somebody types nothing. */
+ * No thread waits at the gate after `end`, because forks may overlap without end, and one
+ * may wait for a stdio lock as long as a read from the terminal takes. */
 static struct {
     atomic_int forks;
     _Atomic(int64_t) end; /* nanoseconds */
@@ -73,7 +73,7 @@ static bool lock_is_free(struct lock *l) {
     return true;
 }
 
-/* Unlocks what threads held that are no more. */
+/* In the child: unlocks what threads of the parent held. */
 static void locks_open(bool lost) {
     for (unsigned i = 0; heap_lock(i); i++) {
         heap_lock(i)->lost = lost;
@@ -82,8 +82,8 @@ static void locks_open(bool lost) {
     }
 }
 
-/* In the child, once: by our handler or by the first call that needs a lock. Without
- * memory for a fresh heap the old one has to do, half done as it may be. */
+/* In the child, once: from our handler or from the first call that needs a lock. If there
+ * is no memory for a fresh heap, the old one stays in use, though it may be half changed. */
 static void fork_child(void) {
     if (!atomic_load(&gate.forks))
         return;
@@ -98,8 +98,8 @@ static void fork_child(void) {
     atomic_store(&gate.forks, 0);
 }
 
-/* Not below 0, which it is when a signal handler forked during this fork and we are
- * that child. */
+/* Not below 0: the count is 0 already if a signal handler forked during this fork, and
+ * this is that child. */
 static void fork_parent(void) {
     int forks = atomic_load(&gate.forks);
     while (forks > 0 && !atomic_compare_exchange_weak(&gate.forks, &forks, forks - 1)) {
@@ -117,8 +117,8 @@ static void fork_prepare(void) {
             os_nap(STAND_BACK_STEP);
 }
 
-/* A further lock, while one is held: never at the gate, where the fork would wait for
- * the first. False when it is lost, and the first one with it. */
+/* Takes a second lock while one is held. Does not wait at the gate, because the fork would
+ * wait for the first lock meanwhile. False if a fork lost this lock, and so the first one. */
 static inline bool lock_take_inner(struct lock *l) {
     pthread_mutex_lock(&l->mutex);
     if (likely(!l->lost))
@@ -127,9 +127,9 @@ static inline bool lock_take_inner(struct lock *l) {
     return false;
 }
 
-/* The gate is closed: are we the child, the forking thread, or one who can wait? */
+/* The gate is closed. In a child, repairs the heap; another thread than the forking one waits. */
 static COLD bool lock_take_at_gate(struct lock *l) {
-    atomic_thread_fence(memory_order_acquire); /* with fork_prepare, which sets `parent` before */
+    atomic_thread_fence(memory_order_acquire); /* fork_prepare sets `parent` before `forks` */
     if (getpid() != gate.parent) {
         fork_child();
         return false;
@@ -142,9 +142,9 @@ static COLD bool lock_take_at_gate(struct lock *l) {
     return lock_take_inner(l);
 }
 
-/* Takes the lock; false when the caller must look for its lock again, because we
- * woke in a forked child and the heap may be another one now. The gate costs a
- * load and a branch, as does the look at `lost`. */
+/* Takes the lock. False if the caller must look for its lock again, because this is a
+ * forked child now, whose heap may be another one. The gate costs a load and a branch, and
+ * so does `lost`. */
 static inline bool lock_take(struct lock *l) {
     if (unlikely(atomic_load_explicit(&gate.forks, memory_order_relaxed)))
         return lock_take_at_gate(l);
@@ -153,7 +153,7 @@ static inline bool lock_take(struct lock *l) {
 
 static inline void lock_drop(struct lock *l) { pthread_mutex_unlock(&l->mutex); }
 
-/* Registering may allocate; that is an ordinary early call. */
+/* pthread_atfork may call malloc, which works already. */
 __attribute__((constructor)) static void fork_watch(void) {
     pthread_atfork(fork_prepare, fork_parent, fork_child);
 }

@@ -1,9 +1,9 @@
 /* os.h: the kernel. The only place that makes system calls for memory.
  *
  * Prices (2 to 3 GHz, no contention): a system call about 0.1 µs, mmap and munmap
- * 1 to 2 µs, and the first touch of each new 4 KiB page 0.25 µs or more: a page
- * fault costs as much as dozens of calls of malloc, so memory that is not
- * touched is nearly free and memory that is given back is paid for again.
+ * 1 to 2 µs, and the first touch of each new 4 KiB page 0.25 µs or more. A page
+ * fault costs as much as dozens of calls of malloc, so memory that is not touched
+ * costs nearly nothing, and memory that was given back costs its faults again.
  */
 #pragma once
 
@@ -67,13 +67,13 @@ UNUSED static bool os_resize(void *p, size_t size, size_t wanted) {
     return done;
 }
 
-/* Moves pages to `to`, which is mapped and gives way: page tables change, no byte
+/* Moves pages to `to`, and unmaps what was mapped there: page tables change, no byte
  * is copied, and untouched pages stay untouched. */
 UNUSED static bool os_move(void *p, size_t size, void *to, size_t wanted) {
     return mremap(p, size, wanted, MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED;
 }
 
-/* The same, but `p` stays mapped, and reads as zero. False on a kernel before 5.7, too. */
+/* The same, but `p` stays mapped, and reads as zero. False also on kernels before 5.7. */
 UNUSED static bool os_move_out(void *p, size_t size, void *to) {
     enum { DONTUNMAP = 4 }; /* MREMAP_DONTUNMAP; libc's headers may be older */
     int saved = errno;
@@ -91,16 +91,16 @@ UNUSED static bool os_purge(void *p, size_t size) {
     return done;
 }
 
-/* Asks for huge pages where whole ones fit: a hint, and an error means that there are
- * none. Costs nothing until the memory is touched. */
+/* Asks for huge pages where whole ones fit. It is a hint: after an error there are none.
+ * Costs no memory until the addresses are touched. */
 UNUSED static void os_make_huge(void *p, size_t size) {
     int saved = errno;
     madvise(p, size, MADV_HUGEPAGE);
     errno = saved;
 }
 
-/* Memory now instead of at the first touch of each page, which costs an interruption each: a
- * hint, too (a kernel before 5.14 knows nothing of it). */
+/* Gets the memory now, in one call, instead of with a page fault at the first touch of each page.
+ * A hint, too: kernels before 5.14 refuse it. */
 UNUSED static void os_populate(void *p, size_t size) {
     enum { POPULATE_WRITE = 23 }; /* MADV_POPULATE_WRITE; libc's headers may be older */
     int saved = errno;
@@ -108,7 +108,7 @@ UNUSED static void os_populate(void *p, size_t size) {
     errno = saved;
 }
 
-/* What is only reserved stays out of cores: GDB and pipes would write its zeroes. */
+/* Keeps reserved addresses out of core dumps: GDB and pipes would write them as zeros. */
 static void *os_reserved(void *p, size_t size) {
     if (p == MAP_FAILED)
         return os_refuse();
@@ -116,8 +116,8 @@ static void *os_reserved(void *p, size_t size) {
     return p;
 }
 
-/* Addresses without memory behind them, and memory for some of them: zeroed, from
- * the page of `p` on. NULL or false with errno ENOMEM. */
+/* os_reserve gets addresses without memory behind them; os_commit gets zeroed memory for
+ * some of them, from the page of `p` on. NULL or false with errno ENOMEM. */
 UNUSED static void *os_reserve(size_t size) {
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     return os_reserved(mmap(NULL, size, PROT_NONE, flags, -1, 0), size);
@@ -132,7 +132,7 @@ UNUSED static bool os_commit(void *p, size_t size) {
     return true;
 }
 
-/* The same at this very place; false if something is there already. */
+/* Reserves addresses at this very place; false if something is there already. */
 UNUSED static bool os_reserve_at(void *at, size_t size) {
     int saved = errno;
     void *p = mmap(at, size, PROT_NONE,
@@ -165,15 +165,15 @@ UNUSED static const char *os_map_file(const char *path, size_t *size) {
     return p == MAP_FAILED ? NULL : p;
 }
 
-/* Copies memory that may not be there at all; the bytes copied. */
+/* Copies memory that may not be mapped. Returns the number of bytes copied. */
 UNUSED static size_t os_peek(void *to, const void *from, size_t size) {
     struct iovec here = {to, size}, there = {(void *)(uintptr_t)from, size};
     ssize_t copied = process_vm_readv(getpid(), &here, 1, &there, 1, 0);
     return copied < 0 ? 0 : (size_t)copied;
 }
 
-/* The addresses of our own code: from the first of the library, which the link editor knows, to its
- * variables. */
+/* The addresses of our own code lie between the first of the library, which the linker defines, and
+ * its variables. */
 extern const char os_code_start[] __asm__("__ehdr_start") __attribute__((visibility("hidden")));
 UNUSED static char os_code_end;
 
@@ -189,11 +189,11 @@ UNUSED static bool os_looks_interrupted(const uintptr_t *word) {
 #endif
 }
 
-/* Does this thread run in a signal handler that interrupted our code? No handler runs without a
- * signal being blocked (SA_NODEFER apart), but fork servers and signalfd daemons block some all
- * the time. So we look for the saved registers on the stack, up to its end: that of the thread's
- * own pointer, where it lies above, or of what is mapped. Copies by the kernel, since there may
- * be nothing. About 0.2 µs a page. */
+/* Does this thread run in a signal handler that interrupted our code? While a handler runs, a
+ * signal is blocked (except with SA_NODEFER), but fork servers and signalfd daemons block some all
+ * the time. So we look for the saved registers on the stack: up to the thread's descriptor, if it
+ * lies above, or to the end of what is mapped. The kernel copies the words, because they may not be
+ * mapped. Costs about 0.2 µs a page. */
 UNUSED static bool os_interrupted_us(void) {
     enum { WORDS = 512, MOST = 16 << 20 };
     uint64_t blocked = 0;
@@ -212,8 +212,8 @@ UNUSED static bool os_interrupted_us(void) {
     return false;
 }
 
-/* Lets time pass; may wake early. Not nanosleep(3), which is a cancellation point:
- * a thread would end inside malloc. */
+/* Sleeps; may wake early. Not nanosleep(3), because that is a cancellation point: a
+ * cancelled thread would end inside malloc. */
 UNUSED static void os_nap(long nanoseconds) {
     syscall(SYS_nanosleep, &(struct timespec){.tv_nsec = nanoseconds}, NULL);
 }
@@ -235,9 +235,9 @@ UNUSED static char *os_break(intptr_t n) {
 #endif
 }
 
-/* Does the break still obey, in a child? fork copies the kernel's record of it before
- * the memory itself. When another thread moves it in between, the record is wrong: the
- * kernel finds memory in the way and refuses, or has "moved" it without any. */
+/* Can the break still be moved, in a child? fork copies the kernel's record of the break before
+ * the memory itself. If another thread moved the break in between, the record is wrong: the
+ * kernel finds memory in the way and refuses, or "moves" the break without any memory. */
 UNUSED static bool os_break_obeys(void) {
     char *now = os_break(0);
     intptr_t page = (intptr_t)os_page_size();
