@@ -1,5 +1,5 @@
-/* die.h: how we stop. Errors come at two prices: must() is always on, for what a
- * caller's mistake can falsify; assert() is for our own logic, in debug builds.
+/* die.h: how we stop the program. must() is always compiled in, for what a caller's
+ * mistake can make false; assert() is for our own logic, in debug builds only.
  */
 #pragma once
 
@@ -24,20 +24,20 @@ static size_t die_compose(char line[DIE_LINE], const char *call, const char *for
     return length;
 }
 
-/* Only write(2) touches the outside. */
+/* Makes no call but write(2). */
 static void die_print(const char *line, size_t length) {
-    if (write(STDERR_FILENO, line, length) < 0) { /* nobody listens; abort says it too */
+    if (write(STDERR_FILENO, line, length) < 0) { /* nothing can be done; abort tells, too */
     }
 }
 
-/* Every detection passes here, the guard's too, with its line ready and before it is
- * printed: a debugger stops at this function and reads `line` (native/gdb/stops.py). */
+/* Called for every detection, the guard's too, before the line is printed: a debugger
+ * stops at this function and reads `line` (native/gdb/stops.py). */
 __attribute__((cold, noinline)) static void die_detected(const char *line, size_t length) {
     die_print(line, length);
 }
 
-/* Says it and aborts. The heap is frozen first: we may hold its lock, and a SIGABRT
- * handler that allocates (crash reporters do) must not wait for it. */
+/* Prints the line and aborts. Freezes the heap before, because this thread may hold its
+ * lock, and a SIGABRT handler that allocates (crash reporters do) must not wait for it. */
 __attribute__((cold, noreturn, noinline, format(printf, 2, 3))) static void
 die(const char *call, const char *format, ...) {
     char line[DIE_LINE];
@@ -52,7 +52,7 @@ die(const char *call, const char *format, ...) {
 
 #define must(condition, call, ...) (likely(condition) ? (void)0 : die(call, __VA_ARGS__))
 
-/* What a block that was freed before is called, by the call that met it. */
+/* What the error is called when `call` gets a block that was freed before. */
 UNUSED static const char *freed_twice(const char *call) {
     return strncmp(call, "free", 4) == 0 ? "double free" : "use after free";
 }

@@ -1,6 +1,6 @@
-/* inspect.h: looking at the heap: libmalloc.h and glibc's own questions about a
- * malloc (mallinfo, malloc_stats, …), which would otherwise describe glibc's idle
- * heap. All figures come from heap_count, so all answers agree.
+/* inspect.h: the functions of libmalloc.h, and those by which programs ask glibc about its
+ * malloc (mallinfo, malloc_stats, …): glibc's would describe its own unused heap. All
+ * figures come from heap_count, so all answers agree.
  */
 #pragma once
 
@@ -46,9 +46,9 @@ EXPORT const char *libmalloc_version(void) { return heap_version; }
 
 enum { IDLE_TRIES = 10, IDLE_NAP = 1000000 }; /* nanoseconds */
 
-/* A lock that this very thread holds, below the signal handler that asks, is never free. One
- * that another thread holds soon is. So this waits for 10 ms at most; afterwards whoever
- * holds a lock is another thread, and waiting for it ends. */
+/* Are all locks free, within 10 ms? A lock that this thread holds, in the call that a signal
+ * handler interrupted, never becomes free; one that another thread holds soon does. So after
+ * true, the caller may take the locks: it will wait for other threads only. */
 UNUSED static bool heap_is_idle(void) {
     for (int tries = IDLE_TRIES;; os_nap(IDLE_NAP)) {
         unsigned i = 0;
@@ -69,7 +69,7 @@ UNUSED static bool heap_tally(struct libmalloc_stats *out, bool patient) {
     return !picture.failed;
 }
 
-/* `size` stays 0 when there are no figures. */
+/* `size` stays 0 if the figures cannot be had. */
 static struct libmalloc_stats count(bool patient) {
     struct libmalloc_stats s = {0};
     if (heap_count(&s, patient))
@@ -97,7 +97,7 @@ EXPORT int libmalloc_stats(struct libmalloc_stats *stats) {
 
 EXPORT size_t libmalloc_purge(void) { return heap_trim(0); }
 
-/* ── the questions that programs ask glibc (mallinfo(3), malloc_info(3), …) ─── */
+/* ── what programs ask glibc (mallinfo(3), malloc_info(3), …) ───────────────── */
 
 EXPORT struct mallinfo2 mallinfo2(void) {
     struct libmalloc_stats s = count(true);
@@ -126,7 +126,7 @@ EXPORT struct mallinfo mallinfo(void) {
 
 /* Prints through write(2): the stream may be closed, and must not allocate. */
 static void print(int fd, const char *text, int length) {
-    if (length > 0 && write(fd, text, (size_t)length) < 0) { /* nobody listens */
+    if (length > 0 && write(fd, text, (size_t)length) < 0) { /* nothing can be done */
     }
 }
 

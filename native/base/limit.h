@@ -1,9 +1,9 @@
 /* limit.h: LIBMALLOC_OPTIONS=limit=BYTES: how much memory a variant may hold.
  *
- * A variant accounts for memory where it takes it from the system and where it gives it
- * back, so a limit costs the calls in between nothing. What counts is memory for blocks,
- * headers between them and blocks kept for reuse included. Records elsewhere (heap_overhead)
- * do not count: a refusal there would not help.
+ * A variant counts memory when it gets it from the system and when it gives it back, so a
+ * limit costs the calls in between nothing. Memory for blocks counts, including headers
+ * between them and blocks kept for reuse. Records elsewhere (heap_overhead) do not count,
+ * because to refuse them would not help.
  */
 #pragma once
 
@@ -14,8 +14,8 @@
 
 static _Atomic(size_t) limit_taken; /* bytes */
 
-/* Accounts for `size` bytes that are about to be taken; false with errno ENOMEM when that
- * is beyond the limit. One compare-and-swap. */
+/* Counts `size` bytes that the caller is about to get; false with errno ENOMEM if that is
+ * beyond the limit. One compare-and-swap. */
 UNUSED static bool limit_take(size_t size) {
     if (unlikely(!options.read))
         options_read();
@@ -30,14 +30,14 @@ UNUSED static bool limit_take(size_t size) {
     return true;
 }
 
-/* They went back, or could not be had after all. Keeps errno. */
+/* The bytes were given back, or could not be had after all. Keeps errno. */
 UNUSED static void limit_give(size_t size) {
     atomic_fetch_sub_explicit(&limit_taken, size, memory_order_relaxed);
 }
 
 /* ── the calls of os.h that take and give memory, within the limit ─────────── */
 
-/* A mapping that takes the place of `replaced` bytes, which count already. */
+/* Maps memory that will replace `replaced` bytes, which are counted already. */
 UNUSED static void *limit_map(size_t size, size_t alignment, size_t replaced) {
     if (!limit_take(size - replaced))
         return NULL;

@@ -1,16 +1,16 @@
-/* operators.h: all forms of C++'s operator new and delete. Whoever includes this file has defined
+/* operators.h: all forms of C++'s operator new and delete. A file that includes this one defines
  *
  *     NEW(symbol, array, alignment, parameters, types, arguments…)
  *     DELETE(symbol, array, size, alignment, parameters, types, arguments…)
  *
- * and gets an exported function for each: record (tools/trace/news.h) and debug builds
- * (guard/cplusplus.h), for which the caller of `new` is the program's, not libstdc++. An alignment or a
- * size is 0 or SIZE_MAX where the form has none. Release builds have no operators: libstdc++'s call
- * malloc, which is all that a malloc needs.
+ * and gets an exported function for each form. record (tools/trace/news.h) and debug builds
+ * (guard/cplusplus.h) do, because they want to know the program's caller of `new`, not libstdc++'s
+ * of malloc. The alignment is 0 where a form has none, the size SIZE_MAX. Release builds have no
+ * operators: libstdc++'s call malloc, which is all that a malloc needs.
  *
- * Only C++ can throw std::bad_alloc and call a new_handler. So where there is no memory, the call is
- * passed on to libstdc++'s own operator, which tries again and does what has to be done. An exception
- * passes through us as through any frame with unwind tables.
+ * Only C++ can throw std::bad_alloc and call a new_handler. So if there is no memory, we pass the
+ * call on to libstdc++'s own operator, which tries again and then does one of these. An exception
+ * passes through our frames as through any with unwind tables.
  */
 #pragma once
 
@@ -18,20 +18,20 @@
 #include <errno.h>
 #include <string.h>
 
-/* The operator that ours stands in front of, found when it is first needed. */
+/* The operator that ours replaces, looked up when it is first needed. */
 struct operator_next {
     const char *name;
     void (*function)(void); /* NULL: not looked for yet */
     const void *address;    /* the same */
 };
 
-/* libstdc++'s where no library comes after us that has it: a plugin's libstdc++. */
+/* The next library's operator. If no library after us has it, a plugin loaded its own libstdc++. */
 static __attribute__((cold, noinline)) void operator_find(struct operator_next *o) {
-    static const char *const homes[] = {"libstdc++.so.6", "libc++.so.1"};
+    static const char *const names[] = {"libstdc++.so.6", "libc++.so.1"};
     int saved = errno;
     void *found = dlsym(RTLD_NEXT, o->name);
-    for (size_t i = 0; !found && i < sizeof homes / sizeof *homes; i++) {
-        void *library = dlopen(homes[i], RTLD_LAZY | RTLD_NOLOAD);
+    for (size_t i = 0; !found && i < sizeof names / sizeof *names; i++) {
+        void *library = dlopen(names[i], RTLD_LAZY | RTLD_NOLOAD);
         found = library ? dlsym(library, o->name) : NULL;
     }
     if (!found) {
@@ -49,8 +49,8 @@ static __attribute__((cold, noinline)) void operator_find(struct operator_next *
     if (!o.function)                                                                               \
         operator_find(&o);
 
-/* Has the program, or a library in front of us, replaced an operator? The other forms are defined to
- * call that one, and libstdc++'s do. `ours`: the address of our own function of that name. */
+/* Has the program, or a library in front of us, replaced an operator? By the standard the other
+ * forms call that one, and libstdc++'s do. `ours` is the address of our own function. */
 static bool operator_is_replaced(const char *name, uintptr_t ours) {
     void *program = dlopen(NULL, RTLD_LAZY | RTLD_NOLOAD); /* RTLD_DEFAULT begins with us: -Bsymbolic */
     void *first = program ? dlsym(program, name) : NULL;
@@ -89,7 +89,7 @@ DELETE(_ZdaPvSt11align_val_tRKSt9nothrow_t, true, SIZE_MAX, a, (void *p, size_t 
        (void *, size_t, nothrow), p, a, n)
 /* clang-format on */
 
-/* Those that others are defined to call. */
+/* Looks at the forms that other forms call by the standard. */
 static bool operators_are_replaced(void) {
     return operator_is_replaced("_Znwm", (uintptr_t)_Znwm) ||
            operator_is_replaced("_Znam", (uintptr_t)_Znam) ||

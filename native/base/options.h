@@ -1,8 +1,8 @@
 /* options.h: LIBMALLOC_OPTIONS=KEY=VALUE,…
  *
- *      decay=MS       sharded: unused memory goes back to the system after so long (1000)
+ *      decay=MS       sharded: unused memory goes back to the system after this time (1000)
  *      huge=0|1       sharded: ask for huge pages where they fit (1)
- *      limit=BYTES    malloc refuses (ENOMEM) beyond so much (limit.h); k, m and g
+ *      limit=BYTES    malloc refuses (ENOMEM) beyond this much memory (limit.h); k, m and g
  *                     stand for 2^10, 2^20 and 2^30 (no limit)
  *      stats=/FILE    a summary at exit, appended to this file; %p is the process id
  *      dump=SIGNAL    a summary at this signal, into the same file or to standard error;
@@ -34,7 +34,7 @@ static struct options {
 
 /* ── parsing: a value is what lies between `=` and the next comma ──────────── */
 
-/* Digits, and where `units` allows it a k, m or g. False when that is not all. */
+/* Digits, and if `units`, a k, m or g behind them. False if the value is anything else. */
 static bool option_number(const char *value, size_t length, bool units, size_t most, size_t *to) {
     size_t number = 0, unit = 1;
     const char *letter = units && length ? strchr("kKmMgG", value[length - 1]) : NULL;
@@ -53,8 +53,8 @@ static bool option_number(const char *value, size_t length, bool units, size_t m
     return true;
 }
 
-/* Signals that end a program, or do nothing, unless it handles them. Those of faults, and
- * those that cannot be handled, are not among them. */
+/* The signals that dump= accepts: those that end a program or do nothing unless it handles
+ * them. Signals of faults and those that cannot be handled are left out. */
 static const struct {
     char name[8];
     int number;
@@ -106,8 +106,8 @@ static void option_set(const char *key, size_t known, const char *value, size_t 
     }
 }
 
-/* Allocates nothing. Before libc knows the environment there is nothing to read: the
- * next call looks again. */
+/* Allocates nothing. Does nothing as long as libc does not know the environment: the next
+ * call tries again. */
 static COLD void options_read(void) {
     if (options.read || !environ)
         return;

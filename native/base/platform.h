@@ -1,14 +1,14 @@
 /* platform.h: the machines and C libraries that we run on, and what a library may lack.
  *
- * What differs between them stands here, and beside the one system call or linker feature that it
- * concerns: the program break (os.h), relocations by a function (sharded.c), the processor's own
- * clock (tools/trace/clock.h). docs/platforms.md says what was run where.
+ * The differences between them are here, and beside the one system call or feature that they
+ * concern: the program break (os.h), IFUNC relocations (sharded/owner.h), the processor's clock
+ * (tools/trace/clock.h). docs/platforms.md says what was run where.
  */
 #pragma once
 
-/* Pointers of eight bytes are in every layout, and the low half of a word comes first in the mark
- * of a free block and in the files that tools write. The second line is fatal: what would follow is
- * a hundred errors about the same thing. */
+/* Every layout assumes pointers of eight bytes; the mark of a free block and the files that tools
+ * write assume that the low half of a word comes first. The #include of a file that does not exist
+ * stops the compiler, which would otherwise print a hundred more errors. */
 #if !defined __linux__ || __SIZEOF_POINTER__ != 8 || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "libmalloc needs 64-bit little-endian Linux: x86-64, aarch64 or riscv64, and this target is none of them"
 #include "stop: unsupported target"
@@ -19,14 +19,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Has this process had no second thread so far? glibc tells from 2.32 on. The reference is weak, so
- * that a library which was built there loads elsewhere, too; without an answer: perhaps it has. */
+/* Has this process had no second thread so far? glibc tells since 2.32. The reference is weak, so
+ * that our library also loads where the variable does not exist; the answer is then false. */
 extern char libc_single_threaded __asm__("__libc_single_threaded") __attribute__((weak));
 static inline bool is_single_threaded(void) {
     return &libc_single_threaded && libc_single_threaded;
 }
 
-/* Programs ask for these by name, whatever the library was built against. */
+/* Programs may use these wherever our library was built, so older C libraries get them here. */
 #if !defined __GLIBC__ || __GLIBC__ * 100 + __GLIBC_MINOR__ < 233
 struct mallinfo2 {
     size_t arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost;

@@ -1,10 +1,10 @@
-/* report.h: the record that a process leaves behind.
+/* report.h: the record by which `libmalloc run` learns which malloc a process used.
  *
  * With LIBMALLOC_REPORT=PREFIX in the environment, every process writes
- * PREFIX.PID, also after fork and after exec. The file is a shared mapping: what
+ * PREFIX.PID, also after fork and after exec. The file is a shared mapping, so what
  * was written to it survives _exit and kill. `libmalloc run` reads it
- * (scripts/malloc/proof.ts) to prove which malloc a program really used. What a process
- * starts, or becomes by exec, is appended to PREFIX-starts (scripts/malloc/unreached.ts).
+ * (scripts/malloc/proof.ts). The programs that a process starts, or becomes by exec, are
+ * appended to PREFIX-starts (scripts/malloc/unreached.ts).
  */
 #pragma once
 

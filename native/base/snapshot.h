@@ -1,9 +1,9 @@
-/* snapshot.h: a picture of the heap, drawn under its locks and looked at later.
+/* snapshot.h: a list of the heap's chunks, made under its locks and read after they are
+ * released, because a callback that allocated under them would wait for ever.
  *
- * It lives in memory of its own from the OS: a walk that allocated from the heap
- * would change what it describes, and a callback under a lock that it needs
- * itself would wait for ever. Where only figures are wanted, its chunks are counted
- * as they come, and nothing is stored.
+ * It lies in memory of its own from the OS, because a walk that allocated from the heap
+ * would change what it describes. If only figures are wanted, chunks are counted as they
+ * come, and none is stored.
  */
 #pragma once
 
@@ -17,16 +17,16 @@ struct snapshot {
     size_t count, room;
     size_t region;    /* the index of the last region */
     char *region_end; /* NULL before the first */
-    bool failed;      /* no memory; the rest of the picture is missing */
+    bool failed;      /* there was no memory, so chunks are missing */
     struct figures *figures; /* NULL: store the chunks */
 };
 
-/* Chunks as they are counted. Unused memory can go back if it is a whole span, or if it lies
- * outside of spans at the end of the last region. */
+/* Sums of chunks. Spare bytes are unused memory that could be given back: whole spans, and what
+ * lies outside of spans at the end of the last region. */
 struct figures {
     struct libmalloc_stats *stats;
     char *span_end;
-    size_t span, tail; /* bytes of either that spare_bytes counts, as long as they are unused */
+    size_t span, tail; /* of the last span, and behind spans: counted as spare so far */
 };
 
 static void figures_spare(struct figures *f, const struct libmalloc_chunk *c) {
@@ -104,7 +104,7 @@ static void snapshot_add(struct snapshot *s, struct libmalloc_chunk chunk) {
         s->chunks[s->count++] = chunk;
 }
 
-/* Opens a region at `start`, or continues the last one when it ends just there. */
+/* Begins a region at `start`, or extends the last one if that ends there. */
 UNUSED static void snapshot_region(struct snapshot *s, void *start, size_t extent) {
     bool goes_on = s->region_end == (char *)start && !s->failed;
     s->region_end = (char *)start + extent;

@@ -5,9 +5,9 @@
  *      system bytes     =      4194304 in 7 regions
  *      …
  *
- * May run in a signal handler that interrupted malloc: nothing here allocates, and the
- * outside is touched by open, write and close only. One write for each summary, to the end
- * of the file: those of several processes do not mix.
+ * May run in a signal handler that interrupted malloc, so nothing here allocates; the file
+ * is written by open, write and close. Each summary is one write to the end of the file, so
+ * those of several processes do not mix.
  */
 #pragma once
 
@@ -69,7 +69,7 @@ static void text_stats(struct text *t, struct libmalloc_stats s) {
     }
 }
 
-/* The file of stats=, with the process id in the place of %p. */
+/* The path of stats=, with the process id for each %p. */
 static void text_path(struct text *t) {
     for (const char *c = options.stats; *c; c++)
         if (c[0] == '%' && c[1] == 'p') {
@@ -90,14 +90,14 @@ static void summary_write(struct text *t) {
         text_path(&path);
         fd = open(path.bytes, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
     }
-    if (fd >= 0 && write(fd, t->bytes, t->used) < 0) { /* nobody listens */
+    if (fd >= 0 && write(fd, t->bytes, t->used) < 0) { /* nothing can be done */
     }
     if (fd >= 0 && options.stats[0])
         close(fd);
 }
 
-/* `signal` 0: at exit, where the locks may be waited for unless this thread holds one (exit
- * was called in a signal handler). */
+/* Writes a summary. `signal` is 0 at exit: then we may wait for locks, unless this thread holds
+ * one itself (exit was called in a signal handler). */
 static void summary(int signal) {
     struct text t = {0};
     struct timespec now;
@@ -119,8 +119,8 @@ static void summary(int signal) {
     errno = saved;
 }
 
-/* A program's own handler has precedence, be it there already (the disposition was
- * inherited or set by an earlier constructor) or be it installed later. */
+/* A handler of the program's own wins, whether it installs it later, or did so already (in an
+ * earlier constructor); so does an inherited SIG_IGN. */
 __attribute__((constructor)) static void summary_begin(void) {
     struct sigaction now, ours = {.sa_handler = summary, .sa_flags = SA_RESTART};
     options_read();
