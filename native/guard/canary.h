@@ -1,12 +1,12 @@
-/* canary.h: what lies around a block and in it, so that writes in the wrong place show.
+/* canary.h: canaries around a block and patterns in it, by which we find stray writes.
  *
  *      base          user                user + size
  *      ├──── front ──┼────── size ───────┼─ rear ─┤
  *      │  … canary   │ fresh or freed    │ canary │
  *      └─────────────┴───────────────────┴────────┘
  *
- * Whatever is found ends in the sentence, in who allocated the block, who freed it, and
- * who found out (stack.h); then the program is aborted.
+ * After a finding we print a sentence and the calls that allocated the block, freed it and
+ * found out (stack.h), and abort the program.
  */
 #pragma once
 
@@ -24,7 +24,7 @@ enum {
 
 /* ── accusing ──────────────────────────────────────────────────────────────── */
 
-/* The sentence, then who allocated the block, who freed it, and who found out. */
+/* Prints the sentence and the stacks of the block's allocation, its free and this call; aborts. */
 __attribute__((cold, noreturn, noinline, format(printf, 3, 4))) static void
 accuse(const struct record *r, const char *call, const char *format, ...) {
     char line[DIE_LINE];
@@ -44,12 +44,12 @@ accuse(const struct record *r, const char *call, const char *format, ...) {
     abort();
 }
 
-/* `1 byte was`, `3 bytes were`, and for all of a canary `16 bytes or more were`. */
+/* `1 byte was`, `3 bytes were`; if `more`, `16 bytes or more were`: all of a canary. */
 static const char *plural(size_t n, bool more) {
     return more ? "bytes or more were" : n == 1 ? "byte was" : "bytes were";
 }
 
-/* A pointer that is no block of which we know. */
+/* The pointer is no block that we know: says where it lies instead, and aborts. */
 static COLD void pointer_accuse(const char *p, const char *call) {
     const void *at = p;
     struct record *r = record_below(p);
@@ -68,8 +68,8 @@ static COLD void pointer_accuse(const char *p, const char *call) {
 
 /* ── canaries and patterns ─────────────────────────────────────────────────── */
 
-/* Depends on the address, so that a neighbour's is no match, and is neither zero, nor
- * text, nor -1: what programs write one byte too far. */
+/* Depends on the address, so that a copy of a neighbour's byte is found; and is neither zero,
+ * nor text, nor -1, because programs write these one byte too far. */
 static unsigned char canary(const char *at) {
     return (unsigned char)(0x80 | ((uintptr_t)at * 37 & 0x3f));
 }
@@ -85,8 +85,8 @@ static void canaries_write(struct record *r) {
         *at = (char)canary(at);
 }
 
-/* How many bytes of a canary, from the first changed one to the last, are not as they
- * were written; where the first one is in `*first`. */
+/* The length of the damage to a canary, from the first changed byte, which goes to `*first`,
+ * to the last. */
 static size_t canary_damage(char *at, const char *end, char **first) {
     char *last = *first = NULL;
     for (; at < end; at++)
@@ -109,8 +109,8 @@ static size_t fill_damage(struct record *r, char **first) {
     return last ? (size_t)(last - *first) + 1 : 0;
 }
 
-/* What is wrong with a block: a sentence in `line`, or false. Of a freed one, whatever
- * was written was written after its free. */
+/* Is the block damaged? Then `line` gets the sentence. Damage to a freed block happened after
+ * its free, because free has looked at it. */
 enum { FINDING = 160 };
 static bool record_broken(struct record *r, bool freed, char line[FINDING]) {
     void *p = r->user;

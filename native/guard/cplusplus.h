@@ -1,9 +1,9 @@
-/* cplusplus.h: C++'s operators new and delete in debug builds, so that the caller of `new` is who
- * allocated the block, and the wrong partner is noticed: free of what came from new, delete of what
- * came from new[] or malloc, another size or alignment than it was allocated with.
+/* cplusplus.h: C++'s operators new and delete in debug builds, so that a block's stack begins with
+ * the caller of `new`, and mismatches are found: free of a block from new, delete of one from new[]
+ * or malloc, another size or alignment than it was allocated with.
  *
- * Where the program, or a library in front of us, has replaced an operator, all calls are passed on:
- * only it knows what belongs together.
+ * If the program, or a library in front of us, has replaced an operator, we pass all calls on,
+ * because only the replacement knows which calls match.
  */
 #pragma once
 
@@ -11,7 +11,7 @@
 
 static bool operators_are_replaced(void);
 
-/* Asked once, outside of all locks: the answer may allocate. */
+/* Asks only once. The caller holds no lock, because dlopen and dlsym may allocate. */
 static bool cplusplus_is_ours(void) {
     static _Atomic(int) answer; /* 0: not asked yet, 1: ours, 2: replaced */
     int known = atomic_load(&answer);
@@ -27,7 +27,7 @@ static void *cplusplus_mark(void *p, enum made made) {
     return p;
 }
 
-/* NULL where libstdc++ shall say what happens then. */
+/* NULL if libstdc++ has to handle the call: a bad alignment, a size too large, or no memory. */
 static void *cplusplus_allocate(size_t size, size_t alignment, enum made made) {
     if (alignment & (alignment - 1) || size > PTRDIFF_MAX - alignment)
         return NULL;

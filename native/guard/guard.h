@@ -1,5 +1,5 @@
 /* guard.h: a layer between the contract (heap.h) and abi.h, in debug builds. It knows
- * what the program asked for, to the byte, and notices what it does beyond that.
+ * what the program asked for, to the byte, and finds accesses beyond that.
  *
  *      the program ── malloc, free, … ──> abi.h ──> guard.h ──> dumb · list · paged · sharded
  *
@@ -8,34 +8,34 @@
  *      │      canary │ the program's part │ canary │      records.h remembers where
  *      └─────────────┴────────────────────┴────────┘      and by whom, elsewhere
  *
- *   1. What is handed out is filled with FRESH_FILL: who reads it before he has written
- *      it gets the same nonsense every time. (calloc gives zeroes, lazily as ever.)
- *   2. free looks at the canaries, fills the block with FREED_FILL, an address that
+ *   1. malloc fills a block with FRESH_FILL, so that a read before the first write yields the
+ *      same garbage every time. (calloc's memory stays zero.)
+ *   2. free checks the canaries, fills the block with FREED_FILL, which makes an address that
  *      cannot be followed, and puts it into quarantine: a queue from which the oldest go
- *      back to the variant, when it holds too many bytes or blocks.
- *   3. On its way out, and at exit, a block is looked at again: who wrote to it?
- *   4. realloc moves the block, so that the old address is wrong at once; a large one
- *      that has to grow is left to the variant, which may do it without copying.
+ *      back to the variant when it holds too many bytes or blocks.
+ *   3. When a block leaves the quarantine, and at exit, we check whether it was written to.
+ *   4. realloc moves the block, so that the old address is wrong at once. A large block is
+ *      left to the variant, which may resize it without copying.
  *
- * What is wrong ends in a sentence and in the calls that allocated the block, freed it,
- * and found out (stack.h); then the program is aborted. LIBMALLOC_DEBUG=KEY=VALUE,…
+ * After a finding we print a sentence and the calls that allocated the block, freed it and
+ * found out (stack.h), and abort the program. LIBMALLOC_DEBUG=KEY=VALUE,…
  *
  *      quarantine=BYTES   how many bytes wait there (16777216; 0: none)
  *      fill=0             neither fresh nor freed blocks are filled
  *      stack=N            how many calls are remembered (0 to 8)
- *      leaks=1            tell at exit what nothing points to any more (leaks.h)
+ *      leaks=1            report at exit the blocks to which nothing points (leaks.h)
  *      match=0            new may be freed, malloc may be deleted (cplusplus.h)
  *
  * The price: 32 bytes or more and a record of 176 for each block, a microsecond for each
- * call. Where memory for it ends, a block gets no canaries, then no record: the program
- * is never refused what the variant alone would give it.
+ * call. If memory for that is short, a block gets no canaries, and then no record, so that
+ * the program is never refused what the variant alone would give it.
  *
  * What it cannot see: reads, and writes that jump over a canary. A block aligned to more
- * than a page has no canary in front, which would cost it as much again.
+ * than a page has no canary in front, because that would take as much memory as its alignment.
  *
- * Locking: none. Records are claimed (records.h); the queue is a ring of slots, and who
- * takes a number out of one owns that block. It does not depend on fork's manners, and
- * the variant's verbs are called with nothing claimed but what is no more in the map.
+ * Locking: none. Records are claimed (records.h); the queue is a ring of slots, and a thread
+ * that takes a number out of a slot owns that block. So nothing needs repair after a fork.
+ * While the guard calls the variant, it has claimed no record that the map still leads to.
  */
 #pragma once
 
@@ -52,7 +52,7 @@
 
 enum { MOVED = 128 * 1024 }; /* blocks of this size on may be resized by the variant */
 
-/* ── handing out ───────────────────────────────────────────────────────────── */
+/* ── allocating ────────────────────────────────────────────────────────────── */
 
 /* How much of the variant's block lies before the program's part. */
 static size_t guard_front(size_t alignment) {
@@ -67,14 +67,14 @@ static void *variant_allocate(size_t alignment, size_t size, bool zeroed) {
     return zeroed ? heap_allocate_zeroed(size) : heap_allocate(size);
 }
 
-/* What is left of the variant's block is canary. */
+/* Makes what is left of the variant's block, up to CANARY_MOST bytes, the rear canary. */
 static void record_room(struct record *r, size_t room) {
     size_t rear = room - r->front - r->size;
     r->room = room;
     r->rear = (uint8_t)(rear < CANARY_MOST ? rear : CANARY_MOST);
 }
 
-/* Describes the block in a record and prepares its bytes. False without memory for it. */
+/* Describes the block in a record and prepares its bytes. False if there is no memory for it. */
 static bool block_record(char *base, size_t front, size_t size, size_t room, size_t alignment,
                          bool zeroed) {
     _Atomic(uint32_t) *slot = slot_of(base + front, true);
@@ -99,17 +99,17 @@ static bool block_record(char *base, size_t front, size_t size, size_t room, siz
     return true;
 }
 
-/* A block of which nothing is known; it begins where the variant's does. */
+/* Hands out a block without a record; it begins where the variant's does. */
 static COLD void *block_bare(char *base) {
     _Atomic(uint32_t) *slot = slot_of(base, false);
     if (slot)
-        atomic_store(slot, 0); /* one that was given back may have begun here */
+        atomic_store(slot, 0); /* GONE, if a block that was given back began here */
     atomic_fetch_add(&guard.unknown, 1);
     return base;
 }
 
-/* With canaries; without, when memory is short and the quarantine is empty; without a
- * record, when there is no memory for that. */
+/* Allocates a block with canaries; without, if memory is short although the quarantine was
+ * emptied; without a record, if there is no memory for that. */
 static void *guard_place(size_t alignment, size_t size, bool zeroed, const char *call) {
     size_t front = guard_front(alignment), room;
     int saved = errno;
@@ -148,10 +148,10 @@ static void *guard_allocate_aligned(size_t alignment, size_t size) {
     return guard_place(alignment, size, false, "malloc");
 }
 
-/* ── taking back ───────────────────────────────────────────────────────────── */
+/* ── freeing ───────────────────────────────────────────────────────────────── */
 
-/* The record of a live block, claimed; or we stop and say what the pointer is instead.
- * 0 for a block without a record. */
+/* Claims the record of a live block and returns its number; 0 for a block without a record.
+ * For anything else, says what the pointer is, and aborts. */
 static uint32_t guard_check(char *p, const char *call) {
     uint32_t number = record_number(p);
     struct record *r = number && number != GONE ? record_at(number) : NULL;
@@ -169,8 +169,9 @@ static uint32_t guard_check(char *p, const char *call) {
     return 0;
 }
 
-/* A block of malloc goes back to free, one of new to delete, one of new[] to delete[]. An operator new
- * that we do not stand in for (a static libstdc++'s) has called malloc for a block of its own. */
+/* A block from malloc must go to free, one from new to delete, one from new[] to delete[]. But an
+ * operator new that is not ours (a static libstdc++'s) called malloc, and its delete may call free
+ * or ours. */
 static void guard_match(struct record *r, enum made made, const char *call) {
     static const char *const names[] = {"malloc", "operator new", "operator new[]"};
     bool match = r->made == made || !guard.match ||
@@ -217,7 +218,7 @@ static size_t guard_usable(void *p, const char *call) {
     return size;
 }
 
-/* What the program says of its block (C23's sized free) must be what it asked for. */
+/* The size and alignment that the program states (C23's sized free) must be those it asked for. */
 static void guard_expect(void *p, size_t alignment, size_t size, const char *call) {
     uint32_t number = guard_check(p, call);
     if (!number) {
@@ -233,8 +234,8 @@ static void guard_expect(void *p, size_t alignment, size_t size, const char *cal
     record_release(r, LIVE);
 }
 
-/* Leaves a large block to the variant, which may grow it in place or by moving pages.
- * The map forgets the old address first. NULL when the variant cannot. */
+/* Lets the variant resize a large block, in place or by moving pages. Removes the old address
+ * from the map first. NULL if the variant cannot. */
 static void *guard_grow(uint32_t number, size_t size, const char *call) {
     struct record *r = record_at(number);
     char *base = r->user - r->front, *moved;
@@ -260,7 +261,7 @@ static void *guard_grow(uint32_t number, size_t size, const char *call) {
         atomic_store(slot, number);
         return r->user;
     }
-    /* no memory for the map: a block without a record begins where the variant's does */
+    /* no memory for the map: without a record, the block must begin where the variant's does */
     memmove(moved, moved + front, size);
     record_give(number);
     return block_bare(moved);
@@ -290,14 +291,14 @@ static void *guard_resize(void *p, size_t size, const char *call) {
     }
     if (size > old)
         return NULL;
-    record_claim(r); /* it need not move to be smaller */
+    record_claim(r); /* no memory, but a block can shrink where it stands */
     r->size = size;
     canaries_write(r);
     record_release(r, LIVE);
     return p;
 }
 
-/* Whoever asks for memory back gets the quarantine's, too. */
+/* Empties the quarantine, and then trims the variant. */
 static size_t guard_trim(size_t pad) {
     size_t held = atomic_load(&guard.held);
     while (quarantine_shift("malloc_trim")) {
@@ -308,8 +309,8 @@ static size_t guard_trim(size_t pad) {
 
 /* ── looking at it ─────────────────────────────────────────────────────────── */
 
-/* The variant's picture, with what the program has in the place of the variant's
- * blocks; those in quarantine are free. */
+/* Describes the variant's heap, with the program's blocks in place of the variant's; those in
+ * quarantine are free. */
 static void guard_snapshot(struct snapshot *out) {
     struct snapshot under = {0};
     heap_snapshot(&under);
@@ -317,7 +318,7 @@ static void guard_snapshot(struct snapshot *out) {
         struct libmalloc_chunk *c = &under.chunks[i];
         struct record *r = c->user ? record_of_base(c->user) : NULL;
         uint32_t state = r ? r->state : IDLE;
-        if (state != IDLE && c->usable == r->room) { /* dumb's is all blocks in one */
+        if (state != IDLE && c->usable == r->room) { /* dumb describes all blocks as one */
             c->user = r->user;
             c->usable = r->size;
             c->kind = state == FREED ? LIBMALLOC_FREE : LIBMALLOC_LIVE;
@@ -328,8 +329,8 @@ static void guard_snapshot(struct snapshot *out) {
     snapshot_drop(&under);
 }
 
-/* Visits the records in use, each claimed meanwhile; what is claimed already is about
- * to change and is left out. */
+/* Calls `visit` for each record in use, and claims it meanwhile. Skips one that is claimed
+ * already, because another thread is changing it. */
 static void records_visit(void (*visit)(struct record *, bool freed, void *), void *arg) {
     uint32_t last = atomic_load(&guard.made);
     for (uint32_t number = 1; number <= last; number++) {
@@ -354,7 +355,7 @@ static void guard_verify(struct findings *out) {
     records_visit(record_report, out);
 }
 
-/* Of what the program asked for; in a signal handler, of the variant's blocks. */
+/* Counts the program's blocks; in a signal handler, the variant's. */
 static bool guard_count(struct libmalloc_stats *out, bool patient) {
     return patient ? heap_tally(out, true) : heap_count(out, false);
 }
@@ -377,8 +378,8 @@ static bool option_is(const char *option, const char *key, unsigned long most, u
     return true;
 }
 
-/* Ignored in setuid programs. What is broken or unknown leaves the default in place;
- * `libmalloc run` and `doctor` complain about it. */
+/* Reads LIBMALLOC_DEBUG, except in setuid programs. A key or value that is unknown leaves the
+ * default in place; `libmalloc run` and `doctor` refuse it. */
 __attribute__((constructor)) static void guard_begin(void) {
     unsigned long quarantine = guard.quarantine, stack = guard.stack, fill = 1, leaks = 0,
                   match = 1;
@@ -403,7 +404,7 @@ static void record_verify_last(struct record *r, bool freed, void *arg) {
     record_verify(r, freed, "exit");
 }
 
-/* Whatever frees after us still works, and is still looked at. */
+/* Checks all blocks. Later destructors may still free blocks, and these are checked as before. */
 __attribute__((destructor)) static void guard_end(void) {
     records_visit(record_verify_last, NULL);
     if (guard.leaks)
@@ -412,7 +413,7 @@ __attribute__((destructor)) static void guard_end(void) {
 
 #include "cplusplus.h"
 
-/* ── from here on, the contract is kept by the guard ───────────────────────── */
+/* ── from here on, the guard's verbs are the contract's ────────────────────── */
 
 #define heap_allocate         guard_allocate
 #define heap_allocate_zeroed  guard_allocate_zeroed

@@ -1,12 +1,12 @@
-/* leaks.h: which live blocks does nothing point to any more?
+/* leaks.h: the live blocks to which nothing points any more.
  *
- * At exit, all writable memory of the process is looked at word by word, but for heap
- * blocks and the guard's own records: whatever looks like the address of a block, or of
- * a byte in it, keeps that block, and what it points to, and so on. The rest is leaked.
- * Blocks that globals still point to at exit are no leak, free or not.
+ * At exit we read all writable memory of the process word by word, except heap blocks and
+ * the guard's own records. A word that looks like the address of a block, or of a byte in
+ * it, keeps the block; the words of that block are read, too, and so on. The other live
+ * blocks are leaked. A block that a global still points to is no leak.
  *
- * A number that looks like an address hides a leak; an address that is kept encrypted,
- * in a file, or only in another process's memory makes a false one.
+ * A number that looks like an address hides a leak. An address that is kept encrypted,
+ * in a file, or only in another process's memory causes a false report.
  */
 #pragma once
 
@@ -19,12 +19,12 @@ struct leaks {
     uint32_t *blocks; /* numbers of live and freed records, by address */
     size_t count;
     bool *kept;
-    uint32_t *todo; /* indexes of blocks that are kept and not yet looked into */
+    uint32_t *todo; /* indexes of blocks that are kept and not read yet */
     size_t pending;
 };
 
-/* The records in the order of the map, which is that of their addresses. With NULL
- * it only counts. */
+/* Lists the numbers of all records in the order of the map, which is that of their addresses,
+ * and returns how many there are. With NULL it only counts. */
 static size_t records_ordered(uint32_t *out) {
     size_t count = 0;
     for (uintptr_t i = 0; i < (uintptr_t)MAPS * MAP_LEAVES; i++) {
@@ -68,8 +68,8 @@ static void leaks_keep(struct leaks *l, const char *p) {
     l->todo[l->pending++] = (uint32_t)i;
 }
 
-/* Is the word inside of a block, or of our own records? Then it says nothing on its
- * own; `*end` is where that ends. */
+/* Does the word lie in a block, or in our own records? Then it is no root; `*end` is the end of
+ * the block or of the records. */
 static bool leaks_skip(struct leaks *l, const char *at, const char **end) {
     size_t i = leaks_below(l, at);
     struct record *r = i < l->count ? record_at(l->blocks[i]) : NULL;
@@ -83,8 +83,8 @@ static bool leaks_skip(struct leaks *l, const char *at, const char **end) {
     return false;
 }
 
-/* Looks at the words from `at` to `end` in pieces; memory that cannot be read (others
- * may unmap it just now) is passed over. */
+/* Reads the words from `at` to `end` in pieces, and skips memory that cannot be read, because
+ * other threads may unmap it meanwhile. */
 static void leaks_look(struct leaks *l, const char *at, const char *end, bool root) {
     static const char *words[PEEK / sizeof(char *)];
     while (at < end) {
@@ -101,7 +101,7 @@ static void leaks_look(struct leaks *l, const char *at, const char *end, bool ro
     }
 }
 
-/* Writable memory; of our own stack, what is in use. */
+/* Reads all writable memory; of our own stack, only the part in use. */
 static void leaks_roots(struct leaks *l) {
     struct maps m = maps_open();
     struct mapping mapping;

@@ -1,10 +1,10 @@
-/* quarantine.h: freed blocks wait before the variant gets them back, so that a second
- * free and a late write are still known for what they are.
+/* quarantine.h: freed blocks wait before the variant gets them back, so that we can still
+ * find a second free and a late write.
  *
- *      enter ──> │ tail … │ … │ head │ ──> looked at again, and back to the variant
+ *      enter ──> │ tail … │ … │ head │ ──> checked again, and back to the variant
  *
- * A ring of record numbers. When it holds too many bytes or blocks the oldest leave. Who
- * takes a number out of its slot owns that block; nobody waits for anybody.
+ * A ring of record numbers. When it holds too many bytes or blocks, the oldest leave. A
+ * thread that takes a number out of its slot owns that block; no thread waits for another.
  */
 #pragma once
 
@@ -17,8 +17,8 @@ static _Atomic(uint32_t) quarantine_slots[QUARANTINE];
 
 static size_t record_extent(struct record *r) { return r->front + r->size + r->rear; }
 
-/* A freed block that nobody else has any more goes back to the variant. The map
- * forgets it first: another thread may get the same address at once. */
+/* Gives a freed block, which this thread has claimed, back to the variant. Removes it from the
+ * map first, because another thread may get the same address at once. */
 static void block_return(uint32_t number, const char *call) {
     struct record *r = record_at(number);
     char *base = r->user - r->front;
@@ -35,7 +35,7 @@ static void quarantine_leave(uint32_t number, const char *call) {
     block_return(number, call);
 }
 
-/* Lets the oldest block go; false when there is none. */
+/* Takes the oldest block out of the quarantine; false if there is none. */
 static bool quarantine_shift(const char *call) {
     uint64_t head = atomic_load(&guard.head);
     do {

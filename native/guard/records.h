@@ -1,4 +1,4 @@
-/* records.h: what the guard remembers about each block, out of the program's reach.
+/* records.h: what the guard remembers about each block, in memory apart from the blocks.
  *
  * A record has a number, and a map over the address space leads from the address of a
  * block to it: a slot of four bytes for each 16 bytes of heap.
@@ -9,12 +9,12 @@
  *                                                                 │
  *      guard.slabs[] ──> 1,024 records each  <────────────────────┘
  *
- * Nothing here takes a lock: each change is one atomic word. So whatever instant fork
- * or a signal chooses, map and records are whole, and the child needs no remedy; at
- * worst it never uses a record again that another thread was about to.
+ * Nothing here takes a lock: each change is one atomic word. So at whatever instant a fork
+ * or a signal comes, map and records are whole, and the child needs no repair. At worst it
+ * never reuses a record that another thread had just taken.
  *
- * Rule: who wants more of a record than to read it claims it first, and is alone with
- * it until it says LIVE, FREED or IDLE again.
+ * Rule: a thread claims a record before it changes it, and no other thread uses the record
+ * until its state is LIVE, FREED or IDLE again.
  */
 #pragma once
 
@@ -32,7 +32,7 @@ enum {
     STACK_MOST = 8,   /* return addresses that are remembered */
     PATIENCE = 20000, /* how often to look again at a record that is claimed */
 };
-#define GONE UINT32_MAX /* in a slot: a block began here and is given back */
+#define GONE UINT32_MAX /* in a slot: a block that was given back began here */
 
 enum state {
     IDLE,
@@ -41,7 +41,7 @@ enum state {
     CLAIMED, /* one thread works on it */
 };
 
-/* Who handed a block out, and so who has to take it back. */
+/* Which function allocated a block, and so which one has to free it. */
 enum made { MADE_BY_MALLOC, MADE_BY_NEW, MADE_BY_NEW_ARRAY };
 
 /*      base          user                user + size
@@ -56,7 +56,7 @@ struct record {
     size_t size;        /* what it asked for */
     size_t room;        /* what the variant's block holds, from base on */
     uint32_t front;     /* 0, or a multiple of ALIGNMENT */
-    uint8_t rear;       /* bytes of canary; 0 as front is, when memory was short */
+    uint8_t rear;       /* bytes of canary behind */
     uint8_t alignment;  /* as a power of two */
     bool filled;        /* with FREED_FILL */
     uint8_t made;       /* enum made */
@@ -74,10 +74,10 @@ struct guard_map {
 static struct {
     _Atomic(void *) maps[MAPS];
     _Atomic(void *) slabs[SLABS];
-    _Atomic(uint32_t) made;   /* records ever, those without a slab not counted */
-    _Atomic(uint64_t) idle;   /* the first idle record; above it a count of changes, so
-                                 that nobody takes an old state for the present one */
-    _Atomic(size_t) mapped;   /* bytes of all this */
+    _Atomic(uint32_t) made;   /* how many records were ever made */
+    _Atomic(uint64_t) idle;   /* the first idle record; in the upper half a count of changes,
+                                 so that a compare-and-swap fails if it was taken and put back */
+    _Atomic(size_t) mapped;   /* bytes of maps, leaves and slabs */
     _Atomic(size_t) unknown;  /* live blocks without a record: there was no memory for one */
     /* the quarantine (guard.h) */
     _Atomic(uint64_t) head, tail;
@@ -88,7 +88,7 @@ static struct {
     bool fill, leaks, match;
 } guard = {.quarantine = 16 << 20, .stack = STACK_MOST, .fill = true, .match = true};
 
-/* The memory behind a slot, made by whoever comes first. NULL without memory. */
+/* The memory to which a slot leads; the first thread that asks maps it. NULL without memory. */
 static void *memory_make(_Atomic(void *) *slot, size_t size) {
     void *there = atomic_load_explicit(slot, memory_order_acquire), *mine;
     if (likely(there) || !(mine = os_map(size)))
@@ -109,7 +109,8 @@ static struct record *record_at(uint32_t number) {
 
 /* ── the map ───────────────────────────────────────────────────────────────── */
 
-/* The slot of an address; NULL where no block ever was. */
+/* The slot of an address. NULL if there is none, because no block was ever near, or, if `make`,
+ * because there is no memory. */
 static _Atomic(uint32_t) *slot_of(const void *p, bool make) {
     uintptr_t granule = (uintptr_t)p / ALIGNMENT;
     uintptr_t leaf = granule / LEAF_SLOTS, number = leaf / MAP_LEAVES;
@@ -128,7 +129,7 @@ static uint32_t slot_read(const void *p) {
     return slot ? atomic_load_explicit(slot, memory_order_acquire) : 0;
 }
 
-/* The number of the block that begins just here; 0 without one, or GONE. */
+/* The number of the block that begins at `p`, or GONE; 0 if no block does. */
 static uint32_t record_number(const void *p) {
     uint32_t number = slot_read(p);
     return number == GONE || !number || record_at(number)->user == p ? number : 0;
@@ -203,9 +204,9 @@ static void record_give(uint32_t number) {
     } while (!atomic_compare_exchange_weak(&guard.idle, &idle, next));
 }
 
-/* Claims a record; the state that it was in, IDLE when there is nothing to claim. Waits
- * for whoever has it, who is soon done, unless a fork left him behind: then he was
- * only looking (a verifier) or the block is nobody's, and it counts as live. */
+/* Claims a record and returns its state before; IDLE if there is nothing to claim. Waits for a
+ * thread that has claimed it, which is soon done, unless it does not exist in this forked child:
+ * then it was only reading (a check), or the block is of no use to the child. It counts as live. */
 static enum state record_claim(struct record *r) {
     for (int i = 0; i < PATIENCE; i++) {
         uint32_t state = atomic_load(&r->state);

@@ -1,10 +1,10 @@
-/* stack.h: by which calls did we get here, and what are they called?
+/* stack.h: the calls that led here, and their names.
  *
- * The walk is that of unwind.h: by unwind tables, and by frame pointers where there are none. We
- * remember bare addresses. What is no return address is sorted out when it is printed.
+ * unwind.h walks the stack, by unwind tables, and by frame pointers where there are none. We
+ * remember bare addresses, and check only before we print one that it is a return address.
  *
- * Names are read from the symbol tables of the files that are mapped, with system
- * calls alone, since the loader's own questions (dladdr) take its lock.
+ * Names are read from the symbol tables of the mapped files, with system calls alone,
+ * because the loader's own function (dladdr) takes its lock.
  */
 #pragma once
 
@@ -14,7 +14,7 @@
 #include "../unwind/unload.h"
 #include "records.h"
 
-/* The return addresses above us, our own left out, NULL behind the last. */
+/* Stores the return addresses of our callers, without our own functions; NULL behind the last. */
 static __attribute__((noinline)) void stack_walk(void *frames[STACK_MOST]) {
     uintptr_t addresses[STACK_MOST];
     unsigned n = guard.stack ? unwind_addresses(unwind_here(), addresses, guard.stack) : 0;
@@ -31,13 +31,13 @@ struct file {
     size_t size;
 };
 
-/* `count` things of `each` bytes in the file; NULL where it has no so many. */
+/* `count` things of `each` bytes in the file; NULL if the file is too short. */
 static const void *file_part(struct file f, size_t offset, size_t count, size_t each) {
     bool fits = offset <= f.size && count <= (f.size - offset) / (each ? each : 1);
     return fits ? f.bytes + offset : NULL;
 }
 
-/* An offset in the file as an address in it; 0 where it is not loaded. */
+/* The address that the file gives to an offset in it; 0 if that is not loaded. */
 static uintptr_t file_address(struct file f, const Elf64_Ehdr *head, uintptr_t offset) {
     const Elf64_Phdr *p = file_part(f, head->e_phoff, head->e_phnum, sizeof *p);
     for (unsigned i = 0; p && i < head->e_phnum; i++)
@@ -77,7 +77,7 @@ static const char *file_name(struct file f, uintptr_t offset, uintptr_t *address
     return name;
 }
 
-/* Is the function that a call returns to one whose name begins so? False where it has no name. */
+/* Does the name of the function that holds this return address begin so? False without a name. */
 static bool frame_is(const void *frame, const char *beginning) {
     struct mapping m;
     struct file f = {0};
@@ -91,8 +91,8 @@ static bool frame_is(const void *frame, const char *beginning) {
     return is;
 }
 
-/* Does a call end right before this address? (x86-64: E8 with four bytes, FF /2 with
- * none to five.) Bytes of an executable mapping can be read. */
+/* Does a call instruction end right before this address? (x86-64: E8 with four bytes, FF /2
+ * with none to five.) */
 static bool follows_call(const unsigned char *at, const struct mapping *m) {
     if (!m->executable || !m->readable || (uintptr_t)at - m->start < 7)
         return false;
@@ -102,8 +102,8 @@ static bool follows_call(const unsigned char *at, const struct mapping *m) {
     return call;
 }
 
-/* A line for one return address: `main+0x2d (/tmp/program+0x1166)`, which is what
- * `addr2line -e /tmp/program 0x1166` wants to hear. False if it is none. */
+/* Prints a line for one return address: `main+0x2d (/tmp/program+0x1166)`, which
+ * `addr2line -e /tmp/program 0x1166` understands. False if it is no return address. */
 static bool frame_print(const char *label, const void *frame) {
     struct mapping m;
     char line[400];
@@ -122,14 +122,14 @@ static bool frame_print(const char *label, const void *frame) {
     else
         length = snprintf(line, sizeof line, "    %-10s %p (%s+0x%zx)\n", label, frame,
                           m.path[0] ? m.path : "no file", address);
-    if (length > 0 && write(STDERR_FILENO, line, (size_t)length) < 0) { /* nobody listens */
+    if (length > 0 && write(STDERR_FILENO, line, (size_t)length) < 0) { /* nothing can be done */
     }
     if (f.bytes)
         os_unmap((void *)(uintptr_t)f.bytes, f.size);
     return true;
 }
 
-/* A stack, the innermost call first, `label` before it. */
+/* Prints a stack, the innermost call first, with `label` before it. */
 static void stack_print(const char *label, void *const frames[STACK_MOST]) {
     for (int i = 0; i < STACK_MOST && frames[i]; i++)
         if (frame_print(label, frames[i]))
