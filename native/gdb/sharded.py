@@ -167,7 +167,7 @@ class ShardedReader(Reader):
         if word & OWNER_DIED:
             return f'nobody: LWP {last} has ended'
         if not word & OWNER:
-            return 'nobody: left for the next thread'
+            return 'nobody: abandoned, for the next thread to adopt'
         for thread in gdb.selected_inferior().threads():
             if thread.ptid[1] == last:
                 return ('the main thread' if thread.ptid[0] == last else

@@ -53,7 +53,7 @@ enum {
     AT_ONCE = 16384,     /* bytes that are carved at a time from a page of dirty memory */
     WORTHWHILE = 16,     /* a page is used again when a sixteenth of it is free */
     SPARSE = 8,          /* it is sparse when at most an eighth of its carved blocks are live */
-    SPARSE_LEAST = 128,  /* bytes: even then, smaller live blocks lie in every piece */
+    SPARSE_LEAST = 128,  /* bytes: of smaller blocks a live one lies in most pieces even then */
     SPARSE_KEPT = 64,    /* sparse pages that keep their memory, at least */
 };
 
@@ -138,11 +138,11 @@ static enum area_kind heap_area(const struct heap *h) {
 
 /* ── the life of an owner ──────────────────────────────────────────────────── */
 
-/* A heap is abandoned when its thread has ended. A pthread key would not tell us: it is one less
- * for the program, and destructors of other keys still call us after ours; and the C++ runtime's
- * hook takes the dynamic linker's lock. But the kernel marks each robust mutex that a thread held
- * when it ended, after the thread's very last call. So the owner of a heap holds such a mutex:
- * to ask costs a compare-and-swap, and nobody makes a system call. The mutex is error-checking,
+/* A heap is abandoned when its thread has ended. A pthread key cannot tell us that: it is one less
+ * for the program, and destructors of other keys still call us after ours. The C++ runtime's hook
+ * takes the dynamic linker's lock. But the kernel marks each robust mutex that a thread held when
+ * it ended, after the thread's very last call. So the owner of a heap holds such a mutex:
+ * to ask costs a compare-and-swap, and no system call. The mutex is of the error-checking type,
  * so that a thread that lost `self` (it allocated before our relocation) gets EDEADLK from its own
  * heap, and so finds it. In a vfork child, libc's thread is the parent's, so the child uses the
  * heap of the parent. */

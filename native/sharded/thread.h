@@ -155,7 +155,7 @@ static void page_give_empty(struct page *page, char *start, uint64_t word) {
     run_return(run);
 }
 
-/* Makes no page current. Those without a live block go back to the region; the others will as soon
+/* Retires the current pages. Those without a live block go back to the region, the others as soon
  * as their last block is freed. */
 static void heap_flush_pages(struct heap *h) {
     for (unsigned i = 0; i < CLASSES; i++) {

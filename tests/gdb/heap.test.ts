@@ -210,7 +210,7 @@ describe('the heaps of threads in sharded', () => {
   const printed = (word: string): string[] =>
     [...seen.stdout.matchAll(new RegExp(`^${word} (\\w+)$`, 'gm'))].map(([, at = '']) => at);
 
-  test('tell what another thread freed from what is live and what has come home', () => {
+  test('tell what another thread freed from what is live and what its owner has drained', () => {
     const state = new Map(
       shownChunks(said('heap chunks')).map(({ user, kind }) => [user, kind] as const),
     );
@@ -234,7 +234,7 @@ describe('the heaps of threads in sharded', () => {
     expect(Number(main?.[5])).toBe(200);
     expect(rows.filter((line) => /thread \d+ \(LWP \d+\)$/.test(line))).toHaveLength(2);
     // The latter once another thread has looked after the heap.
-    const nobody = /nobody: (LWP \d+ has ended|left for the next thread)/;
+    const nobody = /nobody: (LWP \d+ has ended|abandoned, for the next thread to adopt)/;
     expect(rows.filter((line) => nobody.test(line))).toHaveLength(1);
     expect(
       said('heap chunk kept')

@@ -35,7 +35,7 @@ describe('sharded, where one thread frees what another makes', () => {
         expect(thread.transfers).toBeLessThanOrEqual(1 / 10);
         expect(thread.otherReads, 'the place of each block that is carved').toBeLessThanOrEqual(4);
       }
-      expect(freer.bothStore, 'none at all: nothing can have gone home').toBeGreaterThan(0);
+      expect(freer.bothStore, 'none at all: no block can have been returned').toBeGreaterThan(0);
     },
   );
 

@@ -97,7 +97,7 @@ describe('a block that another thread frees', () => {
         const [section] = await step(sharded, 'remote', { order, size, blocks: 640 });
         const each = perCall(section, 'atomics');
         expect(each, `${size} bytes`).toBeLessThanOrEqual(budget.atomicsPerRemoteFree[size]);
-        expect(each, 'none at all: nothing can have gone home').toBeGreaterThan(0);
+        expect(each, 'none at all: no block can have been returned').toBeGreaterThan(0);
       }
     },
   );

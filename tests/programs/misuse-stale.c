@@ -86,10 +86,10 @@ static void make_stale(const char *how, size_t size) {
         await(1);
     } else if (!strcmp(how, "by another thread that ended")) {
         join(start(free_block, NULL));
-    } else if (!strcmp(how, "and sent home")) {
+    } else if (!strcmp(how, "and returned")) {
         start(free_all, NULL);
         await(1);
-    } else if (!strcmp(how, "and come home")) {
+    } else if (!strcmp(how, "and drained")) {
         start(free_most, NULL);
         await(1);
         for (int i = 0; i < 2 * MANY; i++) /* the owner asks for others until a page runs out */

@@ -57,7 +57,7 @@ static void late(long at) {
     free_others(-1);
 }
 
-/* Frees one half and waits, so that some are on their way home; then a few more. */
+/* Frees one half and waits, so that some are pending; then a few more. */
 static void *free_some(void *arg) {
     for (int i = 0; i < COUNT; i += 2)
         free(blocks[i]);
