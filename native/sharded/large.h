@@ -131,13 +131,15 @@ static bool run_keep(struct page *run) {
     return true;
 }
 
-/* Frees the runs that a thread keeps. The caller holds the lock. */
-static void kept_give(struct region *r, struct heap *h) {
+/* Frees the runs that a thread keeps. */
+static void kept_give(struct heap *h) {
+    struct region *r = region_enter();
     for (uint32_t i = 0; i < KEPT; i++)
         if (h->kept[i]) {
             run_give(r, h->kept[i], true);
             h->kept[i] = NULL;
         }
+    region_leave(r);
 }
 
 /* Huge pages make fresh memory cheaper, but all of it resident, even if it is never filled, as many

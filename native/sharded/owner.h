@@ -104,7 +104,7 @@ static struct heap heap_none = {.direct = {NONES, NONE},
                                 .current = {NONES, FOUR(NONE), FOUR(NONE)}};
 static_assert(DIRECT / 16 + 1 == 65 && CLASSES == 72, "as many as are written out there");
 static __thread struct heap *self = &heap_none;
-static __thread uintptr_t self_tag; /* its own; 0 for none */
+static __thread uintptr_t self_tag; /* of that heap; 0 for heap_none */
 
 static void self_set(struct heap *h) {
     self = h;

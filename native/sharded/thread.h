@@ -234,9 +234,7 @@ static size_t heap_flush(struct heap *h) {
     bool busy = h->busy;
     heap_busy(h, true);
     heap_flush_pages(h);
-    struct region *r = region_enter();
-    kept_give(r, h);
-    region_leave(r);
+    kept_give(h);
     heap_busy(h, busy);
     return 0;
 }
@@ -264,13 +262,10 @@ static void heap_reclaim_one(void) {
     heap_drain(h);
     heap_flush_pages(h);
     heap_sweep(h, true);
-    r = region_enter();
-    kept_give(r, h);
-    region_leave(r);
+    kept_give(h);
     heap_busy(h, false);
     life_release(h);
 }
-
 
 /* Calls `act` for this thread's heap and all abandoned ones, and returns the sum of the results. */
 static size_t heaps_do(size_t (*act)(struct heap *)) {
