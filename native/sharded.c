@@ -89,9 +89,9 @@ static void region_leave(struct region *r) {
 /* ── malloc ────────────────────────────────────────────────────────────────── */
 
 /* After GROWS fresh pages of a class, each further one is populated at once: one system call
- * instead of 16 page faults a granule. Dirty pages have memory, and DENSE ones get huge pages. */
+ * instead of 16 page faults a granule. Dirty pages have memory. */
 static void page_fault(struct page *page, struct heap *h, unsigned class) {
-    if (page->dirty || page->area == DENSE)
+    if (page->dirty)
         return;
     if (h->made[class] < GROWS)
         h->made[class]++;
@@ -104,9 +104,9 @@ static struct page *page_take(struct heap *h, unsigned class, bool more) {
     uint32_t granules = class_granules(class_size(class));
     struct region *r = region_enter();
     struct page *page = NULL;
-    if (near_open(r) && (more || run_find(r, granules, heap_area(h))) &&
+    if (near_open(r) && (more || run_find(r, granules, PAGES)) &&
         (page = record_make(&slabs.pools[h->pool], class)) &&
-        !run_take(r, granules, heap_area(h), page)) {
+        !run_take(r, granules, PAGES, page)) {
         record_free(page);
         page = NULL;
     }

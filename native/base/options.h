@@ -1,7 +1,7 @@
 /* options.h: LIBMALLOC_OPTIONS=KEY=VALUE,…
  *
  *      decay=MS       sharded: unused memory goes back to the system after this time (1000)
- *      huge=0|1       sharded: ask for huge pages where they fit (1)
+ *      huge=0|1       sharded: huge pages for blocks that grow by realloc (1)
  *      limit=BYTES    malloc refuses (ENOMEM) beyond this much memory (limit.h); k, m and g
  *                     stand for 2^10, 2^20 and 2^30 (no limit)
  *      stats=/FILE    a summary at exit, appended to this file; %p is the process id

@@ -20,10 +20,7 @@ enum {
     COLORS = 64,        /* starts of large blocks, a cache line apart */
     COLORED = (COLORS - 1) * 64,
     COLORED_LEAST = 512 << 10, /* bytes from which on a run has room for every color */
-    DENSE_LEAST = 4,    /* granules of a large block from which on it may get huge pages */
     KEPT_MOST = KEPT << GRANULE_BITS,
-    SAMPLES = 8,        /* pages of a block that are read, to see whether it was filled */
-    CREDIT = 256,       /* granules in huge pages that are not known to be filled, at most */
 };
 static const size_t RUN_MOST = 32ul << 30;
 
@@ -142,58 +139,6 @@ static void kept_give(struct heap *h) {
     region_leave(r);
 }
 
-/* Huge pages make fresh memory cheaper, but all of it resident, even if it is never filled, as many
- * large buffers are not. So we look at whether earlier blocks were filled. Was this one, by now? A
- * page that was never written reads as zero. The program may write while we read, and either answer
- * will do then. */
-__attribute__((no_sanitize("thread", "address"))) static bool large_is_full(const char *start,
-                                                                            uint32_t granules) {
-    for (size_t i = 1; i <= SAMPLES; i++) {
-        size_t at = (((size_t)granules - 2) << GRANULE_BITS) * i / SAMPLES & ~(size_t)4095;
-        const volatile uint64_t *word = (const volatile uint64_t *)(start + at);
-        if (!word[0] && !word[1] && !word[2] && !word[64])
-            return false;
-    }
-    return true;
-}
-
-/* Learns from a watched block. If it was filled, each of its granules earns two of credit, up to
- * CREDIT. If not, half of the credit is lost; not all, because its thread may be about to fill it.
- * After more than WATCHED such blocks in a row there is no credit left, and the next 16 blocks are
- * not examined, because to read an untouched page costs a fault. */
-static void large_learn(struct region *r, unsigned at) {
-    uint32_t granules = r->watched[at].granules, credit = r->credit + 2 * granules;
-    r->watched[at].granules = 0;
-    if (!granules || r->watch <= r->blind)
-        return;
-    bool full = large_is_full(r->watched[at].start, granules);
-    r->doubts = full ? 0 : r->doubts + 1;
-    r->credit = !full ? r->credit / 2 : credit < CREDIT ? credit : CREDIT;
-    if (r->doubts > WATCHED)
-        r->credit = 0, r->blind = r->watch + 16;
-}
-
-/* Watches a block in fresh memory, until WATCHED more are watched or until it is freed; huge pages
- * use up credit. The caller holds the lock. */
-static void large_watch(struct region *r, const struct page *run) {
-    unsigned at = r->watch++ % WATCHED;
-    large_learn(r, at);
-    if (run->area == DENSE)
-        r->credit -= r->credit < run->granules ? r->credit : run->granules;
-    r->watched[at].start = run->start;
-    r->watched[at].granules = run->granules;
-}
-
-static void large_unwatch(struct region *r, const struct page *run) {
-    for (unsigned at = 0; at < WATCHED; at++)
-        if (r->watched[at].granules && r->watched[at].start == run->start)
-            large_learn(r, at);
-}
-
-static enum area_kind large_area(const struct region *r, uint32_t granules) {
-    return granules >= DENSE_LEAST && granules <= r->credit && options.huge ? DENSE : RUNS;
-}
-
 /* Makes a run in use; NULL with errno ENOMEM. For an alignment of more than a granule it takes a
  * longer one, and frees both ends of it. */
 static struct page *run_make(struct region *r, uint32_t granules, size_t alignment) {
@@ -201,12 +146,10 @@ static struct page *run_make(struct region *r, uint32_t granules, size_t alignme
     uint32_t slack = alignment > GRANULE ? (uint32_t)(alignment >> GRANULE_BITS) - 1 : 0;
     if (!run)
         return os_refuse();
-    if (!run_take(r, granules + slack, large_area(r, granules + slack), run)) {
+    if (!run_take(r, granules + slack, RUNS, run)) {
         record_free(run);
         return NULL;
     }
-    if (!run->dirty && granules >= DENSE_LEAST)
-        large_watch(r, run);
     if (!slack)
         return run;
     bool dirty = run->dirty;
@@ -283,7 +226,6 @@ static __attribute__((noinline)) void large_free(void *p, struct page *page, con
         return;
     struct region *r = region_enter();
     uint32_t granules = page->granules;
-    large_unwatch(r, page);
     run_give(r, page, true);
     region_leave(r);
     region_tear(granules);
@@ -345,7 +287,7 @@ static void *large_resize(void *p, size_t old, size_t size) {
     if (at && *at) {
         new = size >= GROWN ? huge_resize(at, size) : NULL;
     } else if (!at && size <= LARGE && page->era == r->era &&
-               (size < old || old < GROWN || page->area == DENSE)) {
+               (size < old || old < GROWN)) {
         size_t offset = (size_t)(page->base - page->start);
         bool gone = size < old && large_purge_end(page, page->base + size);
         if (run_resize(r, page, (uint32_t)((offset + size + GRANULE - 1) >> GRANULE_BITS), !gone))

@@ -47,7 +47,6 @@ enum {
     TICK = 4096,         /* frees to a current page between two ticks, */
     SLOW = 64,           /* and calls that run out of a page */
     KEPT = 2,            /* granules of the longest run that a thread keeps */
-    LARGE_HEAP = 128,    /* pages of a heap from which on it grows in huge pages */
     GROWS = 2,           /* fresh pages of a class after which it will fill the next one */
     FEW = 24,            /* pages of a heap below which classes share pages */
     AT_ONCE = 16384,     /* bytes that are carved at a time from a page of dirty memory */
@@ -129,11 +128,6 @@ static inline void heap_busy(struct heap *h, bool busy) {
     atomic_signal_fence(memory_order_seq_cst);
     h->busy = busy;
     atomic_signal_fence(memory_order_seq_cst);
-}
-
-/* A large heap soon fills the huge pages that it gets. */
-static enum area_kind heap_area(const struct heap *h) {
-    return h->pages >= LARGE_HEAP && options.huge ? DENSE : PAGES;
 }
 
 /* ── the life of an owner ──────────────────────────────────────────────────── */

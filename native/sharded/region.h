@@ -8,13 +8,11 @@
  * The first arena is one of our own variables: it costs no system call and no page tables of its
  * own, and a small program needs no other. Each further one is as long as a quarter of the heap, at
  * least ARENA_STEP and at most ARENA_MOST unless a longer run is wanted. The kernel chooses where;
- * arenas are never unmapped. There are three kinds of memory (areas), because their prices differ:
+ * arenas are never unmapped. There are two kinds of memory (areas):
  *
  *      PAGES   for pages of small blocks
  *      RUNS    for large blocks. Many are buffers that are never filled; and small pages between
  *              them would keep long free runs from forming again
- *      DENSE   with huge pages, for memory that will be filled: for the pages of large heaps, and
- *              for large blocks after enough earlier ones were seen to be filled (large_learn)
  *
  * A free run is clean (untouched, or purged: it reads as zero) or dirty (it keeps its memory).
  * Free neighbours of one area merge if both are clean or both dirty. Bins hold them by length.
@@ -39,12 +37,11 @@ enum {
     TRIES = 8,             /* runs of the first bin that are examined before the next bin */
     ARENA_STEP = 4 << 20,  /* bytes: the length of an arena is a multiple, if possible */
     ARENA_MOST = 64 << 20, /* bytes that are mapped ahead, at most */
-    PIECE = 16,            /* granules that are purged at a time, outside of DENSE */
+    PIECE = 16,            /* granules that are purged at a time */
     KEEP = 256,            /* dirty granules that a teardown leaves, at least */
-    WATCHED = 4,           /* large blocks in fresh memory that are watched at a time */
 };
 
-enum area_kind { PAGES, RUNS, DENSE, AREAS };
+enum area_kind { PAGES, RUNS, AREAS };
 
 struct bins {
     uint64_t used[BINS / 64]; /* a bit for each bin that is not empty */
@@ -62,13 +59,6 @@ struct region {
     size_t keep;                    /* dirty granules that a teardown leaves, see region_keeps; */
     size_t most;                    /* at most this, the most that were in use in this interval */
     size_t torn;                    /* granules purged by teardowns in it, and not wanted since */
-    struct {                        /* the last large blocks in fresh memory */
-        const char *start;
-        uint32_t granules;
-    } watched[WATCHED];
-    uint32_t watch, blind;          /* blocks watched so far; none is examined up to this one */
-    uint32_t doubts;                /* how many examined blocks in a row were not filled */
-    uint32_t credit;                /* granules of large blocks that may get huge pages */
     uint64_t since;                 /* when the interval began, in ms */
     bool locked;                    /* the kernel refused a purge: memory is locked */
     struct region *older;           /* the one that a fork froze; GDB still finds its blocks */
@@ -198,8 +188,6 @@ static bool arena_make(struct region *r, size_t length, enum area_kind kind) {
     struct page *record = record_make(&slabs.pools[0], CLASSES);
     char *start = record ? os_map_aligned(length, alignment) : NULL;
     if (start && map_cover(start, start + length) && arenas_add(start, start + length)) {
-        if (kind == DENSE && options.huge)
-            os_make_huge(start, length);
         region_add(r, record, start, length, kind);
         return true;
     }
@@ -379,17 +367,14 @@ static struct page *purge_begin(struct region *r) {
     struct page *run = r->oldest;
     if (!run)
         return NULL;
-    uint32_t piece = PIECE;
-    if (run->area == DENSE) /* what lies behind the last boundary of a huge page */
-        piece = (uint32_t)((((uintptr_t)page_end(run) - GRANULE) % HUGE_PAGE + GRANULE) >> GRANULE_BITS);
-    struct page *part = run->granules > piece ? record_make(&slabs.pools[0], CLASSES) : run;
+    struct page *part = run->granules > PIECE ? record_make(&slabs.pools[0], CLASSES) : run;
     if (!part)
         return NULL;
     struct page *younger = run->younger;
     run_unlink(r, run);
     if (part != run) {
-        run->granules -= piece;
-        run_split(part, run, page_end(run), piece);
+        run->granules -= PIECE;
+        run_split(part, run, page_end(run), PIECE);
         map_set_ends(part);
         run_link(r, run);
         if (younger) { /* it is still the oldest */

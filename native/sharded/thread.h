@@ -20,7 +20,7 @@ static void slab_purge(struct region *r, struct slab *c) {
     region_leave(r);
 }
 
-/* Purges the oldest dirty memory, a piece of at most 1 MiB, or 2 MiB in DENSE memory. The lock is
+/* Purges the oldest dirty memory, a piece of at most 1 MiB. The lock is
  * not held during the system call, and the piece is in no list meanwhile. `torn`: for a teardown.
  * Returns the number of granules; 0 if there are none, or if the kernel refuses (locked memory). */
 static uint32_t region_purge(struct region *r, bool torn) {

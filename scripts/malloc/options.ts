@@ -77,7 +77,7 @@ export const options: Readonly<Record<string, Option>> = {
   },
   huge: {
     value: '0|1',
-    meaning: 'sharded: ask for huge pages where they fit',
+    meaning: 'sharded: huge pages for blocks that grow by realloc',
     otherwise: '1',
     broken: (value) => (/^0*[01]$/.test(value) ? undefined : 'give huge=0 or huge=1'),
   },
