@@ -53,7 +53,7 @@ enum {
     WORTHWHILE = 16,     /* a page is used again when a sixteenth of it is free */
     SPARSE = 8,          /* it is sparse when at most an eighth of its carved blocks are live */
     SPARSE_LEAST = 128,  /* bytes: of smaller blocks a live one lies in most pieces even then */
-    SPARSE_KEPT = 64,    /* sparse pages that keep their memory, at least */
+    SPARSE_KEPT = 256,   /* sparse pages that keep their memory, at least */
 };
 
 /* Blocks of one page of another heap, as places on its stack. A batch is filled from its end, so
