@@ -200,7 +200,8 @@ describe('a first malloc', () => {
     expect(stdout).toMatch(/^absent, .*: calloc, aligned_alloc, /m);
   });
 
-  test('without a lock hears it once, and no case with threads is run', async () => {
+  // A race shows by chance: one run in many misses it.
+  test('without a lock hears it once, and no case with threads is run', { retry: 3 }, async () => {
     const { stdout, cases, fatal } = await judged('NO_LOCK');
     expect(causes(stdout).at(-1)).toMatch(/\(basics\/threads, must\)$/);
     expect(fatal).toEqual(['basics/threads']);
