@@ -1,15 +1,15 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { Failure } from '../lib/errors.ts';
 import { writeJson } from '../lib/json.ts';
+import { writeOutput } from '../lib/outputs.ts';
 import { INTERRUPTED } from '../lib/status.ts';
-import { writePicture } from '../picture/canvas.ts';
 import { type Choice, choose, readCatalog } from './catalog.ts';
 import { measureCommand, measureContests, planContests } from './contests.ts';
 import { measureCurve, planCurve } from './curve.ts';
 import { measureLife, planLife } from './life.ts';
 import { measurePairs, planPairs } from './pairs.ts';
 import { provenance } from './provenance.ts';
-import { describe, draw } from './report.ts';
+import { describe } from './report.ts';
 import type { BenchResult } from './result.ts';
 import { type Selection, selectMallocs } from './select.ts';
 import { measureStart, planStart } from './start.ts';
@@ -100,7 +100,10 @@ async function bench(words: string[], options: BenchOptions, command: Command): 
   const result = await measure(plan, selectMallocs(options.malloc ?? [], { hard }), options);
   if (options.json !== '-') process.stdout.write(describe(result));
   if (options.json !== undefined) writeJson('bench', options.json, result);
-  if (options.svg !== undefined) writePicture(options.svg, await draw(result));
+  if (options.svg !== undefined) {
+    const { draw } = await import('./pictures.ts');
+    writeOutput('--svg', options.svg, draw(result));
+  }
   if (result.contests?.interrupted || result.life?.interrupted) process.exitCode = INTERRUPTED;
 }
 

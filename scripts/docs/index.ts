@@ -15,6 +15,7 @@ import type { BenchResult } from '../bench/result.ts';
 import { selectMallocs } from '../bench/select.ts';
 import { describeFailure, Failure } from '../lib/errors.ts';
 import { root } from '../lib/paths.ts';
+import { svgOf } from '../picture/canvas.ts';
 import { tryArticle } from './article.ts';
 import { benchBlocks, benchPictures } from './bench-document.ts';
 import { blockNames, fillBlocks, readableJson } from './blocks.ts';
@@ -91,12 +92,9 @@ export function generate(text: string, data: Measured): string {
 }
 
 /** The pictures by file name in docs/. */
-export async function pictures({ ladder, bench, life }: Measured): Promise<Record<string, string>> {
-  return {
-    ...(await ladderPictures(ladder)),
-    ...(await benchPictures(bench)),
-    ...(await lifePictures(life)),
-  };
+export function pictures({ ladder, bench, life }: Measured): Record<string, string> {
+  const all = { ...ladderPictures(ladder), ...benchPictures(bench), ...lifePictures(life) };
+  return Object.fromEntries(Object.entries(all).map(([file, drawn]) => [file, svgOf(drawn)]));
 }
 
 /** Documents that have generated parts: README.md and those in docs/. */
@@ -204,7 +202,7 @@ async function docs(): Promise<void> {
   });
   if (values.heaps) return drawHeaps();
   const data = await measureAll(values);
-  for (const [file, svg] of Object.entries(await pictures(data)))
+  for (const [file, svg] of Object.entries(pictures(data)))
     writeFileSync(join(root, 'docs', file), svg);
   for (const file of documents()) {
     const path = join(root, file);

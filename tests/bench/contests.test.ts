@@ -25,6 +25,7 @@ import { selectMallocs } from '../../scripts/bench/select.ts';
 import { targets } from '../../scripts/bench/targets.ts';
 import { summarize } from '../../scripts/lib/stats.ts';
 import type { Malloc } from '../../scripts/malloc/mallocs.ts';
+import { svgOf } from '../../scripts/picture/canvas.ts';
 import { colorOfRatio } from '../../scripts/picture/heat.ts';
 import { front, labelSides } from '../../scripts/picture/pareto.ts';
 
@@ -297,9 +298,9 @@ describe('the report', () => {
 });
 
 describe('pictures', () => {
-  test('heat map: a ratio for each malloc in each contest, the same bytes each time', async () => {
-    const svg = await contestHeat(contests, 'cpu');
-    expect(await contestHeat(structuredClone(contests), 'cpu')).toBe(svg);
+  test('heat map: a ratio for each malloc in each contest, the same bytes each time', () => {
+    const svg = svgOf(contestHeat(contests, 'cpu'));
+    expect(svgOf(contestHeat(structuredClone(contests), 'cpu'))).toBe(svg);
     for (const text of ['a-2t', 'b', 'mine', 'theirs', 'Workloads', 'Real programs', 'failed'])
       expect(svg).toContain(`>${text}<`);
     expect(svg).not.toMatch(/NaN|undefined/);
@@ -315,8 +316,8 @@ describe('pictures', () => {
     expect(colorOfRatio(40)).toBe(colorOfRatio(4));
   });
 
-  test('time against memory: a dot with its name for each malloc', async () => {
-    const svg = await contestPareto(contests);
+  test('time against memory: a dot with its name for each malloc', () => {
+    const svg = svgOf(contestPareto(contests));
     for (const name of ['mine', 'glibc', 'theirs']) expect(svg).toContain(`>${name}<`);
     expect(svg).not.toMatch(/NaN|undefined/);
   });

@@ -16,6 +16,7 @@ import { figureOf, type Observation, observe } from '../../scripts/bench/observe
 import { figureKinds, type Scenario } from '../../scripts/bench/scenarios.ts';
 import { defaultVariant, type Malloc, resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { probe } from '../../scripts/malloc/preload.ts';
+import { svgOf } from '../../scripts/picture/canvas.ts';
 import { cli, libmalloc, play, script } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
 import { interruptWhen } from '../lib/interrupt.ts';
@@ -176,10 +177,9 @@ describe('the report', () => {
 
   test('pictures name every malloc and depend on the figures alone', async () => {
     const all = await life();
-    const pictures = () =>
-      Promise.all([lifeBars(all, false), lifeBars(all, true), lifeTracks(all)]);
-    const [memory, latency, tracks] = await pictures();
-    expect(await pictures()).toEqual([memory, latency, tracks]);
+    const pictures = () => [lifeBars(all, false), lifeBars(all, true), lifeTracks(all)].map(svgOf);
+    const [memory, latency, tracks] = pictures();
+    expect(pictures()).toEqual([memory, latency, tracks]);
     for (const svg of [memory, latency, tracks]) {
       expect(svg).toContain('>mine<');
       expect(svg).not.toMatch(/NaN|undefined/);

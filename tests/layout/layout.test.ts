@@ -15,6 +15,7 @@ import { libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
 import { scratch } from '../lib/gdb.ts';
 import { need } from '../lib/need.ts';
+import { attributesIn } from '../lib/svg.ts';
 import { variantFile } from '../lib/variants.ts';
 
 interface Layout {
@@ -358,13 +359,12 @@ test('regions are labelled with what is in each; the picture fills what is in me
   );
   expect(said.join('\n')).toContain('text 100, data 20, bss 3 bytes');
   const svg = layoutPicture(layout, 'toy');
-  const filled = [
-    ...svg.matchAll(/width="([\d.]+)" height="[\d.]+" fill="#\w+" fill-opacity="0.85"/g),
-  ];
+  const filled = attributesIn(svg, 'rect[fill-opacity="0.85"]');
   // Of a column of 260: the stack's 1 of 32 pages, 1 of 16, all of a region, a quarter of the other.
-  expect(filled.map(([, width]) => Number(width))).toEqual([8.1, 16.3, 16.3, 260, 65]);
+  expect(filled.map(({ width }) => Number(width))).toEqual([8.13, 16.25, 16.25, 260, 65]);
   // An arrow's head is where it grows to: below its tail for the stack.
-  const [, from = 0, to = 0] = /<path d="M\d+ ([\d.]+)V([\d.]+)m/.exec(svg)?.map(Number) ?? [];
+  const arrow = attributesIn(svg, 'path')[0]?.d ?? '';
+  const [, from = 0, to = 0] = /^M\d+ ([\d.]+)V([\d.]+)m/.exec(arrow)?.map(Number) ?? [];
   expect(to).toBeGreaterThan(from);
 });
 
