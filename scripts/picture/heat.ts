@@ -68,10 +68,10 @@ function groupPicture(
   const at = { x: 'malloc', y: 'row' } as const;
   const inner = { width: CELL.width * names.length, height: CELL.height * rows.length };
   return chart(title, inner, MARGIN, {
-    x: { domain: [...names], axis: null, padding: 0.04 },
-    y: { domain: rows.map(({ name }) => name), axis: null, padding: 0.06 },
+    x: { domain: [...names], axis: null, padding: 0 },
+    y: { domain: rows.map(({ name }) => name), axis: null, padding: 0 },
     marks: [
-      Plot.cell(cells, { ...at, fill: ({ ratio }) => colorOfRatio(ratio) }),
+      Plot.cell(cells, { ...at, fill: ({ ratio }) => colorOfRatio(ratio), inset: 0.75 }),
       ...[false, true].map((strong) =>
         Plot.text(
           cells.filter((cell) => (isOurs(cell) || cell.mean === true) === strong),
@@ -91,7 +91,7 @@ function groupPicture(
             x: (malloc: string) => malloc,
             text: (malloc: string) => malloc,
             frameAnchor: 'top',
-            dy: -10,
+            dy: -16,
             fontWeight: bold(strong),
           },
         ),

@@ -24,10 +24,11 @@ export function heapPicture(heaps: readonly HeapData[]): string {
     y += 46 + LINE.height + rows * MAP.row + 22;
     return picture;
   });
-  const legend = `One cell is ${bytes(grain)}. Blue: live (fuller is stronger); orange: pages that were used, without a live block; grey: never used.`;
+  const lines = `Time lines, all to one scale: blue is live, grey resident; full height is ${bytes(most)}.`;
+  const legend = `Maps: one cell is ${bytes(grain)}. Blue is live (fuller is stronger), orange used pages without a live block, grey never used.`;
   const title = models.map(({ facts }) => facts.malloc).join(', ');
-  const note = text(LEFT, y + 8, legend, { fill: pale });
-  return svgOf(paper(`Heap maps: ${title}`, WIDTH, y + 22, [...parts, note]));
+  const notes = [lines, legend].map((note, i) => text(LEFT, y + 8 + 18 * i, note, { fill: pale }));
+  return svgOf(paper(`Heap maps: ${title}`, WIDTH, y + 40, [...parts, ...notes]));
 }
 
 function heap(model: HeapModel, grain: number, rows: number, most: number, y: number): Figure[] {
