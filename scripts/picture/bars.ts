@@ -20,7 +20,7 @@ const MARGIN = { top: 56, right: 12, bottom: 10, left: 34 };
 
 const place = (i: number) => ({ column: i % COLUMNS, line: Math.floor(i / COLUMNS) });
 
-/** "3.4", "12": what stands on a bar that was cut off. */
+/** The label of a bar that was cut off: "3.4", "12". */
 const short = (ratio: number) => (ratio < 9.95 ? ratio.toFixed(1) : ratio.toFixed(0));
 
 /** The ratio at which bars are cut off and labelled: 2 if nearly all are below it, else 3. */

@@ -1,6 +1,6 @@
-// What all pictures share: each malloc has one colour, the background is white. Observable Plot draws
-// charts into a DOM, and what else there is becomes an element of it. The same data give the same bytes.
-// Plot and the DOM take half a second to load: a command imports what draws when a picture is wanted.
+// What all pictures share: each malloc has one colour, and the background is white. Observable Plot
+// draws charts into a DOM; everything else is built from elements of the same DOM. Equal data give equal
+// bytes. Plot and the DOM take half a second to load, so commands import them only to draw.
 
 import { type PlotOptions, plot } from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
@@ -17,7 +17,7 @@ const style = {
   fontSize: '12px',
 };
 
-// A malloc has one colour in all pictures; the reader's own get what is left.
+// Each known malloc has the same colour in all pictures; others get the spare ones.
 const colors: Record<string, string> = {
   dumb: '#9498a0',
   list: '#ff725c',
@@ -32,7 +32,7 @@ const colors: Record<string, string> = {
 };
 const spare = ['#ff8ab7', '#97bbf5', '#c9a227', '#b5bd00', '#007a87', '#c98500'];
 
-/** The colours of these mallocs, for Plot; strangers get the spare ones in their order. */
+/** The colours of these mallocs, for Plot; unknown ones get the spare colours in their order. */
 export function colorScale(names: readonly string[]): { domain: string[]; range: string[] } {
   const strangers = names.filter((name) => colors[name] === undefined);
   const colorOf = (name: string) =>
@@ -71,7 +71,7 @@ export const text = (x: number, y: number, content: string, attributes: Attribut
 export const heading = (x: number, y: number, content: string): Figure =>
   text(x, y, content, { 'text-anchor': 'start', 'font-weight': 600, 'font-size': 14 });
 
-/** White paper with `parts` on it; screen readers read the title. */
+/** A white sheet with `parts` on it; the title is for screen readers. */
 export function paper(title: string, width: number, height: number, parts: Figure[]): Figure {
   const box = { width, height, viewBox: `0 0 ${width} ${height}` };
   const letters = { 'font-family': style.fontFamily, 'font-size': 12, fill: ink };

@@ -23,9 +23,9 @@ const MARGIN = { top: 56, right: 10, bottom: 12, left: 160 };
 const ENDS = [0.4, 4] as const;
 
 /**
- * From better than the best peer over as good to worse: blue, white, vermilion. Both can be told apart
- * with every kind of colour blindness, and both get darker away from 1, so that grey paper shows the
- * distance as well.
+ * Blue is better than the best peer, white equal, vermilion worse. Blue and vermilion can be told apart
+ * with every kind of colour blindness, and both get darker away from 1, so that the distance also shows
+ * in grey.
  */
 const BLUE = [0, 90, 160];
 const WHITE = [255, 255, 255];

@@ -24,7 +24,7 @@ function axis([low, high]: [number, number], linear: boolean): Axis {
       };
 }
 
-/** Where each line's name stands, in data units: at its last point, moved out of the others' way. */
+/** The position of each line's name, in data units: at its last point, moved apart from other names. */
 function labels(series: Series[], { place, value }: Axis) {
   const last = series.flatMap(({ name, points }) => {
     const end = points.at(-1);

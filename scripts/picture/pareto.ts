@@ -1,4 +1,4 @@
-// Time against memory: one dot for each malloc, and the line of those that none beats in both.
+// Time against memory: one dot for each malloc, and a line through those that no other beats in both.
 
 import * as Plot from '@observablehq/plot';
 import { chart, colorScale, type Figure, pale, row } from './canvas.ts';
@@ -32,7 +32,7 @@ export function front(places: readonly Place[]): Place[] {
   return places.filter((each) => !beaten(each)).sort((a, b) => a.x - b.x || a.y - b.y);
 }
 
-/** The front as a staircase: what lies right of it and above is beaten. */
+/** The front as a staircase: places above it or to its right are beaten. */
 function stairs(places: readonly Place[], most: { x: number; y: number }) {
   const corners = front(places).flatMap((at, i, all) => {
     const before = all[i - 1];
@@ -53,8 +53,8 @@ const overlap = (a: Box, b: Box) =>
   a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
 
 /**
- * Where a label may stand around its dot, best first: anchor and offset of its middle. The staircase
- * leaves a dot upwards and to the right; between the two is room.
+ * Positions of a label around its dot, best first: anchor and offset of its middle. The staircase runs
+ * from a dot upwards and to the right, so the corner between the two is free.
  */
 const sides = [
   { anchor: 'start', dx: DOT, dy: -DOT - 6 },
