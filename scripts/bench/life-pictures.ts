@@ -41,7 +41,7 @@ export function lifeTracks(life: Life): Figure {
   return linePicture(panels);
 }
 
-/** All pictures that there are for it. */
+/** All pictures of it; those without data are left out. */
 export function lifePicture(life: Life): Figure[] {
   const some = (latency: boolean) => lifeRows(life, latency).length > 0;
   return [

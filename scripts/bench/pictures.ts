@@ -21,7 +21,7 @@ const titles: Record<ContestResult['kind'], string> = {
   command: 'The command',
 };
 
-/** The kinds that there are, with their contests. */
+/** The kinds of contests in the result, with their contests. */
 function groups({ contests }: Contests): { title: string; contests: ContestResult[] }[] {
   return (['workload', 'program', 'command'] as const)
     .map((kind) => ({
@@ -118,7 +118,7 @@ export function pairsPicture(pairs: readonly Pairs[]): Figure {
   return dotPicture(panels.filter(({ series }) => series.length > 0));
 }
 
-/** All pictures that there are for it, one below the other, as an SVG document. */
+/** All pictures of a result, one below the other, as an SVG document. */
 export function draw({ contests, curve, pairs, life }: BenchResult): string {
   const drawn = contests && contests.contests.length > 0;
   const pictures = [

@@ -1,4 +1,4 @@
-// One `bench` as its reader sees it: tables, what is missing and why, where it was measured.
+// The report of one `bench`: tables, what is missing and why, where it was measured.
 
 import { color, table } from '../lib/table.ts';
 import type { Contests } from './contests.ts';

@@ -38,7 +38,7 @@ export function curveRows(
   ]);
 }
 
-/** CPU against glibc's, each malloc, at the one size; 1 is glibc. Only where both have a point. */
+/** Each malloc's CPU time at one size against glibc's, which is 1; only if both have a point there. */
 export function curveRatios(curves: readonly Curve[], live: number): Map<string, number> {
   const at = (curve: Curve | undefined) =>
     curve?.points.find((point) => point.live === live)?.nanoseconds.median;
