@@ -26,7 +26,7 @@ export function layoutCommand(): Command {
     .summary('draw the memory of a live process')
     .description(
       'Shows what lies where in the memory of a process: text, data, bss, heap, libraries, the\n' +
-        'regions of the malloc, stacks; with sizes, what of it is in memory, and where to it grows.',
+        'regions of the malloc, stacks; with sizes, shares in memory, and directions of growth.',
     )
     .usage('[options] -- CMD…')
     .argument('[cmd...]', 'the program and its arguments')
