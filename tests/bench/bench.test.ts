@@ -81,7 +81,7 @@ describe('counting instructions', () => {
     });
   });
 
-  test('the same malloc counts the same twice, and glibc what it is known for', async () => {
+  test('the same malloc counts the same twice, and glibc its known figure', async () => {
     const glibc = resolveMalloc('glibc');
     const options = { order: 0, pairs: 50 };
     const counts = [];
@@ -151,7 +151,7 @@ describe('the curve', () => {
     expect(svg).not.toContain('NaN');
   });
 
-  test('names that would stand on each other move apart, and only those', () => {
+  test('names that would overlap move apart, and only those', () => {
     expect(spreadOut([100, 0], 10)).toEqual([100, 0]);
     expect(spreadOut([50, 50, 50], 10)).toEqual([40, 50, 60]);
     const apart = spreadOut([3, 8, 9, 40], 10).sort((a, b) => a - b);
@@ -160,21 +160,21 @@ describe('the curve', () => {
   });
 });
 
-describe('what is not as it should be', () => {
-  test('a malloc that was asked for and is not there is an error; glibc is always measured', () => {
+describe('faults', () => {
+  test('a malloc that was named but is not installed is an error; glibc is always measured', () => {
     expect(() => selectMallocs(['nosuch'])).toThrow(/unknown malloc: nosuch/);
     expect(() => selectMallocs([join(folder, 'none.so')])).toThrow(Failure);
     expect(selectMallocs(['paged']).mallocs.map(({ name }) => name)).toEqual(['paged', 'glibc']);
   });
 
-  test('a library that is no malloc is not measured as if it were one', async () => {
+  test('a library that is no malloc is not measured', async () => {
     const malloc: Malloc = { name: 'probe', kind: 'file', file: probe() };
     await expect(timeWorkload(malloc, 'curve', { live: 10, calls: 10 })).rejects.toThrow(
       /probe was not in use: malloc came from .*libc/,
     );
   });
 
-  test('a malloc that ends the process is an outcome, timed or counted', async () => {
+  test('a malloc that ends the process is a result, timed or counted', async () => {
     const broken = library('broken.c');
     const options = { live: 200, calls: 100 };
     const ended = { sections: [], stopped: 'killed by SIGABRT' };
@@ -184,7 +184,7 @@ describe('what is not as it should be', () => {
     expect(counted.stopped).toMatch(/^killed by/);
   });
 
-  test('a workload that does not exist says so', () => {
+  test('an unknown workload is named as unknown', () => {
     expect(() => workloadProgram('nosuch.c')).toThrow('no such workload: nosuch.c');
   });
 });
