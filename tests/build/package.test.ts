@@ -36,7 +36,7 @@ describe.each(everyVariant)('libmalloc-%s.so', (name) => {
     expect(await symbols(variantFile(name), '--defined-only')).toEqual(exported);
   });
 
-  test('asks nobody else for memory', async () => {
+  test('calls no other allocator', async () => {
     const wanted = await symbols(variantFile(name), '-u');
     expect(wanted.filter((each) => exported.includes(each))).toEqual([]);
   });
@@ -110,7 +110,7 @@ describe('the package', () => {
     return files.map(({ path }: { path: string }) => path);
   }
 
-  test('brings all that its verbs read, and no test or build product of this machine', async () => {
+  test('contains all files that its verbs read, and no test or build product of this machine', async () => {
     const files = await published();
     const sources = variants().map((name) => `native/${name}.c`);
     const wanted = [
@@ -136,7 +136,7 @@ describe('the package', () => {
     expect(strays).toEqual([]);
   });
 
-  test('points at files that a build makes', () => {
+  test('names entry points that a build makes', () => {
     const { bin, exports } = json;
     for (const file of [bin.libmalloc, exports['.'].types, exports['.'].default])
       expect(existsSync(join(root, file)), file).toBe(true);
