@@ -124,7 +124,7 @@ test.each(questions)('%s', (_question, heading, answer) => {
   expect(section(heading), heading).toMatch(answer);
 });
 
-describe('the article, as it is told', () => {
+describe('the article’s library', () => {
   const ls = (folder: string, env: NodeJS.ProcessEnv) =>
     execa('ls', ['-l', folder], { env: { LC_ALL: 'C', ...env }, reject: false, timeout: 5000 });
   const article = {
