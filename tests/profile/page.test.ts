@@ -71,7 +71,7 @@ test('the slider goes from snapshot to snapshot', () =>
     expect(await page.locator('.origins tr', { hasText: /^piles/ }).count()).toBe(0);
   }));
 
-test('two stand side by side, and differ where they do', async () => {
+test('two profiles are side by side, with their differences', async () => {
   const page = file('two.html');
   const { status } = await libmalloc(['view', file('one.json'), file('three.json'), '-o', page]);
   expect(status).toBe(0);
@@ -83,7 +83,7 @@ test('two stand side by side, and differ where they do', async () => {
   });
 });
 
-test('there is no picture of it, with the reason', async () => {
+test('a picture of it is refused, with the reason', async () => {
   const { status, stderr } = await libmalloc(['view', file('one.json'), '--svg', file('x.svg')]);
   expect([status, stderr]).toEqual([125, expect.stringMatching(/which a profile does not know/)]);
 });
