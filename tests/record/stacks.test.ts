@@ -143,7 +143,7 @@ async function record(...words: string[]): Promise<Trace> {
 }
 
 describe('a stack', () => {
-  test('is there for every call, of every thread and of forked children', async () => {
+  test('exists for every call, of every thread and of forked children', async () => {
     const trace = await record(compileProgram('traced.c'), 'fork');
     expect(trace.damage).toEqual([]);
     expect(trace.processes).toHaveLength(3);
@@ -157,7 +157,7 @@ describe('a stack', () => {
     trace.close();
   });
 
-  test('goes through code made at run time, which is called so', async () => {
+  test('goes through code generated at run time, and labels it so', async () => {
     const script =
       'function hot(n) { let s = 0; for (let i = 0; i < n; i++) s += i % 7; return Buffer.allocUnsafeSlow(4e4 + s % 2); }' +
       'for (let i = 0; i < 30000; i++) hot(100);';
@@ -204,7 +204,7 @@ describe('a stack', () => {
     return found;
   }
 
-  test('goes from a signal handler on its own stack to what it interrupted', async () => {
+  test('goes from a signal handler on its own stack to the interrupted code', async () => {
     // allocate, handler, restorer, raise and its kin, interrupted, in_signal, main, libc, _start
     const [seen, ...more] = await odd('signal');
     expect(more).toEqual([]);
@@ -212,14 +212,14 @@ describe('a stack', () => {
     expect(seen?.depth).toBeGreaterThan(7);
   });
 
-  test('of a coroutine begins where it was made, though its memory goes away', async () => {
+  test('of a coroutine begins at its start, although its memory is unmapped later', async () => {
     const seen = await odd('coroutine');
     expect(seen).toHaveLength(10);
     // allocate, and glibc's __start_context, which does not say that it has no caller.
     for (const each of seen) expect(each).toMatchObject({ depth: 2, signals: 0 });
   });
 
-  test('is right in libraries that take over each other’s addresses', async () => {
+  test('is right in libraries that reuse each other’s addresses', async () => {
     const plugin = (bytes: number): string =>
       compileProgram('plugin.c', { flags: ['-O2', '-shared', '-fPIC', `-DBYTES=${bytes}`] });
     const seen = await odd('plugin', plugin(1000), plugin(1500));
@@ -229,7 +229,7 @@ describe('a stack', () => {
     expect(seen[0]?.depth).toBeGreaterThan(5);
   });
 
-  test('is there on the smallest stack', async () => {
+  test('exists on the smallest thread stack', async () => {
     const seen = await odd('small');
     expect(seen).toMatchObject([{ signals: 0, cut: false }]);
     expect(seen[0]?.depth).toBeGreaterThan(3);
@@ -255,7 +255,7 @@ describe('a stack', () => {
     trace.close();
   });
 
-  test('of a deep recursion is cut, and the trace stays small', async () => {
+  test('of a deep recursion is truncated, and the trace stays small', async () => {
     const trace = await record(compileProgram('recursion.c', { flags: ['-O1'] }), '20000');
     const main = trace.busiest as NonNullable<typeof trace.busiest>;
     const calls = trace.calls(main);
