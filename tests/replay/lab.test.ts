@@ -38,7 +38,7 @@ test('the score is the mean utilisation, and the throughput of all calls togethe
   expect(glibc?.index).toBeCloseTo(76);
 });
 
-test('speed beyond glibc counts for no more, half of it for half', () => {
+test('being faster than glibc gains nothing; half its speed counts half', () => {
   const index = (cpu: number) =>
     scoresOf([
       { weight: 'all', calls: 1000, played: [played('ours', 1, cpu), played('glibc', 1, 0.002)] },
@@ -47,7 +47,7 @@ test('speed beyond glibc counts for no more, half of it for half', () => {
   expect(index(0.004)).toBeCloseTo(80);
 });
 
-test('a trace counts for what its weight says', () => {
+test('the weight of a trace says what it counts for', () => {
   const [ours] = scoresOf([
     { weight: 'utilisation', calls: 9, played: [played('ours', 0.4, 9)] },
     { weight: 'throughput', calls: 2000, played: [played('ours', 0.8, 0.001)] },
@@ -58,13 +58,13 @@ test('a trace counts for what its weight says', () => {
   expect(ours?.index, 'without glibc there is nothing to compare with').toBeUndefined();
 });
 
-test('who fails a trace gets no index', () => {
+test('a malloc that fails a trace gets no index', () => {
   const failed: Played = { malloc: 'ours', file: null, failure: 'killed' };
   const rounds = [{ weight: 'all' as const, calls: 9, played: [failed, played('glibc', 1, 1)] }];
   expect(scoresOf(rounds)[0]).toEqual({ malloc: 'ours', calls: 0, seconds: 0, failed: 1 });
 });
 
-test('the heap is weighed, not the process: a malloc of whole pages, page by page', async () => {
+test('utilisation counts the heap, not the process: for a malloc of whole pages, page by page', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
   try {
     // Each block takes as many pages as it needs of a static array, and nothing is used again.
