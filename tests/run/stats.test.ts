@@ -34,7 +34,7 @@ async function counted(m: string, ...command: string[]) {
 const mallocs = [defaultVariant(), 'paged', 'glibc', 'mimalloc'];
 
 describe.each(mallocs)('counted on %s', (m) => {
-  test('are the calls that the program made, and their bytes', async () => {
+  test('the program’s calls, and their bytes', async () => {
     if (m === 'mimalloc') need(m);
     const { all, own, damage, lost } = await counted(m, traced, 'plain', '5000');
     expect({ damage, lost }).toEqual({ damage: [], lost: 0 });
@@ -96,7 +96,7 @@ test('processes together: sums, and the highest of the peaks', () => {
   });
 });
 
-test('classes: the usable bytes are what the malloc gives, the resident ones the highest', async () => {
+test('classes: usable bytes as the malloc gives them, resident bytes at their highest', async () => {
   const source = join(folder, 'classes.c');
   writeFileSync(
     source,
@@ -155,7 +155,7 @@ test('classes: the usable bytes are what the malloc gives, the resident ones the
   expect(counts?.peakResident).toBeGreaterThan(90 << 20);
 });
 
-test('waste is what was given and not asked for, by powers of two and in all', () => {
+test('waste is usable minus requested bytes, by powers of two and in all', () => {
   const counts: Counts = {
     calls: { malloc: 60 },
     failed: 2,
@@ -183,7 +183,7 @@ test('waste is what was given and not asked for, by powers of two and in all', (
 describe('system calls', () => {
   // 100 blocks so large that each malloc maps them: the kernel’s view is strace’s. Of one and the
   // same process, since where the kernel puts a mapping decides how many calls align it.
-  test('are those that strace sees the malloc make', async () => {
+  test('are those of the malloc in strace', async () => {
     const strace = need('strace');
     const source = join(folder, 'large.c');
     writeFileSync(
@@ -207,14 +207,14 @@ describe('system calls', () => {
     expect(Math.abs(line('munmap') - Number(kernel.munmap))).toBeLessThan(10);
   });
 
-  test('of glibc, which nobody can see, are not made up', async () => {
+  test('of glibc, which cannot be counted, are left out', async () => {
     const { all } = await counted('glibc', traced, 'plain', '10');
     expect(all[0]?.counts?.kernel).toBeUndefined();
   });
 });
 
 describe('run --stats', () => {
-  test('says it after the program, on standard error, and in the JSON', async () => {
+  test('prints the counts after the program, on standard error, and writes them to the JSON', async () => {
     const json = join(folder, 'stats.json');
     const { status, stdout, stderr } = await libmalloc([
       'run',
