@@ -75,7 +75,7 @@ const events = (read: Read): number =>
     0,
   );
 
-test('the whole one is whole', () => {
+test('an undamaged trace is read completely', () => {
   expect(before.damage).toEqual([]);
   expect(events(before)).toBeGreaterThan(59_000);
 });
@@ -102,7 +102,7 @@ describe('nothing can be read of', () => {
     expect(() => openTrace(file)).toThrow(message);
   });
 
-  test('what is not there, or no file', () => {
+  test('a missing file, or a folder', () => {
     expect(() => openTrace(join(folder, 'nowhere'))).toThrow(/there is no trace/);
     expect(() => openTrace(folder)).toThrow(/is not a file/);
   });
@@ -117,7 +117,7 @@ describe('nothing can be read of', () => {
   });
 });
 
-describe('a part is read, and called a part', () => {
+describe('a part is read, and reported as a part', () => {
   test.each([0.1, 0.5, 0.9, 0.999])('of a file cut at %d of its length', (share) => {
     const length = Math.floor(before.bytes * share);
     const start = length - (length % SEGMENT_BYTES);
@@ -132,7 +132,7 @@ describe('a part is read, and called a part', () => {
     expect(events(read)).toBeLessThanOrEqual(events(before));
   });
 
-  test('when a segment is gone: the others are there', () => {
+  test('when a segment is lost: the others are there', () => {
     const wiped = (bytes: Buffer) => void bytes.fill(0xff, 5 * SEGMENT_BYTES, 6 * SEGMENT_BYTES);
     const read = readTrace(changed('wiped', wiped));
     expect(read.damage).toContain('segment 5 is damaged: left out');
@@ -181,7 +181,7 @@ describe('a part is read, and called a part', () => {
     }
   });
 
-  test('what was called after the exit is read, behind the sum', () => {
+  test('calls after the exit are read, behind the sum', () => {
     const [segment = 0] = inUse();
     const grown = changed('grown', (bytes) => {
       const end = segment + 64 + bytes.readUInt32LE(segment + 32);
@@ -192,7 +192,7 @@ describe('a part is read, and called a part', () => {
     expect(events(readTrace(grown))).toBe(events(before) + 1);
   });
 
-  test('when any bit has flipped of what a killed process was writing: each is found', async () => {
+  test('when any bit has flipped in the segment of a killed process: each is found', async () => {
     const killed = join(folder, 'killed');
     const command = [compileProgram('traced.c'), 'kill', '1500'];
     await launch(resolveMalloc('glibc'), command, { trace: `sites,${killed}` });
@@ -235,7 +235,7 @@ describe('a part is read, and called a part', () => {
     }
   });
 
-  test('whatever bits flip, and wherever: no crash, no endless loop', async () => {
+  test('after any flipped bits: no crash, no endless loop', async () => {
     const random = randomFrom(20);
     for (let round = 0; round < 60; round++) {
       const file = changed('random', (bytes) => {
