@@ -155,7 +155,7 @@ describe('a running process', () => {
     expect(large).toEqual([]);
   });
 
-  test('that is static has no library, and is shown all the same', async () => {
+  test('that is static has no library, and is shown as well', async () => {
     const { pid } = await waiting(holder(['-static']));
     const layout = await layoutOf(['--pid', `${pid}`]);
     expect(layout.malloc.name).toBe('its own (static)');
@@ -166,7 +166,7 @@ describe('a running process', () => {
 });
 
 describe('a program that we start', () => {
-  test('is looked at when it has finished its work, and its status is ours', async () => {
+  test('is read when it has finished its work, and its status is passed on', async () => {
     const file = scratch('layout.svg');
     const shell = 'echo printed; exit 3';
     const args = ['layout', '-m', 'list', '--svg', file, '--', 'sh', '-c', shell];
@@ -179,12 +179,12 @@ describe('a program that we start', () => {
     for (const part of ['stack', 'heap', 'libc.so.6', 'text']) expect(svg).toContain(`>${part}<`);
   });
 
-  test('may be looked at before its end', async () => {
+  test('can be read before its end', async () => {
     const after = ['layout', '-m', 'glibc', '--after', '0.3', '--', 'sleep', '1'];
     expect((await libmalloc(after)).stdout).toMatch(/^sleep \(pid \d+\) on glibc, after 0.3 s/);
   });
 
-  test('that ends too early is said so, with status 125', async () => {
+  test('that ends too early is reported, with status 125', async () => {
     const { status, stderr } = await libmalloc(['layout', '--', 'sh', '-c', 'kill -9 $$']);
     expect(stderr).toContain('ended by SIGKILL before it could be looked at');
     expect(status).toBe(125);
@@ -284,7 +284,7 @@ a000-b000 r--p 00000000 00:00 0\n`;
   ]);
 });
 
-test('regions are labelled with what is in each; the picture fills what is in memory', () => {
+test('labels name the content of each region; the picture fills the share in memory', () => {
   const piece = (start: number, end: number, resident: number, name = '') => ({
     start,
     end,
@@ -368,7 +368,7 @@ test('regions are labelled with what is in each; the picture fills what is in me
   expect(to).toBeGreaterThan(from);
 });
 
-test('sizes read as people say them', () => {
+test('sizes have units that people use', () => {
   const said = [0, 1, 512, 1024, 1536, 42 * 2 ** 20, 132 * 1024].map(bytes);
   expect(said).toEqual(['0 bytes', '1 byte', '512 bytes', '1 KiB', '1.5 KiB', '42 MiB', '132 KiB']);
 });
