@@ -41,7 +41,7 @@ describe.each(builds)('%s', (_, { variant, debug }) => {
     );
 
     test.each(['main', 'fresh', 'used'])(
-      'a child of the bare clone may allocate, in a thread of its kind: %s',
+      'a child of a raw clone may allocate, in a thread of this kind: %s',
       async (who) => {
         await keeps(variant, 'life-clone', { debug, flags, args: [who, 2000, 200] });
         await keeps(variant, 'life-clone', { debug, flags, args: [who, 200, 40_000] });
@@ -85,7 +85,7 @@ describe.each(able)('%s', (variant) => {
   });
 
   test.each(['kill', 'refuse'])(
-    'a filter that lets only memory and futex pass, and otherwise says %s',
+    'under a seccomp filter that allows only memory and futex calls, and otherwise does %s',
     (otherwise) => {
       const asGlibc = variant === 'list' ? 1 : 0; // it lives on the program break
       return keeps(variant, 'life-filter', { args: [otherwise, asGlibc, asGlibc ? 1 : 6] });

@@ -46,7 +46,7 @@ describe('a block that was freed', () => {
     }
   });
 
-  test.each(since)('%s: a mapping of its own is gone by then', async (how) => {
+  test.each(since)('%s: a block with its own mapping is already unmapped', async (how) => {
     const { pointer, stderr, what } = await dies('misuse-stale', [how, 40_000_000]);
     assert.match(stderr, new RegExp(`^libmalloc: free\\(\\): [^\\n]*${pointer}\\b[^\\n]*$`), what);
   });
@@ -81,7 +81,7 @@ describe('a free block that was written to', () => {
     },
   );
 
-  test.each([1, 8, 16])('in its first %i bytes, and freed again: is noticed', async (bytes) => {
+  test.each([1, 8, 16])('in its first %i bytes, and freed again, is noticed', async (bytes) => {
     for (const size of small) await noticed(['twice', size, bytes]);
   });
 });
@@ -91,7 +91,7 @@ describe('an address that shares its low bits with a live block', () => {
   const away = [2048, 4096, -2048, -4096, 40_960, 131_072, 1_048_576, 8_388_608];
   const calls = ['realloc', 'malloc_usable_size', 'free_sized'];
 
-  test.each(calls)('%s: is no block', async (call) => {
+  test.each(calls)('%s: is not a block', async (call) => {
     for (const gib of away)
       for (const size of [64, 3000, 100_000]) {
         const { pointer, stderr, what } = await dies('misuse-far', [call, gib, size]);
