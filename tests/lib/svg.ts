@@ -1,4 +1,4 @@
-// Pictures as tests look at them.
+// Reads pictures for tests.
 
 import { parseHTML } from 'linkedom';
 
