@@ -1,7 +1,7 @@
 /**
- * What a call writes that another core reads: counted in cache lines, load by load and store by
- * store, with two threads that take turns. On two cores or 256 it is these that make one thread
- * wait for another; docs/scaling.md argues from them.
+ * Counts the cache lines that a call writes and another core reads, load by load and store by store,
+ * with two threads that take turns. Such lines make one thread wait for another, on two cores as on
+ * 256; docs/scaling.md draws its conclusions from them.
  */
 import { describe, expect, test } from 'vitest';
 import { resolveMalloc } from '../../scripts/malloc/mallocs.ts';
@@ -14,7 +14,7 @@ async function sharing(malloc: string, plan: Turns): Promise<[Sharing, Sharing]>
 }
 
 const nothing: Sharing = { bothStore: 0, otherReads: 0, transfers: 0, inBlocks: 0 };
-// As many blocks as fit into a page: an empty page beyond that is anybody's, with all its lines.
+// As many blocks as fit into a page: an empty page may pass to another thread, with all its lines.
 const local: Turns = { who: 'local', size: 32, blocks: 64, turns: 4 };
 const remote: Turns = { who: 'remote', size: 32, blocks: 640, turns: 2 };
 

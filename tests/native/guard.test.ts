@@ -1,4 +1,4 @@
-/** What a debug build notices (native/guard/guard.h): each program of tests/crimes, on every variant. */
+/** The reports of debug builds (native/guard/guard.h) for each program of tests/crimes, on every variant. */
 import { readdirSync } from 'node:fs';
 import { basename, extname, join } from 'node:path';
 import { execa } from 'execa';
@@ -11,7 +11,7 @@ import { gap } from '../lib/mallocs.ts';
 import { need, skip } from '../lib/need.ts';
 import { everyVariant, variantFile } from '../lib/variants.ts';
 
-/** What each crime is called, on every variant. `P` stands for an address. */
+/** The report of each crime, on every variant. `P` stands for an address. */
 const sentences: Record<string, string> = {
   'double-free': 'free(): double free of P (100 bytes)',
   'double-free-delayed': 'free(): double free of P (100 bytes)',
@@ -151,7 +151,7 @@ describe.each(everyVariant)('the debug build of %s', (variant) => {
         ODD_STACKS_LEAK: '1',
       },
     });
-    // The libraries are gone at exit, and have no lines; what called them has.
+    // The libraries are unmapped at exit, so they have no lines; their caller has.
     const leaks = stderr.split('libmalloc: ').filter((each) => each.includes('(4711 bytes)'));
     expect(leaks).toHaveLength(20);
     for (const leak of leaks) expect(leak).toMatch(/allocated {2}allocate\+(.*\n)+ +_start\+/);

@@ -1,11 +1,11 @@
-/** What sharded promises beyond misuse.test.ts: blocks that were freed long ago, or written to since. */
+/** Promises of sharded beyond misuse.test.ts: blocks that were freed long ago, or written to since. */
 import assert from 'node:assert/strict';
 import { execa } from 'execa';
 import { describe, test } from 'vitest';
 import { compileProgram } from '../lib/compile.ts';
 import { variantFile } from '../lib/variants.ts';
 
-/** The pointer that the program printed, and what was said when it died of it. */
+/** The pointer that the program printed, and the message with which it died. */
 async function dies(program: string, args: (string | number)[]) {
   const { stdout, stderr, signal } = await execa(compileProgram(`${program}.c`), args.map(String), {
     env: { LD_PRELOAD: variantFile('sharded') },
@@ -40,7 +40,7 @@ describe('a block that was freed', () => {
   test.each(since)('%s: freeing it again is a double free', async (how) => {
     for (const size of sizes) {
       const { pointer, stderr, what } = await dies('misuse-stale', [how, size]);
-      // Of a page that holds blocks of another size by now, the malloc says what lies there.
+      // If the page now holds blocks of another size, the malloc names the block that lies there.
       const said = `(double free of ${pointer}\\b|${pointer} is not a block: it lies )`;
       assert.match(stderr, new RegExp(`^libmalloc: free\\(\\): ${said}[^\\n]*$`), what);
     }
@@ -70,7 +70,7 @@ describe('a free block that was written to', () => {
     },
   );
 
-  // malloc looks at eight bytes, for two instructions; all sixteen are checked when the page goes.
+  // malloc checks eight bytes, for two instructions; all sixteen are checked when the page is returned.
   test.each(Array.from({ length: 8 }, (_, i) => i))(
     'at its byte %i: is never handed out, freed here or by another thread',
     async (at) => {

@@ -192,7 +192,7 @@ describe.each(everyVariant)('%s: stats and dump', (variant) => {
     const { status, stderr, pid } = await under(variant, options, [dump, 'storm', String(SIGUSR1)]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     const said = written(`storm.${pid}`);
-    // Signals that come while one waits are one signal, and one may come before its thread began.
+    // Signals that arrive while one is pending merge, and one may arrive before its thread begins.
     expect(said.match(/at signal/g)?.length).toBeGreaterThan(20);
     const headers = said.split('\n').filter((line) => line.includes('process'));
     for (const line of headers) expect(line).toMatch(/^libmalloc \S+ \(\w+\): .* time \d+$/);
@@ -202,7 +202,7 @@ describe.each(everyVariant)('%s: stats and dump', (variant) => {
 describe('privileged programs', () => {
   test('ignore the options', async () => {
     if (process.getuid?.() !== 0) skip('only root can make a program setuid to another user');
-    // Linked, since nothing is preloaded into such a program.
+    // Linked, because the dynamic linker preloads nothing into such a program.
     copyFileSync(variantFile('paged'), join(folder, 'libmalloc.so.0'));
     chmodSync(folder, 0o755); // the other user's program has to find it there
     const flags = [variantFile('paged'), '-Wl,--no-as-needed', `-Wl,-rpath,${folder}`];

@@ -1,10 +1,10 @@
-/** Threads by the thousand, blocks by the million, and memory that may end at any call. */
+/** Thousands of threads, millions of blocks, and memory that may run out at any call. */
 import { describe, test } from 'vitest';
 import { keeps, outputOf } from '../lib/keeps.ts';
 import { gap } from '../lib/mallocs.ts';
 import { everyVariant } from '../lib/variants.ts';
 
-/** What never reuses memory, or walks all of its chunks at each call, is not made for this. */
+/** Without variants that never reuse memory or walk past all chunks at each call. */
 const strong = everyVariant.filter((name) => name !== 'list' && gap(name, 'reuse') === undefined);
 
 describe.each(strong)('%s', (variant) => {
