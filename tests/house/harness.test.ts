@@ -1,4 +1,4 @@
-// Who tests the tests? The last line is what CI goes by, so it may not lie.
+// Tests of the test harness: CI relies on its last line.
 
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -99,7 +99,7 @@ describe('the last line', () => {
 });
 
 describe('a program that is not installed', () => {
-  // Found nowhere: PATH has nothing but what starts vitest.
+  // No program is found: PATH has only what starts vitest.
   const content = `test('a', () => { process.env.PATH = '/nowhere'; need('sqlite3'); });`;
 
   test('skips the test, naming the program and its package', async () => {
