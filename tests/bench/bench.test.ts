@@ -1,4 +1,4 @@
-// Nothing here looks at a clock: counts of instructions and their growth are the same on every machine.
+// No test here reads a clock: counts of instructions and their growth are the same on every machine.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-// What bench makes of its catalogue, of runs, and of figures. Nothing is run or timed here.
+// The choice from the catalogue, the handling of runs, and the tables. Nothing is run or timed here.
 
 import { describe, expect, test } from 'vitest';
 import { choose, readCatalog } from '../../scripts/bench/catalog.ts';
@@ -102,7 +102,7 @@ const contest: Contest = { name: 'c', kind: 'workload', argv: () => ['/c'], env:
 const plan = { runs: 3, amount: 'quick', timeout: 1 } as const;
 const run: Run = { cpu: 1, wall: 2, peak: 3, faults: 4, status: 0, digest: 'd' };
 
-/** Plays without running anything: `measure` says what a run came to. */
+/** Plays without running anything: `measure` gives the result of a run. */
 function played(measure: (malloc: string) => Run | string, kind: Contest['kind'] = 'workload') {
   const order: string[] = [];
   const by: Referee = {

@@ -1,5 +1,5 @@
-// `bench life`: what it chooses, what it makes of runs, and runs of next to nothing. No time is
-// asserted; memory only where the difference is one of kind.
+// `bench life`: its choice, its handling of runs, and tiny runs. No time is asserted, and memory only if
+// the expected difference is large.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

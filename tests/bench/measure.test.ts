@@ -1,5 +1,5 @@
-// Bench, for real: the launcher and the counter say what is true, and a run says what failed.
-// No time is asserted, only what holds on any machine.
+// Bench on real runs: the launcher and the counter are right, and a run reports failures. No time is
+// asserted, only facts that hold on any machine.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
