@@ -32,7 +32,7 @@ describe('make', () => {
   });
   afterAll(() => here.remove());
 
-  /** Which of the products a command wrote again. */
+  /** The products that a command wrote again. */
   async function rewritten(command: () => Promise<unknown>): Promise<string[]> {
     const products = [...libraries, 'build/js/cli.js'];
     const before = products.map((file) => (existsSync(here.path(file)) ? here.age(file) : 0));
@@ -272,9 +272,9 @@ describe('make', () => {
     });
   });
 
-  // Late, since what comes after it would have to compile everything once more.
+  // This test is late, because tests after it have to compile everything again.
   test('compiles everything again when the flags change', async () => {
-    // To -O0, as that is compiled soonest.
+    // To -O0, which compiles fastest.
     const others = (text: string): string => text.replace('"-O2"', '"-O0"');
     const written = await here.edited('native/flags.json', others, () =>
       rewritten(() => here.make()),
