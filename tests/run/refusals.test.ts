@@ -40,7 +40,7 @@ function file(name: string, content: string | Buffer, mode = 0o755): string {
   return path;
 }
 
-/** The same file for a machine that this is not. */
+/** The same file for another machine. */
 function foreign(path: string): Buffer {
   const bytes = Buffer.from(readFileSync(path));
   bytes.writeUInt16LE(bytes.readUInt16LE(18) === 183 ? 62 : 183, 18);

@@ -1,4 +1,4 @@
-// Whatever is typed, and wherever: each verb says in a line or two what is amiss, before the work.
+// Wrong input of all kinds: each verb reports it in a line or two, before it starts to work.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
