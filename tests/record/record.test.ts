@@ -40,7 +40,7 @@ async function record(
   return { status, stdout: stdout.toString(), file, ...readTrace(file) };
 }
 
-/** Holds a process against its own count: calls, bytes, and that no block was lost or seen twice. */
+/** Compares a process with its own counts: calls, bytes, and no block lost or seen twice. */
 function agree(sum: Sum | undefined, counts: Record<string, number> | undefined): void {
   if (!sum || !counts) throw new Error(`no ${sum ? 'count of its own' : 'record'} of the process`);
   const { events, ledger } = sum;
@@ -150,7 +150,7 @@ test('agrees with valgrind about a real program', async () => {
   const number = (text = '') => Number(text.replaceAll(',', ''));
   expect(ledger?.allocations).toBe(number(allocs));
   expect(ledger?.totalBytes).toBe(number(bytes));
-  // valgrind also frees what the C library keeps until the end.
+  // valgrind also frees blocks that the C library keeps until the end.
   expect(ledger?.releases).toBeLessThanOrEqual(number(frees));
 });
 
@@ -165,7 +165,7 @@ test('a malloc that calls its own public functions is recorded as the program se
 });
 
 describe('the operators of C++', () => {
-  // mimalloc's is written in C, and aborts where it should throw.
+  // mimalloc's operator is written in C, and aborts instead of throwing.
   const throwing = ['glibc', defaultVariant(), 'jemalloc', 'tcmalloc'];
 
   test.each([...throwing, 'mimalloc'])('are recorded under %s, each once', async (malloc) => {
@@ -300,12 +300,12 @@ describe('with options', () => {
       }
       trace.close();
       const peak = processes[0]?.ledger.peakBytes ?? 0;
-      // Less than a 64th below the highest moment; and the trace is what is there at that moment.
+      // Less than a 64th below the highest moment, and equal to the trace at that moment.
       const high = [...seen].sort((a, b) => b.live - a.live)[0];
       expect(high?.live).toBeGreaterThan(peak * (1 - 1 / 60));
       expect(high?.chunks).toBe(high?.blocks);
       expect(seen.at(-1)?.index).toBeGreaterThan(events - 5);
-      // On the way up, no picture is more than a quarter above the one before it, plus a block.
+      // During growth, no snapshot is more than a quarter plus a block above the one before.
       const rising = seen.slice(0, seen.indexOf(high as (typeof seen)[number]) + 1);
       for (const [i, { live }] of rising.entries()) {
         const before = Math.max(16_384, ...rising.slice(0, i).map((each) => each.live));
@@ -373,7 +373,7 @@ describe('the verb', () => {
     );
     expect(status, stdout).toBe(0);
     const rest = option === '-q' ? '' : String.raw`libmalloc: \d+ records of [^\r\n]*\r\n`;
-    // Each line in the place of the one before, and the last one gone before anything else is said.
+    // Each line replaces the one before, and the last one is cleared before any other output.
     const line = String.raw`\r\x1b\[K`;
     const said = says ? `(?:${line}record: [\\d.]+ kB)+${line}` : `(?:${line})?`;
     expect(stdout).toMatch(new RegExp(`^${said}${rest}over\\s*$`));

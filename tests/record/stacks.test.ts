@@ -1,4 +1,4 @@
-// The stacks of `record --stacks`, held against what GDB sees at the same calls.
+// The stacks of `record --stacks`, compared with GDB's at the same calls.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -29,7 +29,7 @@ interface Seen {
 
 const STOPS = 10;
 
-/** Stops a recorded program at ten random calls; what GDB saw there, and the trace. */
+/** Stops a recorded program at ten random calls; returns GDB's stacks there, and the trace. */
 async function seenByGdb(
   words: string[],
   { gap, follow = 'parent' }: { gap: number; follow?: 'parent' | 'child' },
@@ -59,7 +59,7 @@ function agree({ seen, trace }: { seen: Seen[]; trace: Trace }): void {
     const process = trace.processes.filter((each) => each.pid === pid).at(-1);
     if (!process) throw new Error(`the trace knows no process ${pid}`);
     const hex = (addresses: readonly number[]) => addresses.map((each) => each.toString(16));
-    // What GDB makes of code without symbols and tables is a guess; up to there both must agree.
+    // GDB guesses in code without symbols and tables; both must agree up to there.
     const calls = trace.calls(process);
     let known = frames.length;
     for (let [node, depth] = [number, 0]; node > 0; node = calls.parent[node] as number, depth++)
@@ -90,7 +90,7 @@ describe('the stack of a call is the one that GDB sees', () => {
   test('in redis-server under load', async () => {
     const [server, benchmark] = [need('redis-server'), need('redis-benchmark')];
     const port = String(20_000 + (process.pid % 10_000));
-    // The load comes as soon as the server listens, and goes on until it is gone.
+    // The load starts as soon as the server listens, and continues until it has ended.
     const tests = ['-q', '-n', '3000', '-t', 'set,get,lpush,lrange_100'];
     const load = `until ${benchmark} -p ${port} ${tests.join(' ')}; do sleep 0.2; done`;
     const loading = execa('timeout', ['60', 'sh', '-c', load], {
@@ -215,7 +215,7 @@ describe('a stack', () => {
   test('of a coroutine begins at its start, although its memory is unmapped later', async () => {
     const seen = await odd('coroutine');
     expect(seen).toHaveLength(10);
-    // allocate, and glibc's __start_context, which does not say that it has no caller.
+    // allocate, and glibc's __start_context, whose unwind table does not mark it as outermost.
     for (const each of seen) expect(each).toMatchObject({ depth: 2, signals: 0 });
   });
 
