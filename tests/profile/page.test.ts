@@ -1,4 +1,4 @@
-// A profile opened in a browser: who allocated, at its snapshots, its peak and its end.
+// A profile opened in a browser: call stacks at its snapshots, its peak and its end.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,7 +22,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** What the table of functions says of one: bytes of its own and of what it called. */
+/** The row of a function in the table: its own bytes, and those of functions that it called. */
 const row = (page: Page, name: string, panel = 0): Promise<string | null> =>
   page
     .locator(`.panel >> nth=${panel} >> .origins tr`)

@@ -1,4 +1,4 @@
-// A profile says who allocated, how much of it lives, and for how long: under any malloc.
+// A profile names callers, live bytes and lifetimes, under any malloc.
 
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -34,7 +34,7 @@ interface Ran {
   stderr: string;
 }
 
-/** Profiles the program; `options` stand before it, `args` behind. */
+/** Profiles the program with `args`; `options` are for libmalloc profile. */
 async function run(options: string[], ...args: string[]): Promise<Ran> {
   const json = fresh('.json');
   const words = ['profile', '--json', json, ...options, '--', program, ...args];
@@ -46,7 +46,7 @@ async function run(options: string[], ...args: string[]): Promise<Ran> {
   return { status, profile: readProfile(json), said: Object.fromEntries(said), stderr };
 }
 
-/** What a function of the program allocated itself, of one process or of all. */
+/** The bytes that a function of the program allocated itself, in one process or in all. */
 function own(profile: Profile, name: string, measure: Measure, pid?: number) {
   const sum = { bytes: 0, blocks: 0, ages: 0 };
   for (const { process, site, frames } of stacksOf(profile)) {
