@@ -33,7 +33,7 @@ test('the score is the mean utilisation, and the throughput of all calls togethe
   expect(ours).toMatchObject({ malloc: 'ours', calls: 4000, failed: 0 });
   expect(ours?.utilisation).toBeCloseTo(0.7);
   expect(ours?.kops).toBeCloseTo(1000);
-  // As fast as glibc: all of the 40; and 60 times 0.7.
+  // As fast as glibc: all 40 points; and 60 times 0.7.
   expect(ours?.index).toBeCloseTo(82);
   expect(glibc?.index).toBeCloseTo(76);
 });
@@ -67,7 +67,7 @@ test('a malloc that fails a trace gets no index', () => {
 test('utilisation counts the heap, not the process: for a malloc of whole pages, page by page', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
   try {
-    // Each block takes as many pages as it needs of a static array, and nothing is used again.
+    // Each block takes as many pages of a static array as it needs, and none is reused.
     const source = join(folder, 'pages.c');
     writeFileSync(
       source,
@@ -88,7 +88,7 @@ test('utilisation counts the heap, not the process: for a malloc of whole pages,
     const pages: Parameters<typeof play>[2][number] = { name: 'pages', kind: 'file', file };
     const [ours, glibc] = await play(plan, figures, [pages, resolveMalloc('glibc')], { runs: 1 });
     expect(ours?.failure).toBeUndefined();
-    // 1,100 pages of blocks; what the process had of it before, and the array's neighbours, are few.
+    // 1,100 pages of blocks; few pages were resident before, or belong to the array's neighbours.
     const most = (4096 * 1100 + 24 * 4096) / 4096;
     expect((ours?.heap ?? 0) / 4096).toBeGreaterThanOrEqual(1100);
     expect((ours?.heap ?? 0) / 4096).toBeLessThan(most);

@@ -30,7 +30,7 @@ async function record(name: string, m: Malloc, ...command: string[]): Promise<st
   return at(name);
 }
 
-/** A plan of a trace or a .rep file, and what is known of it. */
+/** The plan of a trace or a .rep file, and its figures. */
 async function plan(file: string): Promise<{ file: string; figures: PlanFigures }> {
   const source = openSource(file, undefined);
   const made = `${file}.plan`;
@@ -87,7 +87,7 @@ describe('a replayed trace', () => {
   });
 
   test('is measured: memory, page faults, calls a second', async () => {
-    // A thousand pages in one block, which is gone at the end; and one small block that stays.
+    // A thousand pages in one block, which is freed at the end, and one small block that is not.
     const text = '0\n2\n3\n1\na 0 4096000\nf 0\na 1 100\n';
     writeFileSync(at('thousand.rep'), text);
     for (const each of await played(at('thousand.rep'), 'paged', 'glibc')) {
