@@ -132,7 +132,7 @@ describe('.rep files of common dialects', () => {
   });
 });
 
-// tests/programs/six.c is another matter: this program makes one call of each kind.
+// Unlike tests/programs/six.c, this program makes one call of each kind.
 const program = `
 #include <malloc.h>
 #include <mcheck.h>
@@ -152,7 +152,7 @@ int main(int argc, char **argv) {
     return 0;
 }`;
 
-/** What of it is heard by somebody who is told of no alignment, and of no calloc. */
+/** The steps that remain in a format without alignments and calloc. */
 const heard = [
   'malloc 0 100',
   'malloc 1 60',
@@ -276,7 +276,7 @@ describe('recordings of other tools', () => {
     const heaps = JSON.parse(shown.stdout).heaps.map(
       ({ malloc, file, allocations }: Record<string, unknown>) => [malloc, file, allocations],
     );
-    // Its four allocations, and what pthread_create takes for its second thread.
+    // Its four allocations, and one of pthread_create for its second thread.
     expect(heaps).toEqual([
       ['list', 'a.ltrace', 5],
       ['glibc', 'a.ltrace', 5],
