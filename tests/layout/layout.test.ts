@@ -1,4 +1,4 @@
-// `libmalloc layout`: what it shows is what the kernel says, for any process; and what is refused.
+// `libmalloc layout`: it shows any process as the kernel describes it, and refuses wrong input.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { execa, type ResultPromise } from 'execa';
@@ -32,7 +32,7 @@ afterEach(() => {
   for (const child of children.splice(0)) child.kill('SIGKILL');
 });
 
-/** A process that has come so far as to say something, and waits. */
+/** A process that has printed its first line and waits. */
 async function waiting(
   file: string,
   env: NodeJS.ProcessEnv = {},
@@ -43,7 +43,7 @@ async function waiting(
   return { pid: child.pid as number, said: String(said).trim() };
 }
 
-/** A program that holds memory of all kinds and waits; it says how many bytes are live first. */
+/** A program that prints how many bytes are live, holds memory of all kinds, and waits. */
 function holder(flags: string[] = []): string {
   const source = scratch('holder.c');
   writeFileSync(
@@ -150,7 +150,7 @@ describe('a running process', () => {
     const layout = await layoutOf(['--pid', `${pid}`]);
     const records = find(layout, 'malloc').filter(({ label }) => label === `${variant}: records`);
     expect(records.reduce((sum, { resident }) => sum + resident, 0)).toBeGreaterThan(0);
-    // sharded's table has a record for every address there is.
+    // sharded's table has a record for every address.
     const large = layout.areas.filter((area) => area.label === 'anonymous' && size(area) > 2 ** 30);
     expect(large).toEqual([]);
   });
@@ -362,7 +362,7 @@ test('labels name the content of each region; the picture fills the share in mem
   const filled = attributesIn(svg, 'rect[fill-opacity="0.85"]');
   // Of a column of 260: the stack's 1 of 32 pages, 1 of 16, all of a region, a quarter of the other.
   expect(filled.map(({ width }) => Number(width))).toEqual([8.13, 16.25, 16.25, 260, 65]);
-  // An arrow's head is where it grows to: below its tail for the stack.
+  // An arrow points in the direction of growth: downwards for the stack.
   const arrow = attributesIn(svg, 'path')[0]?.d ?? '';
   const [, from = 0, to = 0] = /^M\d+ ([\d.]+)V([\d.]+)m/.exec(arrow)?.map(Number) ?? [];
   expect(to).toBeGreaterThan(from);
