@@ -1,4 +1,4 @@
-// Traces that are cut, flipped, foreign, empty, newer: a sentence each, and what can be read is read.
+// Traces that are cut, changed, foreign, empty or newer: each gives a sentence, and readable parts are read.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -30,7 +30,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** What view and replay say of a file; anything but a Failure is passed on. */
+/** The Failure of view and replay for a file; other errors are rethrown. */
 async function readers(file: string): Promise<string> {
   const said: string[] = [];
   const attempt = async (read: () => string[] | Promise<string[]>): Promise<void> => {
@@ -209,7 +209,7 @@ describe('a part is read, and reported as a part', () => {
     // Each bit of the head and of the first records; then here and there, the empty rest included.
     const bits = Array.from({ length: 8 * (64 + 32) }, (_, i) => i);
     for (let i = 0; i < 200; i++) bits.push(random.below(8 * SEGMENT_BYTES));
-    // What is not said before the sum is made: `used`, `sealed` without a sum, `sum` and the spare.
+    // Fields that are not covered by the sum: `used`, `sealed` without a sum, `sum` and the spare.
     const free = (bit: number): boolean => [32, 40].includes(4 * Math.floor(bit / 32));
     for (const bit of bits.filter((each) => !free(each))) {
       const flipped = Buffer.from(bytes);
