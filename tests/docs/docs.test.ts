@@ -1,4 +1,4 @@
-// Documents are tested: what prose names exists.
+// Paths, commands, targets and variables that the documents name exist.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
@@ -40,7 +40,7 @@ function linksOf(markdown: string): string[] {
   return targets.filter((target) => !/^[a-z]+:/i.test(target));
 }
 
-/** The name that a heading has in a link, as GitHub makes it. */
+/** The anchor of a heading, as GitHub makes it. */
 function anchor(heading: string): string {
   const plain = heading.toLowerCase().replaceAll(/[^\p{L}\p{N}\s_-]/gu, '');
   return plain.trim().replaceAll(/\s/g, '-');

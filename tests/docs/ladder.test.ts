@@ -1,4 +1,4 @@
-// docs/ladder.md answers the questions of a newcomer: each one, and where its answer stands.
+// docs/ladder.md answers the questions of a newcomer: a list of questions with their places.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,7 +10,7 @@ import { variantFile } from '../lib/variants.ts';
 
 const ladder = readFileSync(join(root, 'docs', 'ladder.md'), 'utf8').replaceAll(/\s+/g, ' ');
 
-/** What stands from this heading to the next one. */
+/** The text from this heading to the next one. */
 const section = (heading: string): string =>
   new RegExp(`#+ ${heading.replaceAll(/[.*+?()]/g, '\\$&')} .*?(?= ##|$)`).exec(ladder)?.[0] ?? '';
 
@@ -74,7 +74,7 @@ const questions: [question: string, heading: string, answer: RegExp][] = [
   ['Why is fork hard?', 'Threads, and the worst of them: fork', /a lock that another thread held/],
 ];
 
-/** What a C file says in an enum: `GRANULE_BITS = 16,`. */
+/** The value of a constant in an enum of a C file: `GRANULE_BITS = 16,`. */
 function constant(file: string, name: string): number {
   const text = readFileSync(join(root, 'native', file), 'utf8');
   const [, value = '', shift = '0'] =
@@ -142,7 +142,7 @@ describe('the article’s library', () => {
 
   test('ls -l is right in a folder of 20 files, and crashes or hangs in one of 101', async () => {
     const [few, more] = [folder(20), folder(101)];
-    // What lies behind the array, and so the outcome, depends on the locale.
+    // The memory behind the array, and so the outcome, depends on the locale.
     const [right, ours] = [await ls(few, {}), await ls(few, article)];
     expect([ours.exitCode, ours.stdout]).toEqual([0, right.stdout]);
     expect((await ls(more, article)).signal).toMatch(/^SIG(SEGV|BUS|ABRT|TERM)$/);

@@ -1,4 +1,4 @@
-// docs/reference.md says what the code says, and the TypeScript tables what the C code reads.
+// docs/reference.md agrees with the TypeScript tables, and these with the C code.
 
 import { expect, test } from 'vitest';
 import { generate, readMeasured } from '../../scripts/docs/index.ts';
