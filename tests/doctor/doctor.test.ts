@@ -24,7 +24,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** `libmalloc doctor --json -` in an environment of the test's own. */
+/** `libmalloc doctor --json -` in the given environment. */
 async function doctor(env: NodeJS.ProcessEnv = {}): Promise<{ status?: number; report: Report }> {
   const { status, stdout } = await libmalloc(['doctor', '--json', '-'], { env });
   return { status, report: JSON.parse(stdout) };
@@ -35,7 +35,7 @@ function line(report: Report, name: string): Check | undefined {
   return report.checks.find((check) => check.name === name);
 }
 
-/** A folder to be the PATH, with these programs in it. */
+/** A folder with these programs, to be used as PATH. */
 function pathOf(title: string, names: string[]): string {
   const path = join(folder, title);
   mkdirSync(path);
