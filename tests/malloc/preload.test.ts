@@ -398,7 +398,7 @@ describe('what records prove', () => {
   });
 });
 
-// dumb wants more of the program break than valgrind has to give.
+// dumb needs more of the program break than valgrind provides.
 describe.each(everyVariant.filter((name) => name !== 'dumb'))('%s', (name) => {
   test('serves programs under valgrind, which provides fewer addresses than the kernel', async () => {
     const options = { env: { LD_PRELOAD: variantFile(name) } };
