@@ -202,7 +202,7 @@ test('the tarball has at most 1.5 MB', () => {
 });
 
 describe('a machine that libmalloc does not run on', () => {
-  /** Node with another idea of what machine it runs on. */
+  /** Environment in which Node reports another machine. */
   const pretending = (machine: Record<string, string>): NodeJS.ProcessEnv => {
     const lines = Object.entries(machine).map(
       ([name, value]) => `Object.defineProperty(process, '${name}', { value: '${value}' });`,

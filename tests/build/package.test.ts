@@ -9,8 +9,8 @@ import { variants } from '../../scripts/malloc/mallocs.ts';
 import { need, skip } from '../lib/need.ts';
 import { everyVariant, variantFile } from '../lib/variants.ts';
 
-// What every variant has to export: all of the family (whoever lacks one member gets glibc's, whose
-// blocks then reach our free), the public header, and not one name more.
+// The exports of every variant: all of the family (blocks from a missing function of ours would come from
+// glibc and then reach our free), the public header, and no other name.
 const family = [
   'malloc calloc realloc reallocarray free free_sized free_aligned_sized posix_memalign',
   'aligned_alloc memalign valloc pvalloc malloc_usable_size mallinfo mallinfo2 malloc_stats',
@@ -21,7 +21,7 @@ const family = [
 ];
 const exported = family.join(' ').split(' ').sort();
 
-/** The names that a library defines for others, or with `-u` those it wants from others. */
+/** The names that a library exports, or with `-u` those that it imports. */
 async function symbols(file: string, which: '--defined-only' | '-u'): Promise<string[]> {
   const { stdout } = await execa(need('nm'), ['-D', which, '--without-symbol-versions', file]);
   return stdout
