@@ -11,19 +11,19 @@ import { Failure } from '../lib/errors.ts';
 import { root } from '../lib/paths.ts';
 import { which } from '../malloc/programs.ts';
 
-/** What the hunt says on each variant, by its name. */
+/** The transcript of the hunt on each variant, by its name. */
 export type Hunts = Record<string, string>;
 
 /** dumb remembers no blocks: there is nothing to hunt with. */
 export const hunted = ['list', 'paged', 'sharded'] as const;
 
-/** What the reader types at each of the three stops, the commands between them included. One variant
- *  also shows how its structures print: those of the others are longer. */
+/** The commands at each of the three stops and between them. Only list also prints its structures: those
+ *  of the others are longer. */
 const steps = (variant: string): string[] =>
   [
     variant === 'list' ? ['print heap', 'heap leaks'] : ['heap leaks'],
     ['continue', 'heap check', 'heap chunk wine'],
-    // Where glibc stops by itself depends on how it was built.
+    // The place where glibc itself stops depends on its build.
     variant === 'glibc' ? [] : ['continue', 'frame function main', 'heap chunk tea'],
   ].flat();
 
@@ -77,9 +77,9 @@ export async function huntAll(): Promise<Hunts> {
   return found;
 }
 
-/** What differs from run to run and from machine to machine: addresses, also what is left of them in a
- *  block's first words (its text stays), threads, alignment; and how deep `main` lies below `die`,
- *  which changes with every function that the compiler makes part of another. */
+/** A transcript without what differs between runs and machines: addresses (also remains of them in a
+ *  block's first words), threads, alignment, and the depth of `main` below `die`, which changes with
+ *  every function that the compiler inlines. */
 export function comparable(transcript: string): string {
   return transcript
     .replaceAll(/0x[0-9a-f]+/g, '0x…')

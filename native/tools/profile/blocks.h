@@ -29,7 +29,7 @@ static struct {
     size_t size, used;
     _Atomic(uint64_t) bits[BITS / 64];
     uint16_t counts[BITS];
-} blocks = {.bits = {1}}; /* NULL may be freed before we know by whom */
+} blocks = {.bits = {1}}; /* free(NULL) may be the first call: see bit_unmark_null */
 
 static inline unsigned bit_of(const void *p) {
     return (unsigned)((uintptr_t)p >> 4) % BITS;
@@ -54,7 +54,7 @@ static void bit_clear(unsigned bit) {
     atomic_fetch_and(&blocks.bits[bit / 64], ~((uint64_t)1 << bit % 64));
 }
 
-/* When it is known by whom NULL is to be freed. */
+/* Called once the tool has begun: until then, free(NULL) has to take the slow path, which begins it. */
 static void bit_unmark_null(void) {
     if (!blocks.counts[0])
         atomic_fetch_and(&blocks.bits[0], ~(uint64_t)1);
