@@ -15,6 +15,7 @@
     chunks.py     what every heap consists of: chunks, figures, findings
     dumb.py list.py buddy.py paged.py sharded.py glibc.py    one reader a malloc: chunks from structures
     list_ring.py       list's ring of chunks as it lies in memory
+    mimalloc.py        that of Debian's mimalloc, in one file: an example for other mallocs
     glibc_structs.py glibc_locate.py       glibc's structures; where its arenas and thread caches are
     glibc_lists.py                         its lists of free chunks, and what is wrong on them
     glibc_arenas.py glibc_mapped.py        the chunks of its arenas; those with mappings of their own

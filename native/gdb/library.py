@@ -111,9 +111,14 @@ def provider():
         path = objfile.filename or ''
         if objfile.owner is None and os.path.isfile(path) and not re.match(
                 r'ld-|ld\d|ld\.so', os.path.basename(path)) and defines(path, b'malloc'):
-            return objfile, 'glibc' if re.match(r'libc[-.]', os.path.basename(path)) else (
-                os.path.basename(path))
+            return objfile, malloc_called(os.path.basename(path))
     raise gdb.GdbError('no loaded file has a malloc')
+
+
+def malloc_called(file):
+    """`libjemalloc.so.2` has jemalloc, `libc.so.6` and `libc-2.31.so` have glibc's malloc."""
+    name = re.sub(r'^lib|(-[\d.]+)?\.so[.\d]*$', '', file)
+    return 'glibc' if name == 'c' else name
 
 
 _defines = {}
