@@ -107,12 +107,21 @@ class Provider:
 
 def provider():
     """(the first of the loaded files that defines malloc, what it is called)."""
+    objfile = first_with(b'malloc')
+    if objfile is None:
+        raise gdb.GdbError('no loaded file has a malloc')
+    _require_same_build(objfile)
+    return objfile, malloc_called(os.path.basename(objfile.filename))
+
+
+def first_with(name):
+    """The first of the loaded files, but for the dynamic linker, that defines a function; or None."""
     for objfile in gdb.objfiles():
         path = objfile.filename or ''
-        if objfile.owner is None and os.path.isfile(path) and not re.match(
-                r'ld-|ld\d|ld\.so', os.path.basename(path)) and defines(path, b'malloc'):
-            return objfile, malloc_called(os.path.basename(path))
-    raise gdb.GdbError('no loaded file has a malloc')
+        if objfile.owner is None and not re.match(r'ld-|ld\d|ld\.so', os.path.basename(path)) and (
+                defines(path, name)):
+            return objfile
+    return None
 
 
 def malloc_called(file):
