@@ -165,6 +165,18 @@ def of(objfile):
     return Library(objfile, version_symbol(objfile).value().string())
 
 
+def own_id(thread):
+    """The number by which the program knows a thread: another one than GDB's in a PID namespace."""
+    process, lwp, _ = thread.ptid
+    if is_core():
+        return lwp
+    try:
+        with open(f'/proc/{process}/task/{lwp}/status', encoding='ascii', errors='replace') as status:
+            return int(re.search(r'^NSpid:.*\s(\d+)$', status.read(), re.M)[1])
+    except (OSError, TypeError):
+        return lwp
+
+
 def is_core():
     connection = gdb.selected_inferior().connection
     return connection is not None and connection.type == 'core'

@@ -72,13 +72,26 @@ def batch_core(script=None):
 
 
 def attach(pid):
-    """Attaches to a running process; where the kernel refuses, says what to do about it."""
+    """Attaches to a running process; where the kernel refuses, says what to do about it. In a container
+    or a chroot, its files are looked for below its own root."""
     try:
+        if _has_other_root(pid):
+            gdb.execute(f'set sysroot /proc/{pid}/root')
+            gdb.execute(f'file /proc/{pid}/exe', to_string=True)
         gdb.execute(f'attach {pid}')
     except gdb.error as error:
         hint = (': ptrace is not permitted: as root, or after `sysctl kernel.yama.ptrace_scope=0`'
                 if 'not permitted' in str(error) else '')
         raise gdb.GdbError(f'process {pid} cannot be attached to{hint}\n{error}') from None
+
+
+def _has_other_root(pid):
+    """Is what `/` means to a process another folder than it is to us?"""
+    try:
+        theirs, ours = os.stat(f'/proc/{pid}/root'), os.stat('/')
+    except OSError:
+        return False  # not ours to look at: attaching fails as well
+    return (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino)
 
 
 def batch_attached(pid, script=None):
