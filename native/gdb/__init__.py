@@ -11,6 +11,8 @@
     stops.py      heap watch, and stops where the library detects something (`--on`)
     printers.py   pretty printers, so that `print heap` reads like the variant's picture
     library.py    which malloc is in this program, and why none can be told
+    objects.py    C++ types of blocks
+    symbols.py    what return addresses are called
     memory.py     bulk reads, and the layout of structs from the debug information
     chunks.py     what every heap consists of: chunks, figures, findings
     dumb.py list.py buddy.py paged.py sharded.py glibc.py    one reader a malloc: chunks from structures

@@ -358,6 +358,16 @@ class GlibcReader(Reader):
                 f'{count(blocks, "free block")}, {size} bytes; {tops} more bytes in the top chunks',
                 problems[0] if problems else None)
 
+    lists = ('tcache', 'fastbin', 'unsorted', 'small', 'large')
+
+    def listed(self, kind):
+        arenas, rows = self.arenas, []
+        for each in arenas.lists:
+            if each.kind == kind:
+                rows += [(str(each), i, f'{chunk + HEADER:#x}', arenas.size_of(chunk) - WORD)
+                         for i, chunk in enumerate(each.chunks, 1)]
+        return rows, next(iter(arenas.found), None)
+
     def check(self):
         arenas, chunks = self.arenas, 0
         lists = arenas.lists
