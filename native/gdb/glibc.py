@@ -220,8 +220,8 @@ class GlibcReader(Reader):
             share = self.shares.get(arena.at)
             if share:
                 threads = ', '.join(map(str, self.arenas.threads_of(arena)))
-                rows.append((arena.name, *share, threads or 'none'))
-        return (('arena', 'heaps', 'live', 'bytes', 'free', 'free bytes', 'of threads'),
+                rows.append((arena.name, *share, f'{arena.top:#x}', threads or 'none'))
+        return (('arena', 'heaps', 'live', 'bytes', 'free', 'free bytes', 'top', 'of threads'),
                 rows) if rows else None
 
     def fields(self, chunk):

@@ -98,8 +98,8 @@ class Lists(Located):
             return run, at
         add = run.append
         for _ in range(1 + (1 << 16) // size):  # without an end it may lead round and round
-            i = here ^ base
-            if i > 0xffff - 2 * WORD or i & ALIGNED or view[(i >> 3) + 1] ^ size > 7:
+            i = here ^ base  # negative at the end of the list
+            if not 0 <= i <= 0xffff - 2 * WORD or i & ALIGNED or view[(i >> 3) + 1] ^ size > 7:
                 break
             add(here)
             at = view[(i >> 3) + 2] ^ here + 16 >> shift

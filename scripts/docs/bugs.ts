@@ -78,7 +78,10 @@ export const bugs: Record<string, Bug> = {
 };
 
 /** Where the bugs are hunted: `list --debug` is the build with the guard. */
-export const grounds = ['glibc', ...['list', 'paged', 'sharded'].flatMap((m) => [m, `${m} --debug`])];
+export const grounds = [
+  'glibc',
+  ...['list', 'paged', 'sharded'].flatMap((m) => [m, `${m} --debug`]),
+];
 
 /** What tells of each bug, by its name and the malloc. */
 export type Found = Record<string, Record<string, string>>;

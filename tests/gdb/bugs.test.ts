@@ -16,8 +16,8 @@ const told: Found = JSON.parse(readFileSync(join(root, 'docs', 'bugs.json'), 'ut
 /** Where the fault lies, as a debug build of each variant must tell it. */
 const faults: Record<keyof typeof bugs, RegExp> = {
   overflow: /canary is damaged, behind it\n +allocated +line_make +overflow\.c:12$/,
-  stale: /written to after it was freed[^]*freed +std::vector::_M_realloc_insert/,
-  twice: /double free of [^]*in connection_close \(.*\) at tests\/bugs\/twice\.c:20$/m,
+  stale: /written to after it was freed[\s\S]*freed +std::vector::_M_realloc_insert/,
+  twice: /double free of [\s\S]*in connection_close \(.*\) at tests\/bugs\/twice\.c:20$/m,
   cycle: /^ +38 +4256 +112 .*std::_Sp_counted_ptr_inplace.*connect_pair < main/m,
   grows: /^ +250 +32000 +allocated +128 .*answer_keep < serve < main/m,
   race: /double free of .*\n +allocated +main +race\.c:35\n +freed +consumer +race\.c:25$/m,
@@ -31,13 +31,17 @@ test('each bug is told of, on every malloc, and debug builds name the fault', ()
     expect(Object.keys(answers), name).toEqual(grounds);
     for (const [ground, answer] of Object.entries(answers)) {
       expect(answer, `${name} on ${ground}`).not.toBe('');
-      if (ground.endsWith(' --debug')) expect(answer, `${name} on ${ground}`).toMatch(faults[name] ?? /^$/);
+      if (ground.endsWith(' --debug'))
+        expect(answer, `${name} on ${ground}`).toMatch(faults[name] ?? /^$/);
     }
   }
 });
 
 const all = Object.keys(bugs).flatMap((name) => grounds.map((ground) => [name, ground] as const));
-const quick = [['overflow', 'list --debug'], ['stripped', 'glibc']] as const;
+const quick = [
+  ['overflow', 'list --debug'],
+  ['stripped', 'glibc'],
+] as const;
 
 test.each(long ? all : quick)('%s on %s', async (name, ground) => {
   expect(comparable(await findBug(name, ground))).toBe(comparable(told[name]?.[ground] ?? ''));

@@ -10,7 +10,9 @@ beforeEach(() => void need('gdb'));
 
 const rounds = long ? 100 : 12;
 const readers: [m: string, options: string[]][] = [
-  ...['dumb', 'list', 'buddy', 'paged', 'sharded', 'glibc'].map((m) => [m, []] as [string, string[]]),
+  ...['dumb', 'list', 'buddy', 'paged', 'sharded', 'glibc'].map(
+    (m) => [m, []] as [string, string[]],
+  ),
   ...(long
     ? ['list', 'buddy', 'paged', 'sharded'].map((m) => [m, ['--debug']] as [string, string[]])
     : []),

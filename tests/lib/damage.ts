@@ -4,7 +4,7 @@
  *  records, variables, links in free blocks) get values that look right and are not, or random bytes or a
  *  long text run over them; every command is asked, and the memory is put back. Prints `round N: …` for
  *  each exception of Python and each command that takes longer than 20 seconds of processor time, and
- *  `damage: ROUNDS rounds, FOUND found by heap check` at the end. */
+ *  `damage: ROUNDS rounds, FOUND found by heap check, N % of the blocks seen` at the end. */
 export function randomDamage(rounds: number, seed = 0): string {
   return `python
 import random, re, signal, struct
@@ -52,7 +52,7 @@ def damage(rounds, seed):
     ours, heap = command.open_heap()
     places = words_of_malloc(ours, heap)
     blocks = [each.user for each in heap.walk() if each.user]
-    found = 0
+    live, found, seen = set(heap.live()[0]), 0, 0
     for number in range(seed, seed + rounds):
         random.seed(number)
         kept = []
@@ -62,6 +62,10 @@ def damage(rounds, seed):
                 kept.append(change(at, blocks))
             except gdb.MemoryError:
                 continue  # a mapping ends here
+        try:
+            seen += len(live.intersection(command.open_heap()[1].live()[0]))
+        except gdb.error:
+            pass  # the heap is not even found
         where = random.choice(blocks) + random.choice((-16, 0, 5))
         for text in COMMANDS:
             signal.setitimer(signal.ITIMER_PROF, 20)
@@ -77,7 +81,8 @@ def damage(rounds, seed):
                 signal.setitimer(signal.ITIMER_PROF, 0)
         for at, old in reversed(kept):
             inferior.write_memory(at, old)
-    gdb.write(f'damage: {rounds} rounds, {found} found by heap check\\n')
+    gdb.write(f'damage: {rounds} rounds, {found} found by heap check, '
+              f'{100 * seen // (rounds * len(live))} % of the blocks seen\\n')
 
 damage(${rounds}, ${seed})
 end`;
