@@ -9,6 +9,8 @@ export function randomDamage(rounds: number, seed = 0): string {
   return `python
 import random, re, signal, struct
 from libmalloc import command
+from libmalloc.chunks import Broken
+from libmalloc.memory import Unreadable
 COMMANDS = ('heap check', 'heap', 'heap chunks', 'heap free', 'heap free 90', 'heap map', 'heap stats',
             'heap chunk {at}', 'heap map {at} 256', 'heap chunks {at} 20', 'heap find {at}',
             'heap refs -all {at}', 'heap leaks', 'heap leaks all', 'heap save damaged', 'heap diff damaged',
@@ -64,7 +66,7 @@ def damage(rounds, seed):
                 continue  # a mapping ends here
         try:
             seen += len(live.intersection(command.open_heap()[1].live()[0]))
-        except gdb.error:
+        except (Broken, Unreadable, gdb.error):
             pass  # the heap is not even found
         where = random.choice(blocks) + random.choice((-16, 0, 5))
         for text in COMMANDS:
