@@ -1,7 +1,10 @@
 """Reads the heap of dumb.c, which remembers nothing but where it begins and ends."""
 
 from .chunks import LIVE, REGION, Broken, Chunk, Place, Reader, owner, owners_note
+from .library import is_core
 from .roots import writable
+
+MOST = 1 << 36  # bytes that the heap of a core may have behind those that the core holds
 
 
 class DumbReader(Reader):
@@ -14,10 +17,12 @@ class DumbReader(Reader):
         self.last = self._mapped()  # where what can be read of it ends
 
     def _mapped(self):
-        at = self.start
-        for start, end in writable():
+        at, ranges = self.start, writable()
+        for start, end in ranges:
             if start <= at < end:
                 at = end
+        if is_core():  # it leaves out what was never written to
+            at = min([start for start, _ in ranges if start > at] + [at + MOST])
         return min(at, self.end)
 
     def walk(self, start=0):
