@@ -4,6 +4,7 @@ It wraps the reader of a variant: blocks appear with the program's bounds, those
 free. Its records are found as guard/records.h finds them, by reading memory only.
 """
 
+import os
 from typing import NamedTuple
 
 import gdb
@@ -42,6 +43,30 @@ class Record(NamedTuple):
     @property
     def end(self):
         return self.user + self.size
+
+
+def functions_at(returns_to):
+    """The functions that a return address lies in, with their lines; more than one where calls were
+    inlined, the innermost first. Without debug information: `main + 45`."""
+    call = returns_to - 1  # the next instruction may be of another line, or function
+    block, line = gdb.block_for_pc(call), gdb.find_pc_line(call)
+    where, rows = (line.symtab, line.line), []
+    while block is not None and block.function is None:
+        block = block.superblock
+    while block is not None and where[0] is not None:
+        symtab, number = where
+        caller = block.superblock
+        while caller is not None and caller.function is None:
+            caller = caller.superblock
+        # A nested function (GNU C) has its own code, outside of the one around it.
+        inlined = caller is not None and caller.start <= block.start < caller.end
+        rows.append(f'{block.function.print_name} ({os.path.basename(symtab.filename)}:{number})' +
+                    (', inlined' if inlined else ''))
+        # The line of an inlined function's symbol is that of its call.
+        where = block.function.symtab, block.function.line
+        block = caller if inlined else None
+    symbol = gdb.execute(f'info symbol {call:#x}', to_string=True).strip()
+    return rows or [symbol.partition(' in section')[0]]
 
 
 def guarded(library, reader):
@@ -313,14 +338,13 @@ class GuardedReader:
     def _callers(self, record, label):
         frames = self._reader.memory.read(record.at + self._record.offset(label),
                                           self._record.field(label).sizeof)
-        rows = []
+        lines = []
         for frame in memoryview(frames).cast('Q'):
             if not frame or gdb.current_progspace().block_for_pc(frame) is None and not (
                     gdb.current_progspace().solib_name(frame)):
                 break  # the guard follows frame pointers, and ends up in none
-            line = gdb.execute(f'info symbol {frame:#x}', to_string=True).strip()
-            rows.append((label if not rows else '', line.partition(' in section')[0]))
-        return rows
+            lines += functions_at(frame)
+        return [('' if i else label, line) for i, line in enumerate(lines)]
 
     def _quarantine(self):
         held = [record for _, record in map(self._shown, self._reader.walk())

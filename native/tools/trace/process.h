@@ -1,9 +1,9 @@
 /* process.h: what a trace says of a process: its name, its malloc, what is mapped. */
 #pragma once
 
+#include "../../unwind/builds.h"
 #include "next.h"
 #include "clock.h"
-#include "builds.h"
 #include "file.h"
 
 /* The parts of /proc/self/maps that hold code, as of the last time we wrote it down. */
