@@ -317,7 +317,20 @@ EXPORT void *pvalloc(size_t size) {
 
 /* ── C++ ───────────────────────────────────────────────────────────────────── */
 
+static inline void news_free(void *p, uintptr_t site) {
+    if (!p || unlikely(early_owns(p)))
+        return;
+    gives(p, TRACE_FREE, site);
+    WORK;
+    next.free(p);
+    REST;
+}
+
 #include "trace/news.h"
+
+static inline void *news_allocate_soon(size_t size, size_t alignment, uintptr_t site) {
+    return news_allocate(size, alignment, site);
+}
 
 #include "../unwind/unload.h"
 
