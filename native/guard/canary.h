@@ -40,7 +40,7 @@ accuse(const struct record *r, const char *call, const char *format, ...) {
     if (r)
         stack_print("freed", r->freed);
     stack_print("found in", here);
-    heap_freeze();
+    locks_freeze();
     abort();
 }
 
