@@ -550,7 +550,7 @@ static bool heap_goes_on(void) { return true; }
 static bool heap_freeze(void) {
     struct arena *fresh = arena_make(heap.arena);
     if (fresh)
-        __atomic_store_n(&heap.arena, fresh, __ATOMIC_RELEASE);
+        heap.arena = fresh;
     return fresh;
 }
 
