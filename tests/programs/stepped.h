@@ -3,7 +3,7 @@
  * On x86-64 the trap flag stops this thread after each instruction of a call. At the one that was
  * asked for, another thread makes a call of its own. This thread goes on when that one is done, or
  * waits for us: it sleeps, or it has used SPIN of processor time. Neither depends on the machine's
- * load or on its number of processors. Elsewhere nothing can be stepped.
+ * load or on its number of processors. Elsewhere, and under a debugger, nothing is stepped.
  *
  *     start_other();
  *     for (long place = 1; step(place, take_here, take_there); place++) …
@@ -125,7 +125,19 @@ static void stepped(int signal, siginfo_t *info, void *context) {
     errno = saved;
 }
 
+/* A debugger takes SIGTRAP for its own. */
+static bool is_debugged(void) {
+    char text[2048] = "";
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+    close(fd);
+    const char *tracer = length > 0 ? strstr(text, "TracerPid:\t") : NULL;
+    return tracer && tracer[11] != '0';
+}
+
 static void start_other(void) {
+    if (is_debugged())
+        return;
     pthread_t thread;
     struct sigaction on_trap = {.sa_sigaction = stepped, .sa_flags = SA_SIGINFO};
     sigaction(SIGTRAP, &on_trap, NULL);
