@@ -165,9 +165,9 @@ static struct page *page_share(struct heap *h, unsigned class) {
     unsigned shared = class_index(size);
     if (h->pages >= FEW || shared == class)
         return NULL;
-    struct page *page = h->current[shared];
-    if (page == NONE || page->class != shared)
-        page = page_fresh(h, shared);
+    struct page *page = h->current[shared], *partial = h->partial[shared];
+    if (page == NONE)
+        page = partial ? page_use(h, partial, shared) : page_fresh(h, shared);
     bool young = page && page->carved * size < os_page_size();
     if (!page || (!page->count && !(young && page_carve(page))))
         return NULL;
@@ -252,8 +252,10 @@ static struct page *block_check(void *p, const char *call) {
     struct page *page = page_of(p);
     if (page_begins(page, p) || large_begins(page, p))
         return page;
-    bool held = page_holds(page, p);
-    must(held || arena_of(p), call, "%p is not a block of this heap", p);
+    bool held = false; /* of a long run, the granules in the middle have no entry in the map */
+    for (char *at = p; !held && arena_of(at); at -= GRANULE)
+        held = page_holds(page = page_of(at), p);
+    must(arena_of(p), call, "%p is not a block of this heap", p);
     must(held && (page->kind == PAGE_SMALL || page->kind == PAGE_LARGE), call,
          "%s of %p (its page is free)", freed_twice(call), p);
     size_t size = page->kind == PAGE_SMALL ? page->size : (size_t)(page_end(page) - page->base);
@@ -417,14 +419,14 @@ static bool resize_stays(size_t old, size_t size) {
 
 static __attribute__((noinline)) void *resize_slowly(void *p, size_t size, const char *call) {
     size_t old = heap_usable(p, call), copied = size < old ? size : old;
-    void *new = resize_stays(old, size) ? p : large_resize(p, old, size);
+    void *new = resize_stays(old, size) ? p : large_resize(p, old, size, GROWN);
     if (!new && size > old)
         new = large_move(p, old, size, call);
     if (new)
         return new;
     new = resize_allocate(size, copied);
     if (!new)
-        return size <= old ? p : NULL;
+        return size <= old ? p : large_resize(p, old, size, SIZE_MAX);
     memcpy(new, p, copied);
     heap_free(p, call);
     return new;
@@ -441,7 +443,7 @@ static inline void *heap_resize(void *p, size_t size, const char *call) {
 
 static size_t heap_trim(size_t pad) {
     (void)pad;
-    size_t gone = heaps_reclaim(), inside = heaps_do(heap_empty);
+    size_t inside = heaps_do(heap_empty), gone = region_purge_all();
     struct region *r = region_enter();
     struct huge *idle = huge_aged(&heap.huges, now_ms(), 0);
     gone += idle ? idle->length >> GRANULE_BITS : 0;

@@ -32,7 +32,7 @@ struct huges {
 
 /* Where the link to that block is, or, with NULL in it, where it would be. */
 static struct huge **huge_find(struct huges *all, void *p) {
-    struct huge **at = &all->bucket[(uintptr_t)p / GRANULE % HUGE_BUCKETS];
+    struct huge **at = &all->bucket[(uintptr_t)p / HUGE_PAGE % HUGE_BUCKETS];
     while (*at && (*at)->user != p)
         at = &(*at)->next;
     return at;
@@ -56,7 +56,7 @@ static struct huge *huge_unlink(struct huges *all, struct huge **at) {
     return block;
 }
 
-/* A record; NULL with errno ENOMEM. */
+/* A record; NULL if there is no memory. */
 static struct huge *huge_record(struct huges *all) {
     struct huge *block = all->spare;
     if (block)

@@ -1,7 +1,7 @@
 /* large.h: blocks of more than SMALL bytes. Up to LARGE they are runs of granules, which keep their
  * memory for a while after the free, so that the next large block need not ask the kernel. Longer
- * ones, and those of GROWN bytes that realloc cannot grow where they stand, have a mapping of their
- * own (huge.h), which grows without copying.
+ * ones, and those that grow from GROWN bytes or more, have a mapping of their own (huge.h), which
+ * grows without copying.
  *
  * A run begins at a multiple of 64 KiB. If blocks did, too, the first lines of all of them would
  * contend for the same few sets of a cache (48 buffers read in step: 11 ns an access instead of
@@ -32,19 +32,18 @@ static inline uint32_t run_granules(size_t size) {
 }
 
 /* Where a block begins in its run or mapping: as far behind the start as its color says and the
- * room allows. Adjacent runs have different colors. */
+ * room allows. Runs that begin in adjacent granules have different colors, if there is
+ * room. */
 static inline char *block_start(char *start, size_t length, size_t alignment, size_t size) {
     size_t room = length - size < COLORED ? length - size : COLORED;
     size_t color = ((uintptr_t)start >> GRANULE_BITS) * 37 % COLORS * (room / 64 + 1) / COLORS * 64;
-    return start + (alignment > 64 ? color & ~(alignment - 1) & COLORED : color);
+    return start + (color & ~(alignment - 1));
 }
 
 /* ── mappings of their own ─────────────────────────────────────────────────── */
 
 static void huge_unmap(struct huge *block) {
-    if (os_unmap(block->start, block->length))
-        limit_give(block->length);
-    else /* the hole would make one mapping too many: purge the memory at least */
+    if (!limit_unmap(block->start, block->length)) /* the hole would be one mapping too many */
         os_purge(block->start, block->length);
 }
 
@@ -59,9 +58,7 @@ static void *huge_allocate(size_t alignment, size_t size, bool *zero) {
     if (block && !reused) {
         size_t aligned = alignment > HUGE_PAGE ? alignment : HUGE_PAGE;
         block->length = length;
-        block->start = limit_take(length) ? os_map_aligned(length, aligned) : NULL;
-        if (!block->start)
-            limit_give(length);
+        block->start = limit_map(length, aligned, 0);
     }
     r = region_enter();
     char *user = NULL;
@@ -170,7 +167,7 @@ static struct page *run_make(struct region *r, uint32_t granules, size_t alignme
     return rest;
 }
 
-static size_t heaps_reclaim(void);
+static bool heaps_reclaim(void);
 
 static void *run_allocate(size_t alignment, size_t size, bool *zero) {
     if (size > RUN_MOST || alignment > RUN_MOST)
@@ -275,9 +272,9 @@ static bool large_purge_end(struct page *page, char *end) {
     return os_purge(end, (size_t)(page_end(page) - end));
 }
 
-/* Resizes a run where it stands, or a mapping, which may move by its page tables. NULL if that
- * cannot be done, or if another kind of block suits the size better. */
-static void *large_resize(void *p, size_t old, size_t size) {
+/* Resizes a run where it stands, or a mapping, which mremap may move. A run of `longest` bytes or
+ * more does not grow. NULL if it cannot be done, or if another kind of block suits the size better. */
+static void *large_resize(void *p, size_t old, size_t size, size_t longest) {
     if (old <= SMALL || size <= SMALL)
         return NULL;
     struct region *r = region_enter();
@@ -286,8 +283,7 @@ static void *large_resize(void *p, size_t old, size_t size) {
     void *new = NULL;
     if (at && *at) {
         new = size >= GROWN ? huge_resize(at, size) : NULL;
-    } else if (!at && size <= LARGE && page->era == r->era &&
-               (size < old || old < GROWN)) {
+    } else if (!at && size <= LARGE && (size < old || old < longest)) {
         size_t offset = (size_t)(page->base - page->start);
         bool gone = size < old && large_purge_end(page, page->base + size);
         if (run_resize(r, page, (uint32_t)((offset + size + GRANULE - 1) >> GRANULE_BITS), !gone))
@@ -297,9 +293,9 @@ static void *large_resize(void *p, size_t old, size_t size) {
     return new;
 }
 
-/* Moves a large run that cannot grow where it stands to a mapping of its own with huge pages: it
- * was filled so far, and further growth copies nothing. NULL if the block is shorter than GROWN, or
- * there is no memory. */
+/* Moves a large run that grows to a mapping of its own with huge pages, which waste little, because
+ * the block's bytes are in use. Later growth moves page tables, not bytes. NULL if the block is
+ * shorter than GROWN, or there is no memory. */
 static void *large_move(void *p, size_t old, size_t size, const char *call) {
     bool zero;
     struct page *page = page_of(p);

@@ -28,7 +28,7 @@ static void heaps_release(void) {
  * batches. A running thread may change its batches while we read them, so a check, which must be
  * exact, reads only those of heaps that this thread holds (`held`). */
 static uint32_t marks_set_remote(struct marks *marks, struct page *page, bool held) {
-    uint32_t filled = remote_filled(atomic_load_explicit(&page->remote, memory_order_acquire));
+    uint32_t filled = remote_stable(atomic_load_explicit(&page->remote, memory_order_acquire));
     uint32_t wrong = marks_set(marks, page, page_far_end(page) - filled, filled);
     for (struct heap *h = heap.newest; h; h = h->older) {
         if (held && !h->held_here)
@@ -52,6 +52,7 @@ static void page_snapshot(struct page *page, struct snapshot *out) {
         marks_set(&frees, page, page_places(page), count);
         marks_set_remote(&remote, page, false);
     } else {
+        count += remote_filled(atomic_load_explicit(&page->remote, memory_order_relaxed));
         for (size_t i = count < carved ? carved - count : 0; i < carved; i++)
             frees.bits[i / 64] |= 1ull << i % 64;
     }

@@ -311,6 +311,11 @@ static void page_count(struct heap *h, struct page *page, uint32_t count) {
 static inline uint32_t remote_reserved(uint64_t word) { return word & 0xffff; }
 static inline uint32_t remote_filled(uint64_t word) { return word >> 16 & 0xffff; }
 
+/* The number of entries that may be read: none while one is reserved that is not filled. */
+static inline uint32_t remote_stable(uint64_t word) {
+    return remote_reserved(word) == remote_filled(word) ? remote_filled(word) : 0;
+}
+
 static void pending_push(struct heap *h, struct page *page) {
     atomic_fetch_add_explicit(&h->waiting, 1, memory_order_relaxed);
     struct page *first = atomic_load_explicit(&h->pending, memory_order_relaxed);
@@ -502,7 +507,7 @@ static bool places_list(const uint16_t *place, size_t count, uint16_t wanted) {
  * may be stale. */
 static bool page_lists(struct page *page, uint16_t place) {
     size_t count = __atomic_load_n(&page->count, __ATOMIC_RELAXED);
-    uint32_t filled = remote_filled(atomic_load_explicit(&page->remote, memory_order_acquire));
+    uint32_t filled = remote_stable(atomic_load_explicit(&page->remote, memory_order_acquire));
     if (count > page->capacity || filled > page->capacity)
         return false;
     return (count && page_place(page, page->top) == place) ||

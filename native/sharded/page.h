@@ -216,13 +216,13 @@ static inline uint16_t page_place(const struct page *page, const void *p) {
 /* The stack of free blocks: `top` points to the uppermost; stack[1] to stack[count - 1] hold the
  * places of the others, the lowest first. So malloc knows its block at once and reads the stack
  * only for the next one; a thread that frees and allocates by turns uses one word of it. stack[0]
- * is not used.
+ * is written and read, but its value never matters.
  *
  *      count == 3       stack: │ - │ a │ b │   │ …        top: c
  *
  * A signal handler may fork between any two stores, and the child then inherits the page as it is.
  * At worst a block is missing from it: a push marks the block first and raises `count` last, and a
- * pop lowers `count` first. `below` is the place of the old top. */
+ * pop lowers `count` first and removes the mark last. */
 static inline void page_push(struct page *page, void *p, uint16_t below) {
     block_mark(p);
     atomic_signal_fence(memory_order_seq_cst);
@@ -243,8 +243,9 @@ static inline void *page_pop(struct page *page, unsigned shift) {
         return NULL;
     page->count = count;
     atomic_signal_fence(memory_order_seq_cst);
-    b->mark = 0; /* a live block bears no mark */
     page->top = (struct block *)(page->base + ((size_t)page->stack[count] << shift));
+    atomic_signal_fence(memory_order_seq_cst);
+    b->mark = 0; /* a live block bears no mark */
     return b;
 }
 

@@ -74,12 +74,15 @@ static struct slab *slab_make(void) {
     return c;
 }
 
-/* Cuts a record from the pool's slab. NULL with errno ENOMEM. */
+/* Cuts a record from the pool's slab. NULL if there is no memory; errno stays, for free's sake. */
 static void *record_cut(struct pool *pool, size_t size) {
     struct slab *c = pool->slab;
     if (!c || c->used + size > GRANULE) {
-        if (!(c = slab_make()))
-            return os_refuse();
+        int saved = errno;
+        if (!(c = slab_make())) {
+            errno = saved;
+            return NULL;
+        }
         *c = (struct slab){.pool = pool, .used = 64};
         pool->slab = c;
     }

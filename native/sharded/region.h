@@ -182,8 +182,6 @@ static bool near_open(struct region *r) {
 }
 
 static bool arena_make(struct region *r, size_t length, enum area_kind kind) {
-    if (!limit_take(length))
-        return false;
     size_t alignment = length % HUGE_PAGE ? GRANULE : HUGE_PAGE;
     struct page *record = record_make(&slabs.pools[0], CLASSES);
     char *start = record ? os_map_aligned(length, alignment) : NULL;
@@ -195,7 +193,6 @@ static bool arena_make(struct region *r, size_t length, enum area_kind kind) {
         os_unmap(start, length);
     if (record)
         record_free(record);
-    limit_give(length);
     return false;
 }
 
@@ -220,11 +217,16 @@ static void run_split(struct page *part, const struct page *run, char *start, ui
     part->kind = PAGE_BUSY;
 }
 
-/* Makes `record` a run in use, of the first granules of a free run. False with errno ENOMEM. */
+/* Makes `record` a run in use, of the first granules of a free run. False if there is no memory for
+ * records, or if clean memory would exceed the limit: runs in use and dirty ones count for it. */
 static bool run_cut(struct region *r, struct page *run, uint32_t granules, struct page *record) {
     struct page *rest = run->granules > granules ? record_make(&slabs.pools[0], CLASSES) : NULL;
-    if (run->granules > granules && !rest)
+    if ((run->granules > granules && !rest) ||
+        (!run->dirty && !limit_take((size_t)granules << GRANULE_BITS))) {
+        if (rest)
+            record_free(rest);
         return false;
+    }
     run_unlink(r, run);
     run_split(record, run, run->start, granules);
     if (rest) {
@@ -273,6 +275,8 @@ static void run_give(struct region *r, struct page *run, bool dirty) {
         return; /* frozen at a fork: never reused */
     r->used -= run->granules;
     run->dirty = dirty;
+    if (!dirty)
+        limit_give(page_length(run));
     run_insert(r, run);
 }
 
@@ -395,7 +399,9 @@ static void purge_end(struct region *r, struct page *part, bool done) {
     size_t granules = part->granules;
     r->surplus -= r->surplus < granules ? r->surplus : granules;
     part->dirty = !done;
-    if (!done)
+    if (done)
+        limit_give(page_length(part));
+    else
         __atomic_store_n(&r->locked, true, __ATOMIC_RELAXED);
     run_insert(r, part);
 }

@@ -20,9 +20,9 @@ static void slab_purge(struct region *r, struct slab *c) {
     region_leave(r);
 }
 
-/* Purges the oldest dirty memory, a piece of at most 1 MiB. The lock is
- * not held during the system call, and the piece is in no list meanwhile. `torn`: for a teardown.
- * Returns the number of granules; 0 if there are none, or if the kernel refuses (locked memory). */
+/* Purges the oldest dirty memory, a piece of at most 1 MiB. The lock is not held during the system
+ * call, and the piece is in no list meanwhile. `torn`: for a teardown. Returns the number of granules;
+ * 0 if there are none, or if the kernel refuses (locked memory). */
 static uint32_t region_purge(struct region *r, bool torn) {
     if (!lock_take(&r->lock))
         return 0;
@@ -64,8 +64,8 @@ static void region_tear(uint32_t granules) {
 /* Makes a heap, owned by this thread. NULL with errno ENOMEM. The caller holds the lock. */
 static struct heap *heap_make(void) {
     struct heap *h = &first_heap;
-    unsigned pool = heap.heaps ? (heap.heaps->pool + 1u) % POOLS : 0;
-    if (heap.heaps && !(h = record_cut(&slabs.pools[pool], sizeof *h)))
+    unsigned pool = heap.newest ? (heap.newest->pool + 1u) % POOLS : 0;
+    if (heap.newest && !(h = record_cut(&slabs.pools[pool], sizeof *h)))
         return NULL;
     memset(h, 0, sizeof *h);
     for (unsigned i = 0; i <= DIRECT / 16; i++)
@@ -193,18 +193,13 @@ static struct heap *heap_adopt(void) {
     return NULL;
 }
 
-/* Sends all batches of a heap, and drains all of its pending pages that can be drained now. */
+/* Sends all batches of a heap, and drains its pending pages, each of them once: one that cannot be
+ * drained now is pending again. */
 static size_t heap_drain_all(struct heap *h) {
-    bool busy = h->busy;
-    heap_busy(h, true);
     batches_send(h);
-    while (h->todo || atomic_load_explicit(&h->pending, memory_order_relaxed)) {
-        struct page *before = h->todo;
+    uint32_t waiting = atomic_load_explicit(&h->waiting, memory_order_relaxed);
+    for (uint32_t drained = 0; drained < waiting; drained += DRAINS)
         heap_drain(h);
-        if (before && h->todo == before)
-            break;
-    }
-    heap_busy(h, busy);
     return 0;
 }
 
@@ -227,26 +222,18 @@ static struct heap *thread_begin(void) {
     return h;
 }
 
-/* Drains a heap, and gives its pages without a live block and its kept runs back to the region. The
- * caller is the owner. */
+/* Drains a heap, and gives its pages without a live block and its kept runs back to the region. */
 static size_t heap_flush(struct heap *h) {
     heap_drain_all(h);
-    bool busy = h->busy;
-    heap_busy(h, true);
     heap_flush_pages(h);
     kept_give(h);
-    heap_busy(h, busy);
     return 0;
 }
 
 /* The same, and purges the free memory inside the heap's other pages. Returns the bytes of that. */
 static size_t heap_empty(struct heap *h) {
     heap_flush(h);
-    bool busy = h->busy;
-    heap_busy(h, true);
-    size_t went = heap_sweep_all(h);
-    heap_busy(h, busy);
-    return went * os_page_size();
+    return heap_sweep_all(h) * os_page_size();
 }
 
 /* Nobody drains an abandoned heap. So before a thread asks the kernel for memory, and once in each
@@ -267,29 +254,43 @@ static void heap_reclaim_one(void) {
     life_release(h);
 }
 
-/* Calls `act` for this thread's heap and all abandoned ones, and returns the sum of the results. */
+static size_t heap_do(struct heap *h, size_t (*act)(struct heap *)) {
+    bool busy = h->busy;
+    heap_busy(h, true);
+    size_t result = act(h);
+    heap_busy(h, busy);
+    return result;
+}
+
+/* Calls `act` for this thread's heap and all abandoned ones, as their owner, and returns the sum of
+ * the results. */
 static size_t heaps_do(size_t (*act)(struct heap *)) {
-    size_t sum = self != &heap_none ? act(self) : 0;
+    size_t sum = self != &heap_none ? heap_do(self, act) : 0;
     struct region *r = region_enter();
     struct heap *h = heap.newest;
     region_leave(r);
     for (; h; h = h->older)
         if (h != self && life_take(h) == 0) {
-            sum += act(h);
+            sum += heap_do(h, act);
             life_release(h);
         }
     return sum;
 }
 
-/* The last resort before malloc fails: flushes this heap and all abandoned ones, and purges all
- * dirty memory, so that dirty and clean runs merge. Returns the granules purged, and one more if
- * pages went back to the region; 0: it is of no use to try again. */
-static size_t heaps_reclaim(void) {
-    size_t gone = 0, used = heap.region->used;
-    heaps_do(heap_flush);
+/* Purges all dirty memory, so that dirty and clean runs merge. Returns the number of granules. */
+static size_t region_purge_all(void) {
+    size_t gone = 0;
     for (uint32_t piece; (piece = region_purge(heap.region, false)); gone += piece) {
     }
-    return gone + (heap.region->used < used);
+    return gone;
+}
+
+/* The last resort before malloc fails: flushes this heap and all abandoned ones, and purges all dirty
+ * memory. False if that was of no use. */
+static bool heaps_reclaim(void) {
+    size_t used = heap.region->used;
+    heaps_do(heap_flush);
+    return region_purge_all() || heap.region->used < used;
 }
 
 /* ── ticks ─────────────────────────────────────────────────────────────────── */

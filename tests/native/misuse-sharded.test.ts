@@ -52,6 +52,14 @@ describe('a block that was freed', () => {
   });
 });
 
+test('an address in the middle of a long block: the block is named', async () => {
+  for (const size of [300_000, 16_000_000]) {
+    const { pointer, stderr, what } = await dies('misuse', ['free', 'in the middle', size]);
+    const said = `${pointer} is not a block: it lies \\d+ bytes into 0x\\w+ \\(\\d+ bytes\\)`;
+    assert.match(stderr, new RegExp(`^libmalloc: free\\(\\): ${said}$`), what);
+  }
+});
+
 describe('a free block that was written to', () => {
   const noticed = async (args: (string | number)[]): Promise<void> => {
     const { pointer, stderr, what } = await dies('misuse-written', args);

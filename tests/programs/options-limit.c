@@ -52,9 +52,10 @@ int main(int argc, char **argv) {
     size = (size_t)argument(argc, argv, 2, 5000);
     bool reuses = argument(argc, argv, 3, 1), rounds = argument(argc, argv, 3, 1) == 2;
     struct libmalloc_stats stats = {.size = sizeof stats};
-    void *some = malloc(1);
+    void *some = malloc(1), *more = malloc(limit / 4); /* a first little may be the library's own */
     check(libmalloc_stats && libmalloc_stats(&stats) == 0, "no stats");
     free(some);
+    free(more);
     if (!stats.taken)
         return 77;
     check(stats.limit == limit, "the limit is %zu bytes", stats.limit);
