@@ -15,11 +15,7 @@ const section = (heading: string): string =>
   new RegExp(`#+ ${heading.replaceAll(/[.*+?()]/g, '\\$&')} .*?(?= ##|$)`).exec(ladder)?.[0] ?? '';
 
 const questions: [question: string, heading: string, answer: RegExp][] = [
-  [
-    'Why does ls survive blocks of 1,024 bytes?',
-    'Rung 1: dumb',
-    /so the listing is right/,
-  ],
+  ['Why does ls survive blocks of 1,024 bytes?', 'Rung 1: dumb', /so the listing is right/],
   [
     'And why does it crash, or hang, on /usr/bin?',
     'Rung 1: dumb',
