@@ -1,8 +1,8 @@
 /* blocks.h: which blocks were sampled.
  *
- * free asks for every block whether it is one of the few. A bit table, by the lower bits of the
- * address, answers at the price of a load: 4 KiB, so that it stays in the cache. Its bits are backed by counters
- * and the blocks themselves by a hash table, both of which only sampled blocks touch.
+ * free checks for every block whether it was sampled. A bit table, indexed by the lower bits of the
+ * address, answers at the price of a load: 4 KiB, so that it stays in the cache. Counters back its bits,
+ * and a hash table holds the blocks; only sampled blocks touch these two.
  *
  * Rule: everything but the bits is touched under profile.lock only.
  */
@@ -86,7 +86,7 @@ static bool blocks_grow(void) {
     return true;
 }
 
-/* Of a block that is there already, nobody noticed the end. */
+/* If a block is there already, its free went unnoticed. */
 static struct block *blocks_find(const void *p) {
     struct block *b = blocks.size ? slot_find((uintptr_t)p) : NULL;
     return b && b->address ? b : NULL;

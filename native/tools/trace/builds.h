@@ -1,6 +1,6 @@
-/* builds.h: which builds of which files are mapped, so that a reader who finds another file under the
- * name of one does not ask that for names. Written down behind the maps, in lines that are none of
- * theirs: `build-id 93ac61ec… /lib/libc.so.6`. */
+/* builds.h: the build ids of mapped files, so that a reader does not take names from another file that now
+ * has the same path. They are written behind the maps, in lines of another form:
+ * `build-id 93ac61ec… /lib/libc.so.6`. */
 #pragma once
 
 #include "next.h"
