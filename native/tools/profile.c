@@ -243,19 +243,24 @@ static COLD void *countdown(void *p, size_t size, uintptr_t site) {
     return p;
 }
 
+/* Is this allocation not the one that ends the countdown? */
+static inline bool passes_by(size_t size) {
+    uint64_t left = here.left;
+    if (unlikely(size >= left))
+        return false;
+    here.left = left - size;
+    return true;
+}
+
 static inline void *counted(void *p, size_t size, uintptr_t site) {
-    if (likely(size < here.left)) {
-        here.left -= size;
-        return p;
-    }
-    return countdown(p, size, site);
+    return likely(passes_by(size)) ? p : countdown(p, size, site);
 }
 
 /* Takes a sampled block out, before another thread may get its address. */
 static COLD bool block_find(void *p, struct block *out) {
     int error = errno;
     bool found = false;
-    if (!profile.on || here.busy)
+    if (!profile.on || here.busy || !blocks_likely_hold(p))
         return false;
     look();
     struct block *b = blocks_find(p);
@@ -270,7 +275,7 @@ static COLD bool block_find(void *p, struct block *out) {
 
 static COLD void block_freed(void *p) {
     int error = errno;
-    if (!profile.on || here.busy)
+    if (!profile.on || here.busy || !blocks_likely_hold(p))
         return;
     look();
     struct block *found = blocks_find(p);
@@ -308,10 +313,8 @@ static COLD void *early_block(size_t size) {
 }
 
 EXPORT void *malloc(size_t size) {
-    if (likely(size < here.left)) {
-        here.left -= size;
+    if (likely(passes_by(size)))
         return next.malloc(size);
-    }
     if (!is_ready())
         return early_block(size);
     return countdown(next.malloc(size), size, SITE);
@@ -337,10 +340,8 @@ EXPORT void free(void *p) {
 /* The early blocks are zero: none is used twice. */
 EXPORT void *calloc(size_t count, size_t size) {
     size_t bytes = product(count, size);
-    if (likely(bytes < here.left)) {
-        here.left -= bytes;
+    if (likely(passes_by(bytes)))
         return next.calloc(count, size);
-    }
     if (!is_ready())
         return early_block(bytes);
     return countdown(next.calloc(count, size), bytes, SITE);
@@ -362,14 +363,16 @@ static COLD void *resize(void *p, size_t count, size_t size, uintptr_t site) {
     return counted(q, product(count, size), site);
 }
 
+static COLD void *resize_seen(void *p, size_t size, uintptr_t site) {
+    if (blocks_may_hold(p))
+        return early_owns(p) || !is_ready() ? early_resize(p, size) : resize(p, 1, size, site);
+    return countdown(next.realloc(p, size), size, site);
+}
+
 EXPORT void *realloc(void *p, size_t size) {
-    if (unlikely(blocks_may_hold(p)))
-        return early_owns(p) || !is_ready() ? early_resize(p, size) : resize(p, 1, size, SITE);
-    if (likely(size < here.left)) {
-        here.left -= size;
+    if (likely(!blocks_may_hold(p) && passes_by(size)))
         return next.realloc(p, size);
-    }
-    return countdown(next.realloc(p, size), size, SITE);
+    return resize_seen(p, size, SITE);
 }
 
 EXPORT void *reallocarray(void *p, size_t count, size_t size) {
@@ -434,7 +437,20 @@ static inline void gives(void *p, uint64_t op, uintptr_t site) {
         block_freed(p);
 }
 
+/* What our free does. */
+static inline void news_free(void *p, uintptr_t site) {
+    (void)site;
+    if (unlikely(blocks_may_hold(p)) && free_is_over(p))
+        return;
+    next.free(p);
+}
+
 #include "trace/news.h"
+
+static inline void *news_allocate_soon(size_t size, size_t alignment, uintptr_t site) {
+    (void)site;
+    return likely(size && !alignment && passes_by(size)) ? next.malloc(size) : NULL;
+}
 
 /* ── start and end ─────────────────────────────────────────────────────────── */
 

@@ -294,7 +294,20 @@ EXPORT void *pvalloc(size_t size) {
 
 /* ── C++ ───────────────────────────────────────────────────────────────────── */
 
+static inline void news_free(void *p, uintptr_t site) {
+    if (!p || unlikely(early_owns(p)))
+        return;
+    gives(p, TRACE_FREE, site);
+    WORK;
+    next.free(p);
+    REST;
+}
+
 #include "trace/news.h"
+
+static inline void *news_allocate_soon(size_t size, size_t alignment, uintptr_t site) {
+    return news_allocate(size, alignment, site);
+}
 
 #include "../unwind/unload.h"
 
@@ -304,11 +317,11 @@ EXPORT void *pvalloc(size_t size) {
  * writes goes into a copy at the address of its parent's segment, which is never read. */
 static void trace_forked(void) {
     for (int i = 0; trace.on && here && here->depth > 0 && i < NESTED; i++) {
-        struct trace_segment *segment = here->stream[i].segment;
-        void *copy = segment ? memory_map(TRACE_SEGMENT) : NULL;
+        struct stream *s = &here->stream[i];
+        void *copy = s->segment ? memory_map(TRACE_SEGMENT) : NULL;
         if (copy)
-            mremap(memcpy(copy, segment, TRACE_SEGMENT), TRACE_SEGMENT, TRACE_SEGMENT,
-                   MREMAP_MAYMOVE | MREMAP_FIXED, segment);
+            mremap(memcpy(copy, s->segment, (size_t)((char *)s->end - (char *)s->segment)),
+                   TRACE_SEGMENT, TRACE_SEGMENT, MREMAP_MAYMOVE | MREMAP_FIXED, s->segment);
     }
 }
 

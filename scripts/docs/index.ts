@@ -19,6 +19,7 @@ import { svgOf } from '../picture/canvas.ts';
 import { tryArticle } from './article.ts';
 import { benchBlocks, benchPictures } from './bench-document.ts';
 import { blockNames, fillBlocks, readableJson } from './blocks.ts';
+import { bugBlock, bugs, type Found, findAll } from './bugs.ts';
 import { heapPictures } from './heap-maps.ts';
 import { type Hunts, huntAll, huntBlock } from './hunt.ts';
 import { type Ladder, ladderBlocks, ladderPictures } from './ladder.ts';
@@ -36,6 +37,8 @@ export interface Measured {
   life: BenchResult;
   /** The sessions of docs/debugging.md, as docs/debugging.json holds them. */
   hunts: Hunts;
+  /** The bugs of docs/debugging.md, as docs/bugs.json holds them. */
+  bugs: Found;
   /** What docs/safety.json holds. */
   safety: Safety;
   /** What docs/platforms.json holds: `make ports` writes it. */
@@ -49,6 +52,7 @@ const files = {
   bench: join(root, 'docs', 'bench.json'),
   life: join(root, 'docs', 'life.json'),
   hunts: join(root, 'docs', 'debugging.json'),
+  bugs: join(root, 'docs', 'bugs.json'),
   safety: join(root, 'docs', 'safety.json'),
   platforms: join(root, 'docs', 'platforms.json'),
 };
@@ -64,6 +68,7 @@ function block(name: string, measured: Measured): string | undefined {
     platformBlocks[name]?.(platforms) ??
     reference[name]?.() ??
     huntBlock(name, hunts) ??
+    bugBlock(name, measured.bugs) ??
     (name === 'launch' ? launchBlock() : undefined)
   );
 }
@@ -83,6 +88,7 @@ export function generate(text: string, data: Measured): string {
           Object.keys,
         ),
         ...hunts,
+        ...Object.keys(bugs).map((name) => `bug-${name}`),
         'launch',
       ];
       throw new Failure(`unknown generated block: ${name}`, { hint: `known: ${known.join(', ')}` });
@@ -136,6 +142,7 @@ export function readMeasured(): Measured {
     bench: read(files.bench),
     life: read(files.life),
     hunts: read(files.hunts),
+    bugs: read(files.bugs),
     safety: read(files.safety),
     platforms: read(files.platforms),
   };
@@ -169,8 +176,10 @@ async function measureAll(options: {
   const named = [options.draw, options.bench, options.hunt, options.ladder, options.safety];
   const parts = [...named, options.life, lifeFrom];
   const all = parts.every((part) => part === undefined);
-  if (all || options.hunt)
+  if (all || options.hunt) {
     writeFileSync(files.hunts, `${JSON.stringify(await huntAll(), null, 1)}\n`);
+    writeFileSync(files.bugs, `${JSON.stringify(await findAll(), null, 1)}\n`);
+  }
   if (all || options.safety !== undefined)
     writeFileSync(files.safety, readableJson(await measureSafety(seconds)));
   if (all || options.ladder)

@@ -191,7 +191,9 @@ function mallocOf(pid: number): string | undefined {
     );
   }
   const files = [...maps.matchAll(/\s(\/.*\/libmalloc[^/]*)$/gm)].map((match) => match[1] ?? '');
-  return files.find((file) => variantOfFile(file) !== undefined);
+  const file = files.find((each) => variantOfFile(each) !== undefined);
+  const inside = `/proc/${pid}/root${file}`; // in a container the path is one below its root
+  return file !== undefined && !existsSync(file) && existsSync(inside) ? inside : file;
 }
 
 /** Throws a Failure for a file that is no core; GDB would print a Python traceback. */

@@ -102,11 +102,19 @@ function conditionOf(condition: string, name: string): string {
   );
 }
 
+/** What a breakpoint consists of; `guard` is a condition of ours that comes before the user's. */
+interface Stop {
+  place: string;
+  condition: string | undefined;
+  family: boolean;
+  guard: string | undefined;
+}
+
 /**
- * The `break` command for a location. A bare `malloc` means ours: GDB would stop in the dynamic
- * linker's as well. A condition must not be looked at before our library is there.
+ * A bare `malloc` means the one in use: GDB would stop in the dynamic linker's as well, and in libc's. A
+ * condition must not be looked at before the library is there.
  */
-export function breakCommand(spec: string, m: Malloc): string {
+function stopOf(spec: string, m: Malloc): Stop {
   if (/[\r\n]/.test(spec) || spec.trim() === '')
     throw new Failure(`--break ${JSON.stringify(spec)} is no location`, {
       hint: 'give a function (malloc), FILE:LINE or FILE:FUNCTION, with `if CONDITION` if you like, or malloc:n>4096',
@@ -120,10 +128,30 @@ export function breakCommand(spec: string, m: Malloc): string {
       ? asked
       : (/^(.*?)\s+if\b\s*(.*)$/.exec(spec.trim()) ?? []);
   const name = location.trim();
-  const ours = name in parameters;
-  const place = ours ? placed(name) : name;
-  if (condition === undefined) return `break ${place}`;
-  return `break ${place} -force-condition if ${ours ? conditionOf(condition, name) : condition}`;
+  const family = name in parameters;
+  return {
+    place: family ? placed(name) : name,
+    condition: family && condition !== undefined ? conditionOf(condition, name) : condition,
+    family,
+    // a peer's functions have names that other files have as well
+    guard: family && !variant && m.kind !== 'glibc' ? `$_in_use("${name}")` : undefined,
+  };
+}
+
+/** The `break` command for a location. */
+export function breakCommand(spec: string, m: Malloc): string {
+  const { place, condition, guard } = stopOf(spec, m);
+  if (condition === undefined && guard === undefined) return `break ${place}`;
+  const all =
+    guard && condition !== undefined ? `${guard} && (${condition})` : (guard ?? condition);
+  return `break ${place} -force-condition if ${all}`;
+}
+
+/** The same, and before it what refuses a condition that GDB cannot evaluate. */
+function breakLines(spec: string, m: Malloc): string[] {
+  const { place, condition, family } = stopOf(spec, m);
+  const check = python('in_use', 'check', place, condition, m.file, family);
+  return [...(condition === undefined ? [] : [check]), breakCommand(spec, m)];
 }
 
 /** The session file. GDB gets the program and its arguments on its command line (`gdbArguments`). */
@@ -168,7 +196,7 @@ function stops(plan: SessionPlan): string[] {
   const { atCall, batch, breaks, malloc: m, on, pid } = plan;
   const quiet = hasStops(plan) || batch || pid !== undefined || !variantOf(m);
   return [
-    ...(quiet ? breaks : ['malloc']).map((spec) => breakCommand(spec, m)),
+    ...(quiet ? breaks : ['malloc']).flatMap((spec) => breakLines(spec, m)),
     ...(atCall === undefined
       ? []
       : [`t${breakCommand('malloc', m)}`, `ignore $bpnum ${atCall - 1}`]),
@@ -229,7 +257,7 @@ function banner(m: Malloc): string {
   const text =
     variantOf(m) || m.kind === 'glibc'
       ? `\`run\` starts the program on ${m.name}, \`heap\` shows its heap, \`help heap\` the rest`
-      : `\`run\` starts the program on ${m.name}, which is none of ours: GDB's own commands work, the \`heap\` commands cannot read it`;
+      : `\`run\` starts the program on ${m.name}, \`heap\` shows its heap, or says why it cannot be read`;
   return `echo libmalloc: ${text}\\n`;
 }
 

@@ -9,6 +9,7 @@ import { atOurEnd } from '../process/ending.ts';
 import { type Ended, execute } from '../process/execute.ts';
 import { preloadable } from './aside.ts';
 import { readElf } from './elf.ts';
+import { type Finding, readFindings } from './findings.ts';
 import { provideNative } from './from-source.ts';
 import type { Malloc } from './mallocs.ts';
 import { type Proof, readReports } from './proof.ts';
@@ -58,6 +59,8 @@ export interface Launched extends Ended {
   proofs: Proof[];
   /** Programs that ran without the preload, if a preloaded process started them; likewise. */
   unreached: Unreached[];
+  /** What debug builds found, likewise. */
+  findings: Finding[];
 }
 
 /**
@@ -144,6 +147,7 @@ export async function launch(
       ...result,
       proofs: prefix ? readReports(prefix) : [],
       unreached: prefix ? readUnreached(prefix) : [],
+      findings: prefix ? readFindings(prefix) : [],
     };
   } finally {
     release();

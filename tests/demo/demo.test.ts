@@ -55,6 +55,7 @@ describe('the verdict', () => {
         seconds: 1,
         proofs: [],
         unreached: [],
+        findings: [],
       } satisfies Launched);
     expect(run('a\nb\n  c \n')).toMatchObject({ lines: 3, lastLine: 'c', errors: 'e' });
     expect(run('')).toMatchObject({ lines: 0, lastLine: '' });

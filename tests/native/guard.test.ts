@@ -235,9 +235,9 @@ describe.each(everyVariant)('GDB and the debug build of %s', (variant) => {
     expect(chunks.find(({ user }) => user === freed)).toMatchObject({ kind: 'free', usable: 1520 });
     const inside = answer(stderr, 'heap chunk block+5');
     expect(inside).toContain(`is 5 bytes into the live block 0x${block.toString(16)}`);
-    expect(inside).toMatch(/allocated +main \+ \d+/);
+    expect(inside).toMatch(/allocated +main \(gdb-heap\.c:\d+\)/);
     expect(answer(stderr, 'heap chunk freed')).toMatch(/state +free, in quarantine\n.*allocated/);
-    expect(answer(stderr, 'heap chunk freed')).toMatch(/freed +main \+ \d+/);
+    expect(answer(stderr, 'heap chunk freed')).toMatch(/freed +main \(gdb-heap\.c:\d+\)/);
     expect(answer(stderr, 'heap check')).toMatch(/^ok: the canaries of \d+ blocks$/m);
   });
 

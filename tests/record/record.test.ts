@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -54,6 +54,14 @@ function agree(sum: Sum | undefined, counts: Record<string, number> | undefined)
   expect(ledger.overlaps).toBe(0);
   expect(sum.unordered).toBe(0);
 }
+
+test('a small process takes a few KiB of the disc', async () => {
+  const script = 'i=0; while [ $i -lt 100 ]; do /bin/true; i=$((i+1)); done';
+  const { file, processes } = await record({ words: 'stacks,' }, 'sh', '-c', script);
+  expect(processes).toHaveLength(101);
+  // 16 KiB where the disc has blocks of 4 KiB: its names, its maps, its calls.
+  expect((statSync(file).blocks * 512) / 101).toBeLessThan(24 * 1024);
+});
 
 const mallocs = [defaultVariant(), 'paged', 'glibc'];
 

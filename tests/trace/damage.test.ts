@@ -122,7 +122,7 @@ describe('a part is read, and reported as a part', () => {
     const length = Math.floor(before.bytes * share);
     const start = length - (length % SEGMENT_BYTES);
     const read = readTrace(changed('cut', (bytes) => bytes.subarray(0, length)));
-    expect(read.damage.join('\n')).toMatch(/^cut: \d+ of \d+ segments are whole/);
+    expect(read.damage.join('\n')).toMatch(/^cut: \d+ of \d+ segments are whole/m);
     // All that is not among the whole segments is in the rest. (Not a share of the events: where
     // the malloc was slow, snapshots fill the file. Some of the cut segment may be readable.)
     const first = events(readTrace(changed('first', (bytes) => bytes.subarray(0, start))));
