@@ -65,8 +65,8 @@ __attribute__((noinline)) EXPORT void *realloc(void *p, size_t size) {
 
 /* valgrind puts its own functions in the place of malloc, free, realloc and memalign, but
  * of neither reallocarray nor pvalloc: it rewrites calls by the address that they go to.
- * So these two call the public function at its address, and get blocks of whoever answers
- * for the others. -Bsymbolic binds the call to our own function, even in a library that
+ * So these two call the public function at its address, and get blocks of the library
+ * that provides the others. -Bsymbolic binds the call to our own function, even in a library that
  * was opened with dlopen. */
 EXPORT void *reallocarray(void *p, size_t count, size_t size) {
     size_t bytes;

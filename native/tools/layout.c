@@ -1,9 +1,8 @@
 /* layout.c: a preload library for `libmalloc layout -- CMD`: holds the program at its end.
  *
- * When everything the program does has been done and nothing has been taken down,
- * the process stops itself (SIGSTOP); whoever started it looks at its memory from
- * outside and lets it go on (SIGCONT). Only the process whose parent's pid is in
- * LIBMALLOC_LAYOUT does so, not what it starts in turn.
+ * After the program's work and before its teardown, the process stops itself (SIGSTOP);
+ * its parent reads its memory from outside and resumes it (SIGCONT). Only the process
+ * whose parent's pid is in LIBMALLOC_LAYOUT does so, not its own children.
  *
  * The end is a destructor, behind those of the program, or a call of _exit, which
  * skips destructors. Programs that end by a signal are not held.

@@ -1,11 +1,10 @@
 /* probe.c: which library provides malloc in this process?
  *
- * Preloaded behind any malloc, it asks the dynamic linker who answers for malloc,
- * calloc, realloc and free, and leaves the answer in a report (report.h). It
- * allocates nothing, opens no descriptor for longer than a moment, and prints
- * nothing: a program must not notice it. What a process becomes by exec, or starts,
- * is noted beside the reports (report.h): the new program may be one that no
- * preload reaches, and then nobody else can say that it was there.
+ * Preloaded behind any malloc, it asks the dynamic linker which library provides malloc,
+ * calloc, realloc and free, and writes the answer to a report (report.h). It allocates
+ * nothing, keeps no descriptor open, and prints nothing: a program must not notice it.
+ * Programs that a process becomes by exec, or starts, are noted beside the reports
+ * (report.h): a preload may not reach the new program, which then cannot report itself.
  *
  * By hand: cc -O2 -fPIC -shared -o libmalloc-probe.so native/tools/probe.c
  */
@@ -25,13 +24,13 @@
 
 static const char *const calls[REPORT_CALLS] = {"malloc", "calloc", "realloc", "free"};
 
-/* As it was at the start: a program may change its environment, and may fork in a
- * signal handler, where nobody can be asked any more. */
+/* Copied at the start: a program may change its environment, and may fork in a signal
+ * handler, where the dynamic linker must not be called. */
 static char prefix[REPORT_PATH];
 static char provider[REPORT_CALLS][REPORT_PATH];
 
-/* glibc relocates these pointers in place, where the section is not read-only, as it is in the vDSO
- * and on riscv64. musl leaves them alone. */
+/* glibc relocates these pointers in place, unless the section is read-only, as in the vDSO and on
+ * riscv64. musl does not change them. */
 static const void *table_of(ElfW(Addr) base, const ElfW(Dyn) *entry) {
     return (const void *)(entry->d_un.d_ptr + (entry->d_un.d_ptr < base ? base : 0));
 }

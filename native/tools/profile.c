@@ -1,24 +1,23 @@
-/* profile.c: who allocates, and how much of it lives, under any malloc.
+/* profile.c: samples the call stacks that allocate, and the bytes that stay live, under any malloc.
  *
  * Preloaded in front of a malloc (glibc's included), it passes every call on. Once in so many bytes
- * it looks at an allocation: who called, how large, when. The idea:
+ * it samples an allocation: its stack, its size, its time. The idea:
  *
  *     malloc(n):  n < left?  left -= n, and on to the malloc: four instructions
- *                 else look at this one, and draw a new `left`
+ *                 else sample this one, and draw a new `left`
  *     free(p):    is the bit of p set?  no: on to the malloc
  *                 else, before it is freed, find the sampled block and end its life
  *
  * The price: about 2 ns for a pair that is not sampled, 0.3 µs for one that is. Nothing is allocated
- * from the malloc that is watched, and no descriptor stays open. What is written down, and why the
- * sums are unbiased, profile.h says.
+ * from the malloc that is watched, and no descriptor stays open. profile.h explains the format and why the
+ * sums are unbiased.
  *
  *   1. A thread's countdown is its own. Everything else is under one lock, which is taken once in
  *      512 KiB, and for the frees of sampled blocks.
- *   2. A signal handler may allocate while its thread holds the lock: it finds `busy` set and looks
- *      at nothing. A sampled block that it frees counts as live until its address is used again.
+ *   2. A signal handler may allocate while its thread holds the lock: it finds `busy` set and samples
+ *      nothing. A sampled block that it frees counts as live until its address is used again.
  *   3. `alive` is on a page that the kernel wipes in a forked child: the first sample that finds it 0
- *      begins a new process, whose own allocations are all that counts. Its parent's blocks are its
- *      parent's.
+ *      begins a new process, which counts its own allocations only, not the blocks of its parent.
  *
  * LIBMALLOC_PROFILE=[every=BYTES,|all,][roots,][seconds=S,][signal=SIGNAL,]/absolute/path turns it on; all
  * processes write into that one file.
@@ -93,12 +92,12 @@ static bool options_read(const char *text) {
     return true;
 }
 
-/* For free and realloc early blocks are as sampled ones. */
+/* free and realloc treat early blocks like sampled ones. */
 static void early_mark(const void *p) {
     bit_set(bit_of(p));
 }
 
-/* Again, where all marks are gone. */
+/* Marks them again after all marks were cleared. */
 static void early_mark_all(void) {
     for (size_t at = 0; at < early.used;) {
         const char *block = early.bytes + at + 16;
@@ -152,7 +151,7 @@ static COLD void tool_begin(void) {
 
 /* ── samples ───────────────────────────────────────────────────────────────── */
 
-/* Between these two nobody else looks at an allocation, and this thread at no other one. */
+/* Between these two, no other thread samples an allocation, and this thread no further one. */
 static void look_up(void) {
     here.busy = true;
     if (unlikely(!atomic_load_explicit(profile.alive, memory_order_relaxed)))
@@ -455,7 +454,7 @@ static inline void *news_allocate_soon(size_t size, size_t alignment, uintptr_t 
 
 /* ── start and end ─────────────────────────────────────────────────────────── */
 
-/* At once if nobody is looking at an allocation, else after the next one. */
+/* Takes a snapshot at once if no thread samples an allocation, else after the next sample. */
 static void moment_asked(int signal) {
     (void)signal;
     int error = errno;

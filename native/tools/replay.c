@@ -3,21 +3,21 @@
  * The plan is a trace made ready (scripts/trace/plan.ts): addresses have become slots, the
  * order of calls has become, for each thread, a list of operations. A slot holds a block
  * from the operation that makes it to the one that ends it. Threads wait for each other
- * only there: whoever needs a block waits until its slot is full, whoever has made one
- * until its slot is empty. Every wait is for something that came earlier in the trace,
- * so there is no deadlock.
+ * only there: a thread that needs a block waits until its slot is full, and one that has
+ * made a block until its slot is empty. Every wait is for an earlier event of the trace, so
+ * there is no deadlock.
  *
  *     thread 0   malloc→3   malloc→4   spawn 1    free 3        …
  *     thread 1                         free 4     malloc→4      …
  *                                      waits until 4 is full
  *
  * Each block is touched once in each of its pages, as its program presumably did, and
- * begins with its slot's number, which must still be there in the end. What we need for
- * ourselves is mapped; only pthread_create, when the trace had threads, takes
- * something from the malloc at work. One line of JSON on standard output.
+ * begins with its slot's number, which is checked at its end. Our own memory is mapped;
+ * only pthread_create, if the trace had threads, allocates from the malloc under test.
+ * The result is one line of JSON on standard output.
  *
- * With --heap nothing is timed: it looks at the heap each time that it may have grown, and
- * says how large it was at most.
+ * With --heap nothing is timed: it measures the heap each time that it may have grown, and
+ * prints its largest size.
  *
  * By hand: cc -O2 -pthread -o libmalloc-replay native/tools/replay.c
  */
@@ -108,8 +108,8 @@ static struct {
     bool weigh;          /* --heap */
 } play;
 
-/* What --heap finds. Looking takes long, so it waits for page faults: for one in a small heap,
- * for a 256th of a larger one. */
+/* The result of --heap. A measurement is slow, so it waits for page faults: for one in a small heap,
+ * for a 256th of the pages of a larger one. */
 static struct {
     pthread_mutex_t lock;
     size_t peak;
@@ -347,8 +347,8 @@ static void measure_memory(struct measure *measured) {
     measured->peak = status_line(status, "VmHWM:");
 }
 
-/* The last thing before the calls and the first one after them: reading /proc takes as long as
- * hundreds of them. */
+/* Called last before the calls and first after them, because reading /proc takes as long as hundreds of
+ * calls. */
 static void measure_time(struct measure *measured) {
     struct timespec now, cpu;
     struct rusage usage;

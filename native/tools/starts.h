@@ -76,7 +76,7 @@ static void note(enum report_start kind, pid_t pid, const char *program) {
     if (*prefix && length < (int)sizeof line &&
         snprintf(path, sizeof path, "%s-starts", prefix) < (int)sizeof path) {
         int fd = open_beyond_stderr(path, O_APPEND);
-        if (fd >= 0 && write(fd, line, (size_t)length + 1) < 0) { /* then nobody will know */
+        if (fd >= 0 && write(fd, line, (size_t)length + 1) < 0) { /* then the start stays unreported */
         }
         if (fd >= 0)
             close(fd);

@@ -1,10 +1,10 @@
 /* trace.c: records the calls of any malloc.
  *
- * Preloaded in front of a malloc (glibc's included), it passes every call on and writes
- * down what was asked and what came of it, in the format of trace.h. The idea:
+ * Preloaded in front of a malloc (glibc's included), it passes every call on and records
+ * its arguments and its result in the format of trace.h. The idea:
  *
  *     free(p):   stamp, write, then free          p's recorded life is within the real
- *     malloc(n): allocate, then stamp and write   one, whoever gets p next
+ *     malloc(n): allocate, then stamp and write   one, whichever thread gets p next
  *
  * The price: 16 bytes a call (32 for realloc), and about 50 ns of CPU (20 of
  * them for the stamp); `libmalloc record --cost` measures it. Nothing is allocated from the malloc that is
@@ -175,7 +175,7 @@ static inline void gives(void *p, uint64_t op, uintptr_t site) {
         counted_release(p, op, site);
 }
 
-/* Around the malloc's own work, for whoever counts its system calls. */
+/* Around the malloc's own work, so that its system calls can be counted. */
 #define WORK (working = trace.counting)
 #define REST (working = false)
 
@@ -314,7 +314,7 @@ static inline void *news_allocate_soon(size_t size, size_t alignment, uintptr_t 
 /* ── start and end ─────────────────────────────────────────────────────────── */
 
 /* A signal handler has interrupted a record and forked, and the child may return to it: what it then
- * writes goes into a copy in the place of its parent's segment, which nobody reads. */
+ * writes goes into a copy at the address of its parent's segment, which is never read. */
 static void trace_forked(void) {
     for (int i = 0; trace.on && here && here->depth > 0 && i < NESTED; i++) {
         struct stream *s = &here->stream[i];

@@ -1,5 +1,5 @@
-/* builds.h: which builds of which files are mapped, so that a reader who finds another file under the
- * name of one does not ask that for names. They follow the maps, in lines that are none of theirs:
+/* builds.h: the build ids of mapped files, so that a reader does not take names from another file that now
+ * has the same path. They are written behind the maps, in lines of another form:
  * `build-id 93ac61ec… /lib/libc.so.6`. */
 #pragma once
 

@@ -2,10 +2,10 @@
  * number of its innermost node: two stacks with the same callers share their nodes.
  *
  * A hash table leads from a node's parent and address to its number. It is read without a lock;
- * whoever adds a node holds the lock of the tree's owner. A table that has become too small stays
- * where it is, because somebody may be reading it: all of them together are as large as the last.
+ * a thread that adds a node holds the lock of the tree's owner. A table that has become too small is
+ * kept, because another thread may be reading it: all of them together are as large as the last.
  *
- * Memory comes from the tree's owner: zeroed, and never given back.
+ * Memory comes from the tree's owner: zeroed, and never returned.
  */
 #pragma once
 

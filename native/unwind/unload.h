@@ -1,5 +1,5 @@
-/* unload.h: after dlclose, another library may come to lie where one was, with other frames. So whoever
- * walks over stacks stands in front of dlclose, too.
+/* unload.h: after dlclose, another library may be mapped at the same addresses, with other frames. So a
+ * tool that walks over stacks wraps dlclose, too.
  */
 #pragma once
 

@@ -1,4 +1,4 @@
-/* unwind.h: who called? Call stacks for record, the guard and the profiler.
+/* unwind.h: call stacks for record, the guard and the profiler.
  *
  *     struct unwind_place place = unwind_here();
  *     unsigned n = unwind_addresses(place, addresses, 32);      any time, without a memory
@@ -46,7 +46,7 @@ static struct {
     _Atomic(uint64_t) check, rule;
 } rules[RULES];
 
-/* After a library is gone: another one may lie at its addresses. */
+/* After a library was unmapped: another one may be mapped at its addresses. */
 UNWIND_UNUSED static void unwind_forget(void) {
     for (size_t i = 0; i < RULES; i++) /* untouched memory stays so */
         if (atomic_load_explicit(&rules[i].check, memory_order_relaxed))

@@ -1,4 +1,5 @@
-// The findings as JUnit has them, which CI servers read.
+// The findings as JUnit has them, which CI servers read. Written as text: four elements, and a DOM would
+// not drop the characters that XML cannot hold.
 
 import { type Finding, isFatal } from './case.ts';
 

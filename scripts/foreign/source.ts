@@ -1,4 +1,5 @@
-// The sources of steps: a trace of ours, a .rep file, or a recording of another tool.
+// The sources of steps: a trace of ours, a .rep file, or a recording of another tool. We know no
+// package that reads one of these formats, so each has a reader in this folder.
 
 import { basename } from 'node:path';
 import { Failure } from '../lib/errors.ts';

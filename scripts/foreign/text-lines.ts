@@ -1,4 +1,5 @@
-// Text files of other tools, read piece by piece, compressed or not.
+// Text files of other tools, read piece by piece, compressed or not. Our own reader of lines, because
+// node:readline is asynchronous and the steps of a trace come from synchronous generators.
 
 import { closeSync, openSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
-// /proc/PID/smaps: what the kernel says about a process's memory, mapping by mapping.
+// Reads /proc/PID/smaps, the kernel's description of a process's memory by mappings. Our own: its
+// lines are `name: value`, which needs no package.
 
 /** One mapping. Addresses are numbers: 57 bits of address space do not occur in user programs. */
 export interface Mapping {

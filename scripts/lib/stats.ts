@@ -1,3 +1,5 @@
+// Median, quartiles and means: three formulas, for which no package is needed.
+
 /** Several runs summed up, in the unit of the values. */
 export interface Summary {
   median: number;

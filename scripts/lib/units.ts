@@ -1,4 +1,4 @@
-// Sizes and counts as people read them.
+// Sizes and counts as people read them. Our own, because Intl.NumberFormat has no KiB.
 
 const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 

@@ -1,4 +1,4 @@
-// Words of a command line.
+// Words of a command line. Our own, because zx's quote writes $'…', which dash does not read.
 
 /** A word as a POSIX shell reads it. */
 export function shellWord(word: string): string {

@@ -12,7 +12,7 @@ export interface Place extends Amount {
   callers: string[];
   /** Seconds, in the mean of its blocks. */
   meanAge: number;
-  /** What still points to what is live, the most bytes first; empty where nobody looked. */
+  /** What still points to live blocks, the most bytes first; empty if it was not searched. */
   holders: Holder[];
 }
 
@@ -21,7 +21,7 @@ interface Holder extends Amount {
   root: string | undefined;
 }
 
-/** Functions that allocate on behalf of others: nobody asks for them. */
+/** Functions that allocate on behalf of their callers; reports name the callers instead. */
 const servants = [
   /^(__libc_|__|_)?(malloc|calloc|realloc|memalign|aligned_alloc|posix_memalign|reallocarray)$/,
   /^operator new/,

@@ -19,7 +19,7 @@ export interface Frame {
   offset: number;
 }
 
-/** What code is called that no file holds: somebody made it while the program ran. */
+/** The name of code that is in no file, because it was generated while the program ran. */
 export const GENERATED = '[generated code]';
 
 /** `make_list (list.c:12)`, or less where less is known: `malloc (libc.so.6)`, `ls+0x4711`. */

@@ -1,4 +1,5 @@
-// Completion of the command line for bash, zsh and fish, from the options of every verb.
+// Completion of the command line for bash, zsh and fish, from the options of every verb. Our own, because
+// packages such as omelette and tabtab start Node for each TAB.
 
 import type { VerbHelp, VerbOption } from './verb-help.ts';
 

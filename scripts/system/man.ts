@@ -1,5 +1,5 @@
 // Man pages: libmalloc(1) with a page for each verb, and libmalloc(3), from the same source as --help,
-// docs/reference.md and the header.
+// docs/reference.md and the header. Our own roff, because help2man knows only --help.
 
 import { statuses } from '../lib/status.ts';
 import { options } from '../malloc/options.ts';

@@ -1,4 +1,4 @@
-// Who called: the tree of calls of a process, from its STACKS segments.
+// The tree of calls of a process, from its STACKS segments.
 
 import { bytesOf, offset } from './format.ts';
 import type { SegmentFile, SegmentHead } from './segments.ts';

@@ -38,13 +38,13 @@ export interface ProfileSite {
   live: Amount;
   /** Of what is live at the end: nothing in the process pointed to it any more. Absent if unknown. */
   lost?: Amount;
-  /** Who holds the rest of it, and how much of it: a global, a thread's stack. Absent if unknown. */
+  /** What holds the rest, and how much of it: a global, a thread's stack. Absent if unknown. */
   roots?: (Amount & { root: string })[];
   /** Seconds, in the mean of all blocks: until they were freed, or the process ended. */
   meanAge: number;
 }
 
-/** What was live at a moment that somebody asked for. */
+/** The live blocks at a requested moment. */
 interface ProfileSnapshot {
   /** Since the process began. */
   seconds: number;

@@ -297,7 +297,7 @@ function comesBefore(a: Cursor, b: Cursor): boolean {
   return !a.later && b.later;
 }
 
-/** Who provided malloc in each process: what the probe finds where there is no trace. */
+/** The provider of malloc in each process, as the probe reports it for programs without a trace. */
 export function proofsOf(trace: Trace): Proof[] {
   return trace.processes.map(({ pid, executable, providers: [malloc, calloc, realloc, free] }) => ({
     pid,

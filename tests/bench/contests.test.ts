@@ -25,9 +25,10 @@ import { selectMallocs } from '../../scripts/bench/select.ts';
 import { targets } from '../../scripts/bench/targets.ts';
 import { summarize } from '../../scripts/lib/stats.ts';
 import type { Malloc } from '../../scripts/malloc/mallocs.ts';
-import { svgOf } from '../../scripts/picture/canvas.ts';
+import { legend, svgOf } from '../../scripts/picture/canvas.ts';
 import { colorOfRatio } from '../../scripts/picture/heat.ts';
 import { front, labelSides } from '../../scripts/picture/pareto.ts';
+import { attributesIn } from '../lib/svg.ts';
 
 const catalog = readCatalog();
 const names = (entries: { name: string }[]) => entries.map(({ name }) => name);
@@ -314,6 +315,13 @@ describe('pictures', () => {
     expect(less?.[2]).toBeGreaterThan(less?.[0] as number);
     expect(more?.[0]).toBeGreaterThan(more?.[2] as number);
     expect(colorOfRatio(40)).toBe(colorOfRatio(4));
+  });
+
+  test('a name with markup in it stays text, and the picture one element', () => {
+    const svg = svgOf(legend(['<b>&"'], 200, 'a < b'));
+    expect(attributesIn(svg, 'b')).toEqual([]);
+    expect(attributesIn(svg, 'svg > text')).toHaveLength(2);
+    expect(svg).toContain('>a &lt; b<');
   });
 
   test('time against memory: a dot with its name for each malloc', () => {

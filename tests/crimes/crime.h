@@ -1,5 +1,5 @@
 /* crime.h: what the programs of this folder share. Each does one thing to the heap that
- * no program may do, and ends with status 0 when nobody minded. */
+ * no program may do, and ends with status 0 if it was not noticed. */
 #pragma once
 
 #include <malloc.h>

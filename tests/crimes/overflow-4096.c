@@ -1,4 +1,4 @@
-/* Clears a page more than it has. The block behind is its own, so nobody else is hurt. */
+/* Clears a page more than it has. The block behind is its own, so no other memory changes. */
 #include "crime.h"
 
 int main(void) {

@@ -1,7 +1,7 @@
-/* The program break is nobody's own: a program may move it as well, up and down, by
- * odd numbers, between any two calls. Its bytes stay its own, blocks stay theirs, the
- * heap stays sound, and what was freed is used again. Memory from the break need not be
- * zero: a page that it ends in keeps what the program wrote there.
+/* The program break does not belong to malloc: a program may move it as well, up and down,
+ * by odd numbers, between any two calls. Its bytes and the blocks keep their content, the
+ * heap stays sound, and freed memory is reused. Memory from the break need not be zero: a
+ * page that it ends in keeps what the program wrote there.
  *
  *     break [steps] [largest size] [seed]
  */

@@ -1,6 +1,6 @@
 /* Two threads take turns at malloc and free, and mark in memory where their calls begin and end:
- * whoever watches the loads and stores of this process (tests/lib/lines.ts) can tell which thread
- * touched which cache line, and whether a call did. Only one thread runs at any time.
+ * from the loads and stores of this process, tests/lib/lines.ts can tell which thread touched which
+ * cache line, and whether it did so inside a call. Only one thread runs at any time.
  *
  *     cache-lines local|remote [size] [blocks in a turn] [measured turns]
  *

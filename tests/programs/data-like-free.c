@@ -11,7 +11,7 @@ static const size_t sizes[] = {16, 32, 48, 64, 128, 256, 1000, 3000, 20000};
 static long rounds;
 
 /* What a free block holds: read after its free, which a program should not do, but
- * memory that was copied while it was its own may well hold the same. */
+ * memory that was copied from a live block may hold the same. */
 static void look(const void *freed, unsigned char image[IMAGE]) {
     for (int i = 0; i < IMAGE; i++)
         image[i] = ((const volatile unsigned char *)freed)[i];

@@ -1,6 +1,6 @@
 /* Under a limit on the address space (ulimit -v) every single allocation may fail, in
- * every thread, at every place. Those that do say NULL and ENOMEM, and leave alone what
- * they were given; no block changes; and when the limit is gone, all is well again.
+ * every thread, at every place. Those that fail return NULL with ENOMEM and leave their
+ * argument unchanged; no block changes; and without the limit, all calls succeed again.
  *
  * The limit is there before the program starts, or it comes when it runs already.
  *

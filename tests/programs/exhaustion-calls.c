@@ -1,6 +1,6 @@
-/* Any system call for memory may fail, and malloc still keeps its word: NULL with ENOMEM or
- * a block, never a crash, never a block that is somebody else's; and once the system gives
- * memory again, so does malloc.
+/* Any system call for memory may fail, and malloc still keeps its promise: it returns NULL
+ * with ENOMEM or a block, never crashes, and never hands out a live block. Once the system
+ * provides memory again, so does malloc.
  *
  *     exhaustion-calls once N      in the i-th of N children the i-th call fails; no more
  *                                  children than there are calls

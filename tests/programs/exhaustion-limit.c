@@ -1,7 +1,7 @@
-/* When memory ends, every function says so (NULL and ENOMEM) and leaves alone what it
- * was given; the heap stays sound, serves what it still can, and hands out again what
- * is freed. Ended here by a limit on data (ulimit -d), or on the address space (-v),
- * which is there from the start: whoever has reserved addresses before is not bound by it.
+/* When memory runs out, every function returns NULL with ENOMEM and leaves its argument
+ * unchanged; the heap stays sound, serves what it still can, and reuses freed memory. The
+ * limit is on data (ulimit -d) or on the address space (-v), and is set before the start,
+ * because it would not bind a malloc that has reserved addresses before.
  *
  *     exhaustion-limit [as|data] [MiB left] [size of a block] [is what was freed reused?]
  */

@@ -8,8 +8,8 @@
  *     fork-anywhere waiting    by the signal handler of a thread that is itself inside
  *                              malloc, waiting for the one that is stopped.
  *
- * In every child old blocks can be read, resized and freed, new ones are nobody
- * else's, and it ends in time; so do the calls in the parent.
+ * In every child old blocks can be read, resized and freed, new ones overlap
+ * no other, and it ends in time; so do the calls in the parent.
  *
  *     fork-anywhere MODE [unit: sizes are multiples of it] [part] [parts]
  *

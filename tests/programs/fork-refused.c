@@ -29,7 +29,7 @@ int main(int argc, char **argv) {
     none = before;
     none.rlim_cur = 0;
     check(setrlimit(RLIMIT_NPROC, &none) == 0, "setrlimit failed");
-    if (geteuid() == 0) /* whom the limit does not bind; nobody it does */
+    if (geteuid() == 0) /* the limit does not bind root, so become `nobody` */
         check(setresuid(65534, 65534, 65534) == 0, "setresuid: %s", strerror(errno));
     for (long i = 0; i < forks; i++) {
         pid_t child = fork();
@@ -40,7 +40,7 @@ int main(int argc, char **argv) {
     }
     check(setrlimit(RLIMIT_NPROC, &before) == 0, "setrlimit failed");
     long reached = calls;
-    while (calls < reached + 1000) /* nobody stands back any more */
+    while (calls < reached + 1000) /* no thread waits for a fork any more */
         sched_yield();
     pid_t child = fork();
     if (child == 0) {

@@ -1,6 +1,6 @@
-/* Consumers free blocks that main made, then do nothing any more. What each of them
- * holds back is bounded in bytes, not in blocks: main builds the same again in the same
- * memory, and malloc_trim gives back what nobody uses.
+/* Consumers free blocks of main, then only wait. The memory that each of them holds back
+ * is bounded in bytes, not in blocks: main allocates the same again in the same memory,
+ * and malloc_trim returns unused memory.
  *
  *     life-consumers [threads] [blocks for each] [bytes of a block]
  */

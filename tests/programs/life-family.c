@@ -1,6 +1,6 @@
 /* Each function of the family takes the blocks of each other one. Under a tool that puts
- * its own functions in place of the exported ones (valgrind does), that holds only where
- * none of ours calls another behind its back.
+ * its own functions in place of the exported ones (valgrind does), that holds only if
+ * none of ours calls another directly.
  *
  *     life-family
  */

@@ -1,8 +1,8 @@
 /* An attacker reads the first two words of a free block, knows which block they link to,
- * and forges a link of his own: to memory of the program, or to a live block. Whatever
- * the words are made of (a sum, or exclusive or, of an address and a secret, in bytes or
- * in units of 16), malloc never hands out what he chose: it ends the program, or nothing
- * comes of it. The secret may come from the page of the block that is written to, or
+ * and forges another link: to memory of the program, or to a live block. However the
+ * words are computed (a sum, or exclusive or, of an address and a secret, in bytes or in
+ * units of 16), malloc never hands out the chosen address: it ends the program, or
+ * nothing happens. The secret may come from the page of the block that is written to, or
  * from another one.
  *
  *     life-forged [bytes of a block]

@@ -1,8 +1,8 @@
 /* An attacker reads free blocks of two pages and works out the secret of a third one,
- * where a link is forged. He tries: the same secret in every page, one that grows or
- * changes with the page's number, and a secret of the whole heap that is mixed with the
+ * where a link is forged. The guesses are: the same secret in every page, one that grows
+ * or changes with the page's number, and a secret of the whole heap that is mixed with the
  * page's number by a function that can be inverted (Stafford's mix, of which 46 bits are
- * seen). Malloc never hands out what he chose.
+ * seen). Malloc never hands out the chosen address.
  *
  *     life-leaked [bytes of a block]
  */
@@ -21,7 +21,7 @@ static char statically[1 << 16] __attribute__((aligned(4096)));
 
 static uint64_t number(const void *p) { return (uintptr_t)p >> PAGE_BITS; }
 
-/* The secret that a free block shows to somebody who knows which block it links to. */
+/* The secret that a free block reveals if the block that it links to is known. */
 static uint64_t secret_in(const char *p, const char *linked) {
     uint64_t w[2], next = (uintptr_t)linked;
     memcpy(w, p, sizeof w);

@@ -1,5 +1,5 @@
 /* Hundreds of MiB have been free for a while. No single call has to give all of it back:
- * none takes milliseconds, or gives back a large part of it.
+ * none takes milliseconds, or returns a large part of it.
  *
  *     life-longest-free [blocks of 256 KiB] [most milliseconds]
  */

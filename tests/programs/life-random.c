@@ -1,5 +1,5 @@
 /* Prints where blocks lie, one kind a line: a test compares several runs, because
- * addresses that never change help whoever attacks the program.
+ * addresses that never change help attackers of the program.
  *
  *     life-random [bytes of the largest block]
  */

@@ -1,7 +1,7 @@
-/* An attacker who knows no secret copies what stands in free blocks: what a block held
+/* An attacker who knows no secret copies the content of free blocks: what a block held
  * when it was free before (`replayed`), what another free block holds (`copied`), or
  * both exchanged. Malloc never hands out a live block for it: it ends the program, or
- * nothing comes of it.
+ * nothing happens.
  *
  *     life-replayed [bytes of a block] [bytes that are copied at most]
  */
@@ -38,8 +38,8 @@ static void go_on(void) {
         let_go(live[lives - 1]);
 }
 
-/* `a` linked to `b` while both were free. Now `b` is live: its owner writes there what he
- * likes, and `a` is free once more. */
+/* `a` linked to `b` while both were free. Now `b` is live: the program writes to it,
+ * and `a` is free once more. */
 static void replay(void) {
     begin();
     char *a = live[30], *b = live[31], old_a[MOST], old_b[MOST];

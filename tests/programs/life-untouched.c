@@ -1,5 +1,5 @@
-/* Large blocks that nobody touches cost only addresses, of which a process has 128 TiB:
- * when blocks have used hundreds of GiB of them, small and large ones still are to be had.
+/* Large blocks that are never touched cost only addresses, of which a process has 128 TiB:
+ * when blocks have used hundreds of GiB of them, small and large ones can still be allocated.
  *
  *     life-untouched [MiB of a block] [GiB in all]
  */

@@ -1,11 +1,11 @@
-/* malloc works before anybody had a chance to prepare it: in the resolver of an
+/* malloc works before any code could initialise it: in the resolver of an
  * indirect function, while the program is being relocated; before all constructors
  * (.preinit_array); and in a library's constructor that runs before that of malloc,
  * even before libc's own. What was allocated early is freed as any other block.
  *
  *     lifecycle-early [does the resolver get memory?] [is the library there?]
  *
- * The resolver is there when compiled with -DRESOLVER: not every malloc lives through it.
+ * The resolver is there when compiled with -DRESOLVER: not every malloc survives it.
  * Compiled with -DLIBRARY -shared -nostdlib it is that library: it needs nothing, not
  * even libc, so its constructor comes first.
  */

@@ -1,5 +1,5 @@
-/* A block that was freed is nobody's: whatever has happened to it since, freeing it
- * again ends the program, and the line names the pointer. Prints the pointer first.
+/* Freeing a block that was freed before, whatever has happened to it since,
+ * ends the program, and the line names the pointer. Prints the pointer first.
  *
  *     misuse-stale [what happened since] [size]
  */

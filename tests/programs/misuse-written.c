@@ -1,7 +1,7 @@
-/* Somebody writes into a free block: past the end of the one before it, or through a
- * pointer that he should have forgotten. The program may go on for a while, but no
- * call hands out memory that is not free: it ends before, and the line names the
- * block that was written to. Prints that block first.
+/* The program writes into a free block: past the end of the one before it, or through a
+ * stale pointer. It may continue for a while, but no call hands out memory that is not
+ * free: malloc ends the program before that, with a line that names the block that was
+ * written to. Prints that block first.
  *
  *     misuse-written [overflow|late|remote|twice] [size] [bytes written, or where]
  */

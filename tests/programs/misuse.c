@@ -1,8 +1,8 @@
 /* What a program must not do, one misuse at a time, and how it finds out. Prints the
- * pointer, then `survived` when the call came back (`refused` when it said no, `absent`
- * when nobody provides it), then, after it has worked on with the heap, `fine` or
- * `corrupted: …`. What it lives through without either ended it later. As programs do, it
- * goes on with memory that has changed: the malloc may still notice.
+ * pointer, then `survived` when the call returned (`refused` if it failed, `absent` if no
+ * library defines it), then, after more work with the heap, `fine` or `corrupted: …`. If it
+ * prints neither, the misuse ended it later. As programs do, it continues to use memory that
+ * has changed: the malloc may still notice.
  *
  *     misuse CALL KIND SIZE
  */

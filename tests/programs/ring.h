@@ -1,5 +1,5 @@
-/* ring.h: a queue from one thread to one other. Neither waits for a lock; who finds it full, or
- * empty, lets others run.
+/* ring.h: a queue from one thread to one other. Neither waits for a lock; a thread that finds it
+ * full, or empty, yields.
  */
 #pragma once
 

@@ -1,6 +1,6 @@
 /* A page whose blocks other threads have all freed, while it is the one that its owner carves next:
  * its record may come to describe a page of another thread, which the owner must not carve. If it
- * does, it has blocks in memory that the other thread gives back.
+ * does, it has blocks in memory that the other thread returns.
  *
  *     sharded-fresh
  */

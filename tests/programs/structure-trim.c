@@ -4,7 +4,7 @@
  *     structure-trim
  *
  * The names are those of mallocs that keep equal blocks in pages of 64 KiB (sharded): there, trim
- * gives back the page in use while another one has freed blocks as well as fresh ones.
+ * returns the page in use while another one has freed blocks as well as fresh ones.
  */
 #include "program.h"
 #include <malloc.h>

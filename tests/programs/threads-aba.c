@@ -1,9 +1,9 @@
-/* Threads take and drop blocks of three small sizes, a few at a time, as fast as they can. A free
+/* Threads allocate and free blocks of three small sizes, a few at a time, as fast as they can. A free
  * list without a lock that compares only its head takes a block that has left the list and come
- * back (ABA), and hands out what came behind it, which somebody has.
+ * back (ABA), and then hands out the block behind it, which is live.
  *
  * That happens between two instructions of malloc. Where the processor can be stepped (stepped.h),
- * a thread is stopped at each in turn, while another one takes two blocks and drops the first.
+ * a thread is stopped at each in turn, while another one allocates two blocks and frees the first.
  *
  *     threads-aba [threads] [calls of each]
  */

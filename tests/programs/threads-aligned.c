@@ -1,5 +1,5 @@
-/* Aligned blocks are aligned, as large as asked for and nobody else's, whichever of
- * the five functions made them and however many threads ask at once.
+/* Aligned blocks are aligned, as large as requested and overlap no other, whichever of
+ * the five functions made them and however many threads allocate at once.
  *
  *     threads-aligned [threads] [steps] [largest size] [largest alignment]
  */

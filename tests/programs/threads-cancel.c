@@ -1,7 +1,7 @@
 /* malloc is no cancellation point: a thread that has been cancelled goes on through
  * any number of calls until it reaches one that is, even while other threads make
- * it wait: they take the same locks, and fork all the time. And whoever is
- * cancelled leaves no lock behind.
+ * it wait: they take the same locks, and fork all the time. A thread that
+ * is cancelled leaves no lock behind.
  */
 #include "program.h"
 

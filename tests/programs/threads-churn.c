@@ -1,6 +1,6 @@
-/* Threads are born and die by the hundred thousand, and blocks cross between them: each
- * takes what others left and leaves blocks of its own, which somebody else frees when
- * their maker is long dead. None is damaged, and memory stays bounded.
+/* Hundreds of thousands of threads start and end, and pass blocks on: each takes blocks of
+ * ended threads and leaves blocks of its own, which another thread frees after its end.
+ * None is damaged, and memory stays bounded.
  *
  *     threads-churn [threads] [alive at once] [KiB by which memory may grow]
  */

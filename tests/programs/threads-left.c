@@ -1,6 +1,6 @@
-/* What threads leave when they end is in plain sight: walk and stats know each of their
- * blocks, live or freed, by whomever; the next thread takes a heap over as it is, and no
- * memory is lost to those that nobody takes.
+/* Heaps of ended threads stay visible: walk and stats report each of their blocks, live or
+ * freed, by whichever thread; the next thread adopts a heap as it is, and heaps that no
+ * thread adopts lose no memory.
  *
  *     threads-left [rounds]
  */

@@ -71,7 +71,7 @@ static void round_of_all(unsigned i) {
     release(count(PVALLOC, pvalloc(30), 30));
 }
 
-/* Each thread hands its blocks to the next through one slot: whoever puts takes. */
+/* Each thread hands its blocks to the next through one slot: a put is also a take. */
 static _Atomic(void *) slots[64];
 static unsigned rounds;
 

@@ -102,7 +102,7 @@ static double seconds(struct timeval t) {
     return (double)t.tv_sec + (double)t.tv_usec * 1e-6;
 }
 
-/* Hears what happened to the command, and to descendants of it that nobody else waits for; returns
+/* Waits for events of the command, and of descendants that no other process waits for; returns
    whether the command has ended. */
 static int hear(pid_t command) {
     int status, ended = 0;

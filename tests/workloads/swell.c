@@ -2,7 +2,7 @@
  * swell [--threads N]: arrays grow side by side by realloc to some MiB each, a quarter at a time.
  *
  * Stands for: messages, images and result sets that are read piece by piece into a buffer whose
- * final size nobody knows; several at once, as a server or a loader has them.
+ * final size is unknown; several at once, as a server or a loader has them.
  * Shows: what it costs to grow a block that is large, though not huge. Copying a MiB takes longer
  * than asking the kernel to move its pages; new memory for each step costs a fault a page. As
  * several arrays grow, the room behind one is taken by another.

@@ -8,8 +8,8 @@
  *
  * A section's CPU time is read from the process clock just inside it. With --mark, each section
  * also begins and ends with SIGUSR1, which only step.c ever sees: it counts instructions between
- * the two. The first section is empty, so that whoever reads the counts can subtract what the
- * marks cost.
+ * the two. The first section is empty, so that readers of the counts can subtract the cost of
+ * the marks.
  *
  * SIGALRM says "enough": it comes from a time budget when time is measured, from step.c's own
  * budget when instructions are. (A wall-clock timer, not ITIMER_PROF: while that one runs, Linux

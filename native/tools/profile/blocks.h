@@ -1,6 +1,6 @@
 /* blocks.h: which blocks were sampled.
  *
- * free asks for every block whether it is one of the few, in three steps, each of which few pass:
+ * free checks for every block whether it was sampled, in three steps, each of which few blocks pass:
  *
  *     marks   a byte for 16 of the address's bits, so that six instructions ask: 4 KiB, which stay in the cache
  *     bits    for 19 of them: with a thousand sampled blocks live, one other in 4 passes marks, and one in 33 this
@@ -110,7 +110,7 @@ static bool blocks_grow(void) {
     return true;
 }
 
-/* Of a block that is there already, nobody noticed the end. */
+/* If a block is there already, its free went unnoticed. */
 static struct block *blocks_find(const void *p) {
     struct block *b = blocks.size ? slot_find((uintptr_t)p) : NULL;
     return b && b->address ? b : NULL;

@@ -4,8 +4,8 @@
  * processor; reading it costs 10 to 20 ns where clock_gettime costs 25 to 70. The fence
  * waits until all earlier loads have been served, so the stamp of an allocation is
  * taken after the load that found the block, and that of a release after the load that
- * found what to release; no later store is visible before it, so nobody can have a
- * released block yet. Elsewhere the monotonic clock, which the system keeps in order.
+ * found what to release; no later store is visible before it, so no other
+ * thread can have a released block yet. Elsewhere the monotonic clock, which the system keeps in order.
  */
 #pragma once
 

@@ -4,10 +4,10 @@
  * be known of all threads together (live bytes and their peak) is atomic. A block's size
  * is the malloc's own malloc_usable_size; one that has none gets no live bytes.
  *
- * System calls: a malloc in a library of its own calls mmap and its kin through the
- * dynamic linker, and we stand in front. What comes while a call of the malloc is at work in
- * the thread is the malloc's. glibc's malloc calls within libc, where nobody sees it:
- * for it `visible` says that we do not know. (Syscall user dispatch would see it, and
+ * System calls: a malloc in a separate library calls mmap and its relatives through the
+ * dynamic linker, so we can wrap them. A system call during a call of the malloc in the
+ * same thread is the malloc's. glibc's malloc calls within libc, where we cannot wrap it:
+ * `visible` then says that the counts are unknown. (Syscall user dispatch would see it, and
  * kill a program that had blocked SIGSYS; ptrace would take the debugger's place.)
  */
 #pragma once

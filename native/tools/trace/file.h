@@ -44,7 +44,7 @@ static int file_open(const char *path, int flags) {
     return moved;
 }
 
-/* Under a name of its own until it is complete; then whoever links first has it. */
+/* The file has a temporary name until it is complete; then the first process that links it wins. */
 static void file_create(void) {
     char draft[TRACE_PATH + 32];
     snprintf(draft, sizeof draft, "%s.%ld", file.path, (long)syscall(SYS_getpid));
@@ -179,9 +179,9 @@ static __attribute__((unused)) void segment_sum_up(struct trace_segment *segment
     munmap(p, TRACE_SEGMENT);
 }
 
-/* Zeroed memory of ours, counted as shared, so that nobody takes it for the program's. A forked child
- * sees it, because a handler that has interrupted us may fork, and must not write to it. NULL without
- * any. */
+/* Zeroed memory of ours, counted as shared, so that it is not taken for the program's. A forked child sees
+ * it, because a handler that has interrupted us may fork, and must not write to it. NULL if there is
+ * none. */
 static void *memory_apart(size_t size) {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     return p == MAP_FAILED ? NULL : p;

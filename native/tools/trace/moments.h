@@ -1,5 +1,5 @@
-/* moments.h: when to walk over the heap, where nobody has said after how many calls: when what is live
- * has grown by a quarter since the last walk, when a new peak is over, and at the end (trace.c).
+/* moments.h: when to walk over the heap, unless a number of calls was given: when the live bytes have
+ * grown by a quarter since the last walk, when a new peak is over, and at the end (trace.c).
  *
  *     live bytes                  x: a walk
  *       │          ╭x╮   ╭─╮         after growth by a quarter
@@ -10,9 +10,9 @@
  * A heap that rises by a block at a time has a peak at each block, and cannot be walked over each time.
  * So a peak counts when it is higher than the last walk's by a 64th, or by an eighth once the walks have
  * taken 16 MiB and as much again as the records; and any peak counts while the walks have taken less
- * than the records. What is pictured is at most so far below the highest moment, and mostly it is that.
+ * than the records. So the highest snapshot is at most that far below the highest moment, and mostly equal.
  *
- * Sizes are what the malloc says of its blocks (malloc_usable_size). A walk is taken while the trace and
+ * Sizes are the malloc's own (malloc_usable_size). A walk is taken while the trace and
  * the heap agree: after an allocation is on record, or before a release is.
  */
 #pragma once

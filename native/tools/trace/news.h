@@ -1,13 +1,13 @@
-/* news.h: C++'s operators new and delete, on record as malloc or aligned_alloc, and free, of the
- * function that said `new`. Who stands behind us decides how:
+/* news.h: C++'s operators new and delete, recorded as malloc or aligned_alloc, and free, called
+ * by the function that said `new`. The library behind us decides how:
  *
- *     libstdc++, or nobody yet   they would call malloc: we do so ourselves
+ *     libstdc++, or none yet     they would call malloc: we do so ourselves
  *     the malloc at work         jemalloc, tcmalloc, mimalloc bring operators that go straight to their
  *                                core: each call is passed on to it, and recorded around it
- *     somebody else              the program has replaced an operator: it calls malloc where it
- *                                wants to, and that is recorded
+ *     another library            the program has replaced an operator: its own calls of malloc are
+ *                                recorded
  *
- * Whoever includes this file has defined is_ready, got, gives and news_free, WORK and REST around the
+ * A file that includes this one has defined is_ready, got, gives and news_free, WORK and REST around the
  * malloc's own work, and news_allocate_soon: news_allocate, or a shorter way, or NULL for the longer one.
  */
 #pragma once

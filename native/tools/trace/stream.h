@@ -1,12 +1,12 @@
-/* stream.h: who writes what, where.
+/* stream.h: which thread writes which records, and where.
  *
  *   1. Every thread has a writer, which only it touches, so a record takes no lock. The
  *      one lock guards the list of writers, with all signals blocked.
  *   2. A signal handler may allocate while its thread is writing a record: it finds
  *      `depth` above 0 and writes into another stream of the writer.
  *   3. There is no hook at a thread's end: any key or destructor of ours might run before
- *      the program's last call. A new thread takes the writer of one that the kernel no
- *      longer knows, and writes on in its segments.
+ *      the program's last call. A new thread adopts the writer of a thread that the kernel
+ *      no longer knows, and continues in its segments.
  *   4. There is no hook at fork either, which could come too late and does not exist for
  *      a bare clone. `alive` is on a page that the kernel wipes in the child: the first
  *      call that finds it 0 begins a new process in the file.
@@ -59,7 +59,7 @@ static struct {
 
 static _Thread_local struct writer *here;
 
-/* One walk over the heap at a time; who comes meanwhile goes without. */
+/* One walk over the heap at a time; a thread that finds one in progress skips its own. */
 static struct {
     atomic_flag busy;
     bool lost;
@@ -77,8 +77,8 @@ static void lose(uint64_t records) {
 
 /* ── processes ─────────────────────────────────────────────────────────────── */
 
-/* What the parent's threads had: only ours came along, and unless it was interrupted
- * while writing, nobody needs their segments here. */
+/* Forgets the writers of the parent's threads: only ours exists here, and unless it was
+ * interrupted while writing, no thread needs their segments. */
 static void writers_forget(void) {
     bool busy = here && here->depth > 0;
     if (trace.shared) {
@@ -118,8 +118,8 @@ static void process_begin(void) {
 
 /* ── writers ───────────────────────────────────────────────────────────────── */
 
-/* A writer whose thread has ended. The list turns, so that each gets its look; a number
- * that belongs to us now was somebody else's before. */
+/* A writer whose thread has ended. The list is rotated, so that each is examined in turn; a
+ * thread id that is ours now was another thread's before. */
 static struct writer *writer_inherit(pid_t self, pid_t process) {
     for (int i = 0; i < CANDIDATES && trace.writers; i++) {
         struct writer *w = trace.writers;

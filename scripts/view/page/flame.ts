@@ -1,4 +1,5 @@
-// A flame graph, callers above what they called: each box is as wide as its share.
+// A flame graph, callers above what they called: each box is as wide as its share. Our own, because
+// d3-flame-graph has no keys, no roles for screen readers, and brings d3 into the page.
 
 import type { CallTree } from '../calltree.ts';
 import { element } from './elements.ts';

@@ -54,7 +54,7 @@ static inline uint64_t ticks(void)
 #endif
 }
 
-/* Ticks for which the thread has not run since the last time somebody asked. */
+/* Ticks for which the thread has not run since the last call of this function. */
 static inline uint64_t away_since(void)
 {
     uint64_t now = nanoseconds(), away = now - nanoseconds_of(CLOCK_THREAD_CPUTIME_ID);
