@@ -6,7 +6,7 @@
 #include "program.h"
 #include <sys/resource.h>
 
-enum { HUGE_SIZE = 1 << 28, CALLS = 9 };
+enum { HUGE_SIZE = 1 << 28, CALLS = 8 };
 
 static volatile size_t impossible = SIZE_MAX - 100;
 
@@ -32,10 +32,6 @@ static void first(long call) {
         free(NULL);
         break;
     case 6:
-        if (given.usable)
-            malloc_usable_size(NULL);
-        break;
-    case 7:
         if (!lacks("refusals"))
             check(!(p = malloc(impossible)), "malloc(SIZE_MAX - 100) gives a block");
         break;
