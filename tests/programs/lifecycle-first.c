@@ -23,7 +23,7 @@ static void first(long call) {
         check(lacks("realloc") || (p = realloc(NULL, 1 << 20)), "realloc(NULL, 1 << 20) failed");
         break;
     case 3:
-        check(p = memalign_if_any(1 << 21, 100), "memalign(1 << 21, 100) failed");
+        check(p = memalign_if_any(4096, 100), "memalign(4096, 100) failed");
         break;
     case 4:
         check(lacks("posix_memalign") || posix_memalign(&p, 64, 5000) == 0, "posix_memalign failed");
