@@ -471,13 +471,13 @@ static bool heap_freeze(void) {
     *fresh = (struct region){.lock = LOCK_FREE,
                              .era = (uint8_t)(heap.region->era + 1),
                              .older = heap.region};
-    heap.region = fresh;
-    heap.looked = NULL;
     memset(slabs.pools, 0, sizeof slabs.pools); /* a list of theirs may be half changed */
     slabs.empty = slabs.clean = NULL;
     slabs.next = slabs.end = NULL;
     heap.huges.spare = heap.huges.idle = NULL;
+    self->lost = self != &heap_none; /* or heap_adopt would find it again */
     self_set(&heap_none);
+    __atomic_store_n(&heap.region, fresh, __ATOMIC_RELEASE); /* last: other threads may wait for it */
     return true;
 }
 
