@@ -106,12 +106,15 @@ bench-gdb: $(release) $(debug) $(js)
 ##                            (LIFE=FILE: from `libmalloc bench life --json FILE`),
 ##                            HUNT=1: the hunts of docs/debugging.md, HEAPS=1: the heap maps,
 ##                            SAFETY=3600: docs/safety.md, random calls for so many seconds in all;
-##                            0: theirs stay as they are)
+##                            0: theirs stay as they are,
+##                            JUDGED=FOLDER: fetches and builds the mallocs of tests/public there, and
+##                            judges them for docs/safety.md: half an hour and more)
 .PHONY: docs
 docs: $(release) $(debug) $(js)
 	$(need-node)
 	@node build/js/docs/index.js $(if $(BENCH),--bench '$(BENCH)') $(if $(SAFETY),--safety '$(SAFETY)') \
 	  $(if $(DRAW),--draw) $(if $(HEAPS),--heaps) $(if $(LADDER),--ladder) $(if $(HUNT),--hunt) \
+	  $(if $(JUDGED),--judged '$(JUDGED)') \
 	  $(if $(LIFE),$(if $(filter 1,$(LIFE)),--life,--life-from '$(LIFE)'))
 
 ## make deps                  install the Debian packages that tests and demonstrations use (as root;

@@ -5,6 +5,7 @@
 // the heap maps, `--life` measures the long lives of docs/bench.md (`--life-from FILE` takes the results of
 // `libmalloc bench life --json FILE`), and `--safety SECONDS` measures for docs/safety.md, with random
 // calls for SECONDS in all. With 0, and when everything is measured, the record of random calls is kept.
+// `--judged FOLDER` fetches and builds the mallocs of tests/public there, and judges them.
 
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -22,6 +23,7 @@ import { blockNames, fillBlocks, readableJson } from './blocks.ts';
 import { bugBlock, bugs, type Found, findAll } from './bugs.ts';
 import { heapPictures } from './heap-maps.ts';
 import { type Hunts, huntAll, huntBlock } from './hunt.ts';
+import { type Judged, judgeAll, judgedText } from './judged.ts';
 import { type Ladder, ladderBlocks, ladderPictures } from './ladder.ts';
 import { lifeBlocks, lifePictures } from './life-document.ts';
 import { type Platforms, platformBlocks } from './platforms.ts';
@@ -41,6 +43,8 @@ export interface Measured {
   bugs: Found;
   /** What docs/safety.json holds. */
   safety: Safety;
+  /** What docs/judged.json holds: what `check` says of mallocs of others. */
+  judged: Judged;
   /** What docs/platforms.json holds: `make ports` writes it. */
   platforms: Platforms;
 }
@@ -54,12 +58,13 @@ const files = {
   hunts: join(root, 'docs', 'debugging.json'),
   bugs: join(root, 'docs', 'bugs.json'),
   safety: join(root, 'docs', 'safety.json'),
+  judged: join(root, 'docs', 'judged.json'),
   platforms: join(root, 'docs', 'platforms.json'),
 };
 
 /** A generated block by name, or undefined. */
 function block(name: string, measured: Measured): string | undefined {
-  const { ladder, bench, life, hunts, safety, platforms } = measured;
+  const { ladder, bench, life, hunts, safety, judged, platforms } = measured;
   return (
     ladderBlocks[name]?.(ladder) ??
     benchBlocks[name]?.(bench) ??
@@ -69,6 +74,7 @@ function block(name: string, measured: Measured): string | undefined {
     reference[name]?.() ??
     huntBlock(name, hunts) ??
     bugBlock(name, measured.bugs) ??
+    (name === 'judged' ? judgedText(judged) : undefined) ??
     (name === 'launch' ? launchBlock() : undefined)
   );
 }
@@ -89,6 +95,7 @@ export function generate(text: string, data: Measured): string {
         ),
         ...hunts,
         ...Object.keys(bugs).map((name) => `bug-${name}`),
+        'judged',
         'launch',
       ];
       throw new Failure(`unknown generated block: ${name}`, { hint: `known: ${known.join(', ')}` });
@@ -144,6 +151,7 @@ export function readMeasured(): Measured {
     hunts: read(files.hunts),
     bugs: read(files.bugs),
     safety: read(files.safety),
+    judged: read(files.judged),
     platforms: read(files.platforms),
   };
 }
@@ -169,12 +177,13 @@ async function measureAll(options: {
   life?: boolean;
   'life-from'?: string;
   safety?: string;
+  judged?: string;
 }): Promise<Measured> {
   const seconds = Number(options.safety ?? 0);
   if (!(seconds >= 0)) throw new Failure('--safety needs a number of seconds, or 0');
   const lifeFrom = options['life-from'];
   const named = [options.draw, options.bench, options.hunt, options.ladder, options.safety];
-  const parts = [...named, options.life, lifeFrom];
+  const parts = [...named, options.life, lifeFrom, options.judged];
   const all = parts.every((part) => part === undefined);
   if (all || options.hunt) {
     writeFileSync(files.hunts, `${JSON.stringify(await huntAll(), null, 1)}\n`);
@@ -184,6 +193,8 @@ async function measureAll(options: {
     writeFileSync(files.safety, readableJson(await measureSafety(seconds)));
   if (all || options.ladder)
     writeFileSync(files.ladder, `${JSON.stringify(await measureLadder(), null, 1)}\n`);
+  if (options.judged !== undefined)
+    writeFileSync(files.judged, readableJson(await judgeAll(options.judged)));
   if (options.bench !== undefined) {
     writeFileSync(files.bench, readableJson(readBench(options.bench, 'contests')));
   } else if (all) {
@@ -207,6 +218,7 @@ async function docs(): Promise<void> {
       'life-from': { type: 'string' },
       heaps: { type: 'boolean' },
       safety: { type: 'string' },
+      judged: { type: 'string' },
     },
   });
   if (values.heaps) return drawHeaps();
