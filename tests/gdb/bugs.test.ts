@@ -40,7 +40,8 @@ test('each bug is told of, on every malloc, and debug builds name the fault', ()
 const all = Object.keys(bugs).flatMap((name) => grounds.map((ground) => [name, ground] as const));
 const quick = [
   ['overflow', 'list --debug'],
-  ['stripped', 'glibc'],
+  ['cycle', 'glibc'],
+  ['stripped', 'sharded --debug'],
 ] as const;
 
 test.each(long ? all : quick)('%s on %s', async (name, ground) => {
