@@ -308,13 +308,13 @@ class GuardedReader:
     def _callers(self, record, label):
         frames = self._reader.memory.read(record.at + self._record.offset(label),
                                           self._record.field(label).sizeof)
-        rows = []
+        lines = []
         for frame in as_words(frames):
-            place = self._code.place(frame) if frame else ''
-            if not place:
+            functions = self._code.functions(frame) if frame else []
+            if not functions:
                 break  # the guard follows frame pointers, and ends up in none
-            rows.append((label if not rows else '', place))
-        return rows
+            lines += functions
+        return [('' if i else label, line) for i, line in enumerate(lines)]
 
     def _quarantine(self):
         held = [record for _, record in map(self._shown, self._reader.walk())

@@ -18,12 +18,24 @@ class Code:
             self._names[address] = self._found(address) if address else ''
         return self._names[address]
 
-    def place(self, address):
-        """As `name`, with the line that the call stands in, where debug information knows it."""
-        line = gdb.find_pc_line(address - 1)
-        if not self.name(address) or not line.symtab or not line.line:
-            return self.name(address)
-        return f'{self.name(address)}  {os.path.basename(line.symtab.filename)}:{line.line}'
+    def functions(self, returns_to):
+        """The functions that a return address lies in, with their lines; more than one where calls
+        were inlined, the innermost first. Without debug information, its name; none if it has none."""
+        call = returns_to - 1  # the next instruction may be of another line, or function
+        block, line = gdb.block_for_pc(call), gdb.find_pc_line(call)
+        where, rows = (line.symtab, line.line), []
+        block = _of_function(block)
+        while block is not None and where[0] is not None:
+            symtab, number = where
+            caller = _of_function(block.superblock)
+            # A nested function (GNU C) has its own code, outside of the one around it.
+            inlined = caller is not None and caller.start <= block.start < caller.end
+            rows.append(f'{block.function.print_name} ({os.path.basename(symtab.filename)}:{number})' +
+                        (', inlined' if inlined else ''))
+            # The line of an inlined function's symbol is that of its call.
+            where = block.function.symtab, block.function.line
+            block = caller if inlined else None
+        return rows or [name for name in [self.name(returns_to)] if name]
 
     def _found(self, address):
         said = gdb.execute(f'info symbol {address:#x}', to_string=True)
@@ -42,6 +54,12 @@ class Code:
                 if name == '.text':
                     self._files.append((start, end, path, begun[path]))
         return self._files
+
+
+def _of_function(block):
+    while block is not None and block.function is None:
+        block = block.superblock
+    return block
 
 
 def sections():

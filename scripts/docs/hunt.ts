@@ -5,19 +5,19 @@ import { compileInto } from '../lib/compile.ts';
 import { root } from '../lib/paths.ts';
 import { transcript } from './transcript.ts';
 
-/** What the hunt says on each variant, by its name. */
+/** The transcript of the hunt on each variant, by its name. */
 export type Hunts = Record<string, string>;
 
 /** dumb remembers no blocks: there is nothing to hunt with. */
 export const hunted = ['list', 'paged', 'sharded'] as const;
 
-/** What the reader types at each of the three stops, the commands between them included. One variant
- *  also shows how its structures print: those of the others are longer. */
+/** The commands at each of the three stops and between them. Only list also prints its structures: those
+ *  of the others are longer. */
 const steps = (variant: string): string[] =>
   [
     variant === 'list' ? ['print heap', 'heap leaks'] : ['heap leaks'],
     ['continue', 'heap check', 'heap chunk wine'],
-    // Where glibc stops by itself depends on how it was built.
+    // The place where glibc itself stops depends on its build.
     variant === 'glibc' ? [] : ['continue', 'frame function main', 'heap chunk tea'],
   ].flat();
 

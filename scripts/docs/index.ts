@@ -1,10 +1,10 @@
 // `make docs`: measures, then regenerates every generated picture and every generated part of a
-// document. `--draw` measures nothing and draws from docs/*.json; `--bench FILE` takes what
-// `libmalloc bench --json FILE` found for the bench's part. One part alone: `--hunt` repeats the
+// document. `--draw` measures nothing and draws from docs/*.json; `--bench FILE` takes the
+// results of `libmalloc bench --json FILE` for docs/bench.md. One part alone: `--hunt` repeats the
 // sessions of docs/debugging.md, `--ladder` measures for docs/ladder.md, `--heaps` records and draws
-// the heap maps, `--life` measures for the bench's part about long lives (`--life-from FILE` takes what
-// `libmalloc bench life --json FILE` found), and `--safety SECONDS` measures for docs/safety.md, random
-// calls for so long in all; with 0, and where everything is measured, their record stays as it is.
+// the heap maps, `--life` measures the long lives of docs/bench.md (`--life-from FILE` takes the results of
+// `libmalloc bench life --json FILE`), and `--safety SECONDS` measures for docs/safety.md, with random
+// calls for SECONDS in all. With 0, and when everything is measured, the record of random calls is kept.
 
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -15,6 +15,7 @@ import type { BenchResult } from '../bench/result.ts';
 import { selectMallocs } from '../bench/select.ts';
 import { describeFailure, Failure } from '../lib/errors.ts';
 import { root } from '../lib/paths.ts';
+import { svgOf } from '../picture/canvas.ts';
 import { tryArticle } from './article.ts';
 import { benchBlocks, benchPictures } from './bench-document.ts';
 import { blockNames, fillBlocks, readableJson } from './blocks.ts';
@@ -97,12 +98,9 @@ export function generate(text: string, data: Measured): string {
 }
 
 /** The pictures by file name in docs/. */
-export async function pictures({ ladder, bench, life }: Measured): Promise<Record<string, string>> {
-  return {
-    ...(await ladderPictures(ladder)),
-    ...(await benchPictures(bench)),
-    ...(await lifePictures(life)),
-  };
+export function pictures({ ladder, bench, life }: Measured): Record<string, string> {
+  const all = { ...ladderPictures(ladder), ...benchPictures(bench), ...lifePictures(life) };
+  return Object.fromEntries(Object.entries(all).map(([file, drawn]) => [file, svgOf(drawn)]));
 }
 
 /** Documents that have generated parts: README.md and those in docs/. */
@@ -126,7 +124,7 @@ async function measureLadder(): Promise<Ladder> {
 const measureBench = () => measure(planBench([]), selectMallocs([], { hard: true }), {});
 const measureLives = () => measure(planBench(['life']), selectMallocs([], { hard: true }), {});
 
-/** What `libmalloc bench --json FILE` wrote. Throws Failure where FILE is none, or lacks that part. */
+/** Reads a file of `libmalloc bench --json FILE`. Throws Failure if it is none, or lacks that part. */
 function readBench(file: string, part: 'contests' | 'life'): BenchResult {
   const hint = `libmalloc bench ${part === 'life' ? 'life ' : ''}--json ${file}`;
   if (!existsSync(file)) throw new Failure(`there is no file ${file}`, { hint });
@@ -136,7 +134,7 @@ function readBench(file: string, part: 'contests' | 'life'): BenchResult {
   return found;
 }
 
-/** What was measured before, as `make docs` left it in docs/. */
+/** Earlier measurements, which `make docs` keeps in docs/. */
 export function readMeasured(): Measured {
   const read = (file: string) => JSON.parse(readFileSync(file, 'utf8'));
   return {
@@ -150,7 +148,7 @@ export function readMeasured(): Measured {
   };
 }
 
-/** The heap maps: drawn from recordings, which are too large to be kept. */
+/** Records and draws the heap maps; the recordings are too large to keep. */
 async function drawHeaps(): Promise<void> {
   for (const [file, svg] of Object.entries(await heapPictures()))
     writeFileSync(join(root, 'docs', file), svg);
@@ -213,7 +211,7 @@ async function docs(): Promise<void> {
   });
   if (values.heaps) return drawHeaps();
   const data = await measureAll(values);
-  for (const [file, svg] of Object.entries(await pictures(data)))
+  for (const [file, svg] of Object.entries(pictures(data)))
     writeFileSync(join(root, 'docs', file), svg);
   for (const file of documents()) {
     const path = join(root, file);

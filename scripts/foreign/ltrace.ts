@@ -1,5 +1,5 @@
-// What ltrace writes: `LIBRARY->malloc(100) = 0x55…`, with -f and other options more before it. A
-// call that another thread interrupted comes in two parts: `malloc(100 <unfinished ...>`, and later
+// Reads the output of ltrace: `LIBRARY->malloc(100) = 0x55…`; -f and other options put more before it.
+// A call that another thread interrupted is written in two parts: `malloc(100 <unfinished ...>`, and later
 // `<... malloc resumed> ) = 0x55…`. Source: the manual of ltrace.
 
 import { Op } from '../trace/format.ts';
@@ -15,7 +15,7 @@ const resumed = new RegExp(`<\\.\\.\\. (${names}) resumed> (.*)$`);
 export const looksLikeLtrace = (start: string): boolean =>
   start.split('\n', 40).some((text) => called.test(text) && /\) *= |unfinished/.test(text));
 
-/** `0x55…`, `100`; 0 for nil, NULL and what is none. */
+/** The value of `0x55…` or `100`; 0 for nil, NULL and anything else. */
 const number = (text = ''): number => {
   const value = Number(text.trim());
   return Number.isFinite(value) ? value : 0;
@@ -26,9 +26,9 @@ const resultOf = (text: string): number | undefined => {
   return found === undefined ? undefined : number(found);
 };
 
-/** What of a recording was no call that can be played. */
+/** The parts of a recording that cannot be played. */
 export interface LtraceSkipped {
-  /** Lines of malloc and its kin that make no sense, or never ended. */
+  /** Lines about the malloc family that cannot be parsed, or calls that never ended. */
   lines: number;
   /** posix_memalign: ltrace does not say which block it gave. */
   hidden: number;

@@ -10,8 +10,9 @@ import { need } from '../lib/need.ts';
 beforeEach(() => void need('gdb'));
 
 const rounds = long ? 100 : 12;
+const foreign = ['glibc', 'mimalloc'];
 const readers: [m: string, options: string[]][] = [
-  ...['dumb', 'list', 'buddy', 'paged', 'sharded', 'glibc'].map(
+  ...['dumb', 'list', 'buddy', 'paged', 'sharded', ...foreign].map(
     (m) => [m, []] as [string, string[]],
   ),
   ...(long
@@ -20,7 +21,8 @@ const readers: [m: string, options: string[]][] = [
 ];
 
 test.each(readers)('%s %j: no loop, no exception', async (m, build) => {
-  const program = compileProgram(m === 'glibc' ? 'gdb-glibc.c' : 'gdb-heap.c');
+  if (m === 'mimalloc') need(m);
+  const program = compileProgram(foreign.includes(m) ? 'gdb-glibc.c' : 'gdb-heap.c');
   const script = commands('set pagination off', randomDamage(rounds), 'heap check');
   const options = [...build, '--break', 'stop_here', '-x', script];
   const { status, stderr } = await batch(m, options, [program, 'x']);

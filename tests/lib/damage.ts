@@ -1,4 +1,4 @@
-/** Random damage to a heap, done by GDB to a program that stands still, and what the commands make of it. */
+/** Random damage that GDB does to the heap of a stopped program, and tests of all heap commands on it. */
 
 /** Runs `rounds` rounds with seeds from `seed` on. In each, a few words of the malloc's own (headers,
  *  records, variables, links in free blocks) get values that look right and are not, or random bytes or a
