@@ -251,6 +251,20 @@ describe('recordings of other tools', () => {
     });
   });
 
+  // Of `ltrace -x malloc+free+calloc+realloc@libc.so* ls -l`, and of a calloc in ls with -e.
+  const inside = `1212 setlocale(LC_ALL, "" <unfinished ...>
+1212 malloc@libc.so.6(5)                         = 0x910
+1212 free@libc.so.6(0x910)                       = <void>
+1192 libc.so.6->calloc(94142928422144, 2048)     = 0xf90
+`;
+
+  test('ltrace of functions in a library, and a size that cannot be', () => {
+    expect(stepsOf(put('inside.ltrace', inside))).toEqual({
+      steps: ['malloc 0 5', 'free 0'],
+      remarks: ['1 lines make no sense and are left out'],
+    });
+  });
+
   test('are played with a score, and shown on the malloc that plays them', async () => {
     const files = [put('a.ltrace', ltrace), put('b.rep', '1 1 2 1 a 0 4096 f 0')];
     const { status, stdout, stderr } = await libmalloc([
