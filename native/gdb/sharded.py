@@ -53,8 +53,8 @@ class ShardedReader(Reader):
                 if problem:
                     problems.append(problem)
                 yield from self._page(run, marks, start)
-        if pages.heaps_problem:
-            problems.insert(0, pages.heaps_problem)
+        if pages.lists_problem:
+            problems.insert(0, pages.lists_problem)
         if problems:
             raise problems[0]
 
@@ -105,7 +105,7 @@ class ShardedReader(Reader):
                         stats.add(chunk)
         except Broken as error:
             problems.append(error)
-        problem = self.pages.heaps_problem or (problems[0] if problems else None)
+        problem = self.pages.lists_problem or (problems[0] if problems else None)
         return stats, problem
 
     def sizes(self):
@@ -130,7 +130,7 @@ class ShardedReader(Reader):
         except Broken as error:
             problems.append(error)
         return {size: row for size, row in found.items() if any(row)}, (
-            pages.heaps_problem or (problems[0] if problems else None))
+            pages.lists_problem or (problems[0] if problems else None))
 
     def _count(self, stats, page):
         size, free, remote = page.size, page.count, self.pages.remote(page)

@@ -8,9 +8,9 @@ from .sharded_pages import HUGE
 def check(reader):
     """A line that says what holds; raises Broken at the first that does not."""
     pages, region = reader.pages, reader.region
-    pages.heaps
-    if pages.heaps_problem:
-        raise pages.heaps_problem
+    pages.heaps, pages.huges, pages.idle()
+    if pages.lists_problem:
+        raise pages.lists_problem
     runs = [run for arena in pages.arenas for run in pages.runs(arena)]
     small = {run.at: run for run in runs if run.kind == pages.PAGE_SMALL}
     for page in small.values():

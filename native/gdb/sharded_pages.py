@@ -38,7 +38,7 @@ class Record:
 class Pages:
 
     def __init__(self, library, memory):
-        self.memory, self.heaps_problem = memory, None
+        self.memory, self.heaps_problem, self.huges_problem = memory, None, None
         for name in CONSTANTS:
             setattr(self, name, int(library.symbol(name)))
         self.granule = 1 << self.GRANULE_BITS
@@ -354,17 +354,34 @@ class Pages:
         """Blocks with a mapping of their own, in address order."""
         found, buckets = {}, self.variable['huges']['bucket']
         for at in self.words(int(buckets.address), buckets.type.range()[1] + 1, 'the huge blocks'):
-            while at:
-                if at in found:
-                    raise Broken(f'the list of huge blocks leads back to {at:#x}')
-                found[at] = self.huge(at)
-                at = found[at].next
+            while at and at not in found:
+                huge = self._huge_or_none(at)
+                if huge is None:
+                    break
+                found[at] = huge
+                at = huge.next
+            else:
+                if at:
+                    self.huges_problem = Broken(f'the list of huge blocks leads back to {at:#x}')
         return sorted(found.values(), key=lambda huge: huge.start)
 
     def idle(self):
         """The mapping that waits for the next huge block, or None."""
         at = int(self.variable['huges']['idle'])
-        return self.huge(at) if at else None
+        return self._huge_or_none(at) if at else None
+
+    def _huge_or_none(self, at):
+        try:
+            return self.huge(at)
+        except Broken as error:
+            error.price = 'huge blocks behind it on its list are not seen; all others are counted'
+            self.huges_problem = self.huges_problem or error
+            return None
+
+    @property
+    def lists_problem(self):
+        """What is wrong with the list of heaps or those of huge blocks, as far as they were followed."""
+        return self.heaps_problem or self.huges_problem
 
     def record_granules(self):
         """Where records lie: the granules that hold those in use, or may hold some again."""

@@ -105,8 +105,23 @@ export async function findBug(name: string, ground: string): Promise<string> {
     on: bug.on ?? [],
     commands: bug.commands,
   });
-  const lines = said.split('\n').filter((line) => bug.tells.test(line));
+  const lines = stacksCut(said.split('\n'), bug.source).filter((line) => bug.tells.test(line));
   return lines.join('\n').replaceAll(basename(compiled(bug)), name);
+}
+
+/** Of each stack (allocated, freed) the first function of the program itself, or one without a line. */
+function stacksCut(lines: string[], source: string): string[] {
+  let label: string | undefined;
+  return lines.flatMap((line) => {
+    const [, begins, first] = /^ +(allocated|freed) +(.*)$/.exec(line) ?? [];
+    const text = first ?? /^ {8,}(\S.*)$/.exec(line)?.[1];
+    label = begins ?? (text === undefined ? undefined : label);
+    if (text === undefined || label === undefined) return [line];
+    if (label === '' || (/:\d+\)/.test(text) && !text.includes(`(${source}:`))) return [];
+    const shown = `  ${label}  ${text}`;
+    label = ''; // the rest of the stack is left out
+    return [shown];
+  });
 }
 
 /** All bugs on all mallocs. */

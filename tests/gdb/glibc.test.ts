@@ -28,7 +28,14 @@ const asked = [
   ...['heap chunk victim', 'heap chunk victim+7', 'heap chunk cached', 'heap chunk fast'],
   ...['heap chunk binned', 'heap chunk mapped', 'heap chunk aligned+100000', 'heap refs victim'],
   ...['heap find "xxxxxxxx"', 'heap free 100', 'heap map victim 256', 'heap chunks victim 3'],
-  ...['heap chunk victim-16', 'heap chunk (char *)victim-9', 'heap chunk &freed'],
+  ...[
+    'heap bins',
+    'heap bins tcache',
+    'heap bins unsorted',
+    'heap chunk victim-16',
+    'heap chunk (char *)victim-9',
+    'heap chunk &freed',
+  ],
 ];
 
 describe('the heap of glibc in GDB', () => {
@@ -54,6 +61,17 @@ describe('the heap of glibc in GDB', () => {
     const gone = told('gone').map(([user]) => at.get(user ?? 0)?.kind);
     expect(gone.filter((kind) => kind === 'free').length).toBeGreaterThanOrEqual(gone.length - 3);
     expect(gone).toHaveLength(100); // of which pthread_create has taken one or two
+  });
+
+  test('the lists of free blocks: heap bins is heap free, and goes through one kind in its order', () => {
+    expect(said('heap bins')).toBe(said('heap free'));
+    const full = /^ +tcache of 40 bytes of thread 1 +(\d+) +(0x\w+) +40$/gm;
+    const cached = [...said('heap bins tcache').matchAll(full)].map(([, n, at]) => [Number(n), at]);
+    expect(cached.map(([n]) => n)).toEqual([1, 2, 3, 4, 5, 6, 7]);
+    const gone = told('gone').map(([at = 0]) => `0x${at.toString(16)}`);
+    expect(cached.map(([, at]) => at)).toEqual(gone.slice(0, 7).reverse()); // last in, first out
+    expect(said('heap bins unsorted')).toMatch(/^\d+ free blocks?, \d+ bytes$/m);
+    expect(said('heap bins unsorted')).not.toContain('tcache');
   });
 
   test('counts what mallinfo2 counts', () => {
