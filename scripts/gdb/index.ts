@@ -1,6 +1,6 @@
 // libmalloc gdb: a GDB session in which the program runs on any malloc, and the heap can be read.
 
-import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { Failure } from '../lib/errors.ts';
@@ -212,5 +212,7 @@ function existing(file: string | undefined, what: string): string | undefined {
   if (file === undefined) return undefined;
   if (!existsSync(file))
     throw new Failure(`there is no ${what} ${file}`, { hint: 'correct the path' });
+  if (statSync(file).isDirectory())
+    throw new Failure(`${file} is a folder, and no ${what}`, { hint: 'name a file in it' });
   return resolve(file);
 }
