@@ -100,8 +100,9 @@ function event(name: string, before: string[]): string[] {
 
 const details = `
 Without --break an interactive session stops at our first malloc. A bare function of the malloc
-family means ours, as in list.c:malloc; locations in our code wait until the library is loaded.
+family means that of the malloc in use; locations in our code wait until the library is loaded.
 After a colon stands a condition: n is the number of bytes asked for, ptr the block given back.
+A condition that GDB cannot evaluate is refused before the program starts.
 
 A batch leaves standard output to CMD; what GDB says goes to standard error. At the first stop (a
 breakpoint, a crash; with -x also the end of CMD) it runs the commands of -x, or shows where CMD is
