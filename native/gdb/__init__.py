@@ -13,6 +13,8 @@
     printers.py   pretty printers, so that `print heap` reads like the variant's picture
     library.py    which malloc is in this program, and why none can be told
     exported.py   what a malloc without a reader says of itself: libmalloc_walk, libmalloc_check
+    objects.py    C++ types of blocks
+    symbols.py    what return addresses are called
     memory.py     bulk reads, and the layout of structs from the debug information
     chunks.py     what every heap consists of: chunks, figures, findings
     dumb.py list.py buddy.py paged.py sharded.py glibc.py    one reader a malloc: chunks from structures

@@ -197,7 +197,7 @@ function mallocOf(pid: number): string | undefined {
   return file !== undefined && !existsSync(file) && existsSync(inside) ? inside : file;
 }
 
-/** Throws a Failure for a file that is no core: GDB would say so in a trace of Python. */
+/** Throws a Failure for a file that is no core; GDB would print a Python traceback. */
 function checkCore(file: string): void {
   const start = Buffer.alloc(18);
   const fd = openSync(file, 'r');

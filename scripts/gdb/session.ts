@@ -1,4 +1,4 @@
-// The text of a GDB session: a pure function of what was asked for, so that it can be printed and tested.
+// The text of a GDB session: a pure function of the options, so that it can be printed and tested.
 
 import { join } from 'node:path';
 import { Failure } from '../lib/errors.ts';
@@ -7,7 +7,7 @@ import { shellLine, shellWord } from '../lib/words.ts';
 import { type Malloc, variantOf } from '../malloc/mallocs.ts';
 import type { Debuggee } from './debuggee.ts';
 
-/** What a session is made of. Files are absolute paths. */
+/** The parts of a session. Files are absolute paths. */
 export interface SessionPlan {
   malloc: Malloc;
   /** The value of LD_PRELOAD for the program; empty for none. */
@@ -31,7 +31,7 @@ export interface SessionPlan {
   env: Record<string, string | undefined>;
 }
 
-/** What only a started session has; --print leaves it out. */
+/** Set only in a started session; --print leaves it out. */
 export interface Plumbing {
   /** LIBMALLOC_REPORT for the program. */
   report: string;
@@ -42,7 +42,7 @@ export interface Plumbing {
 export const follows = ['parent', 'child', 'both'] as const;
 export type Follow = (typeof follows)[number];
 
-/** What native/gdb/stops.py knows to stop at. */
+/** The events at which native/gdb/stops.py can stop. */
 export const events = ['double-free', 'corruption', 'oom'] as const;
 
 /** The malloc family, and the parameters as our sources call them. */
@@ -71,7 +71,7 @@ const glibcs: Record<string, string> = {
   memalign: '__libc_memalign',
 };
 
-/** Where the first arguments of a call are when it begins. */
+/** The registers that hold the first arguments of a call when it begins. */
 const registers: Partial<Record<NodeJS.Architecture, string[]>> = {
   x64: ['$rdi', '$rsi', '$rdx'],
   arm64: ['$x0', '$x1', '$x2'],

@@ -11,7 +11,9 @@ beforeEach(() => void need('gdb'));
 const rounds = long ? 100 : 12;
 const foreign = ['glibc', 'mimalloc'];
 const readers: [m: string, options: string[]][] = [
-  ...['list', 'buddy', 'paged', 'sharded', ...foreign].map((m) => [m, []] as [string, string[]]),
+  ...['dumb', 'list', 'buddy', 'paged', 'sharded', ...foreign].map(
+    (m) => [m, []] as [string, string[]],
+  ),
   ...(long
     ? ['list', 'buddy', 'paged', 'sharded'].map((m) => [m, ['--debug']] as [string, string[]])
     : []),
@@ -25,7 +27,8 @@ test.each(readers)('%s %j: no loop, no exception', async (m, build) => {
   const { status, stderr } = await batch(m, options, [program, 'x']);
   expect(stderr).not.toMatch(/^round .*$|Python|Traceback/m);
   const found = /^damage: \d+ rounds, (\d+) found by heap check$/m.exec(stderr)?.[1];
-  expect(Number(found)).toBeGreaterThan(rounds / 4);
+  // dumb has three words that could be broken.
+  expect(Number(found)).toBeGreaterThan(m === 'dumb' ? -1 : rounds / 4);
   expect(stderr).toMatch(/^ok: /m); // all of it was put back
   expect(status).toBe(3);
 });
