@@ -82,5 +82,6 @@ function* eventsOf(calls: Calls, call: Call, result: number, thread: number) {
     yield* calls.resized(a, result, size, thread);
   else if (name === 'memalign' || name === 'aligned_alloc')
     yield calls.made(Op.memalign, result, size, thread, a);
-  else yield calls.made(Op[name as 'calloc' | 'malloc' | 'valloc' | 'pvalloc'], result, size, thread);
+  else
+    yield calls.made(Op[name as 'calloc' | 'malloc' | 'valloc' | 'pvalloc'], result, size, thread);
 }
