@@ -151,7 +151,8 @@ class ExportedReader(Reader):
         return f'libmalloc_check of {path} finds nothing wrong'
 
     def notes(self):
-        return ['told by its own libmalloc_walk, which was called in the program: no reader knows this malloc']
+        note = 'told by its own libmalloc_walk, which was called in the program: no reader knows this malloc'
+        return [note, 'it told of no chunk'] if vars(self).get('chunks') == [] else [note]
 
 
 def stopped_inside(path):

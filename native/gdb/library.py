@@ -124,10 +124,13 @@ def first_with(name):
     return None
 
 
+READERS = {'c': 'glibc', 'mimalloc': 'mimalloc'}  # by the name of a file, without lib and .so
+
+
 def malloc_called(file):
-    """`libjemalloc.so.2` has jemalloc, `libc.so.6` and `libc-2.31.so` have glibc's malloc."""
-    name = re.sub(r'^lib|(-[\d.]+)?\.so[.\d]*$', '', file)
-    return 'glibc' if name == 'c' else name
+    """`libmimalloc.so.2` has mimalloc, `libc.so.6` and `libc-2.31.so` have glibc's malloc; what no reader
+    knows is called like its file."""
+    return READERS.get(re.sub(r'^lib|(-[\d.]+)?\.so[.\d]*$', '', file), file)
 
 
 _defines = {}

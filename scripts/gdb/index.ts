@@ -1,6 +1,6 @@
 // libmalloc gdb: a GDB session in which the program runs on any malloc, and the heap can be read.
 
-import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { Failure } from '../lib/errors.ts';
@@ -100,8 +100,9 @@ function event(name: string, before: string[]): string[] {
 
 const details = `
 Without --break an interactive session stops at our first malloc. A bare function of the malloc
-family means ours, as in list.c:malloc; locations in our code wait until the library is loaded.
+family means that of the malloc in use; locations in our code wait until the library is loaded.
 After a colon stands a condition: n is the number of bytes asked for, ptr the block given back.
+A condition that GDB cannot evaluate is refused before the program starts.
 
 A batch leaves standard output to CMD; what GDB says goes to standard error. At the first stop (a
 breakpoint, a crash; with -x also the end of CMD) it runs the commands of -x, or shows where CMD is
@@ -212,5 +213,7 @@ function existing(file: string | undefined, what: string): string | undefined {
   if (file === undefined) return undefined;
   if (!existsSync(file))
     throw new Failure(`there is no ${what} ${file}`, { hint: 'correct the path' });
+  if (statSync(file).isDirectory())
+    throw new Failure(`${file} is a folder, and no ${what}`, { hint: 'name a file in it' });
   return resolve(file);
 }

@@ -44,4 +44,7 @@ test('in a peer a bare name is its own function, not the linker’s and not libc
     expect(answer(stderr, 'info symbol $pc')).toContain(`in section .text of ${file}`);
     if (spec !== 'malloc') expect(answer(stderr, 'frame 1')).toMatch(/ in main /);
   }
+  const options = ['--at-call', '30', '-x', questions('frame 1', 'print i')];
+  const { stderr } = await batch('mimalloc', options, [program, 'x']);
+  expect(answer(stderr, 'print i')).toBe('$1 = 29'); // nobody else has called it before
 });

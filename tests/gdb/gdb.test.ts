@@ -206,6 +206,7 @@ describe('a refusal', () => {
     expect(refused(['true'], { malloc: 'nonsense' }).message).toBe('unknown malloc: nonsense');
     expect(refused([], { batch: true }).message).toBe('a batch needs a program');
     expect(refused([], { core: '/nowhere' }).message).toBe('there is no core /nowhere');
+    expect(refused([], { core: root }).message).toBe(`${root} is a folder, and no core`);
     const script = refused(['true'], { command: '/nowhere' });
     expect(script.message).toBe('there is no file of commands /nowhere');
     expect(refused(['no-such-program'])).toMatchObject({ code: 127 });

@@ -97,6 +97,18 @@ test('every command completes', async () => {
     expect(answer(stderr, `complete heap ${name} stop_he`)).toContain('stop_here');
 });
 
+test('arguments complete in a GDB that does not say which word, as 16 does', async () => {
+  const script = commands(
+    'python import libmalloc.commands, libmalloc.search, libmalloc.changes as changes',
+    'python changes.saved["before"] = {}',
+    'python print(libmalloc.commands.HeapHelp().complete("", None)[-1])',
+    'python print(libmalloc.search.HeapLeaks().complete("", None))',
+    'python print(changes.HeapDiff().complete("", None))',
+  );
+  const gdb = [need('gdb'), '-nx', '-batch', '-x', join(root, 'gdbinit'), '-x', script];
+  expect((await play(gdb)).stdout.trim()).toBe("help\n['all']\n['before']");
+});
+
 test('the map is coloured on a terminal, unless that is not wanted', async () => {
   const map = [...plain, ...type('run', 'Breakpoint 1'), ...type('heap map', 'headers'), prompt];
   const words = ['-m', 'paged', '--break', 'stop_here', '--', search];
