@@ -217,8 +217,7 @@ build/debug/libmalloc.so: $(call stale,build/debug/libmalloc.so,libmalloc-$(defa
 # Nothing here needs an install script of its own.
 $(modules): package-lock.json
 	$(need-node)
-	$(call need,npm,npm)
-	@node -e "$(same-modules)" 2>/dev/null || { echo '  npm  ci'; npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; }
+	@node -e "$(same-modules)" 2>/dev/null || { $(call lacks,npm,npm); echo '  npm  ci'; npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; }
 	@touch $@
 
 same-modules = \
@@ -239,5 +238,6 @@ new-enough = \
   process.exit(major > oldest || (major === oldest && minor >= least) ? 0 : 1)
 
 # need COMMAND,PACKAGES: one line that says what to install, before something fails cryptically.
-need = @command -v $(1) >/dev/null || \
+lacks = command -v $(1) >/dev/null || \
   { echo 'libmalloc: $(1) is missing; install it: apt-get install $(2)' >&2; exit 1; }
+need  = @$(lacks)

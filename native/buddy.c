@@ -317,7 +317,7 @@ static bool heap_freeze(void) {
     struct arena *fresh = os_map(sizeof *fresh);
     struct arena as = {.lock = LOCK_FREE, .next = FIRST, .older = heap.arena};
     if (fresh)
-        heap.arena = memcpy(fresh, &as, sizeof as);
+        __atomic_store_n(&heap.arena, memcpy(fresh, &as, sizeof as), __ATOMIC_RELEASE);
     return fresh;
 }
 

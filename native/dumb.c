@@ -138,7 +138,7 @@ static bool heap_goes_on(void) { return os_break_obeys(); }
 /* There is nothing that could be half done but the move of the break itself, which
  * goes on when a signal handler forked: from now on blocks are mapped. */
 static bool heap_freeze(void) {
-    heap.lock = (struct lock)LOCK_FREE;
+    heap.lock.lost = false;
     return heap.frozen = true;
 }
 

@@ -374,7 +374,7 @@ static bool heap_freeze(void) {
                             .older = heap.arena,
                             .top = (char *)(sentinel + 1),
                             .limit = (char *)fresh + size};
-    heap.arena = fresh;
+    __atomic_store_n(&heap.arena, fresh, __ATOMIC_RELEASE);
     return true;
 }
 

@@ -201,8 +201,8 @@ static void *allocate_from(struct heap *h, unsigned class) {
     void *p;
     struct page *page = h->current[class];
     while (!(p = page_pop(page, page->shift))) {
-        must(!page->count || page_revive(h, page), "malloc", "the free block %p was written to after its free",
-             (void *)page->top);
+        must(!page->count || page_revive(h, page), "malloc",
+             "the free block %p was written to after its free", (void *)page->top);
         heap_busy(h, true);
         page = page_next(h, class);
         heap_busy(h, false);
@@ -471,13 +471,13 @@ static bool heap_freeze(void) {
     *fresh = (struct region){.lock = LOCK_FREE,
                              .era = (uint8_t)(heap.region->era + 1),
                              .older = heap.region};
-    heap.region = fresh;
-    heap.looked = NULL;
     memset(slabs.pools, 0, sizeof slabs.pools); /* a list of theirs may be half changed */
     slabs.empty = slabs.clean = NULL;
     slabs.next = slabs.end = NULL;
     heap.huges.spare = heap.huges.idle = NULL;
+    self->lost = self != &heap_none; /* or heap_adopt would find it again */
     self_set(&heap_none);
+    __atomic_store_n(&heap.region, fresh, __ATOMIC_RELEASE); /* last: other threads may wait for it */
     return true;
 }
 

@@ -36,6 +36,8 @@ __attribute__((cold, noinline)) static void die_detected(const char *line, size_
     die_print(line, length);
 }
 
+static void locks_freeze(void);
+
 /* Prints the line and aborts. Freezes the heap before, because this thread may hold its
  * lock, and a SIGABRT handler that allocates (crash reporters do) must not wait for it. */
 __attribute__((cold, noreturn, noinline, format(printf, 2, 3))) static void
@@ -46,7 +48,7 @@ die(const char *call, const char *format, ...) {
     size_t length = die_compose(line, call, format, args);
     va_end(args);
     die_detected(line, length);
-    heap_freeze();
+    locks_freeze();
     abort();
 }
 

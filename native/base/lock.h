@@ -82,6 +82,19 @@ static void locks_open(bool lost) {
     }
 }
 
+/* In a thread that is about to abort, and may hold a lock: abandons the heap for a fresh one. Other
+ * threads go on meanwhile, so each lock is taken first. One that is not to be had in STAND_BACK is
+ * this thread's own. The threads that wait for a lock then find it lost, and look for it again. */
+UNUSED static void locks_freeze(void) {
+    int64_t end = lock_clock() + STAND_BACK;
+    for (unsigned i = 0; heap_lock(i); i++)
+        while (pthread_mutex_trylock(&heap_lock(i)->mutex) && lock_clock() < end)
+            os_nap(STAND_BACK_STEP);
+    locks_open(true);
+    if (!heap_freeze())
+        locks_open(false);
+}
+
 /* In the child, once: from our handler or from the first call that needs a lock. If there
  * is no memory for a fresh heap, the old one stays in use, though it may be half changed. */
 static void fork_child(void) {

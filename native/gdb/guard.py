@@ -4,7 +4,6 @@ It wraps the reader of a variant: blocks appear with the program's bounds, those
 free. Its records are found as guard/records.h finds them, by reading memory only.
 """
 
-import os
 from typing import NamedTuple
 
 import gdb
@@ -12,6 +11,7 @@ import gdb
 from .chunks import (FREE, LIVE, REMOTE, SPAN, Broken, Chunk, Place, Reader, Stats, count,
                      up_to)
 from .memory import WORD, Layout, as_words
+from .symbols import Code
 
 ALIGNMENT = 16
 LEAF_SLOTS, MAP_LEAVES, MAPS = 1 << 16, 1 << 14, 1 << 13
@@ -45,30 +45,6 @@ class Record(NamedTuple):
         return self.user + self.size
 
 
-def functions_at(returns_to):
-    """The functions that a return address lies in, with their lines; more than one where calls were
-    inlined, the innermost first. Without debug information: `main + 45`."""
-    call = returns_to - 1  # the next instruction may be of another line, or function
-    block, line = gdb.block_for_pc(call), gdb.find_pc_line(call)
-    where, rows = (line.symtab, line.line), []
-    while block is not None and block.function is None:
-        block = block.superblock
-    while block is not None and where[0] is not None:
-        symtab, number = where
-        caller = block.superblock
-        while caller is not None and caller.function is None:
-            caller = caller.superblock
-        # A nested function (GNU C) has its own code, outside of the one around it.
-        inlined = caller is not None and caller.start <= block.start < caller.end
-        rows.append(f'{block.function.print_name} ({os.path.basename(symtab.filename)}:{number})' +
-                    (', inlined' if inlined else ''))
-        # The line of an inlined function's symbol is that of its call.
-        where = block.function.symtab, block.function.line
-        block = caller if inlined else None
-    symbol = gdb.execute(f'info symbol {call:#x}', to_string=True).strip()
-    return rows or [symbol.partition(' in section')[0]]
-
-
 def guarded(library, reader):
     """The reader itself, or one that shows what the program has, where there is a guard."""
     try:
@@ -87,7 +63,8 @@ class GuardedReader:
         self._slots = library.symbol('quarantine_slots').type.sizeof
         self._record = Layout(library.symbol('record_find').type.target().target())
         self._unpack = self._record.unpacker(*FIELDS)
-        self._tables, self._leaves, self._slabs, self._names = {}, {}, {}, {}
+        self._tables, self._leaves, self._slabs = {}, {}, {}
+        self._code = Code()
 
     def __getattr__(self, name):
         return getattr(self._reader, name)
@@ -271,14 +248,7 @@ class GuardedReader:
         if record is None:
             return ''
         frames = self._reader.memory.read(record.at + self._record.offset('allocated'), 3 * WORD)
-        return ' < '.join(filter(None, map(self._name, as_words(frames))))
-
-    def _name(self, frame):
-        """The function that a return address lies in."""
-        if frame not in self._names:
-            said = gdb.execute(f'info symbol {frame:#x}', to_string=True) if frame else ''
-            self._names[frame] = said.split()[0] if ' in section' in said else ''
-        return self._names[frame]
+        return ' < '.join(filter(None, map(self._code.name, as_words(frames))))
 
     def try_free(self, address):
         record = None if address % ALIGNMENT else self._begins(address)
@@ -339,11 +309,11 @@ class GuardedReader:
         frames = self._reader.memory.read(record.at + self._record.offset(label),
                                           self._record.field(label).sizeof)
         lines = []
-        for frame in memoryview(frames).cast('Q'):
-            if not frame or gdb.current_progspace().block_for_pc(frame) is None and not (
-                    gdb.current_progspace().solib_name(frame)):
+        for frame in as_words(frames):
+            functions = self._code.functions(frame) if frame else []
+            if not functions:
                 break  # the guard follows frame pointers, and ends up in none
-            lines += functions_at(frame)
+            lines += functions
         return [('' if i else label, line) for i, line in enumerate(lines)]
 
     def _quarantine(self):
@@ -359,12 +329,23 @@ class GuardedReader:
         return heading, rows, last, broken
 
     def check(self):
-        sound, checked = self._reader.check(), 0
-        for _, record in map(self._shown, self._reader.walk()):
-            if record:
-                self._check(record)
-                checked += 1
+        """A canary says who allocated what was overrun, so it comes before what else is broken."""
+        checked = 0
+        for record in self._walked():
+            self._check(record)
+            checked += 1
+        sound = self._reader.check()
         return f'{sound}\nok: the canaries of {count(checked, "block")}'
+
+    def _walked(self):
+        """The record of each block, as far as the heap can be walked."""
+        try:
+            for chunk in self._reader.walk():
+                record = self._shown(chunk)[1]
+                if record:
+                    yield record
+        except Broken:
+            return  # the variant's own check tells
 
     def _check(self, record):
         """As record_broken in guard.h."""

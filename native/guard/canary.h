@@ -42,7 +42,7 @@ accuse(const struct record *r, const char *call, const char *format, ...) {
         stack_print("freed", r->freed);
     stack_print("found in", here);
     finding_end();
-    heap_freeze();
+    locks_freeze();
     abort();
 }
 

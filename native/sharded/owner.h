@@ -111,7 +111,8 @@ static void self_set(struct heap *h) {
 }
 
 /* IFUNC resolvers in the program may call malloc before the linker initialises our TLS. Our
- * resolvers run first, so we define an IFUNC solely for its side effect: setting `self`. */
+ * resolvers run first, so we define an IFUNC solely for its side effect: setting `self`. It is called, because GNU ld
+ * crashes in clang's LTO where only a pointer in the data refers to it. */
 #ifdef __GLIBC__ /* musl has no IFUNC, and relocates everything before any code runs */
 static void nothing(void) {}
 UNUSED static void (*self_early(void))(void) {
@@ -119,7 +120,7 @@ UNUSED static void (*self_early(void))(void) {
     return nothing;
 }
 static void early(void) __attribute__((ifunc("self_early")));
-static void (*const asked)(void) UNUSED __attribute__((used)) = early;
+__attribute__((constructor)) static void early_call(void) { early(); }
 #endif
 
 /* A signal handler may fork between any two stores. The fences keep the compiler from moving other

@@ -132,7 +132,8 @@ static COLD void process_begin(void) {
 }
 
 /* Called by main's first allocation at the latest, long before there are threads. */
-static COLD void profile_begin(void) {
+static COLD void tool_begin(void) {
+    bit_unmark_null();
     const char *wanted = secure_getenv("LIBMALLOC_PROFILE");
     if (!wanted || !options_read(wanted))
         return;
@@ -147,30 +148,6 @@ static COLD void profile_begin(void) {
         profile.on = true;
     }
     calm_end(calm);
-}
-
-/* The environment is not there before libc is. */
-static bool begun;
-static COLD bool ready(void) {
-    if (next.finding)
-        return false;
-    if (!next.malloc)
-        next_find();
-    if (!begun && environ) {
-        begun = true;
-        profile_begin();
-        bit_unmark_null();
-    }
-    return true;
-}
-
-static inline bool is_ready(void) {
-    return likely(begun) || ready();
-}
-
-static size_t product(size_t count, size_t size) {
-    size_t bytes;
-    return __builtin_mul_overflow(count, size, &bytes) ? SIZE_MAX : bytes;
 }
 
 /* ── samples ───────────────────────────────────────────────────────────────── */

@@ -57,7 +57,7 @@ static bool options_read(const char *text) {
 }
 
 /* Called by main's first allocation at the latest, long before there are threads. */
-static COLD void trace_begin(void) {
+static COLD void tool_begin(void) {
     const char *wanted = secure_getenv("LIBMALLOC_TRACE");
     if (!wanted || !options_read(wanted))
         return;
@@ -76,29 +76,6 @@ static COLD void trace_begin(void) {
         trace.counting = false;
     }
     calm_end(calm);
-}
-
-/* The environment is not there before libc is. */
-static bool begun;
-static COLD bool ready(void) {
-    if (next.finding)
-        return false;
-    if (!next.malloc)
-        next_find();
-    if (!begun && environ) {
-        begun = true;
-        trace_begin();
-    }
-    return true;
-}
-
-static inline bool is_ready(void) {
-    return likely(begun) || ready();
-}
-
-static size_t product(size_t count, size_t size) {
-    size_t bytes;
-    return __builtin_mul_overflow(count, size, &bytes) ? SIZE_MAX : bytes;
 }
 
 /* ── counting ──────────────────────────────────────────────────────────────── */

@@ -88,7 +88,7 @@ async function run(argv: string[], options: Options): Promise<void> {
   process.exitCode = result.status;
 }
 
-/** What is said on standard error afterwards: how it ended when that is unusual, and the proof. */
+/** The lines on standard error afterwards: an unusual ending, and the proof. */
 export function remarks(
   m: Malloc,
   argv: string[],
@@ -101,7 +101,7 @@ export function remarks(
   return lines;
 }
 
-/** What to do about a crash: the command that debugs it, and its core or the way to one. */
+/** The remedy after a crash: the command that debugs it, and its core or how to get one. */
 export function nextSteps(malloc: string | undefined, argv: string[], core: Core): string[] {
   const under = malloc === undefined ? '' : ` -m ${shellWord(malloc)}`;
   const found = 'file' in core;

@@ -36,6 +36,7 @@ const commands: Record<string, string[]> = {
   view: ['view', 'trace', '-o', 'page.html', '--png', 'page.png'],
   bench: ['bench', '--quick', '--runs', '2', '--', 'ls', '/'],
   check: ['check', '--quick', '-m', 'paged', '--group', 'semantics'],
+  profile: ['profile', '-q', '-o', 'profile.json', '--', '/bin/ls', '/'],
   layout: ['layout', '-m', 'list', '--svg', 'layout.svg', '--', '/bin/true'],
   new: ['new', 'mine'],
   doctor: ['doctor'],
@@ -48,7 +49,7 @@ describe.each(lines)('Node %s', (version) => {
     folder = mkdtempSync(join(tmpdir(), 'libmalloc-node-'));
     for (const program of ['gdb', 'gcc']) need(program);
     node = await nodeOf(version);
-  }, 300_000);
+  }, 900_000);
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   test.each(Object.keys(commands))('libmalloc %s', async (verb) => {

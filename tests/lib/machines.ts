@@ -25,7 +25,7 @@ export interface Port extends Machine {
   libraries: string;
 }
 
-/** Cases that count what an emulator takes as well, or that ask for what it does not emulate. */
+/** Cases that would also count the emulator's own use, or that need something it does not emulate. */
 const counts = 'it counts memory, and the emulator takes some for each thread';
 const starts = 'it starts programs, and this machine cannot run them without the emulator';
 const addresses = 'the emulator does not limit addresses';
@@ -34,12 +34,18 @@ const beyondEmulation: Record<string, string> = {
   'destructors-bounded': counts,
   churn: counts,
   'medium-bounded': counts,
+  'brief-bounded': counts,
+  'last-free': counts,
   wide: addresses,
   memptr: addresses,
   'fork-exec': starts,
   'fork-generations': starts,
+  seccomp: 'the emulator has no seccomp',
+  vfork: 'the emulator makes a vfork a fork',
 };
-/** qemu-user keeps little room behind a program: variants on the break run what fits there. */
+/** qemu-user ignores MADV_DONTNEED on pages that mremap moved; what buddy gives back must read as zero. */
+const movedByBuddy = ['powers', 'private-large'];
+/** qemu-user leaves little address space behind a program: variants on the break run cases that fit. */
 const onBreak = ['dumb', 'list'];
 const muchBreak = ['aligned', 'errno', 'jumps'];
 /** glibc before 2.34. */
@@ -85,6 +91,7 @@ export function targetMachine(name: string, pageSize?: number): Port {
   const emulator = native ? [] : [need(`qemu-${target.qemu}`), '-L', sysrootOf(target)];
   if (pageSize !== undefined) emulator.push('-p', String(pageSize));
   if (!native) need(`${target.triplet}-gcc`);
+  if (target.release === undefined) need(`libc headers of ${target.qemu}`);
   const flags = native && musl ? [`-Wl,--dynamic-linker=${linkerOf(target)}`] : [];
   if (target.release !== undefined) flags.push(...absentFlags);
   const folder = join(ports, name);
@@ -129,6 +136,8 @@ function emulated(each: ProgramCase, run: Run, variant: string): string | undefi
   if (run.possible === onX64) return onX64.otherwise;
   if (onBreak.includes(variant) && muchBreak.includes(each.name))
     return 'the emulator moves the program break only a little';
+  if (variant === 'buddy' && movedByBuddy.includes(each.name))
+    return 'the emulator keeps the contents of pages that mremap moved';
   return beyondEmulation[each.name];
 }
 

@@ -1,13 +1,14 @@
 /* A wrong pointer ends the program by SIGABRT, and a crash reporter may catch it: its
  * handler allocates, forks and reads old blocks, while other threads allocate, too.
  * It ends the program with status 3, or, with `jump`, leaves the handler by longjmp
- * and goes on with a heap that works.
+ * and goes on with a heap that works; and that TIMES times.
  *
  *     lifecycle-abort [jump] [other threads]
  */
 #include "program.h"
 #include <setjmp.h>
 
+enum { TIMES = 30 };
 static char *old;
 static sigjmp_buf back;
 static bool jump;
@@ -18,7 +19,7 @@ static void *allocate_for_ever(void *arg) {
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
     for (;;)
-        free(must_malloc(chance_size(&random, 3000)));
+        free(must_malloc(chance_size(&random, chance_below(&random, 2) ? 3000 : 300000)));
     return NULL;
 }
 
@@ -57,12 +58,15 @@ int main(int argc, char **argv) {
     fill(old = must_malloc(1000), 1000, 1);
     for (long i = 0; i < threads; i++)
         start(allocate_for_ever, (void *)i);
-    char *p = must_malloc(100), *after = must_malloc(100);
-    if (sigsetjmp(back, 1) == 0) {
-        free(p + 16); /* not a block freed twice: another thread could have it by then */
-        check(false, "a free of the middle of a block did not abort");
+    char *after = must_malloc(100);
+    for (volatile int times = jump ? TIMES : 1; times > 0; times--) {
+        char *p = must_malloc(100);
+        if (sigsetjmp(back, 1) == 0) {
+            free(p + 16); /* not a block freed twice: another thread could have it by then */
+            check(false, "a free of the middle of a block did not abort");
+        }
+        free(must_malloc(100));
     }
-    free(p);
     use();
     char *grown = realloc(old, 5000);
     check(grown, "realloc of an old block failed");

@@ -33,7 +33,7 @@ static struct {
     size_t size, used;
     _Atomic(uint64_t) bits[BITS / 64];
     uint16_t counts[BITS];
-} blocks = {.bits = {1}}; /* NULL may be freed before we know by whom */
+} blocks = {.bits = {1}}; /* free(NULL) may be the first call: see bit_unmark_null */
 
 /* 1 where one of the bits that end alike is. Apart, so that its address is no sum. */
 static _Alignas(64) _Atomic(uint8_t) marks[MARKS] = {1};
@@ -79,7 +79,7 @@ static void bit_clear(unsigned bit) {
     }
 }
 
-/* When it is known by whom NULL is to be freed. */
+/* Called once the tool has begun: until then, free(NULL) has to take the slow path, which begins it. */
 static void bit_unmark_null(void) {
     bit_drop(0);
 }

@@ -23,7 +23,7 @@ const aborted = (how: 'exit' | 'jump'): ProgramCase => ({
   program: 'lifecycle-abort',
   args: [how],
   status: how === 'jump' ? 0 : 3,
-  stderr: /^libmalloc: free\(\): 0x\w+ is not a block: it lies 16 [^\n]*\n(?: {4}[^\n]*\n)*$/,
+  stderr: /^(?:libmalloc: free\(\): 0x\w+ is not a block: it lies 16 [^\n]*\n(?: {4}[^\n]*\n)*)+$/,
   needs: ['checks'],
 });
 
@@ -50,6 +50,13 @@ const lifecycle: ProgramCase[] = [
     args: [0, 1],
     behind: { program: 'lifecycle-early', flags: ['-nostdlib'] },
     needs: ['aligned_alloc'],
+  },
+  {
+    name: 'first-call',
+    promise: 'the first call of a process may be any of the family, with any size',
+    program: 'lifecycle-first',
+    needs: ['sizes'],
+    quick: true,
   },
   {
     name: 'exit',
