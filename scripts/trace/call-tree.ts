@@ -1,6 +1,6 @@
 // The tree of calls of a process, from its STACKS segments.
 
-import { bytesOf, offset } from './format.ts';
+import { bytesOf, HEAD_BYTES, offset, SEGMENT_BYTES } from './format.ts';
 import type { SegmentFile, SegmentHead } from './segments.ts';
 
 /** Nodes as columns; the index is the number of the node. 0 is no node. */
@@ -16,6 +16,8 @@ export interface Calls {
 }
 
 const NODE = bytesOf('frame');
+/** In a segment, at most. */
+const NODES = Math.floor((SEGMENT_BYTES - HEAD_BYTES) / NODE);
 const at = { parent: offset('frame', 'parent'), flags: offset('frame', 'flags') };
 
 /** Reads `heads`, the STACKS segments of one process. What is damaged is left out, and said. */
@@ -23,10 +25,14 @@ export function readCalls(file: SegmentFile, heads: SegmentHead[]): Calls {
   const sorted = [...heads].sort(
     (a, b) => a.order - b.order || Number(b.sealed) - Number(a.sealed),
   );
+  const ends = sorted.map(({ thread: first }) => first + NODES).sort((a, b) => a - b);
+  // A damaged number is larger than what a file of this length may hold.
+  const most = 1 + Math.ceil(file.bytes / SEGMENT_BYTES) * NODES;
+  const room = ends.findLast((end) => end <= most) ?? 1;
   const calls: Calls = {
-    address: new Float64Array(1),
-    parent: new Uint32Array(1),
-    flags: new Uint8Array(1),
+    address: new Float64Array(room),
+    parent: new Uint32Array(room),
+    flags: new Uint8Array(room),
     length: 1,
   };
   let order = -1;
@@ -44,9 +50,7 @@ export function readCalls(file: SegmentFile, heads: SegmentHead[]): Calls {
 
 /** `first`: the number of the first of `count` nodes. */
 function readNodes(calls: Calls, first: number, bytes: Buffer, count: number): void {
-  if (first < 1 || first > 2 ** 31) return;
-  const length = first + Math.floor(count);
-  if (length > calls.address.length) grow(calls, Math.max(length, 2 * calls.address.length));
+  if (first < 1 || first + count > calls.address.length) return;
   for (let i = 0; i < Math.floor(count); i++) {
     const [node, from] = [first + i, i * NODE];
     const parent = bytes.readUInt32LE(from + at.parent);
@@ -54,13 +58,5 @@ function readNodes(calls: Calls, first: number, bytes: Buffer, count: number): v
     calls.parent[node] = parent < node ? parent : 0;
     calls.flags[node] = bytes.readUInt32LE(from + at.flags) & 0xff;
   }
-  calls.length = Math.max(calls.length, length);
-}
-
-function grow(calls: Calls, length: number): void {
-  for (const name of ['address', 'parent', 'flags'] as const) {
-    const column = new (calls[name].constructor as Float64ArrayConstructor)(length);
-    column.set(calls[name]);
-    Object.assign(calls, { [name]: column });
-  }
+  calls.length = Math.max(calls.length, first + Math.floor(count));
 }

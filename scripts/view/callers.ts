@@ -47,8 +47,10 @@ export function select(
   const kept = new Uint8Array(tree.length).fill(1);
   if (tree.length <= most) return { tree, stacks, kept };
   const weight = new Float32Array(tree.length);
+  // One for all figures: the collector is in no hurry with what lies outside of the heap.
+  const sums = new Float64Array(tree.length);
   for (const name of weighed) {
-    const sums = new Float64Array(tree.length);
+    sums.fill(0);
     for (let i = 0; i < stacks.length; i++) add(sums, stacks[i] as number, figures[name][i] ?? 0);
     for (let node = tree.length - 1; node > 0; node--)
       add(sums, tree.parent[node] as number, sums[node] as number);

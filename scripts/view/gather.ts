@@ -13,11 +13,12 @@ import {
   type TraceProcess,
 } from '../trace/trace.ts';
 import { Stacks } from './block-stacks.ts';
-import { chunkKinds, type HeapColumns, type HeapData, type HeapFacts, NEVER } from './data.ts';
+import { type HeapData, type HeapFacts, NEVER } from './data.ts';
 import { Histogram } from './histogram.ts';
 import { Keeper } from './keeper.ts';
 import { commandOf, nameOf } from './starters.ts';
 import { Touched } from './touched.ts';
+import { readWalks } from './walks.ts';
 
 export interface GatherOptions {
   /** The number of a process in the trace; the busiest by default. */
@@ -32,9 +33,6 @@ export interface GatherOptions {
 /** So many releases of what is no live block are told of each. */
 const MOST_WRONG = 20;
 const none = new Float64Array();
-
-/** So many chunks of all walks together are kept. */
-const MOST_CHUNKS = 400_000;
 
 /** Throws a Failure when the trace has no such process, or no event at all. */
 export async function gather(trace: Trace, options: GatherOptions = {}): Promise<HeapData> {
@@ -163,7 +161,7 @@ class Gatherer {
     this.#keeper.end(this.position, this.#state());
     for (const row of this.#ledger.live()) this.#keep(row, NEVER);
     this.#keeper.settle();
-    const { walks, chunks } = readWalks(trace, process, this.#walks);
+    const { walks, chunks } = readWalks(trace, process, this.#walks, this.#stacks.tally.peakAt);
     const { stops, blocks, every, blurred, density, crowd } = this.#keeper;
     const { frames, stacks, nodeOf, known, remarks } = await this.#stacks.finish(trace, process);
     const node = (stack: number): number => nodeOf[stack] ?? 0;
@@ -230,43 +228,4 @@ function mallocName(provider: string): string {
   if (/^libc[.-]/.test(file)) return 'glibc';
   if (file === '' || file === '?') return 'unknown malloc';
   return /^lib(?:malloc-)?(\w+?)(?:_minimal)?\.so/.exec(file)?.[1] ?? file;
-}
-
-/** The walks, every other one left out until they are not too many. */
-function readWalks(
-  trace: Trace,
-  process: TraceProcess,
-  found: readonly { number: number; at: number }[],
-): { walks: HeapFacts['walks']; chunks: HeapColumns['chunks'] } {
-  const walks: HeapFacts['walks'] = [];
-  let chosen = [...found];
-  const count = (number: number): number => {
-    let n = 0;
-    for (const _ of trace.chunks(process, number)) n++;
-    return n;
-  };
-  const counts = new Map(chosen.map(({ number }) => [number, count(number)]));
-  const total = () => chosen.reduce((sum, { number }) => sum + (counts.get(number) ?? 0), 0);
-  while (chosen.length > 1 && total() > MOST_CHUNKS)
-    chosen = chosen.filter((_, i) => (chosen.length - 1 - i) % 2 === 0);
-  const length = total();
-  const chunks: HeapColumns['chunks'] = {
-    start: new Float64Array(length),
-    extent: new Float64Array(length),
-    kind: new Float64Array(length),
-    sizeClass: new Float64Array(length),
-    owner: new Float64Array(length),
-  };
-  let i = 0;
-  for (const { number, at } of chosen) {
-    for (const { start, extent, kind, sizeClass, owner } of trace.chunks(process, number)) {
-      chunks.start[i] = start;
-      chunks.extent[i] = extent;
-      chunks.kind[i] = chunkKinds.indexOf(kind);
-      chunks.sizeClass[i] = sizeClass;
-      chunks.owner[i++] = owner;
-    }
-    walks.push({ at, chunks: counts.get(number) ?? 0 });
-  }
-  return { walks, chunks };
 }

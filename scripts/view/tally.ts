@@ -2,7 +2,7 @@
 
 import type { Figures } from './callers.ts';
 
-/** Counts of blocks fit into 32 bits; there may be a million stacks. */
+/** Counts of blocks and of events fit into 32 bits; there may be a million stacks. */
 const figures = {
   bytes: Float64Array,
   blocks: Uint32Array,
@@ -14,7 +14,7 @@ const figures = {
   shortBlocks: Uint32Array,
   ended: Uint32Array,
   lived: Float64Array,
-  changed: Float64Array,
+  changed: Uint32Array,
 } as const;
 type Name = keyof typeof figures;
 type Columns = { [name in Name]: InstanceType<(typeof figures)[name]> };
@@ -35,7 +35,7 @@ export class Tally {
   /** Makes room for a stack. */
   add(): number {
     if (this.count === this.#columns.bytes.length) {
-      const more = make(2 * this.count);
+      const more = make(Math.ceil(1.5 * this.count));
       for (const name of Object.keys(figures) as Name[]) more[name].set(this.#columns[name]);
       this.#columns = more;
     }
