@@ -21,9 +21,9 @@
  *                            heap.leaves[]   leaf->spans[]  offset in 64 KiB
  *
  * The price: malloc and free cost O(1), however many blocks live: some 150
- * instructions each, four tenths of them for the lock. Rounding wastes at most a fifth of a
- * block from 65 bytes on (15 of 16 for one byte), less than 64 KiB of a large one. Spans that become empty go back to the system, all but one a
- * class.
+ * instructions each, four tenths of them for the lock. Rounding wastes at most a
+ * fifth of a block from 65 bytes on (15 of 16 for one byte), less than 64 KiB of a
+ * large one. Spans that become empty go back to the system, all but one a class.
  *
  * What it lacks: threads that use the same class wait for each other, large blocks
  * pay a system call each way, and it has one picture for all programs. sharded.c

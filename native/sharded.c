@@ -201,8 +201,8 @@ static void *allocate_from(struct heap *h, unsigned class) {
     void *p;
     struct page *page = h->current[class];
     while (!(p = page_pop(page, page->shift))) {
-        must(!page->count || page_revive(h, page), "malloc", "the free block %p was written to after its free",
-             (void *)page->top);
+        must(!page->count || page_revive(h, page), "malloc",
+             "the free block %p was written to after its free", (void *)page->top);
         heap_busy(h, true);
         page = page_next(h, class);
         heap_busy(h, false);

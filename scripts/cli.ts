@@ -42,7 +42,7 @@ function checkHelp([first, verb]: string[]): void {
   });
 }
 
-/** A reader who has seen enough (`| head`) ends us as SIGPIPE would; a full disc is said. */
+/** If the reader of a pipe stops (`| head`), we end as by SIGPIPE; other errors are reported. */
 function outputFailed(error: NodeJS.ErrnoException): void {
   if (error.code === 'EPIPE') process.exit(BROKEN_PIPE);
   process.stderr.write(`libmalloc: cannot write to standard output: ${reasonOf(error)}\n`);

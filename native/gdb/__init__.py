@@ -9,12 +9,17 @@
     roots.py      where else pointers are: writable memory, stacks, registers
     changes.py    heap save, heap diff
     stops.py      heap watch, and stops where the library detects something (`--on`)
+    in_use.py     what `--break` needs: the malloc in use, conditions that make no sense
     printers.py   pretty printers, so that `print heap` reads like the variant's picture
     library.py    which malloc is in this program, and why none can be told
+    exported.py   what a malloc without a reader says of itself: libmalloc_walk, libmalloc_check
+    objects.py    C++ types of blocks
+    symbols.py    what return addresses are called
     memory.py     bulk reads, and the layout of structs from the debug information
     chunks.py     what every heap consists of: chunks, figures, findings
     dumb.py list.py buddy.py paged.py sharded.py glibc.py    one reader a malloc: chunks from structures
     list_ring.py       list's ring of chunks as it lies in memory
+    mimalloc.py        that of Debian's mimalloc, in one file: an example for other mallocs
     glibc_structs.py glibc_locate.py       glibc's structures; where its arenas and thread caches are
     glibc_lists.py                         its lists of free chunks, and what is wrong on them
     glibc_arenas.py glibc_mapped.py        the chunks of its arenas; those with mappings of their own
@@ -29,6 +34,7 @@ these commands are wanted most. The package is named `libmalloc` in GDB's Python
 
 from . import commands as commands  # first: it makes the prefix `heap`
 from . import changes as changes
+from . import in_use as in_use
 from . import picture as picture
 from . import printers as printers
 from . import search as search

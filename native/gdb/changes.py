@@ -4,6 +4,7 @@ import gdb
 
 from .chunks import LIVE, count
 from .command import Command, chunks_of, open_heap
+from .objects import Types
 from .printing import MANY, print_broken, print_groups, print_many, print_notes
 
 saved = {}  # name → {block: usable bytes}
@@ -38,7 +39,8 @@ class HeapDiff(Command):
     """What was allocated and freed since `heap save NAME`: heap diff NAME [all].
 
 A block that was freed and handed out again in between, at the same place with the same size, is
-not seen as a change. More than twenty are grouped by size and, in debug builds, by who allocated them."""
+not seen as a change. More than twenty are grouped by size, C++ type and, in debug builds, by who
+allocated them."""
 
     usage = ' NAME [all]'
 
@@ -62,9 +64,10 @@ not seen as a change. More than twenty are grouped by size and, in debug builds,
         rows = [('allocated', f'{at:#x}', size) for at, size in new.items()]
         rows += [('freed', f'{at:#x}', size) for at, size in gone.items()]
         if len(rows) > MANY and len(argv) == 1:
-            keys = [(what, size, heap.site(int(at, 16)) if what == 'allocated' else '')
-                    for what, at, size in rows]
-            print_groups(('', 'of', 'allocated by'), rows, keys, [row[2] for row in rows],
+            types = Types(heap.memory)
+            keys = [(what, size, *((types.of(int(at, 16), size), heap.site(int(at, 16)))
+                                   if what == 'allocated' else ('', ''))) for what, at, size in rows]
+            print_groups(('', 'of', 'type', 'allocated by'), rows, keys, [row[2] for row in rows],
                          f'heap diff {argv[0]} all')
         elif rows:
             print_many(('', 'block', 'usable'), rows, True, '')

@@ -220,6 +220,13 @@ class Reader:
         """A table of what is free: (heading, rows, last line, the Broken that cut it short or None)."""
         raise NotImplementedError
 
+    lists = ()  # kinds of lists of free blocks that can be asked for by name
+
+    def listed(self, kind):
+        """([(list, place on it, block, bytes)] of the lists of a kind, the Broken that cut them short
+        or None)."""
+        raise NotImplementedError
+
     def check(self):
         """Verifies every invariant; a line that says what holds, or raises Broken."""
         raise NotImplementedError

@@ -4,7 +4,7 @@ import gc
 
 import gdb
 
-from . import library
+from . import exported, library
 from .chunks import LIVE, Broken, Reader
 from .guard import guarded
 from .memory import Memory, Unreadable
@@ -43,9 +43,11 @@ def read_heap(ours):
     module = library.module_of(ours.variant)
     make = next((each for each in vars(module).values() if isinstance(each, type)
                  and issubclass(each, Reader) and each.__module__ == module.__name__), None)
+    if make is None and exported.offers(ours):
+        return ours, exported.ExportedReader(ours, Memory())
     if make is None:
-        raise gdb.GdbError(f'no malloc of ours is in this program, nor glibc\'s: it is that of '
-                           f'{ours.path}, which these commands cannot read')
+        raise gdb.GdbError(f'the malloc of this program is that of {ours.path}, which these commands cannot '
+                           'read: no reader knows it, and it exports no libmalloc_walk')
     return ours, guarded(ours, make(ours, Memory()))
 
 

@@ -18,6 +18,7 @@ heap                       the figures (as libmalloc_stats counts them)
 heap chunks [FROM [COUNT]] every chunk in address order
 heap chunk ADDR            the chunk that holds an address, and its neighbours
 heap free [CLASS]          what is free: in each size class, or block by block
+heap bins [CLASS]          the same, by the name that pwndbg and gef know
 heap check                 verifies every invariant, shows the first that is broken
 heap map [ADDR [BYTES]]    a character for each page, or from ADDR on for each 16 bytes
 heap vis [ADDR [COUNT]]    the bytes of chunks, with headers, links and canaries named
@@ -122,7 +123,9 @@ ADDR is any expression: `heap chunk p`, `heap chunk 0x5555555592a0`, `heap chunk
 class HeapFree(Command):
     """What is free: block by block, or for a heap with size classes by class: heap free [CLASS].
 
-With CLASS, a number of bytes, the free blocks of the class that serves it, one by one."""
+With CLASS, a number of bytes, the free blocks of the class that serves it, one by one. On glibc CLASS
+may also be tcache, fastbin, unsorted, small or large: the blocks on these lists, in their order. `heap
+bins` is the same command."""
 
     usage = ' [CLASS]'
 
@@ -132,7 +135,9 @@ With CLASS, a number of bytes, the free blocks of the class that serves it, one 
     def run(self, argv):
         self.arguments(argv, 1)
         ours, heap = open_heap()
-        if argv:
+        if argv and argv[0] in heap.lists:
+            print_lists(*heap.listed(argv[0]))
+        elif argv:
             self._one_class(ours, heap, number(argv[0]))
         else:
             heading, rows, last, broken = heap.free()
@@ -160,6 +165,15 @@ With CLASS, a number of bytes, the free blocks of the class that serves it, one 
         gdb.write(f'{count(len(free), "free block")} of {sizes[0]} bytes\n')
         if broken:
             raise broken
+
+
+def print_lists(rows, broken):
+    """Free blocks in the order of their lists."""
+    if rows:
+        print_rows(('list', 'place', 'block', 'bytes'), rows)
+    gdb.write(f'{count(len(rows), "free block")}, {sum(row[3] for row in rows)} bytes\n')
+    if broken:
+        raise broken
 
 
 class HeapCheck(Command):
@@ -279,3 +293,4 @@ def chunk_line(index, chunk):
 
 for command in (Heap, HeapChunks, HeapChunk, HeapFree, HeapCheck, HeapStats, HeapHelp):
     command()
+gdb.execute('alias heap bins = heap free')

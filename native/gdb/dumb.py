@@ -1,6 +1,10 @@
 """Reads the heap of dumb.c, which remembers nothing but where it begins and ends."""
 
 from .chunks import LIVE, REGION, Broken, Chunk, Place, Reader, owner, owners_note
+from .library import is_core
+from .roots import writable
+
+MOST = 1 << 36  # bytes that the heap of a core may have behind those that the core holds
 
 
 class DumbReader(Reader):
@@ -10,18 +14,27 @@ class DumbReader(Reader):
         self.heap = library.symbol('heap')
         self.start, self.end = int(self.heap['start']), int(self.heap['end'])
         self.block = int(self.heap['block'])
+        self.last = self._mapped()  # where what can be read of it ends
+
+    def _mapped(self):
+        at, ranges = self.start, writable()
+        for start, end in ranges:
+            if start <= at < end:
+                at = end
+        if is_core():  # it leaves out what was never written to
+            at = min([start for start, _ in ranges if start > at] + [at + MOST])
+        return min(at, self.end)
 
     def walk(self, start=0):
-        if not self.start or self.end <= start:
-            return
-        extent = self.end - self.start
-        if extent < 0:
-            raise Broken(*self._ends())
-        yield Chunk(REGION, self.start, extent)
-        yield Chunk(LIVE, self.start, extent, self.start, extent)
+        extent = self.last - self.start
+        if extent > 0 and self.last > start:
+            yield Chunk(REGION, self.start, extent)
+            yield Chunk(LIVE, self.start, extent, self.start, extent)
+        if not self.start <= self.last == self.end:
+            raise self._wrong()
 
     def place(self, address):
-        if not self.start <= address < self.end:
+        if not self.start <= address < self.last:
             return None
         into = address - self.start
         number, rest = divmod(into, self.block or 1)
@@ -37,8 +50,8 @@ class DumbReader(Reader):
         return None, [], 'nothing is free: dumb never takes a block back', None
 
     def check(self):
-        if self.start > self.end:
-            raise Broken(*self._ends())
+        if not self.start <= self.last == self.end:
+            raise self._wrong()
         if self.block % 16:
             raise Broken(f'the size of a block, {self.block}, is no multiple of 16')
         return f'{self.end - self.start} bytes handed out in blocks of {self.block}'
@@ -47,6 +60,9 @@ class DumbReader(Reader):
         return [*owners_note([owner(self.heap['lock'])]),
                 'dumb remembers no blocks: all that it ever handed out counts as one live block']
 
-    def _ends(self):
-        return (f'the heap starts at {self.start:#x} and ends before that, at {self.end:#x}',
-                [('heap.start', f'{self.start:#x}'), ('heap.end', f'{self.end:#x}')])
+    def _wrong(self):
+        what = (f'the heap starts at {self.start:#x} and ends before that, at {self.end:#x}'
+                if self.end < self.start else
+                f'the heap is said to end at {self.end:#x}, but its memory ends at {self.last:#x}')
+        return Broken(what, [('heap.start', f'{self.start:#x}'), ('heap.end', f'{self.end:#x}')],
+                      f'only what can be read, up to {max(self.start, self.last):#x}, is counted')

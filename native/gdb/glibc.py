@@ -12,11 +12,11 @@ from functools import cached_property
 
 from .chunks import (FREE, FRESH, HEADER as OWN, LIVE, REGION, Broken, Chunk, Place, Reader, Stats,
                      count, up_to)
-from .glibc_arenas import Arenas
+from .glibc_arenas import Arenas, Odd
 from .glibc_free import Free
 from .glibc_structs import (ELSEWHERE, FLAGS, HEADER, IN_USE, LEAST, MAPPED, STATE_SIZE,
                             TCACHE_CHUNK, TCACHE_MOST)
-from .memory import WORD, Unreadable, as_words
+from .memory import WORD, Unreadable
 
 VERSION = re.compile(rb'GNU C Library [^\n]{0,120}? release version (\d+)\.(\d+)')
 OLDEST, NEWEST = (2, 31), (2, 41)
@@ -107,44 +107,20 @@ class GlibcReader(Reader):
         return starts, ends, regions, problems[0] if problems else None
 
     def _tally(self, heap, problems):
-        """(size → live chunks, size → free ones, bytes of other records) of a heap. Looks at each chunk
-        once, with nothing made for it; where something is odd, with care."""
-        arenas, main, top, end = self.arenas, heap.arena.is_main, heap.arena.top, heap.end
-        live, free, at = Counter(), Counter(), heap.first
-        bad = MAPPED | 8 | (ELSEWHERE if main else 0)
-        plain = True
-        while at != top and plain:
-            try:
-                words = as_words(self.memory.stretch(at, end))
-            except Unreadable:
-                plain = False
-                break
-            i, limit = 1, len(words) - 1
-            used, gone = [], []
-            while True:
-                word = words[i]
-                size = word & ~FLAGS
-                j = i + (size >> 3)
-                if word & bad or size < LEAST or j > limit:
-                    break
-                if words[j] & IN_USE:
-                    used.append(size)
-                elif words[j - 1] == size:
-                    gone.append(size)
-                else:
-                    break
-                i = j
-            live.update(used)
-            free.update(gone)
-            here = at + (i - 1) * WORD
-            if here == at and here != top:
-                plain = False
-            at = here
-        if plain:
+        """(size → live chunks, size → free ones, bytes of other records) of a heap."""
+        words, free, own = Counter(), Counter(), 0
+        try:
+            for used, gone in self.arenas.sweep(heap):
+                words.update(used)
+                free.update(size for _, size in gone)
+            live = Counter()
+            for word, n in words.items():
+                live[word & ~FLAGS] += n
             return live, free, 0
-        live, free, own = Counter(), Counter(), 0
-        for at, size, used in arenas.chunks(heap, 0, problems):
-            if at == top:
+        except Odd:
+            live, free = Counter(), Counter()
+        for at, size, used in self.arenas.chunks(heap, 0, problems):
+            if at == heap.arena.top:
                 continue
             if size < LEAST:
                 own += size
@@ -244,8 +220,8 @@ class GlibcReader(Reader):
             share = self.shares.get(arena.at)
             if share:
                 threads = ', '.join(map(str, self.arenas.threads_of(arena)))
-                rows.append((arena.name, *share, threads or 'none'))
-        return (('arena', 'heaps', 'live', 'bytes', 'free', 'free bytes', 'of threads'),
+                rows.append((arena.name, *share, f'{arena.top:#x}', threads or 'none'))
+        return (('arena', 'heaps', 'live', 'bytes', 'free', 'free bytes', 'top', 'of threads'),
                 rows) if rows else None
 
     def fields(self, chunk):
@@ -358,24 +334,22 @@ class GlibcReader(Reader):
                 f'{count(blocks, "free block")}, {size} bytes; {tops} more bytes in the top chunks',
                 problems[0] if problems else None)
 
+    lists = ('tcache', 'fastbin', 'unsorted', 'small', 'large')
+
+    def listed(self, kind):
+        arenas, rows = self.arenas, []
+        for each in arenas.lists:
+            if each.kind == kind:
+                rows += [(str(each), i, f'{chunk + HEADER:#x}', arenas.size_of(chunk) - WORD)
+                         for i, chunk in enumerate(each.chunks, 1)]
+        return rows, next(iter(arenas.found), None)
+
     def check(self):
         arenas, chunks = self.arenas, 0
         lists = arenas.lists
         problems = list(arenas.found)
         for heap in arenas.heaps:
-            before = None
-            for at, size, used in arenas.chunks(heap, 0, problems):
-                chunks += 1
-                if at == heap.arena.top or size < LEAST:
-                    before = None
-                    continue
-                if not used and at not in arenas.binned:
-                    problems.append(Broken(f'chunk {at:#x}: is free, and in no list',
-                                           arenas.shown(at, before[0] if before else 0)))
-                if before and not used and not before[1]:
-                    problems.append(Broken(f'chunks {before[0]:#x} and {at:#x} are free, neighbours, '
-                                           'and not merged', arenas.shown(at, before[0])))
-                before = at, used
+            chunks += self._check_heap(heap, problems)
         mapped = sum(end - start for start, _, end in arenas.mapped)
         par = arenas.par
         if par and (len(arenas.mapped), mapped) != (par.n_mmaps, par.mapped_bytes):
@@ -387,6 +361,38 @@ class GlibcReader(Reader):
         return (f'{count(chunks, "chunk")} in {count(len(arenas.arenas), "arena")}, '
                 f'{count(len(arenas.mapped), "mapped chunk")}, {count(len(lists), "list")} of free '
                 'ones: sizes, flags, links, keys and counts are sound')
+
+    def _check_heap(self, heap, problems):
+        """Looks at each chunk of a heap, quickly where all is plain; returns how many there are."""
+        arenas, chunks, before = self.arenas, 1, -1
+        try:
+            for used, gone in arenas.sweep(heap):
+                chunks += len(used) + len(gone)
+                for at, size in gone:
+                    if at not in arenas.binned or at == before:
+                        raise Odd
+                    before = at + size
+            broken = arenas.top_problem(heap)
+            problems += [broken] if broken else []
+            return chunks
+        except Odd:
+            return self._check_carefully(heap, problems)
+
+    def _check_carefully(self, heap, problems):
+        arenas, chunks, before = self.arenas, 0, None
+        for at, size, used in arenas.chunks(heap, 0, problems):
+            chunks += 1
+            if at == heap.arena.top or size < LEAST:
+                before = None
+                continue
+            if not used and at not in arenas.binned:
+                problems.append(Broken(f'chunk {at:#x}: is free, and in no list',
+                                       arenas.shown(at, before[0] if before else 0)))
+            if before and not used and not before[1]:
+                problems.append(Broken(f'chunks {before[0]:#x} and {at:#x} are free, neighbours, '
+                                       'and not merged', arenas.shown(at, before[0])))
+            before = at, used
+        return chunks
 
     def notes(self):
         arenas, numbers = self.arenas, self.library.numbers

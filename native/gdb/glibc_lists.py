@@ -64,34 +64,49 @@ class Lists(Located):
         """A list with one link: from block to block in a tcache (`offset` 16), from chunk to chunk in a
         fastbin (0)."""
         masked = self.library.numbers >= SAFE_LINKING
-        pieces, add, held = self._pieces, each.chunks.append, self._held
-        at, back, size, number, view = first, 0, each.size, -1, ()
+        at, back, size, held = first, 0, each.size, self._held
         low, high = (self.heaps[0].start, self.heaps[-1].end) if self.heaps else (0, 0)
-        aligned, flags, header = ALIGNED, FLAGS, HEADER  # as locals: this loop runs a million times
         while at:
             chunk = at - offset
-            if at & aligned or not low <= chunk < high or chunk in held:
+            if at & ALIGNED or not low <= chunk < high or chunk in held:
                 self._broken_link(each, back, at, 'is on a list already' if chunk in held else
                                   'is no chunk of this heap')
                 return
-            i = chunk >> 3 & 8191
-            if chunk >> 16 != number:
-                number = chunk >> 16
-                view = pieces[number] if number in pieces else self._piece(chunk)
-            if view and i < 8190:
-                head, word = view[i + 1], view[i + 2]
-            else:
+            run, at = self._run(chunk, size, offset, masked)
+            if not run:
                 try:
                     head, word = self.word(chunk + WORD), self.word(chunk + HEADER)
                 except Unreadable:
                     self._broken_link(each, back, at, 'cannot be read')
                     return
-            if head ^ size > flags:
-                self._say(each, f'the free chunk {chunk:#x} on it has the size word {head:#x}',
-                          lambda arenas, chunk=chunk: arenas.shown(chunk))
-            held[chunk] = each
-            add(chunk)
-            back, at = chunk, word ^ chunk + header >> 12 if masked else word
+                if head ^ size > FLAGS:
+                    self._say(each, f'the free chunk {chunk:#x} on it has the size word {head:#x}',
+                              lambda arenas, chunk=chunk: arenas.shown(chunk))
+                run, at = [chunk], word ^ chunk + HEADER >> 12 if masked else word
+            held.update(dict.fromkeys(run, each))
+            each.chunks += run
+            back = run[-1]
+
+    def _run(self, chunk, size, offset, masked):
+        """(chunks that a list with one link goes through within 64 KiB, from this one on, none of which
+        is on a list; where the last one's link leads). No chunk where something is odd about the first.
+        This loop runs for each of a million chunks, so it looks at little."""
+        base = chunk & ~0xffff
+        view = self._pieces[base >> 16] if base >> 16 in self._pieces else self._piece(chunk)
+        run, at, here, shift = [], chunk + offset, chunk, 12 if masked else 64
+        if not view:
+            return run, at
+        add = run.append
+        for _ in range(1 + (1 << 16) // size):  # without an end it may lead round and round
+            i = here ^ base  # negative at the end of the list
+            if not 0 <= i <= 0xffff - 2 * WORD or i & ALIGNED or view[(i >> 3) + 1] ^ size > 7:
+                break
+            add(here)
+            at = view[(i >> 3) + 2] ^ here + 16 >> shift
+            here = at - offset
+        if run and (len(set(run)) != len(run) or not self._held.keys().isdisjoint(run)):
+            return [], chunk + offset  # step by step, to where it meets itself
+        return run, at
 
     def _broken_link(self, each, chunk, to, why):
         if not chunk:

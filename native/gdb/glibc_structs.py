@@ -26,11 +26,19 @@ IN_USE, MAPPED, ELSEWHERE, FLAGS = 1, 2, 4, 7
 
 
 class Heap:
-    """A stretch of chunks: its first one, and where they end."""
+    """A stretch of chunks: its first one, and where they end. Chunks on the way are remembered, about one
+    in each MiB."""
+
+    ANCHOR = 1 << 20
 
     def __init__(self, arena, start, first, end):
         self.arena, self.start, self.first, self.end = arena, start, first, end
         self.anchors = [first]
+
+    def remember(self, chunk):
+        """A chunk begins here."""
+        while chunk >= self.first + len(self.anchors) * self.ANCHOR:
+            self.anchors.append(chunk)
 
 
 class Arena:

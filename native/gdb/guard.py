@@ -11,6 +11,7 @@ import gdb
 from .chunks import (FREE, LIVE, REMOTE, SPAN, Broken, Chunk, Place, Reader, Stats, count,
                      up_to)
 from .memory import WORD, Layout, as_words
+from .symbols import Code
 
 ALIGNMENT = 16
 LEAF_SLOTS, MAP_LEAVES, MAPS = 1 << 16, 1 << 14, 1 << 13
@@ -62,7 +63,8 @@ class GuardedReader:
         self._slots = library.symbol('quarantine_slots').type.sizeof
         self._record = Layout(library.symbol('record_find').type.target().target())
         self._unpack = self._record.unpacker(*FIELDS)
-        self._tables, self._leaves, self._slabs, self._names = {}, {}, {}, {}
+        self._tables, self._leaves, self._slabs = {}, {}, {}
+        self._code = Code()
 
     def __getattr__(self, name):
         return getattr(self._reader, name)
@@ -246,14 +248,7 @@ class GuardedReader:
         if record is None:
             return ''
         frames = self._reader.memory.read(record.at + self._record.offset('allocated'), 3 * WORD)
-        return ' < '.join(filter(None, map(self._name, as_words(frames))))
-
-    def _name(self, frame):
-        """The function that a return address lies in."""
-        if frame not in self._names:
-            said = gdb.execute(f'info symbol {frame:#x}', to_string=True) if frame else ''
-            self._names[frame] = said.split()[0] if ' in section' in said else ''
-        return self._names[frame]
+        return ' < '.join(filter(None, map(self._code.name, as_words(frames))))
 
     def try_free(self, address):
         record = None if address % ALIGNMENT else self._begins(address)
@@ -313,14 +308,13 @@ class GuardedReader:
     def _callers(self, record, label):
         frames = self._reader.memory.read(record.at + self._record.offset(label),
                                           self._record.field(label).sizeof)
-        rows = []
-        for frame in memoryview(frames).cast('Q'):
-            if not frame or gdb.current_progspace().block_for_pc(frame) is None and not (
-                    gdb.current_progspace().solib_name(frame)):
+        lines = []
+        for frame in as_words(frames):
+            functions = self._code.functions(frame) if frame else []
+            if not functions:
                 break  # the guard follows frame pointers, and ends up in none
-            line = gdb.execute(f'info symbol {frame:#x}', to_string=True).strip()
-            rows.append((label if not rows else '', line.partition(' in section')[0]))
-        return rows
+            lines += functions
+        return [('' if i else label, line) for i, line in enumerate(lines)]
 
     def _quarantine(self):
         held = [record for _, record in map(self._shown, self._reader.walk())
@@ -335,12 +329,23 @@ class GuardedReader:
         return heading, rows, last, broken
 
     def check(self):
-        sound, checked = self._reader.check(), 0
-        for _, record in map(self._shown, self._reader.walk()):
-            if record:
-                self._check(record)
-                checked += 1
+        """A canary says who allocated what was overrun, so it comes before what else is broken."""
+        checked = 0
+        for record in self._walked():
+            self._check(record)
+            checked += 1
+        sound = self._reader.check()
         return f'{sound}\nok: the canaries of {count(checked, "block")}'
+
+    def _walked(self):
+        """The record of each block, as far as the heap can be walked."""
+        try:
+            for chunk in self._reader.walk():
+                record = self._shown(chunk)[1]
+                if record:
+                    yield record
+        except Broken:
+            return  # the variant's own check tells
 
     def _check(self, record):
         """As record_broken in guard.h."""

@@ -107,13 +107,27 @@ class Provider:
 
 def provider():
     """(the first of the loaded files that defines malloc, what it is called)."""
+    objfile = first_with(b'malloc')
+    if objfile is None:
+        raise gdb.GdbError('no loaded file has a malloc')
+    _require_same_build(objfile)
+    return objfile, malloc_called(os.path.basename(objfile.filename))
+
+
+def first_with(name):
+    """The first of the loaded files, but for the dynamic linker, that defines a function; or None."""
     for objfile in gdb.objfiles():
         path = objfile.filename or ''
-        if objfile.owner is None and os.path.isfile(path) and not re.match(
-                r'ld-|ld\d|ld\.so', os.path.basename(path)) and defines(path, b'malloc'):
-            return objfile, 'glibc' if re.match(r'libc[-.]', os.path.basename(path)) else (
-                os.path.basename(path))
-    raise gdb.GdbError('no loaded file has a malloc')
+        if objfile.owner is None and not re.match(r'ld-|ld\d|ld\.so', os.path.basename(path)) and (
+                defines(path, name)):
+            return objfile
+    return None
+
+
+def malloc_called(file):
+    """`libjemalloc.so.2` has jemalloc, `libc.so.6` and `libc-2.31.so` have glibc's malloc."""
+    name = re.sub(r'^lib|(-[\d.]+)?\.so[.\d]*$', '', file)
+    return 'glibc' if name == 'c' else name
 
 
 _defines = {}
@@ -148,7 +162,19 @@ def _has_symbol(elf, name):
 
 def of(objfile):
     """The library that is this file of ours."""
-    return Library(objfile, version_symbol(objfile).value().string())
+    return Library(objfile, version_of(objfile))
+
+
+def own_id(thread):
+    """The number by which the program knows a thread: another one than GDB's in a PID namespace."""
+    process, lwp, _ = thread.ptid
+    if is_core():
+        return lwp
+    try:
+        with open(f'/proc/{process}/task/{lwp}/status', encoding='ascii', errors='replace') as status:
+            return int(re.search(r'^NSpid:.*\s(\d+)$', status.read(), re.M)[1])
+    except (OSError, TypeError):
+        return lwp
 
 
 def is_core():
@@ -172,6 +198,14 @@ def version_symbol(objfile):
     return objfile.lookup_static_symbol('heap_version')
 
 
+def version_of(objfile):
+    """The text of that symbol; nonsense or '' where the file is not the one that the program loaded."""
+    try:
+        return version_symbol(objfile).value().string('latin-1')
+    except gdb.error:
+        return ''
+
+
 def _is_our_name(path):
     return re.fullmatch(r'libmalloc(-\w+)?\.so[.\d]*', os.path.basename(path)) is not None
 
@@ -188,22 +222,52 @@ def _why_none():
                 'with `set solib-search-path FOLDER`')
     if gdb.current_progspace().filename is None:
         return 'no program is loaded: say which with `file PROGRAM`'
+    if 'libc.so' not in shared and is_core():
+        return (f'{gdb.current_progspace().filename} is not the program of this core: its libraries are '
+                'not found')
     if 'libc.so' not in shared:
         return 'the libraries are not loaded yet: `break main` and `continue` let them'
     return None
 
 
 def _require_same_build(objfile):
-    """A library that was built again since: its symbols lie elsewhere than in this memory."""
-    section = rf'^\s*(0x\w+) - (0x\w+) is \.note\.gnu\.build-id in {re.escape(objfile.filename)}$'
-    note = re.search(section, gdb.execute('info files', to_string=True), re.M)
-    if note is None or objfile.build_id is None:
-        return
-    start, end = int(note[1], 16), int(note[2], 16)
-    try:
-        loaded = bytes(gdb.selected_inferior().read_memory(start, end - start))
-    except gdb.MemoryError:
-        return
-    if bytes.fromhex(objfile.build_id) not in loaded:
+    if rebuilt([objfile]):
         raise gdb.GdbError(f'{objfile.filename} was built again since this program loaded it: '
                            'its symbols no longer fit')
+
+
+def rebuilt(objfiles):
+    """Those of the files that were built again since: their symbols lie elsewhere than in this memory.
+    A file's build id stands in it, and where the program has loaded it."""
+    info, main = gdb.execute('info files', to_string=True), gdb.current_progspace().filename
+    notes = {path or main: (int(start, 16), int(end, 16)) for start, end, path in re.findall(
+        r'^\s*(0x\w+) - (0x\w+) is \.note\.gnu\.build-id(?: in (.*))?$', info, re.M)}
+    notes[main] = _note_of_main() or notes.get(main, (0, 0))
+    return [objfile for objfile in objfiles if objfile.filename in notes and objfile.build_id and
+            not _has_note(notes[objfile.filename], bytes.fromhex(objfile.build_id))]
+
+
+def _note_of_main():
+    """(start, end) of the program's own notes, which GDB does not find when its file is another one: from
+    the program headers in memory. None where they cannot be read."""
+    auxv = gdb.execute('info auxv', to_string=True)
+    where = [re.search(rf'{name} .*\s(\w+)$', auxv, re.M) for name in ('AT_PHDR', 'AT_PHNUM')]
+    if None in where:
+        return None
+    at, number = (int(each[1], 0) for each in where)
+    try:
+        data = bytes(gdb.selected_inferior().read_memory(at, number * 56))
+    except gdb.MemoryError:
+        return None
+    headers = [struct.unpack_from('<IIQQQQQQ', data, i * 56) for i in range(number)]
+    base = next((at - header[3] for header in headers if header[0] == 6), 0)  # PT_PHDR
+    notes = [(base + header[3], base + header[3] + header[5]) for header in headers if header[0] == 4]
+    return (min(notes)[0], max(notes)[1]) if notes else None
+
+
+def _has_note(note, build_id):
+    start, end = note
+    try:
+        return build_id in bytes(gdb.selected_inferior().read_memory(start, end - start))
+    except gdb.MemoryError:
+        return True  # it is not known

@@ -17,28 +17,39 @@ class ListReader(Reader):
     def __init__(self, library, memory):
         super().__init__(library, memory)
         self.heap = library.symbol('heap')
-        arena = Layout(self.heap['arena'].type.target())
-        arenas = list(self._arenas(arena, int(self.heap['arena'])))
+        layout = Layout(self.heap['arena'].type.target())
+        first = int(self.heap['first'].address)
+        arenas, wrong = self._arenas(layout, int(self.heap['arena']))
+        if not any(arena.start for arena in arenas) and wrong:
+            arenas, _ = self._arenas(layout, first)
+            wrong.price = 'the first arena is shown instead, which a fork may have frozen'
         if not arenas:
-            raise Broken('`heap.arena` is NULL')
+            raise wrong
         # The arena in use, unless it has just taken over: whoever looks then wants the old one.
         self.number = next((i for i, arena in enumerate(arenas) if arena.start), 0)
         self.arena = arenas.pop(self.number)
         self.others = arenas
-        self.ring = Ring(memory, arena.target('sentinel'), self.arena)
+        self.ring = Ring(memory, layout.target('sentinel'), self.arena, wrong)
 
     def _arenas(self, layout, address):
-        """The arena in use, then those that were frozen."""
-        seen = set()
+        """(the arena in use, then those that were frozen; the Broken that cuts them short or None)."""
+        found, seen, own = [], set(), int(self.library.symbol('first_sentinel').address)
+        if not address:
+            return found, Broken('`heap.arena` is NULL')
         while address and address not in seen:
             seen.add(address)
             try:
                 sentinel, start, end, older = self.memory.record(
                     layout, address, 'sentinel', 'start', 'end', 'older')
             except Unreadable as error:
-                raise Broken(f'the arena at {address:#x} is not there: {error}') from None
-            yield Arena(address, sentinel, start, end)
+                return found, Broken(f'the arena at {address:#x} is not there: {error}')
+            if address == int(self.heap['first'].address) and sentinel != own:
+                return [*found, Arena(address, own, start, end)], Broken(
+                    f'the sentinel of the first arena is said to be {sentinel:#x}, not {own:#x}', (),
+                    'the blocks are counted, from its sentinel on')
+            found.append(Arena(address, sentinel, start, end))
             address = older
+        return found, None
 
     def lowest(self):
         return self.ring.start
@@ -172,6 +183,8 @@ class ListReader(Reader):
                 f'{max(free, default=0)}', problems[0] if problems else None)
 
     def check(self):
+        if self.ring.wrong:
+            raise self.ring.wrong
         chunks, before, before_end, before_free = 0, None, None, False
         for at, size, free, _ in self.ring.headers():
             if free and before_free and before_end == at:

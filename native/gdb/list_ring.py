@@ -21,10 +21,12 @@ class Arena(NamedTuple):
 
 class Ring:
 
-    def __init__(self, memory, layout, arena):
+    def __init__(self, memory, layout, arena, wrong=None):
+        """`wrong` is the Broken for which this arena may not be the one that was meant, or None."""
         self.memory, self.layout, self.header_size = memory, layout, layout.size
         self.sentinel, self.start, self.end = arena.sentinel, arena.start, arena.end
         self._links = [layout.offset(link) // WORD for link in ('next', 'prev')]
+        self.wrong = wrong
         self._anchors = []  # (the chunk before, a chunk), in address order
         self.skips, self._regions = {}, None  # a damaged chunk → where sense begins again
 
@@ -52,8 +54,9 @@ class Ring:
                     raise Broken(f'chunk {at:#x}: the arena ends at {end:#x}, inside its header')
             following, prev, size, free = unpack(buffer, offset)
             bound = end if following == sentinel else following
-            if (prev != before or free > 1 or (size | bound) % ALIGNMENT or
-                    not at + header + size <= bound <= end):
+            edge = at + header + size
+            if (prev != before or free > 1 or (size | bound) % ALIGNMENT or not edge <= bound <= end or
+                    edge != bound and self._passes_over(at, edge, following)):
                 self._at = at
                 raise self._broken(at, before, following, prev, size, free)
             yield at, size, free, following
@@ -67,6 +70,7 @@ class Ring:
         """As `headers`, from the chunk that holds `start` on, and behind damage: what is wrong is added
         to `problems`."""
         before, at = (0, 0) if start <= self.start else self._from(start)
+        problems += [self.wrong] if self.wrong else []
         while True:
             try:
                 yield from self.headers(before, at)
@@ -82,6 +86,15 @@ class Ring:
             before, at = found
             problems[-1].price = skipped(bad, at)
             self.skips[bad] = at
+
+    def _passes_over(self, at, edge, following):
+        """Does `next` lead past a chunk that begins where this one ends? (Where it ends at a hole, somebody
+        else has moved the break.)"""
+        try:
+            back, = self.memory.record(self.layout, following, 'prev')
+            return back != at and self.memory.record(self.layout, edge, 'prev')[0] == at
+        except Unreadable:
+            return False
 
     def _from(self, address):
         """(the chunk before, the chunk that holds an address)."""
@@ -155,6 +168,8 @@ class Ring:
             what = f'`free` is {free:#x}, and neither 0 nor 1'
         elif size % ALIGNMENT:
             what = f'`size` is {size}, which is no multiple of {ALIGNMENT}'
+        elif data_end < (self.end if following == self.sentinel else following):
+            what = f'`next` is {following:#x}, but a chunk begins at {data_end:#x}, where this one ends'
         elif following == self.sentinel:
             what = f'with a `size` of {size} it ends at {data_end:#x}, behind the heap'
         else:

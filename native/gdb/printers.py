@@ -239,7 +239,7 @@ def register(event):
     objfile = event.new_objfile
     symbol = library.version_symbol(objfile)
     if symbol is not None and not any(isinstance(each, Lookup) for each in objfile.pretty_printers):
-        objfile.pretty_printers.append(Lookup(objfile, symbol.value().string()))
+        objfile.pretty_printers.append(Lookup(objfile, library.version_of(objfile)))
 
 
 gdb.events.new_objfile.connect(register)

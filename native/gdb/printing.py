@@ -9,7 +9,9 @@ MANY = 20  # rows that a list shows unless it is asked for `all`
 
 
 def print_rows(heading, rows):
-    """Columns: text to the left, numbers to the right."""
+    """Columns: text to the left, numbers to the right. One with a heading and no cell is left out."""
+    kept = [i for i, head in enumerate(heading) if not head or any(row[i] != '' for row in rows)]
+    heading, rows = [heading[i] for i in kept], [[row[i] for i in kept] for row in rows]
     table = [[str(cell) for cell in row] for row in (heading, *rows)]
     widths = [max(map(len, column)) for column in zip(*table)]
     right = [all(isinstance(row[i], int) or row[i] == '' for row in rows)

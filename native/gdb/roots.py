@@ -22,17 +22,11 @@ class Roots:
         self.ranges = list(without(clip(writable(), self.stacks), but))
 
     def _look_at_threads(self):
-        chosen, frame = gdb.selected_thread(), gdb.selected_frame()
-        try:
-            for thread in gdb.selected_inferior().threads():
-                thread.switch()
-                newest = gdb.newest_frame()
-                pointer = newest.read_register('sp')
-                self.stacks.append((int(pointer) & 2 ** 64 - 1, thread.num))
-                self._look_at_registers(newest, thread.num)
-        finally:
-            chosen.switch()
-            frame.select()
+        for thread in each_thread():
+            newest = gdb.newest_frame()
+            pointer = newest.read_register('sp')
+            self.stacks.append((int(pointer) & 2 ** 64 - 1, thread.num))
+            self._look_at_registers(newest, thread.num)
 
     def _look_at_registers(self, frame, thread):
         for register in frame.architecture().registers('general'):
@@ -61,6 +55,18 @@ def pieces(memory, start, end):
             return
         yield start, as_words(data)
         start += len(data)
+
+
+def each_thread():
+    """Selects one thread after the other, and at the end the one that was selected."""
+    chosen, frame = gdb.selected_thread(), gdb.selected_frame()
+    try:
+        for thread in gdb.selected_inferior().threads():
+            thread.switch()
+            yield thread
+    finally:
+        chosen.switch()
+        frame.select()
 
 
 def writable():

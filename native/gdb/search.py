@@ -8,6 +8,7 @@ import gdb
 from .chunks import count
 from .command import Command, number, open_heap
 from .memory import ALL, STRETCH, WORD, Unreadable, as_words
+from .objects import Types
 from .printing import MANY, print_broken, print_groups, print_many, print_notes
 from .roots import Roots, pieces
 
@@ -19,6 +20,7 @@ class Blocks:
 
     def __init__(self, ours, heap):
         self.ours, self.heap, self.memory = ours, heap, heap.memory
+        self._types = Types(heap.memory)
         self._views = {}  # pieces of STRETCH bytes: a read for each block takes long
         self.starts, self.ends, self.regions, self.broken = heap.live()
 
@@ -76,6 +78,11 @@ class Blocks:
     def bounds(self):
         return (self.starts[0], self.ends[-1]) if self.starts else (0, 0)
 
+    def what(self, i):
+        """What is known of a block that others may share: its C++ type, and who allocated it."""
+        start = self.starts[i]
+        return self._types.of(start, self.ends[i] - start), self.heap.site(start)
+
     def roots(self):
         return Roots(self.memory, self.regions + self.heap.records() + self.ours.data())
 
@@ -109,7 +116,7 @@ class HeapFind(Command):
 
 VALUE is any expression, searched for as it would lie in memory: `heap find "text"`, `heap find p`,
 `heap find (short)7`, `heap find *node`. Shows each place, and the block that it lies in; more than
-twenty are grouped by the blocks' size unless it begins with -all."""
+twenty are grouped by the blocks' size and type unless it begins with -all."""
 
     usage = ' [-all] VALUE'
 
@@ -129,9 +136,9 @@ twenty are grouped by the blocks' size unless it begins with -all."""
             start, end = blocks.starts[i], blocks.ends[i]
             rows.append((f'{at:#x}', f'{at - start} bytes into', f'{start:#x}', end - start))
         if len(rows) > MANY and not everything:
-            keys = [(row[3], row[1], blocks.heap.site(int(row[2], 16))) for row in rows]
-            print_groups(('in blocks of', 'at', 'allocated by'), rows, keys, [row[3] for row in rows],
-                         f'heap find -all {text}')
+            keys = [(row[3], row[1], *blocks.what(blocks.index(int(row[2], 16)))) for row in rows]
+            print_groups(('in blocks of', 'at', 'type', 'allocated by'), rows, keys,
+                         [row[3] for row in rows], f'heap find -all {text}')
         elif rows:
             print_many(('at', '', 'block', 'usable'), rows, True, '')
         gdb.write(f'{count(len(rows), "place")} with these {count(len(needle), "byte")}: '
@@ -228,7 +235,7 @@ unless it begins with -all."""
         what = f'{start:#x}' if i is None else f'the live block {start:#x} ({end - start} bytes)'
         if len(rows) > MANY and not everything:
             keys = [root_of(blocks, row) for row in rows]
-            print_groups(('from', 'allocated by'), rows, keys, [WORD] * len(rows),
+            print_groups(('from', 'type', 'allocated by'), rows, keys, [WORD] * len(rows),
                          f'heap refs -all {text}')
         elif rows:
             print_many(('at', 'which is', 'pointer'), rows, True, '')
@@ -237,12 +244,11 @@ unless it begins with -all."""
 
 
 def root_of(blocks, row):
-    """(what kind of place points here, who allocated it if it is a block)."""
+    """(what kind of place points here; if it is a block, its type, and who allocated it)."""
     if ' live block ' not in row[1]:
-        return row[1].split(' + ')[0] if row[0].startswith('0x') else 'registers', ''
+        return row[1].split(' + ')[0] if row[0].startswith('0x') else 'registers', '', ''
     i = blocks.index(int(row[0], 16))
-    return f'live blocks of {blocks.ends[i] - blocks.starts[i]} bytes', (
-        blocks.heap.site(blocks.starts[i]))
+    return f'live blocks of {blocks.ends[i] - blocks.starts[i]} bytes', *blocks.what(i)
 
 
 def hits(base, words, start, end):
@@ -265,8 +271,8 @@ class HeapLeaks(Command):
 Starts from globals and other writable memory, stacks and registers, and follows every word that
 looks like a pointer into a live block, also into its middle. What it never reaches is lost: the
 program cannot free it any more. `held by` names another lost block that points to it. A stale
-value on a stack may still hide a leak. More than twenty are grouped by size, holder and, in debug
-builds, who allocated them; `all` lists them one by one."""
+value on a stack may still hide a leak. More than twenty are grouped by size, holder, C++ type and, in
+debug builds, who allocated them; `all` lists them one by one."""
 
     usage = ' [all]'
 
@@ -290,17 +296,15 @@ builds, who allocated them; `all` lists them one by one."""
                 if j != i:
                     holders.setdefault(j, blocks.starts[i])
         sizes = [blocks.ends[i] - blocks.starts[i] for i in lost]
-        sites = [blocks.heap.site(blocks.starts[i]) for i in lost]
+        known = [blocks.what(i) for i in lost]
         if len(lost) > MANY and not argv:
-            keys = [(size, 'another lost block' if i in holders else 'nothing', site)
-                    for i, size, site in zip(lost, sizes, sites)]
-            print_groups(('of', 'held by', 'allocated by'), lost, keys, sizes, 'heap leaks all')
+            keys = [(size, 'another lost block' if i in holders else 'nothing', *what)
+                    for i, size, what in zip(lost, sizes, known)]
+            print_groups(('of', 'held by', 'type', 'allocated by'), lost, keys, sizes, 'heap leaks all')
         elif lost:
             rows = [(f'{blocks.starts[i]:#x}', size, f'{holders[i]:#x}' if i in holders else '',
-                     blocks.preview(i), site) for i, size, site in zip(lost, sizes, sites)]
-            known = any(sites)
-            print_many(('block', 'bytes', 'held by', 'begins with', 'allocated by')[:4 + known],
-                       [row[:4 + known] for row in rows], True, '')
+                     blocks.preview(i), *what) for i, size, what in zip(lost, sizes, known)]
+            print_many(('block', 'bytes', 'held by', 'begins with', 'type', 'allocated by'), rows, True, '')
         gdb.write(f'{count(len(lost), "block")}, {sum(sizes)} bytes, lost: nothing that the program '
                   'still has leads there\n' if lost else
                   f'nothing is lost: {count(len(blocks.starts), "live block")}, all within reach\n')

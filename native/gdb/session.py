@@ -5,6 +5,8 @@ import re
 
 import gdb
 
+from . import library
+
 FAILED = 125
 BACKTRACE = 10  # frames
 
@@ -72,13 +74,26 @@ def batch_core(script=None):
 
 
 def attach(pid):
-    """Attaches to a running process; where the kernel refuses, says what to do about it."""
+    """Attaches to a running process; where the kernel refuses, says what to do about it. In a container
+    or a chroot, its files are looked for below its own root."""
     try:
+        if _has_other_root(pid):
+            gdb.execute(f'set sysroot /proc/{pid}/root')
+            gdb.execute(f'file /proc/{pid}/exe', to_string=True)
         gdb.execute(f'attach {pid}')
     except gdb.error as error:
         hint = (': ptrace is not permitted: as root, or after `sysctl kernel.yama.ptrace_scope=0`'
                 if 'not permitted' in str(error) else '')
         raise gdb.GdbError(f'process {pid} cannot be attached to{hint}\n{error}') from None
+
+
+def _has_other_root(pid):
+    """Is what `/` means to a process another folder than it is to us?"""
+    try:
+        theirs, ours = os.stat(f'/proc/{pid}/root'), os.stat('/')
+    except OSError:
+        return False  # not ours to look at: attaching fails as well
+    return (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino)
 
 
 def batch_attached(pid, script=None):
@@ -95,17 +110,22 @@ def batch_attached(pid, script=None):
 
 
 def open_core(core):
-    """Opens a core; finds its program when none was given."""
+    """Opens a core; finds its program when none was given. Says once which files are no longer those that
+    it was written with."""
     gdb.execute(f'core-file {core}')
-    if gdb.current_progspace().filename is not None:
-        return
-    name = re.search(r'AT_EXECFN .*"(.*)"$', gdb.execute('info auxv', to_string=True), re.M)
-    if name and os.path.exists(name[1]):
+    if gdb.current_progspace().filename is None:
+        name = re.search(r'AT_EXECFN .*"(.*)"$', gdb.execute('info auxv', to_string=True), re.M)
+        if not name or not os.path.exists(name[1]):
+            _say(f'the program of this core ({name[1] if name else "unknown"}) is not there: '
+                 'say where it is, `libmalloc gdb --core CORE -- PROGRAM`')
+            return
         gdb.execute(f'file {name[1]}')
         gdb.execute(f'core-file {core}')
-    else:
-        _say(f'the program of this core ({name[1] if name else "unknown"}) is not there: '
-             'say where it is, `libmalloc gdb --core CORE -- PROGRAM`')
+    for objfile in library.rebuilt(gdb.objfiles()):
+        how = ('`file OLD` takes' if objfile.filename == gdb.current_progspace().filename else
+               '`set solib-search-path FOLDER` finds')
+        _say(f'{objfile.filename} was built again since the core was written, so its names and lines may be '
+             f'wrong: {how} the old one')
 
 
 def _comes_first(script, breaks):

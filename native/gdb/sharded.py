@@ -8,6 +8,7 @@ import gdb
 
 from .chunks import (CACHED, FREE, FRESH, HEADER, LIVE, REGION, REMOTE, SPAN, Broken, Chunk, Place,
                      Reader, Stats, count, owner, owners_note, stretches, up_to)
+from .library import own_id
 from .sharded_check import check
 from .sharded_pages import Pages
 
@@ -169,8 +170,8 @@ class ShardedReader(Reader):
         if not word & OWNER:
             return 'nobody: abandoned, for the next thread to adopt'
         for thread in gdb.selected_inferior().threads():
-            if thread.ptid[1] == last:
-                return ('the main thread' if thread.ptid[0] == last else
+            if own_id(thread) == last:
+                return ('the main thread' if thread.ptid[0] == thread.ptid[1] else
                         f'thread {thread.num} (LWP {last})')
         return f'LWP {last}, which is no thread of this process'
 

@@ -33,6 +33,7 @@ accuse(const struct record *r, const char *call, const char *format, ...) {
     size_t length = die_compose(line, call, format, args);
     va_end(args);
     die_detected(line, length);
+    finding_write(line, length);
     void *here[STACK_MOST];
     stack_walk(here);
     if (r)
@@ -40,6 +41,7 @@ accuse(const struct record *r, const char *call, const char *format, ...) {
     if (r)
         stack_print("freed", r->freed);
     stack_print("found in", here);
+    finding_end();
     locks_freeze();
     abort();
 }

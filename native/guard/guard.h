@@ -18,7 +18,8 @@
  *      left to the variant, which may resize it without copying.
  *
  * After a finding we print a sentence and the calls that allocated the block, freed it and
- * found out (stack.h), and abort the program. LIBMALLOC_DEBUG=KEY=VALUE,…
+ * found out (stack.h), and abort the program; `libmalloc run` adds source lines (finding.h).
+ * LIBMALLOC_DEBUG=KEY=VALUE,…
  *
  *      quarantine=BYTES   how many bytes wait there (16777216; 0: none)
  *      fill=0             neither fresh nor freed blocks are filled
@@ -397,6 +398,7 @@ __attribute__((constructor)) static void guard_begin(void) {
     guard.fill = fill;
     guard.leaks = leaks;
     guard.match = match;
+    finding_begin();
 }
 
 static void record_verify_last(struct record *r, bool freed, void *arg) {

@@ -123,6 +123,7 @@ __attribute__((format(printf, 2, 3))) static void leaks_say(const char *call, co
     size_t length = die_compose(line, call, format, args);
     va_end(args);
     die_print(line, length);
+    finding_write(line, length);
 }
 
 static void leaks_tell(struct leaks *l) {
@@ -139,6 +140,8 @@ static void leaks_tell(struct leaks *l) {
     }
     if (blocks > 1)
         leaks_say("exit", "%zu blocks leaked, %zu bytes in all", blocks, bytes);
+    if (blocks)
+        finding_end();
 }
 
 static void leaks_report(void) {

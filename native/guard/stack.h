@@ -8,10 +8,12 @@
  */
 #pragma once
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "../base/os.h"
 #include "../unwind/unload.h"
+#include "finding.h"
 #include "records.h"
 
 /* Stores the return addresses of our callers, without our own functions; NULL behind the last. */
@@ -131,7 +133,14 @@ static bool frame_print(const char *label, const void *frame) {
 
 /* Prints a stack, the innermost call first, with `label` before it. */
 static void stack_print(const char *label, void *const frames[STACK_MOST]) {
+    char line[32 + STACK_MOST * 20];
+    int length = snprintf(line, sizeof line, "%s", label);
     for (int i = 0; i < STACK_MOST && frames[i]; i++)
-        if (frame_print(label, frames[i]))
+        if (frame_print(label, frames[i])) {
             label = "";
+            length += snprintf(line + length, sizeof line - (size_t)length, " %" PRIxPTR,
+                               (uintptr_t)frames[i]);
+        }
+    line[length++] = '\n';
+    finding_write(line, (size_t)length);
 }

@@ -98,7 +98,8 @@ static bool map_cover(char *start, char *end) {
     do
         mask = 2 * mask + 1;
     while (mask < 1ul << 31 && !map_serves(start, end, mask));
-    struct map *new = mask < 1ul << 31 ? os_map(sizeof *new + (mask + 1) * sizeof *new->entry) : NULL;
+    size_t length = sizeof *old + (mask + 1) * sizeof *old->entry;
+    struct map *new = mask < 1ul << 31 ? os_map(length) : NULL;
     if (!new)
         return false;
     new->mask = mask;
@@ -137,9 +138,8 @@ static void map_set_all(const struct page *page) {
  * then enters the ends of the free run. */
 static void map_clear(const struct page *page) {
     struct map *m = atomic_load_explicit(&page_map, memory_order_relaxed);
-    char *end = page_end(page);
-    for (char *p = page->start; p < end && p < page->start + ((size_t)MAPPED << GRANULE_BITS); p += GRANULE)
-        map_enter(m, p, (struct page *)m);
-    map_enter(m, end - GRANULE, (struct page *)m);
+    for (uint32_t i = 0; i < page->granules && i < MAPPED; i++)
+        map_enter(m, page->start + ((size_t)i << GRANULE_BITS), (struct page *)m);
+    map_enter(m, page_end(page) - GRANULE, (struct page *)m);
 }
 

@@ -308,8 +308,9 @@ static void *large_move(void *p, size_t old, size_t size, const char *call) {
     char *to = huge_allocate(64, round_up(size, HUGE_PAGE), &zero);
     if (!to)
         return NULL;
+    char *start = (char *)((uintptr_t)to & ~(uintptr_t)(GRANULE - 1));
     if (options.huge)
-        os_make_huge((char *)((uintptr_t)to & ~(uintptr_t)(GRANULE - 1)), round_up(size, HUGE_PAGE));
+        os_make_huge(start, round_up(size, HUGE_PAGE));
     memcpy(to, p, old);
     large_free(p, page, call);
     return to;

@@ -199,7 +199,8 @@ static void page_verify(struct page *page, struct findings *out) {
     struct marks frees = {0};
     void *start = page->start;
     uint32_t wrong = marks_set(&frees, page, page_places(page), page->count);
-    expect(out, !wrong, "page %p: %u of %zu places on its stack are not those of free blocks, or twice",
+    expect(out, !wrong,
+           "page %p: %u of %zu places on its stack are not those of free blocks, or twice",
            start, wrong, page->count);
     wrong = marks_set_remote(&frees, page, true);
     expect(out, !wrong, "page %p: %u blocks that other threads freed are none, or free already",

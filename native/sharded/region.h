@@ -56,8 +56,8 @@ struct region {
     size_t used, dirty;             /* granules in use, and in dirty free runs */
     size_t least;                   /* the least value of `dirty` in this interval */
     size_t surplus;                 /* granules to be purged: idle throughout the last interval */
-    size_t keep;                    /* dirty granules that a teardown leaves, see region_keeps; */
-    size_t most;                    /* at most this, the most that were in use in this interval */
+    size_t most;                    /* the most that were in use in this interval */
+    size_t keep;                    /* dirty granules that a teardown leaves (region_keeps) */
     size_t torn;                    /* granules purged by teardowns in it, and not wanted since */
     uint64_t since;                 /* when the interval began, in ms */
     bool locked;                    /* the kernel refused a purge: memory is locked */
@@ -257,7 +257,9 @@ static bool run_take(struct region *r, uint32_t granules, enum area_kind kind,
     } else if (!run->dirty && r->torn) { /* what a teardown gave back is wanted again */
         size_t again = granules < r->torn ? granules : r->torn;
         r->torn -= again;
-        r->keep = r->keep + 2 * again < r->most ? r->keep + 2 * again : r->most;
+        r->keep += 4 * again;
+        if (r->keep > 2 * r->most) /* more than it ever used, because free runs may be too short */
+            r->keep = 2 * r->most;
     }
     return run_cut(r, run, granules, record) || os_refuse();
 }

@@ -6,7 +6,7 @@
  * finds zeros where a mark should be, it marks the free blocks of that piece again.
  *
  *      page    │ live │ free │ free │ free │ free │ live │ free │ …
- *      pieces  │               │ gone          │               │       as long as the system's pages
+ *      pieces  │               │ gone          │               │     as long as the system's pages
  *
  * A sweep purges in a page if its number of free blocks is the same as at the last sweep, an
  * interval before. While a heap is torn down, page_thins purges at once.
@@ -60,10 +60,10 @@ static bool piece_is_free(const struct page *page, const struct marks *frees, si
 /* Purges the free pieces of a page. Returns how many it purged. */
 static uint32_t page_sweep(struct page *page) {
     struct marks frees = {0};
-    size_t pieces = page_length(page) / os_page_size();
+    size_t length = os_page_size(), pieces = page_length(page) / length;
     uint32_t went = 0;
     page->swept = (uint16_t)page->count;
-    if (page->count * (size_t)page->size < os_page_size() ||
+    if (page->count * (size_t)page->size < length ||
         marks_set(&frees, page, page_places(page), page->count))
         return 0;
     for (size_t first = 0, end; first < pieces; first = end + 1) {
@@ -71,7 +71,7 @@ static uint32_t page_sweep(struct page *page) {
         for (end = first; end < pieces && !page_has_gone(page, end) &&
                           piece_is_free(page, &frees, end); end++)
             bits |= 1ull << end;
-        if (bits && os_purge(page->start + first * os_page_size(), (end - first) * os_page_size())) {
+        if (bits && os_purge(page->start + first * length, (end - first) * length)) {
             page->gone |= bits;
             went += (uint32_t)(end - first);
         }
@@ -89,7 +89,8 @@ static bool page_revive(struct heap *h, struct page *page) {
         return false;
     must(!marks_set(&frees, page, page_places(page), page->count), "malloc",
          "a block of the page %p was freed twice", (void *)page->start);
-    for (size_t i = (piece * length + size - 1) / size; i < page->carved && i * size < (piece + 1) * length; i++) {
+    size_t end = ((piece + 1) * length + size - 1) / size;
+    for (size_t i = (piece * length + size - 1) / size; i < end && i < page->carved; i++) {
         struct block *b = (struct block *)(page->start + i * size);
         if (!marked(&frees, i))
             continue;

@@ -132,10 +132,10 @@ static void record_return(struct page *page) {
 static void page_give_empty(struct page *page, char *start, uint64_t word) {
     struct region *r = region_enter();
     struct page *run = record_make(&slabs.pools[0], CLASSES);
-    bool taken = run && page_of(start) == page && page->era == r->era &&
-                 atomic_compare_exchange_strong_explicit(&page->remote, &word,
-                                                         REMOTE_TAKEN | REMOTE_PENDING,
-                                                         memory_order_acq_rel, memory_order_relaxed);
+    bool taken =
+        run && page_of(start) == page && page->era == r->era &&
+        atomic_compare_exchange_strong_explicit(&page->remote, &word, REMOTE_TAKEN | REMOTE_PENDING,
+                                                memory_order_acq_rel, memory_order_relaxed);
     if (taken) {
         run_split(run, page, start, page->granules);
         run->size = page->size;

@@ -132,7 +132,8 @@ static COLD void process_begin(void) {
 }
 
 /* Called by main's first allocation at the latest, long before there are threads. */
-static COLD void profile_begin(void) {
+static COLD void tool_begin(void) {
+    bit_unmark_null();
     const char *wanted = secure_getenv("LIBMALLOC_PROFILE");
     if (!wanted || !options_read(wanted))
         return;
@@ -147,30 +148,6 @@ static COLD void profile_begin(void) {
         profile.on = true;
     }
     calm_end(calm);
-}
-
-/* The environment is not there before libc is. */
-static bool begun;
-static COLD bool ready(void) {
-    if (next.finding)
-        return false;
-    if (!next.malloc)
-        next_find();
-    if (!begun && environ) {
-        begun = true;
-        profile_begin();
-        bit_unmark_null();
-    }
-    return true;
-}
-
-static inline bool is_ready(void) {
-    return likely(begun) || ready();
-}
-
-static size_t product(size_t count, size_t size) {
-    size_t bytes;
-    return __builtin_mul_overflow(count, size, &bytes) ? SIZE_MAX : bytes;
 }
 
 /* ── samples ───────────────────────────────────────────────────────────────── */
@@ -267,19 +244,24 @@ static COLD void *countdown(void *p, size_t size, uintptr_t site) {
     return p;
 }
 
+/* Is this allocation not the one that ends the countdown? */
+static inline bool passes_by(size_t size) {
+    uint64_t left = here.left;
+    if (unlikely(size >= left))
+        return false;
+    here.left = left - size;
+    return true;
+}
+
 static inline void *counted(void *p, size_t size, uintptr_t site) {
-    if (likely(size < here.left)) {
-        here.left -= size;
-        return p;
-    }
-    return countdown(p, size, site);
+    return likely(passes_by(size)) ? p : countdown(p, size, site);
 }
 
 /* Takes a sampled block out, before another thread may get its address. */
 static COLD bool block_find(void *p, struct block *out) {
     int error = errno;
     bool found = false;
-    if (!profile.on || here.busy)
+    if (!profile.on || here.busy || !blocks_likely_hold(p))
         return false;
     look();
     struct block *b = blocks_find(p);
@@ -294,7 +276,7 @@ static COLD bool block_find(void *p, struct block *out) {
 
 static COLD void block_freed(void *p) {
     int error = errno;
-    if (!profile.on || here.busy)
+    if (!profile.on || here.busy || !blocks_likely_hold(p))
         return;
     look();
     struct block *found = blocks_find(p);
@@ -332,10 +314,8 @@ static COLD void *early_block(size_t size) {
 }
 
 EXPORT void *malloc(size_t size) {
-    if (likely(size < here.left)) {
-        here.left -= size;
+    if (likely(passes_by(size)))
         return next.malloc(size);
-    }
     if (!is_ready())
         return early_block(size);
     return countdown(next.malloc(size), size, SITE);
@@ -361,10 +341,8 @@ EXPORT void free(void *p) {
 /* The early blocks are zero: none is used twice. */
 EXPORT void *calloc(size_t count, size_t size) {
     size_t bytes = product(count, size);
-    if (likely(bytes < here.left)) {
-        here.left -= bytes;
+    if (likely(passes_by(bytes)))
         return next.calloc(count, size);
-    }
     if (!is_ready())
         return early_block(bytes);
     return countdown(next.calloc(count, size), bytes, SITE);
@@ -386,14 +364,16 @@ static COLD void *resize(void *p, size_t count, size_t size, uintptr_t site) {
     return counted(q, product(count, size), site);
 }
 
+static COLD void *resize_seen(void *p, size_t size, uintptr_t site) {
+    if (blocks_may_hold(p))
+        return early_owns(p) || !is_ready() ? early_resize(p, size) : resize(p, 1, size, site);
+    return countdown(next.realloc(p, size), size, site);
+}
+
 EXPORT void *realloc(void *p, size_t size) {
-    if (unlikely(blocks_may_hold(p)))
-        return early_owns(p) || !is_ready() ? early_resize(p, size) : resize(p, 1, size, SITE);
-    if (likely(size < here.left)) {
-        here.left -= size;
+    if (likely(!blocks_may_hold(p) && passes_by(size)))
         return next.realloc(p, size);
-    }
-    return countdown(next.realloc(p, size), size, SITE);
+    return resize_seen(p, size, SITE);
 }
 
 EXPORT void *reallocarray(void *p, size_t count, size_t size) {
@@ -458,7 +438,20 @@ static inline void gives(void *p, uint64_t op, uintptr_t site) {
         block_freed(p);
 }
 
+/* What our free does. */
+static inline void news_free(void *p, uintptr_t site) {
+    (void)site;
+    if (unlikely(blocks_may_hold(p)) && free_is_over(p))
+        return;
+    next.free(p);
+}
+
 #include "trace/news.h"
+
+static inline void *news_allocate_soon(size_t size, size_t alignment, uintptr_t site) {
+    (void)site;
+    return likely(size && !alignment && passes_by(size)) ? next.malloc(size) : NULL;
+}
 
 /* ── start and end ─────────────────────────────────────────────────────────── */
 

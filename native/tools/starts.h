@@ -1,10 +1,10 @@
-/* starts.h: what a process starts, or becomes by exec.
+/* starts.h: notes the programs that a process starts, or becomes by exec.
  *
- * A program reached by no preload cannot say so itself: its environment was cleared on the
- * way (`env -i`), or it is static. Its starter can, while it still has the probe. So the
- * probe stands before exec and its kin, notes program and environment, and calls the C
- * library's. Some of these run in a vfork child, in its parent's memory, or after a fork
- * of a program with threads: nothing here allocates, locks, or writes to what is static.
+ * A program that no preload reached cannot report that itself: its environment was cleared
+ * (`env -i`), or it is static. The process that starts it can, because it still has the probe.
+ * So the probe replaces exec and its relatives, notes program and environment, and calls the
+ * C library's. Some of these run in a vfork child, in its parent's memory, or after a fork of
+ * a program with threads, so nothing here allocates, locks, or writes to static variables.
  *
  * Not seen: raw system calls (Go), and `system` of a C library that was linked statically.
  */
@@ -40,7 +40,7 @@ static struct {
 
 #define LOOK_UP(name) (next.name = (__typeof__(&name))(uintptr_t)dlsym(RTLD_NEXT, #name))
 
-/* Every call of ours may come before our constructor: other libraries have some, too. */
+/* Each of our functions may be called before our constructor, by other libraries' constructors. */
 static void starts_look_up(void) {
     if (next.popen)
         return;
@@ -125,7 +125,7 @@ PUBLIC int execvp(const char *file, char *const argv[]) {
     return execvpe(file, argv, environ);
 }
 
-/* How many arguments there are up to NULL, `first` included. */
+/* The number of arguments up to NULL, `first` included. */
 static size_t count_arguments(const char *first, va_list *rest) {
     size_t count = first ? 1 : 0;
     while (first && va_arg(*rest, char *))
@@ -140,68 +140,62 @@ static void collect_arguments(char **argv, const char *first, va_list *rest) {
         *++argv = va_arg(*rest, char *);
 }
 
+/* Declares `argv`, on the caller's stack because a vfork child must not allocate, and `rest`. */
+#define ARGUMENTS(first)                           \
+    va_list rest;                                  \
+    va_start(rest, first);                         \
+    char *argv[count_arguments(first, &rest) + 1]; \
+    va_end(rest);                                  \
+    va_start(rest, first);                         \
+    collect_arguments(argv, first, &rest)
+
 PUBLIC int execl(const char *path, const char *first, ...) {
-    va_list rest;
-    va_start(rest, first);
-    char *argv[count_arguments(first, &rest) + 1];
-    va_end(rest);
-    va_start(rest, first);
-    collect_arguments(argv, first, &rest);
+    ARGUMENTS(first);
     va_end(rest);
     return execve(path, argv, environ);
 }
 
 PUBLIC int execlp(const char *file, const char *first, ...) {
-    va_list rest;
-    va_start(rest, first);
-    char *argv[count_arguments(first, &rest) + 1];
-    va_end(rest);
-    va_start(rest, first);
-    collect_arguments(argv, first, &rest);
+    ARGUMENTS(first);
     va_end(rest);
     return execvpe(file, argv, environ);
 }
 
 PUBLIC int execle(const char *path, const char *first, ...) {
-    va_list rest;
-    va_start(rest, first);
-    char *argv[count_arguments(first, &rest) + 1];
-    va_end(rest);
-    va_start(rest, first);
-    collect_arguments(argv, first, &rest);
+    ARGUMENTS(first);
     char *const *envp = va_arg(rest, char *const *);
     va_end(rest);
     return execve(path, argv, envp);
 }
 
-/* ── spawn, and what starts a shell ────────────────────────────────────────── */
+/* ── spawn, and functions that start a shell ────────────────────────────────────────── */
+
+static int spawn(__typeof__(&posix_spawn) function, pid_t *pid, const char *file,
+                 const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes,
+                 char *const argv[], char *const envp[]) {
+    pid_t child = 0;
+    int result = function(&child, file, actions, attributes, argv, envp);
+    if (result == 0)
+        note(kind_of(envp), child, file);
+    if (result == 0 && pid)
+        *pid = child;
+    return result;
+}
 
 PUBLIC int posix_spawn(pid_t *restrict pid, const char *restrict path,
                        const posix_spawn_file_actions_t *actions,
                        const posix_spawnattr_t *restrict attributes, char *const argv[restrict],
                        char *const envp[restrict]) {
-    pid_t child = 0;
     starts_look_up();
-    int result = next.posix_spawn(&child, path, actions, attributes, argv, envp);
-    if (result == 0)
-        note(kind_of(envp), child, path);
-    if (result == 0 && pid)
-        *pid = child;
-    return result;
+    return spawn(next.posix_spawn, pid, path, actions, attributes, argv, envp);
 }
 
 PUBLIC int posix_spawnp(pid_t *restrict pid, const char *restrict file,
                         const posix_spawn_file_actions_t *actions,
                         const posix_spawnattr_t *restrict attributes, char *const argv[restrict],
                         char *const envp[restrict]) {
-    pid_t child = 0;
     starts_look_up();
-    int result = next.posix_spawnp(&child, file, actions, attributes, argv, envp);
-    if (result == 0)
-        note(kind_of(envp), child, file);
-    if (result == 0 && pid)
-        *pid = child;
-    return result;
+    return spawn(next.posix_spawnp, pid, file, actions, attributes, argv, envp);
 }
 
 PUBLIC int system(const char *command) {

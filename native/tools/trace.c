@@ -57,7 +57,7 @@ static bool options_read(const char *text) {
 }
 
 /* Called by main's first allocation at the latest, long before there are threads. */
-static COLD void trace_begin(void) {
+static COLD void tool_begin(void) {
     const char *wanted = secure_getenv("LIBMALLOC_TRACE");
     if (!wanted || !options_read(wanted))
         return;
@@ -76,29 +76,6 @@ static COLD void trace_begin(void) {
         trace.counting = false;
     }
     calm_end(calm);
-}
-
-/* The environment is not there before libc is. */
-static bool begun;
-static COLD bool ready(void) {
-    if (next.finding)
-        return false;
-    if (!next.malloc)
-        next_find();
-    if (!begun && environ) {
-        begun = true;
-        trace_begin();
-    }
-    return true;
-}
-
-static inline bool is_ready(void) {
-    return likely(begun) || ready();
-}
-
-static size_t product(size_t count, size_t size) {
-    size_t bytes;
-    return __builtin_mul_overflow(count, size, &bytes) ? SIZE_MAX : bytes;
 }
 
 /* ── counting ──────────────────────────────────────────────────────────────── */
@@ -317,7 +294,20 @@ EXPORT void *pvalloc(size_t size) {
 
 /* ── C++ ───────────────────────────────────────────────────────────────────── */
 
+static inline void news_free(void *p, uintptr_t site) {
+    if (!p || unlikely(early_owns(p)))
+        return;
+    gives(p, TRACE_FREE, site);
+    WORK;
+    next.free(p);
+    REST;
+}
+
 #include "trace/news.h"
+
+static inline void *news_allocate_soon(size_t size, size_t alignment, uintptr_t site) {
+    return news_allocate(size, alignment, site);
+}
 
 #include "../unwind/unload.h"
 
@@ -327,11 +317,11 @@ EXPORT void *pvalloc(size_t size) {
  * writes goes into a copy in the place of its parent's segment, which nobody reads. */
 static void trace_forked(void) {
     for (int i = 0; trace.on && here && here->depth > 0 && i < NESTED; i++) {
-        struct trace_segment *segment = here->stream[i].segment;
-        void *copy = segment ? memory_map(TRACE_SEGMENT) : NULL;
+        struct stream *s = &here->stream[i];
+        void *copy = s->segment ? memory_map(TRACE_SEGMENT) : NULL;
         if (copy)
-            mremap(memcpy(copy, segment, TRACE_SEGMENT), TRACE_SEGMENT, TRACE_SEGMENT,
-                   MREMAP_MAYMOVE | MREMAP_FIXED, segment);
+            mremap(memcpy(copy, s->segment, (size_t)((char *)s->end - (char *)s->segment)),
+                   TRACE_SEGMENT, TRACE_SEGMENT, MREMAP_MAYMOVE | MREMAP_FIXED, s->segment);
     }
 }
 

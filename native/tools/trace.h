@@ -100,7 +100,7 @@ enum trace_kind {
 /* Before the content of every segment. A sealed segment is finished, and summed up;
  * one that is not was in use when the process ended: by _exit, exec or a signal. After an
  * exit, what was in use is summed up as well, but more records may follow, of calls after
- * that. Of two with the same stream and order, the sealed one counts: the process was
+ * that. What is not used is a hole in the file, or lies behind its end. Of two with the same stream and order, the sealed one counts: the process was
  * killed before it had emptied the other. */
 struct trace_segment {
     uint32_t magic; /* TRACE_MAGIC */
@@ -114,7 +114,8 @@ struct trace_segment {
     uint32_t sealed;  /* enum trace_seal */
     uint32_t sum;     /* trace_sum() of it all, with 0 in this place */
     uint32_t check; /* EVENTS, STACKS: trace_sum() of this head, 0 in used, sealed, sum and here */
-    uint32_t reserved[4];
+    uint32_t place; /* of a segment in use: its number in the file */
+    uint32_t reserved[3];
 };
 enum { TRACE_MAGIC = 0x47534d4c }; /* "LMSG" */
 enum trace_seal {

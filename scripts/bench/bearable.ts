@@ -7,8 +7,8 @@ import type { Options } from './workload.ts';
 const DUMB_LIMIT_MIB = 2048;
 
 /**
- * A workload's options as the malloc can bear them: dumb never takes a block back, so it makes few
- * calls, under a limit of its own. Its cost per call is the same from the first call to the last.
+ * A workload's options within what the malloc can sustain: dumb never reuses a block, so it makes few
+ * calls, under a limit of its own. Its cost per call stays the same however many calls it makes.
  */
 export function bearable(malloc: Malloc, options: Options): Options {
   if (malloc.kind !== 'variant' || malloc.name !== 'dumb') return options;

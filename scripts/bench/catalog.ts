@@ -1,4 +1,4 @@
-// What there is to run: tests/workloads/workloads.json, and the names a reader may give.
+// The catalogue of tests/workloads/workloads.json, and the names that a user may give.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { root } from '../lib/paths.ts';
 import { didYouMean } from '../lib/similar.ts';
 import { readScenarios, type Scenario } from './scenarios.ts';
 
-/** How much of it: about a second of CPU with glibc, a sixth of that, next to nothing. */
+/** The amount of work: about a second of CPU with glibc, a sixth of that, next to nothing. */
 export type Amount = 'full' | 'quick' | 'tiny';
 
 /** A program of ours in tests/workloads. */
@@ -17,13 +17,13 @@ export interface Workload {
   args: string[];
   threads: number;
   scale: Record<Amount, number>;
-  /** What it does, in a sentence. */
+  /** One sentence: what the program does. */
   about: string;
-  /** Which designs it is hard on. */
+  /** The designs that it is hard on. */
   punishes: string;
 }
 
-/** Somebody else's program; `needs` are keys of tests/programs.json. */
+/** A program of another project; `needs` are keys of tests/programs.json. */
 export interface RealProgram {
   name: string;
   needs: string[];
@@ -38,11 +38,11 @@ export interface RealProgram {
 export interface Catalog {
   workloads: Workload[];
   programs: RealProgram[];
-  /** Of `bench life`. */
+  /** The scenarios of `bench life`. */
   scenarios: Scenario[];
 }
 
-/** What else `bench` measures, by the name that a reader gives. */
+/** What else `bench` measures, by the names that a user gives. */
 const measurements = ['start', 'pairs', 'curve'] as const;
 type Measurement = (typeof measurements)[number];
 

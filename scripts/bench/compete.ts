@@ -1,4 +1,4 @@
-// Every malloc in turn, again and again, on one contest: runs interleaved, each one checked.
+// Runs one contest on every malloc in interleaved rounds and checks each run.
 
 import { ordered, type Summary, summarize } from '../lib/stats.ts';
 import type { Malloc } from '../malloc/mallocs.ts';
@@ -15,7 +15,7 @@ export interface ContestPlan {
   timeout: number;
 }
 
-/** What is measured of a run, in seconds, bytes and page faults. */
+/** The figures of a run, in seconds, bytes and page faults. */
 const quantities = ['cpu', 'wall', 'peak', 'faults'] as const;
 export type Quantity = (typeof quantities)[number];
 
@@ -30,7 +30,7 @@ export interface ContestResult {
   kind: Contest['kind'];
   threads?: number;
   standings: Standing[];
-  /** What is to be known about these figures. */
+  /** A remark that readers of these figures need. */
   note?: string;
 }
 
@@ -106,11 +106,11 @@ async function play(
   }
 }
 
-/** What can be seen of a run from outside. */
+/** The output and status of a run. */
 const outcome = ({ status, digest }: Run) => `${status} ${digest}`;
 
 /**
- * A malloc fails when the program prints something else than under glibc. Where the output under
+ * A malloc fails when the program prints something other than under glibc. Where the output under
  * glibc itself varies, only the status is compared, and the result says so.
  */
 function judge(players: Player[]): string | undefined {
@@ -140,7 +140,7 @@ function standing({ malloc, runs, failed }: Player): Standing {
   };
 }
 
-/** Plays one contest. What a malloc does wrong is part of the result; only a Failure is thrown. */
+/** Plays one contest. The fault of a malloc is part of the result; only a Failure is thrown. */
 export async function compete(
   contest: Contest,
   mallocs: readonly Malloc[],

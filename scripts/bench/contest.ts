@@ -21,7 +21,7 @@ export interface Contest {
   env: Record<string, string>;
 }
 
-/** One that cannot be run here, and why: "needs z3: apt-get install z3". */
+/** An entry that cannot be run here, and the reason: "needs z3: apt-get install z3". */
 export interface Absent {
   name: string;
   reason: string;

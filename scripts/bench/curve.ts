@@ -93,7 +93,7 @@ async function timePoint(
   return results;
 }
 
-/** Instructions per call at one size; undefined if the workload did not get that far. */
+/** Instructions per call at one size; undefined if the workload did not reach it. */
 async function stepPoint(
   malloc: Malloc,
   live: number,

@@ -44,7 +44,7 @@ export function toBest(
 export interface Mean {
   /** Geometric mean; NaN without any contest. */
   ratio: number;
-  /** In how many contests both had a figure. */
+  /** The number of contests in which both had a figure. */
   contests: number;
   worst?: { contest: string; ratio: number };
 }
@@ -88,7 +88,7 @@ export function meanToOther(
 
 /**
  * Two threads against one, CPU time, for contests that exist as NAME and NAME-2t: the same work, so
- * 1 where threads do not get into each other's way.
+ * 1 where threads do not slow each other down.
  */
 export function threadPairs(
   contests: readonly ContestResult[],

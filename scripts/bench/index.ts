@@ -1,15 +1,15 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { Failure } from '../lib/errors.ts';
 import { writeJson } from '../lib/json.ts';
+import { writeOutput } from '../lib/outputs.ts';
 import { INTERRUPTED } from '../lib/status.ts';
-import { writePicture } from '../picture/canvas.ts';
 import { type Choice, choose, readCatalog } from './catalog.ts';
 import { measureCommand, measureContests, planContests } from './contests.ts';
 import { measureCurve, planCurve } from './curve.ts';
 import { measureLife, planLife } from './life.ts';
 import { measurePairs, planPairs } from './pairs.ts';
 import { provenance } from './provenance.ts';
-import { describe, draw } from './report.ts';
+import { describe } from './report.ts';
 import type { BenchResult } from './result.ts';
 import { type Selection, selectMallocs } from './select.ts';
 import { measureStart, planStart } from './start.ts';
@@ -24,7 +24,7 @@ interface BenchOptions {
   svg?: string;
 }
 
-/** What is to be done: a choice from the catalogue, or a command. */
+/** The work to measure: a choice from the catalogue, or a command. */
 export interface BenchPlan extends Choice {
   command?: string[];
 }
@@ -41,7 +41,7 @@ function version(text: string, all: Record<string, string> = {}): Record<string,
   return { ...all, [name]: value };
 }
 
-/** Names and command as the reader gave them; throws Failure for what is unknown or contradicts. */
+/** The plan for these names or this command; throws Failure if a name is unknown or both are given. */
 export function planBench(names: string[], command?: string[]): BenchPlan {
   if (command === undefined) return choose(names, readCatalog());
   if (command.length === 0)
@@ -54,10 +54,10 @@ export function planBench(names: string[], command?: string[]): BenchPlan {
   return { workloads: [], programs: [], scenarios: [], measurements: [], command };
 }
 
-/** Instructions are a part of the whole picture; CPU times of pairs only where they are the topic. */
+/** Beside workloads, pairs are only counted in instructions; their CPU time is measured by `bench pairs`. */
 const pairsAmongOthers = { stepped: 100, runs: 0 };
 
-/** From so many workloads on, a minute for a warm machine is well spent. */
+/** From this many workloads on, memory is warmed first: a minute is short beside their time. */
 const MANY = 10;
 
 /** Measures; the slow part. */
@@ -85,7 +85,7 @@ export async function measure(
   return result;
 }
 
-/** What follows `--`; commander returns it together with the names before it. */
+/** The words after `--`, which commander returns together with the names before it. */
 function commandAfterDashes(command: Command): string[] | undefined {
   const { rawArgs } = (command.parent ?? command) as Command & { rawArgs: string[] };
   const at = rawArgs.indexOf('--');
@@ -100,7 +100,10 @@ async function bench(words: string[], options: BenchOptions, command: Command): 
   const result = await measure(plan, selectMallocs(options.malloc ?? [], { hard }), options);
   if (options.json !== '-') process.stdout.write(describe(result));
   if (options.json !== undefined) writeJson('bench', options.json, result);
-  if (options.svg !== undefined) writePicture(options.svg, await draw(result));
+  if (options.svg !== undefined) {
+    const { draw } = await import('./pictures.ts');
+    writeOutput('--svg', options.svg, draw(result));
+  }
   if (result.contests?.interrupted || result.life?.interrupted) process.exitCode = INTERRUPTED;
 }
 

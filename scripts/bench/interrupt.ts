@@ -8,7 +8,7 @@ export function untilInterrupted(): AbortSignal {
   return stop.signal;
 }
 
-/** "12 of 56, some 9 min left": from how long it has taken so far. */
+/** "12 of 56, some 9 min left": an estimate from the time taken so far. */
 export function howFar(done: number, all: number, since: number): string {
   if (done === 0) return `1 of ${all}`;
   const minutes = ((performance.now() - since) / 60_000 / done) * (all - done);

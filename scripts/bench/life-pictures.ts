@@ -1,6 +1,7 @@
 // `bench life` as pictures: a bar for each malloc and figure, and memory over time.
 
 import { barPicture, type Cell } from '../picture/bars.ts';
+import type { Figure } from '../picture/canvas.ts';
 import { linePicture } from '../picture/lines.ts';
 import type { Life, ScenarioResult } from './life.ts';
 import { type LifeRow, lifeRatio, lifeRows } from './life-ratios.ts';
@@ -16,7 +17,7 @@ function cell(life: Life, row: LifeRow): Cell {
 }
 
 /** Bars of all figures of memory, or of latency, against the best peer of each. */
-export function lifeBars(life: Life, latency: boolean): Promise<string> {
+export function lifeBars(life: Life, latency: boolean): Figure {
   const title = latency ? 'Time of a single call' : 'Memory over a long life';
   const cells = lifeRows(life, latency).map((row) => cell(life, row));
   return barPicture(title, [{ title: 'Scenarios', cells }], livesOf(life));
@@ -28,7 +29,7 @@ function tracked({ scenarios }: Life): ScenarioResult[] {
 }
 
 /** Resident over live bytes, minute by minute. */
-export function lifeTracks(life: Life): Promise<string> {
+export function lifeTracks(life: Life): Figure {
   const panels = tracked(life).map(({ name, lives }) => ({
     title: `${name.replace(/^life-/, '')}: resident / live bytes`,
     x: 'minutes',
@@ -40,8 +41,8 @@ export function lifeTracks(life: Life): Promise<string> {
   return linePicture(panels);
 }
 
-/** All pictures that there are for it. */
-export function lifePicture(life: Life): Promise<string>[] {
+/** All pictures of it; those without data are left out. */
+export function lifePicture(life: Life): Figure[] {
   const some = (latency: boolean) => lifeRows(life, latency).length > 0;
   return [
     ...(some(false) ? [lifeBars(life, false)] : []),

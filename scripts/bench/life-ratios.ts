@@ -57,7 +57,7 @@ export function lifeRatio(
   return summarize(ratios).median;
 }
 
-/** What a table has a row for. */
+/** One row of a table. */
 export interface LifeRow {
   scenario: ScenarioResult;
   kind: FigureKind;

@@ -1,4 +1,4 @@
-// `bench life` as its reader sees it in a terminal.
+// `bench life` as text for a terminal.
 
 import { color, table } from '../lib/table.ts';
 import type { Life } from './life.ts';

@@ -79,7 +79,7 @@ export function lifeToBest(life: Life, latency: boolean): Rows {
   return { head: ['', '', 'best peer', ...mallocs], rows: [...rows, ...last] };
 }
 
-/** Who failed where and why. */
+/** The mallocs that failed, in which scenario and why. */
 export function lifeFailures({ scenarios }: Life): {
   scenario: string;
   malloc: string;

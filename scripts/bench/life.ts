@@ -1,5 +1,5 @@
-// `bench life`: what a process holds and what its calls take in situations that services live
-// through. Every malloc in turn on each scenario, runs interleaved.
+// `bench life`: how much memory a process holds, and how long its calls take, in situations that
+// services meet. Every malloc plays each scenario; runs are interleaved.
 
 import { progress } from '../lib/progress.ts';
 import { ordered } from '../lib/stats.ts';

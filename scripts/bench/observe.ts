@@ -5,7 +5,7 @@ import type { Amount } from './catalog.ts';
 import { calls, type MemoryFigure, quantiles, type Scenario } from './scenarios.ts';
 import { isProvider, launched, workloadProgram } from './workload.ts';
 
-/** What the program looked at, in bytes; see tests/workloads/life/life.h. */
+/** The readings that the program took, in bytes; see tests/workloads/life/life.h. */
 export interface Point {
   name: string;
   resident: number;
@@ -79,7 +79,7 @@ function trackOf(points: Point[]): number[] | undefined {
     : undefined;
 }
 
-/** What the line of a run says. Throws where it is none. */
+/** Parses the line of a run. Throws if it is not one. */
 function readObservation(scenario: Scenario, { points, latency }: Printed): Observation {
   if (latency !== undefined) return { figures: latencyFigures(latency) };
   const figures: Record<string, number> = {};
@@ -92,7 +92,7 @@ function readObservation(scenario: Scenario, { points, latency }: Printed): Obse
   return { figures, ...(track && { track }) };
 }
 
-/** Runs the scenario; a string says what the malloc did wrong: "killed by SIGSEGV". */
+/** Runs the scenario; a string names the malloc's fault: "killed by SIGSEGV". */
 export async function observe(
   malloc: Malloc,
   scenario: Scenario,

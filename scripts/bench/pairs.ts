@@ -33,8 +33,8 @@ export interface Pairs {
 }
 
 /**
- * The default plan, or one that ends in some ten seconds per malloc. A step takes microseconds, and in
- * steady state every batch counts the same: the difference of one batch and three is count enough.
+ * The default plan, or one that takes some ten seconds per malloc. A step takes microseconds, and in
+ * steady state every batch has the same count, so the difference of one batch and three suffices.
  */
 export function planPairs(options: { quick?: boolean; runs?: number }): PairsPlan {
   return options.quick
@@ -42,7 +42,7 @@ export function planPairs(options: { quick?: boolean; runs?: number }): PairsPla
     : { runs: options.runs ?? 7, pairs: 2_000_000, stepped: 100, size: 32 };
 }
 
-/** The difference of the two sections, per pair: what begins and ends a section is in both. */
+/** The difference of the two sections, per pair: the costs of beginning and ending a section are in both. */
 function instructionsPerPair({ sections: [short, long] }: Outcome): number | undefined {
   if (short?.instructions === undefined || long?.instructions === undefined) return undefined;
   const pairs = (long.calls - short.calls) / 2;

@@ -1,4 +1,4 @@
-// Where and on what a measurement was made: without it, a figure means nothing.
+// The machine and the mallocs of a measurement: without them, a figure means nothing.
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -22,7 +22,7 @@ export interface Provenance {
   /** The load average of the minute before. */
   load?: number;
   compiler: string;
-  /** By malloc name: its version, or what identifies the file measured. */
+  /** By malloc name: its version, or the name and digest of its file. */
   mallocs: Record<string, string>;
 }
 
@@ -46,7 +46,7 @@ function glibcVersion(): string {
   return line?.replace(/^glibc /, '') ?? 'unknown';
 }
 
-/** `0.1.0 (e202892)`: which of our own sources, too, where this is a checkout. */
+/** `0.1.0 (e202892)`: our version and, in a checkout, the commit. */
 function ownVersion(): string {
   const { version } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8'));
   const commit = ['-C', root, 'describe', '--always', '--dirty', '--exclude', '*'];

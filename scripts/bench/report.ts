@@ -1,12 +1,9 @@
-// One `bench` as its reader sees it: tables, what is missing and why, where it was measured.
+// The report of one `bench`: tables, what is missing and why, where it was measured.
 
 import { color, table } from '../lib/table.ts';
-import { stack } from '../picture/canvas.ts';
 import type { Contests } from './contests.ts';
 import { failures } from './envelope.ts';
-import { lifePicture } from './life-pictures.ts';
 import { describeLife, lifeRemarks } from './life-show.ts';
-import { contestHeat, contestPareto } from './pictures.ts';
 import { describeProvenance } from './provenance.ts';
 import type { BenchResult } from './result.ts';
 import {
@@ -19,7 +16,7 @@ import {
   summaryRows,
   threadRows,
 } from './rows.ts';
-import { curveNotes, curvePicture, curveTables, pairsPicture, pairsTable } from './show.ts';
+import { curveNotes, curveTables, pairsTable } from './show.ts';
 import type { Starts } from './start.ts';
 import { champion, targets } from './targets.ts';
 
@@ -153,17 +150,4 @@ export function describe(result: BenchResult): string {
   if (remarks.length > 0) parts.push(remarks.join('\n'));
   parts.push(color.dim(describeProvenance(provenance)));
   return `${parts.join('\n\n')}\n`;
-}
-
-/** All pictures that there are for it, one below the other. */
-export async function draw({ contests, curve, pairs, life }: BenchResult): Promise<string> {
-  const drawn = contests && contests.contests.length > 0;
-  const pictures = [
-    ...(drawn ? [contestPareto(contests), contestHeat(contests, 'cpu')] : []),
-    ...(drawn ? [contestHeat(contests, 'peak')] : []),
-    ...(curve ? [curvePicture(curve.curves)] : []),
-    ...(pairs ? [pairsPicture(pairs.pairs)] : []),
-    ...(life ? lifePicture(life) : []),
-  ];
-  return stack('libmalloc bench', await Promise.all(pictures));
 }

@@ -28,7 +28,7 @@ export function mallocsOf({ contests }: Contests): string[] {
   return contests[0]?.standings.map(({ malloc }) => malloc) ?? [];
 }
 
-/** Our own among them, by rung, in whatever order they were named; then other people's files. */
+/** Our own variants by rung, whatever the order given; then files given by path. */
 export function oursOf(contests: Contests): string[] {
   const rungs = ['', ...variants()];
   return mallocsOf(contests)
@@ -53,7 +53,7 @@ export function amount(value: number, quantity: Quantity): string {
 const cell = (ratio: number | undefined) =>
   ratio === undefined || Number.isNaN(ratio) ? '-' : figure(ratio);
 
-/** One row per contest: its best peer with that one's figure, then every malloc against it. */
+/** One row per contest: its best peer with its figure, then every malloc against that peer. */
 export function ratioRows(all: Contests, quantity: Quantity): Rows {
   const mallocs = mallocsOf(all);
   const peers = all.peers.all;

@@ -1,15 +1,15 @@
-// What `bench life` plays: tests/workloads/life.json, and the figures that each scenario gives.
+// The scenarios of `bench life`, from tests/workloads/life.json, and the figures of each.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../lib/paths.ts';
 
-/** What resident memory is divided by; tests/workloads/life.json says what each means. */
+/** The divisors of resident memory; tests/workloads/life.json explains each. */
 type Over = 'live' | 'worst' | 'drift' | 'pages' | 'nothing';
 
 export interface MemoryFigure {
   name: string;
-  /** Of which points of the run. */
+  /** The points of the run that it covers. */
   point: string;
   over: Over;
 }
@@ -19,11 +19,11 @@ export interface Scenario {
   name: string;
   source: string;
   args: string[];
-  /** Without any, the scenario is one of latencies. */
+  /** Without any, the scenario measures latencies. */
   figures?: MemoryFigure[];
-  /** What it does, in a sentence. */
+  /** One sentence: what the program does. */
   about: string;
-  /** What a malloc does wrong where its figure is high. */
+  /** The fault of a malloc whose figure is high. */
   shows: string;
 }
 
@@ -34,7 +34,7 @@ export interface FigureKind {
   unit: Unit;
 }
 
-/** Of single calls, by the names that the programs print. */
+/** Latencies of single calls, by the names that the programs print. */
 export const quantiles = ['p50', 'p99', 'p999', 'greatest'] as const;
 export const calls = ['malloc', 'free'] as const;
 

@@ -8,16 +8,16 @@ export interface Selection {
 }
 
 /**
- * Rungs that are too slow or too wasteful for real work: one never reuses a block, the other walks
- * past all of them.
+ * Rungs that are too slow or too wasteful for real work: dumb never reuses a block, list walks past all
+ * of them.
  */
 const beginners = ['dumb', 'list'];
 const tooSlow = 'made to be read, not for this much work; -m measures it all the same';
 
 /**
- * The mallocs to measure. A malloc that was asked for by name and is not here is a Failure. By
- * default these are every variant, glibc and every peer; peers that are not here, and with `hard`
- * the first two rungs, are reported as not run. glibc always takes part, because outputs are
+ * The mallocs to measure. A malloc that was named but is not installed is a Failure. By default these
+ * are every variant, glibc and every peer; peers that are not installed, and with `hard` the first two
+ * rungs, are reported as not run. glibc always takes part, because outputs are
  * compared with those under glibc.
  */
 export function selectMallocs(

@@ -1,10 +1,7 @@
-// What was measured, as tables for a terminal and as pictures.
+// Curves and pairs as tables for a terminal.
 
 import { type Summary, spread } from '../lib/stats.ts';
 import { table } from '../lib/table.ts';
-import { dotPicture } from '../picture/dots.ts';
-import { linePicture } from '../picture/lines.ts';
-import type { Panel } from '../picture/scale.ts';
 import type { Curve, CurvePoint } from './curve.ts';
 import type { Pairs } from './pairs.ts';
 
@@ -41,7 +38,7 @@ export function curveRows(
   ]);
 }
 
-/** CPU against glibc's, each malloc, at the one size; 1 is glibc. Only where both have a point. */
+/** Each malloc's CPU time at one size against glibc's, which is 1; only if both have a point there. */
 export function curveRatios(curves: readonly Curve[], live: number): Map<string, number> {
   const at = (curve: Curve | undefined) =>
     curve?.points.find((point) => point.live === live)?.nanoseconds.median;
@@ -97,28 +94,6 @@ export function curveTables(curves: readonly Curve[]): string {
   return parts.join('\n');
 }
 
-/** The curve as a picture: CPU, and beside it instructions where they were counted. */
-export function curvePicture(curves: readonly Curve[]): Promise<string> {
-  const panel = (title: string, value: (point: CurvePoint) => number | undefined): Panel => ({
-    title,
-    x: 'live blocks',
-    series: curves
-      .map(({ malloc, points }) => ({
-        name: malloc,
-        points: points.flatMap((point) => {
-          const at = value(point);
-          return at ? [{ x: point.live, y: at }] : [];
-        }),
-      }))
-      .filter(({ points }) => points.length > 0),
-  });
-  const panels = [
-    panel('CPU per call, ns', (point) => point.nanoseconds.median),
-    panel('Instructions per call', (point) => point.instructions),
-  ];
-  return linePicture(panels.filter(({ series }) => series.length > 0));
-}
-
 /** The pairs as cells: instructions in three orders and their worst, CPU in three orders, ratio. */
 export function pairsRows(pairs: readonly Pairs[]): string[][] {
   const orders = ['tight', 'lifo', 'random'] as const;
@@ -159,21 +134,4 @@ export function pairsTable(pairs: readonly Pairs[]): string {
     `One 32-byte malloc+free pair: instructions${timed ? times : ''}`,
     table(head, rows, ['left', ...right(head.length - 1)]),
   ].join('\n');
-}
-
-/** The pairs as dots: worst count of instructions, and CPU against glibc's. */
-export function pairsPicture(pairs: readonly Pairs[]): Promise<string> {
-  const panel = (title: string, x: string, value: (each: Pairs) => number | undefined): Panel => ({
-    title,
-    x,
-    series: pairs.flatMap((each) => {
-      const at = value(each);
-      return at ? [{ name: each.malloc, points: [{ x: at, y: 0 }] }] : [];
-    }),
-  });
-  const panels = [
-    panel('Instructions per pair', 'worst of tight, lifo, random', (p) => p.instructions?.worst),
-    panel('CPU per pair', 'glibc is 1', (p) => p.ratio?.median),
-  ];
-  return dotPicture(panels.filter(({ series }) => series.length > 0));
 }

@@ -1,4 +1,4 @@
-// What a malloc costs before it has done anything: a process that allocates one block and ends.
+// The start-up cost of a malloc: a process that allocates one block and ends.
 
 import { progress } from '../lib/progress.ts';
 import { ordered, type Summary, summarize } from '../lib/stats.ts';
@@ -43,7 +43,7 @@ export function planStart(options: { quick?: boolean; runs?: number }): StartPla
   return options.quick ? { runs: 5, times: 40 } : { runs: 25, times: 100 };
 }
 
-/** How often memory is looked at: where the kernel puts things varies by some pages. */
+/** How often memory is read: the kernel's placement varies by some pages. */
 const LOOKS = 5;
 
 interface Player {

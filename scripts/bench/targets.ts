@@ -104,7 +104,7 @@ function startTargets({ starts }: Starts, ours: string): Target[] {
   ];
 }
 
-/** Threads that have nothing to do with each other; those of sessions exchange their blocks. */
+/** Contests whose threads share nothing; those of sessions exchange their blocks. */
 const local = (pair: { name: string }) => pair.name !== 'sessions';
 
 function threadTargets(all: Contests, ours: string): Target[] {

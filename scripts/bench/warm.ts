@@ -1,4 +1,4 @@
-// Before the first contest: memory that the machine's host has not handed out yet.
+// Touches memory before the first contest, because a virtual machine's host hands it out only then.
 
 import { readFileSync } from 'node:fs';
 import { freemem } from 'node:os';
@@ -6,7 +6,7 @@ import { execa } from 'execa';
 import { progress } from '../lib/progress.ts';
 import { workloadProgram } from './workload.ts';
 
-/** How much of what is free: the rest is for whoever else needs memory meanwhile. */
+/** The share of free memory to touch; the rest is for other processes. */
 const SHARE = 0.75;
 
 function isVirtual(): boolean {
@@ -14,9 +14,9 @@ function isVirtual(): boolean {
 }
 
 /**
- * On a virtual machine: touches most of the free memory once, so that no malloc pays for pages that
- * the host has still to find (tests/workloads/warm.c has the prices). Some seconds; a minute or
- * two on a machine that has just started. A failure is no matter: the figures are noisier then.
+ * On a virtual machine: touches most of the free memory once, so that no malloc pays for pages that the
+ * host still has to find (tests/workloads/warm.c gives the prices). It takes some seconds, or a minute or
+ * two on a machine that has just started. A failure is ignored: it only makes figures noisier.
  */
 export async function warmMemory(): Promise<void> {
   if (!isVirtual()) return;

@@ -39,8 +39,8 @@ const compileFlags = ['-O2', '-g', '-Wall', '-Wextra', '-fno-builtin', '-pthread
 export const programFolder = (): string => buildFolder('bench');
 
 /**
- * What a source file of tests/workloads (`tight.c`, `containers.cc`) is compiled into; a program,
- * unless `flags` say otherwise. Throws Failure when it does not compile.
+ * Compiles a source file of tests/workloads (`tight.c`, `containers.cc`) into a program, unless `flags`
+ * say otherwise, and returns its path. Throws Failure when it does not compile.
  */
 export function workloadProgram(file: string, flags: string[] = []): string {
   const source = join(workloadsFolder, file);
@@ -85,7 +85,7 @@ function readOutcome(malloc: Malloc, line: string): Outcome {
   return { sections, ...(printed.stopped === null ? {} : { stopped: printed.stopped }) };
 }
 
-/** What a program printed, and how it ended if not well: "killed by SIGSEGV". */
+/** The output of a program, and how it failed if it did: "killed by SIGSEGV". */
 export async function launched(
   under: Malloc,
   argv: string[],
@@ -102,7 +102,7 @@ export async function launched(
 }
 
 /**
- * Runs a workload under `malloc` and reads its CPU times. What the malloc does wrong is an outcome;
+ * Runs a workload under `malloc` and reads its CPU times. A fault of the malloc is an outcome;
  * Failure only for what makes any figure meaningless. `timeout` in seconds of wall clock.
  */
 export async function timeWorkload(

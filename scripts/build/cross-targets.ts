@@ -16,8 +16,8 @@ export interface Target {
   /** The Debian package of the compiler, and what qemu-user calls the processor. */
   package: string;
   qemu: string;
-  /** What Debian calls the processor; where its C library comes from: an old one for glibc, so that
-   * the result runs on every newer one. None: the cross compiler's own. */
+  /** Debian's name of the processor, and the release whose C library is used: an old one for glibc, so
+   * that the result runs on every newer one. None means the cross compiler's own. */
   architecture: string;
   release?: string;
 }

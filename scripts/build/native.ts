@@ -1,4 +1,4 @@
-// What there is to compile, and what of it is stale. It reads files and changes nothing.
+// The files to compile, and which of them are stale. This reads files and changes none.
 
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';

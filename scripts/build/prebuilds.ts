@@ -1,5 +1,5 @@
-// `make prebuilds`: the release libraries for each platform, stripped of what nobody reads, with a
-// manifest that says what they were compiled from. `npm pack` puts them into the package.
+// `make prebuilds`: the release libraries for each platform, stripped of unused debug information, with
+// a manifest that says what they were compiled from. `npm pack` puts them into the package.
 //
 //     tsx scripts/build/prebuilds.ts [--fresh] [PLATFORM…]
 
@@ -65,9 +65,9 @@ async function newestGlibc(files: string[]): Promise<string | undefined> {
 const isMalloc = (step: Step): boolean => step.line === variantArguments;
 
 /**
- * Takes debug information away from all but the mallocs, which GDB reads, and puts what these have in
- * common into one file, libmalloc.debug. musl's have none: the package has to stay small, and whoever
- * debugs there has a compiler.
+ * Strips debug information from all libraries but the mallocs, which GDB reads, and puts what these have
+ * in common into one file, libmalloc.debug. Libraries for musl have none, because the package has to
+ * stay small; to debug them, compile them.
  */
 async function slim(files: string[], mallocs: string[], compiler: string[]): Promise<string[]> {
   const folder = dirname(files[0] ?? '');

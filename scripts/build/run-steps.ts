@@ -9,14 +9,14 @@ import { root } from '../lib/paths.ts';
 import { errorColor } from '../lib/table.ts';
 import { compileCommand, formatCommands, readCommands, type Step, stale } from './native.ts';
 
-/** Runs a tool; what it prints is for whoever asks. */
+/** Runs a tool and returns its output instead of printing it. */
 export const quietly = $({ nothrow: true, quiet: true, cwd: root });
 
 function here(file: string): string {
   return relative(root, file);
 }
 
-/** What the tool said, in full, under one line that says what it was about. */
+/** A Failure with one line that names the step, and the tool's whole output below it. */
 export function broken(what: string, output: ProcessOutput): Failure {
   const said = `${output.stdout}${output.stderr}`.trimEnd();
   return new Failure(what, { code: 1, hint: said.split('\n').join('\n  ') });

@@ -17,7 +17,7 @@ import { Failure } from '../lib/errors.ts';
 
 const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
-/** What a tool printed; a Failure with its complaint. */
+/** The output of a tool. Throws a Failure with its error message. */
 function said(command: string, args: string[], folder?: string): string {
   try {
     return execFileSync(command, args, { encoding: 'utf8', cwd: folder, stdio: 'pipe' });

@@ -3,6 +3,7 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { Failure } from '../lib/errors.ts';
 import { writeJson } from '../lib/json.ts';
+import { writeOutput } from '../lib/outputs.ts';
 import { steadyProgress as progress } from '../lib/progress.ts';
 import { BAD } from '../lib/status.ts';
 import { type Malloc, resolveMalloc } from '../malloc/mallocs.ts';
@@ -14,7 +15,7 @@ import { conduct, type Watch } from './conduct.ts';
 import { isSlow } from './features.ts';
 import { choose, isOneCase, usual } from './groups.ts';
 import { whenInterrupted } from './interrupted.ts';
-import { junit, writeJunit } from './junit.ts';
+import { junit } from './junit.ts';
 import { enquire } from './preliminaries.ts';
 import { describe, type Result } from './verdicts.ts';
 
@@ -139,7 +140,7 @@ function write(results: readonly Result[], options: Options, signal?: NodeJS.Sig
     malloc: malloc.name,
     findings,
   }));
-  writeJunit(options.junit, junit(suites));
+  writeOutput('--junit', options.junit, junit(suites));
 }
 
 /** One malloc, by single cases that were named; or by the one that says that it runs nothing. */

@@ -92,6 +92,7 @@ async function begin(
     ...(await execute(file, args, { timeout, env: process.env })),
     proofs: [],
     unreached: [],
+    findings: [],
   };
 }
 

@@ -1,7 +1,5 @@
 // The findings as JUnit has them, which CI servers read.
 
-import { writeFileSync } from 'node:fs';
-import { Failure, reasonOf } from '../lib/errors.ts';
 import { type Finding, isFatal } from './case.ts';
 
 const escapes: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
@@ -35,15 +33,4 @@ export function junit(results: { malloc: string; findings: readonly Finding[] }[
     return `  <testsuite name="${escaped(malloc)}" tests="${findings.length}" failures="${failures}" skipped="${skipped}">\n${cases}\n  </testsuite>`;
   });
   return `<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>\n${suites.join('\n')}\n</testsuites>\n`;
-}
-
-export function writeJunit(file: string, text: string): void {
-  try {
-    writeFileSync(file, text);
-  } catch (cause) {
-    throw new Failure(`cannot write ${file}: ${reasonOf(cause)}`, {
-      hint: 'give --junit a path that can be written',
-      cause,
-    });
-  }
 }

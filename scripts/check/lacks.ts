@@ -22,14 +22,19 @@ const askedBy: Partial<Record<Need, string>> = {
   errno: 'errno_kept(',
   enomem: 'says_enomem(',
   memalign: 'memalign_if_any(',
+  calloc: 'check_zero(',
+  realloc: 'check_moved(',
 };
+
+/** life.h includes program.h. */
+const asking = /^#include "(?:program|life)\.h"/m;
 
 /**
  * What a program is told, so that it can go on without it (`lacks` in tests/programs/program.h):
  * only the words that its source asks for. Empty for a malloc that lacks nothing.
  */
 export function toldLacks({ lacks, alignment }: Subject, source: string): Record<string, string> {
-  if (lacks === undefined || !source.includes('#include "program.h"')) return {};
+  if (lacks === undefined || !asking.test(source)) return {};
   const asks = (word: Need): boolean =>
     source.includes(`"${word}"`) || source.includes(askedBy[word] ?? `"${word}"`);
   const words = [...lacks.keys()].filter(asks);

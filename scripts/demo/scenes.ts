@@ -1,13 +1,13 @@
-// What the demonstration shows of each variant, and what is expected of it. Nothing is run here.
+// The scenes of the demonstration for each variant, with the expected outcomes. Nothing is run here.
 
 import type { Verdict } from './verdict.ts';
 
 /** One command, shown as a reader would type it. */
 export interface Scene {
   command: string;
-  /** What must come of it: 'anything' is for the article's library, whose outcome is the point. */
+  /** The expected outcome: 'anything' is for the article's library, whose outcome is the point. */
   expect: 'same' | 'failure' | 'anything';
-  /** One sentence for what came of it, where there is something to understand. */
+  /** One sentence that explains an outcome, for outcomes that need it. */
   why: Partial<Record<Verdict, string>>;
   env: Record<string, string>;
   /** Seconds after which it counts as hung. */

@@ -33,7 +33,7 @@ export function prompt(scene: Scene): string {
   return `  ${color.dim('$')} ${color.bold(assignments.join('') + scene.command)}`;
 }
 
-/** What came of it, the proof, and where it says something: the last line, the complaint, the reason. */
+/** The outcome and the proof, and, if they explain something, the last line, the message, the reason. */
 export function lines(m: Malloc, played: Played): string[] {
   const { scene, system, ours, verdict, proofs, doubt } = played;
   const times = `${seconds(ours)} (system ${seconds(system)})`;

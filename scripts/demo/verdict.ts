@@ -1,4 +1,4 @@
-// What came of a command, compared with a run on the system's malloc.
+// The outcome of a command, compared with a run on the system's malloc.
 
 import { createHash } from 'node:crypto';
 import type { Launched } from '../malloc/preload.ts';
@@ -6,7 +6,7 @@ import type { Launched } from '../malloc/preload.ts';
 /** 'failed' is a status of its own accord, 'differs' a good status over a wrong output. */
 export type Verdict = 'same' | 'differs' | 'failed' | 'crashed' | 'hung';
 
-/** What is kept of a run, because outputs may have hundreds of MB. */
+/** The summary of a run; outputs are not kept, because they may have hundreds of MB. */
 export interface Outcome {
   status: number;
   signal: NodeJS.Signals | undefined;

@@ -19,6 +19,7 @@ import {
 import { pairsColumns } from '../bench/show.ts';
 import { champion, targets } from '../bench/targets.ts';
 import { Failure } from '../lib/errors.ts';
+import type { Figure } from '../picture/canvas.ts';
 import { markdownTable } from './blocks.ts';
 
 function contestsOf({ contests }: BenchResult): Contests {
@@ -129,11 +130,11 @@ export const benchBlocks: Record<string, (result: BenchResult) => string> = {
 };
 
 /** The pictures by file name in docs/. */
-export async function benchPictures(result: BenchResult): Promise<Record<string, string>> {
+export function benchPictures(result: BenchResult): Record<string, Figure> {
   const contests = contestsOf(result);
   return {
-    'bench-pareto.svg': await contestPareto(contests),
-    'bench-cpu.svg': await contestHeat(contests, 'cpu'),
-    'bench-peak.svg': await contestHeat(contests, 'peak'),
+    'bench-pareto.svg': contestPareto(contests),
+    'bench-cpu.svg': contestHeat(contests, 'cpu'),
+    'bench-peak.svg': contestHeat(contests, 'peak'),
   };
 }

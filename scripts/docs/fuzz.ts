@@ -6,7 +6,7 @@ import { progress } from '../lib/progress.ts';
 import { type Malloc, resolveMalloc, variants } from '../malloc/mallocs.ts';
 import { markdownTable } from './blocks.ts';
 
-/** What became of one mix of calls on one library; the seeds are all from `first` to `last`. */
+/** The outcome of one mix of calls on one library, for all seeds from `first` to `last`. */
 export interface Fuzzed {
   malloc: string;
   debug: boolean;
@@ -17,10 +17,10 @@ export interface Fuzzed {
   finding?: string;
 }
 
-/** No run gets so far within its time. */
+/** Distance between first seeds: more than any run tries in its time. */
 const APART = 1_000_000;
 
-/** Every library of ours with every mix that it can be asked for. */
+/** Each of our libraries with each mix that applies to it. */
 function pairs(): { malloc: Malloc; mix: Mix }[] {
   const both = variants().flatMap((name) => [false, true].map((debug) => ({ name, debug })));
   const all = both.flatMap(({ name, debug }) =>
@@ -53,7 +53,7 @@ export async function fuzz(seconds: number, seed: number): Promise<Fuzzed[]> {
   return found;
 }
 
-/** `532856257–532856340`: of a mix that a library was asked for. */
+/** The seeds of a mix, `532856257–532856340`; empty if the mix was not run. */
 function seeds(runs: readonly Fuzzed[], mix: string): string {
   const run = runs.find((each) => each.mix === mix);
   return run === undefined ? '' : `${run.first}–${run.last}`;

@@ -1,10 +1,10 @@
 // `make docs`: measures, then regenerates every generated picture and every generated part of a
-// document. `--draw` measures nothing and draws from docs/*.json; `--bench FILE` takes what
-// `libmalloc bench --json FILE` found for the bench's part. One part alone: `--hunt` repeats the
+// document. `--draw` measures nothing and draws from docs/*.json; `--bench FILE` takes the
+// results of `libmalloc bench --json FILE` for docs/bench.md. One part alone: `--hunt` repeats the
 // sessions of docs/debugging.md, `--ladder` measures for docs/ladder.md, `--heaps` records and draws
-// the heap maps, `--life` measures for the bench's part about long lives (`--life-from FILE` takes what
-// `libmalloc bench life --json FILE` found), and `--safety SECONDS` measures for docs/safety.md, random
-// calls for so long in all; with 0, and where everything is measured, their record stays as it is.
+// the heap maps, `--life` measures the long lives of docs/bench.md (`--life-from FILE` takes the results of
+// `libmalloc bench life --json FILE`), and `--safety SECONDS` measures for docs/safety.md, with random
+// calls for SECONDS in all. With 0, and when everything is measured, the record of random calls is kept.
 
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -15,9 +15,11 @@ import type { BenchResult } from '../bench/result.ts';
 import { selectMallocs } from '../bench/select.ts';
 import { describeFailure, Failure } from '../lib/errors.ts';
 import { root } from '../lib/paths.ts';
+import { svgOf } from '../picture/canvas.ts';
 import { tryArticle } from './article.ts';
 import { benchBlocks, benchPictures } from './bench-document.ts';
 import { blockNames, fillBlocks, readableJson } from './blocks.ts';
+import { bugBlock, bugs, type Found, findAll } from './bugs.ts';
 import { heapPictures } from './heap-maps.ts';
 import { type Hunts, huntAll, huntBlock } from './hunt.ts';
 import { type Ladder, ladderBlocks, ladderPictures } from './ladder.ts';
@@ -35,6 +37,8 @@ export interface Measured {
   life: BenchResult;
   /** The sessions of docs/debugging.md, as docs/debugging.json holds them. */
   hunts: Hunts;
+  /** The bugs of docs/debugging.md, as docs/bugs.json holds them. */
+  bugs: Found;
   /** What docs/safety.json holds. */
   safety: Safety;
   /** What docs/platforms.json holds: `make ports` writes it. */
@@ -48,6 +52,7 @@ const files = {
   bench: join(root, 'docs', 'bench.json'),
   life: join(root, 'docs', 'life.json'),
   hunts: join(root, 'docs', 'debugging.json'),
+  bugs: join(root, 'docs', 'bugs.json'),
   safety: join(root, 'docs', 'safety.json'),
   platforms: join(root, 'docs', 'platforms.json'),
 };
@@ -63,6 +68,7 @@ function block(name: string, measured: Measured): string | undefined {
     platformBlocks[name]?.(platforms) ??
     reference[name]?.() ??
     huntBlock(name, hunts) ??
+    bugBlock(name, measured.bugs) ??
     (name === 'launch' ? launchBlock() : undefined)
   );
 }
@@ -82,6 +88,7 @@ export function generate(text: string, data: Measured): string {
           Object.keys,
         ),
         ...hunts,
+        ...Object.keys(bugs).map((name) => `bug-${name}`),
         'launch',
       ];
       throw new Failure(`unknown generated block: ${name}`, { hint: `known: ${known.join(', ')}` });
@@ -91,12 +98,9 @@ export function generate(text: string, data: Measured): string {
 }
 
 /** The pictures by file name in docs/. */
-export async function pictures({ ladder, bench, life }: Measured): Promise<Record<string, string>> {
-  return {
-    ...(await ladderPictures(ladder)),
-    ...(await benchPictures(bench)),
-    ...(await lifePictures(life)),
-  };
+export function pictures({ ladder, bench, life }: Measured): Record<string, string> {
+  const all = { ...ladderPictures(ladder), ...benchPictures(bench), ...lifePictures(life) };
+  return Object.fromEntries(Object.entries(all).map(([file, drawn]) => [file, svgOf(drawn)]));
 }
 
 /** Documents that have generated parts: README.md and those in docs/. */
@@ -120,7 +124,7 @@ async function measureLadder(): Promise<Ladder> {
 const measureBench = () => measure(planBench([]), selectMallocs([], { hard: true }), {});
 const measureLives = () => measure(planBench(['life']), selectMallocs([], { hard: true }), {});
 
-/** What `libmalloc bench --json FILE` wrote. Throws Failure where FILE is none, or lacks that part. */
+/** Reads a file of `libmalloc bench --json FILE`. Throws Failure if it is none, or lacks that part. */
 function readBench(file: string, part: 'contests' | 'life'): BenchResult {
   const hint = `libmalloc bench ${part === 'life' ? 'life ' : ''}--json ${file}`;
   if (!existsSync(file)) throw new Failure(`there is no file ${file}`, { hint });
@@ -130,7 +134,7 @@ function readBench(file: string, part: 'contests' | 'life'): BenchResult {
   return found;
 }
 
-/** What was measured before, as `make docs` left it in docs/. */
+/** Earlier measurements, which `make docs` keeps in docs/. */
 export function readMeasured(): Measured {
   const read = (file: string) => JSON.parse(readFileSync(file, 'utf8'));
   return {
@@ -138,12 +142,13 @@ export function readMeasured(): Measured {
     bench: read(files.bench),
     life: read(files.life),
     hunts: read(files.hunts),
+    bugs: read(files.bugs),
     safety: read(files.safety),
     platforms: read(files.platforms),
   };
 }
 
-/** The heap maps: drawn from recordings, which are too large to be kept. */
+/** Records and draws the heap maps; the recordings are too large to keep. */
 async function drawHeaps(): Promise<void> {
   for (const [file, svg] of Object.entries(await heapPictures()))
     writeFileSync(join(root, 'docs', file), svg);
@@ -171,8 +176,10 @@ async function measureAll(options: {
   const named = [options.draw, options.bench, options.hunt, options.ladder, options.safety];
   const parts = [...named, options.life, lifeFrom];
   const all = parts.every((part) => part === undefined);
-  if (all || options.hunt)
+  if (all || options.hunt) {
     writeFileSync(files.hunts, `${JSON.stringify(await huntAll(), null, 1)}\n`);
+    writeFileSync(files.bugs, `${JSON.stringify(await findAll(), null, 1)}\n`);
+  }
   if (all || options.safety !== undefined)
     writeFileSync(files.safety, readableJson(await measureSafety(seconds)));
   if (all || options.ladder)
@@ -204,7 +211,7 @@ async function docs(): Promise<void> {
   });
   if (values.heaps) return drawHeaps();
   const data = await measureAll(values);
-  for (const [file, svg] of Object.entries(await pictures(data)))
+  for (const [file, svg] of Object.entries(pictures(data)))
     writeFileSync(join(root, 'docs', file), svg);
   for (const file of documents()) {
     const path = join(root, file);

@@ -2,20 +2,13 @@
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { curvePicture, pairsPicture } from '../bench/pictures.ts';
 import { describeProvenance } from '../bench/provenance.ts';
 import type { BenchResult } from '../bench/result.ts';
-import {
-  curveNotes,
-  curvePicture,
-  curveRatios,
-  curveRows,
-  figure,
-  pairsHead,
-  pairsPicture,
-  pairsRows,
-} from '../bench/show.ts';
+import { curveNotes, curveRatios, curveRows, figure, pairsHead, pairsRows } from '../bench/show.ts';
 import { root } from '../lib/paths.ts';
 import { variants } from '../malloc/mallocs.ts';
+import type { Figure } from '../picture/canvas.ts';
 import type { Attempt } from './article.ts';
 import { codeLines, markdownTable } from './blocks.ts';
 
@@ -81,9 +74,9 @@ export const ladderBlocks: Record<string, (data: Ladder) => string> = {
 };
 
 /** The pictures by file name in docs/. */
-export async function ladderPictures(data: Ladder): Promise<Record<string, string>> {
+export function ladderPictures(data: Ladder): Record<string, Figure> {
   return {
-    'curve.svg': await curvePicture(curves(data)),
-    'pairs.svg': await pairsPicture(pairs(data)),
+    'curve.svg': curvePicture(curves(data)),
+    'pairs.svg': pairsPicture(pairs(data)),
   };
 }

@@ -7,6 +7,7 @@ import { describeProvenance } from '../bench/provenance.ts';
 import type { BenchResult } from '../bench/result.ts';
 import { readScenarios } from '../bench/scenarios.ts';
 import { Failure } from '../lib/errors.ts';
+import type { Figure } from '../picture/canvas.ts';
 import { marked, sentences } from './bench-document.ts';
 import { markdownTable } from './blocks.ts';
 
@@ -59,11 +60,11 @@ export const lifeBlocks: Record<string, (result: BenchResult) => string> = {
 };
 
 /** The pictures by file name in docs/. */
-export async function lifePictures(result: BenchResult): Promise<Record<string, string>> {
+export function lifePictures(result: BenchResult): Record<string, Figure> {
   const life = lifeOf(result);
   return {
-    'bench-life-memory.svg': await lifeBars(life, false),
-    'bench-life-latency.svg': await lifeBars(life, true),
-    'bench-life-cache.svg': await lifeTracks(life),
+    'bench-life-memory.svg': lifeBars(life, false),
+    'bench-life-latency.svg': lifeBars(life, true),
+    'bench-life-cache.svg': lifeTracks(life),
   };
 }

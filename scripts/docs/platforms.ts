@@ -2,7 +2,7 @@
 
 import { markdownTable } from './blocks.ts';
 
-/** What one job came to, and when: figures by variant, or by the way of compiling. */
+/** The result of one job and its date: figures by variant, or by way of compiling. */
 interface Row {
   name: string;
   day: string;

@@ -3,9 +3,9 @@ export interface Check {
   name: string;
   /** `ok`; `wrong`: something needed is not right; `optional`: worth having, nothing fails. */
   status: 'ok' | 'wrong' | 'optional';
-  /** What was found: a version, a path, or what is wrong. */
+  /** The finding: a version, a path, or the fault. */
   found: string;
-  /** What to do about it, one line; undefined when all is well. */
+  /** The remedy, one line; undefined when all is well. */
   fix?: string;
 }
 

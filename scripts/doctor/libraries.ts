@@ -1,4 +1,4 @@
-// What there is to run: our libraries, that preloading them works, the peers, the variables.
+// Checks of our libraries, of preloading them, of the peers and the variables.
 
 import { Failure } from '../lib/errors.ts';
 import { findPeer, peers, resolveMalloc, variants } from '../malloc/mallocs.ts';

@@ -1,4 +1,4 @@
-// What the machine has to have: Node, a compiler, GDB and the right to trace.
+// Checks of the machine: Node, a compiler, GDB and the right to trace.
 
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

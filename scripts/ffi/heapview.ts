@@ -9,7 +9,7 @@ import type { Library } from './library.ts';
 const kinds = ['region', 'span', 'header', 'live', 'free', 'fresh', 'cached', 'remote'] as const;
 
 /**
- * What a stretch of memory is: `region` and `span` are containers; `header` holds the allocator's
+ * The kind of a stretch of memory: `region` and `span` are containers; `header` holds the allocator's
  * own records; `live` is allocated, `free` freed, `fresh` never used, `cached` kept for reuse,
  * `remote` freed by another thread and not yet returned to its owner.
  */

@@ -90,7 +90,7 @@ function load(file: string, knownAs: string): LibraryHandle {
   }
 }
 
-/** What the dynamic linker's complaint about a file means, and what to do about it. */
+/** Explains the dynamic linker's error about a file, and says what to do. */
 export function explainLoadError(
   file: string,
   complaint: string,

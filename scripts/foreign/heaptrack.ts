@@ -1,7 +1,7 @@
-// What heaptrack writes, unpacked; all numbers are hexadecimal. As it is recorded (--raw): `+ SIZE
-// STACK ADDRESS`, `- ADDRESS`. Interpreted, as it is by default: `a SIZE STACK` numbers a kind of
-// allocation, `+ KIND` and `- KIND` make and free one of that kind; which one is not said, so the
-// last is taken. Sources: track/libheaptrack.cpp and interpret/heaptrack_interpret.cpp of heaptrack.
+// Reads the unpacked files of heaptrack; all numbers are hexadecimal. Raw recordings (--raw) have lines
+// `+ SIZE STACK ADDRESS` and `- ADDRESS`. Interpreted ones, the default, define kinds of allocations by
+// `a SIZE STACK`; `+ KIND` and `- KIND` make and free a block of that kind without saying which, so we
+// free the newest. Sources: track/libheaptrack.cpp and interpret/heaptrack_interpret.cpp of heaptrack.
 
 import { Op } from '../trace/format.ts';
 import type { TraceEvent } from '../trace/trace.ts';
@@ -11,7 +11,7 @@ import { linesOf } from './text-lines.ts';
 export const looksLikeHeaptrack = (start: string): boolean =>
   /^v [0-9a-f]+ [0-9a-f]+\n/.test(start);
 
-/** The events; sets `guessed` when it is not said which of several equal blocks was freed. */
+/** The events; sets `guessed` when the file does not say which of several equal blocks was freed. */
 export function* eventsOfHeaptrack(
   file: string,
   how: { guessed: boolean },

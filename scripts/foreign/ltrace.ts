@@ -1,6 +1,7 @@
-// What ltrace writes: `LIBRARY->malloc(100) = 0x55…`, with -f and other options more before it. A
-// call that another thread interrupted comes in two parts: `malloc(100 <unfinished ...>`, and later
-// `<... malloc resumed> ) = 0x55…`. Source: the manual of ltrace.
+// Reads the output of ltrace: `LIBRARY->malloc(100) = 0x55…` with -e, `malloc@libc.so.6(100) = 0x55…`
+// with -x; -f and other options put more before it. A call that another thread interrupted is written
+// in two parts: `malloc(100 <unfinished ...>`, and later `<... malloc resumed> ) = 0x55…`. Source: the
+// manual of ltrace.
 
 import { Op } from '../trace/format.ts';
 import type { TraceEvent } from '../trace/trace.ts';
@@ -9,13 +10,15 @@ import { linesOf } from './text-lines.ts';
 
 const names =
   'malloc|calloc|realloc|reallocarray|free|posix_memalign|aligned_alloc|memalign|valloc|pvalloc|cfree';
-const called = new RegExp(`(?:^|[\\s>@\\]])(${names})\\(([^)]*)(.*)$`);
+const called = new RegExp(`(?:^|[\\s>@\\]])(${names})(?:@[^(\\s]+)?\\(([^)]*)(.*)$`);
+/** ltrace 0.7.3 sometimes shows what is in a register instead of an argument: no block is that large. */
+const IMPOSSIBLE = 2 ** 47;
 const resumed = new RegExp(`<\\.\\.\\. (${names}) resumed> (.*)$`);
 
 export const looksLikeLtrace = (start: string): boolean =>
   start.split('\n', 40).some((text) => called.test(text) && /\) *= |unfinished/.test(text));
 
-/** `0x55…`, `100`; 0 for nil, NULL and what is none. */
+/** The value of `0x55…` or `100`; 0 for nil, NULL and anything else. */
 const number = (text = ''): number => {
   const value = Number(text.trim());
   return Number.isFinite(value) ? value : 0;
@@ -26,9 +29,9 @@ const resultOf = (text: string): number | undefined => {
   return found === undefined ? undefined : number(found);
 };
 
-/** What of a recording was no call that can be played. */
+/** The parts of a recording that cannot be played. */
 export interface LtraceSkipped {
-  /** Lines of malloc and its kin that make no sense, or never ended. */
+  /** Lines about the malloc family that cannot be parsed, or calls that never ended. */
   lines: number;
   /** posix_memalign: ltrace does not say which block it gave. */
   hidden: number;
@@ -51,7 +54,7 @@ export function* eventsOfLtrace(file: string, skipped: LtraceSkipped): Generator
     const call = ended ? begun.get(pid)?.pop() : name && { name, args: list.split(',') };
     if (!call) continue;
     const result = resultOf(ended ? tail : after);
-    if (result === undefined) skipped.lines++;
+    if (result === undefined || sizeOf(call) >= IMPOSSIBLE) skipped.lines++;
     else if (call.name === 'posix_memalign') skipped.hidden++;
     else yield* eventsOf(calls, call, result, calls.threadOf(pid));
   }
@@ -61,13 +64,24 @@ export function* eventsOfLtrace(file: string, skipped: LtraceSkipped): Generator
 type Call = { name: string; args: string[] };
 
 /** ltrace may show more arguments than the function has. */
-function* eventsOf(calls: Calls, { name, args }: Call, result: number, thread: number) {
-  const [a, b, c] = args.map(number) as [number, number, number];
+const numbersOf = ({ args }: Call) => args.map(number) as [number, number, number];
+
+function sizeOf(call: Call): number {
+  const [a, b, c] = numbersOf(call);
+  if (call.name === 'free' || call.name === 'cfree') return 0;
+  if (call.name === 'calloc') return a * b;
+  if (call.name === 'reallocarray') return b * c;
+  if (call.name === 'posix_memalign') return c;
+  return ['realloc', 'memalign', 'aligned_alloc'].includes(call.name) ? b : a;
+}
+
+function* eventsOf(calls: Calls, call: Call, result: number, thread: number) {
+  const [name, size, [a]] = [call.name, sizeOf(call), numbersOf(call)];
   if (name === 'free' || name === 'cfree') yield calls.freed(a, thread);
-  else if (name === 'realloc') yield* calls.resized(a, result, b, thread);
-  else if (name === 'reallocarray') yield* calls.resized(a, result, b * c, thread);
-  else if (name === 'calloc') yield calls.made(Op.calloc, result, a * b, thread);
+  else if (name === 'realloc' || name === 'reallocarray')
+    yield* calls.resized(a, result, size, thread);
   else if (name === 'memalign' || name === 'aligned_alloc')
-    yield calls.made(Op.memalign, result, b, thread, a);
-  else yield calls.made(Op[name as 'malloc' | 'valloc' | 'pvalloc'], result, a, thread);
+    yield calls.made(Op.memalign, result, size, thread, a);
+  else
+    yield calls.made(Op[name as 'calloc' | 'malloc' | 'valloc' | 'pvalloc'], result, size, thread);
 }

@@ -1,5 +1,5 @@
-// What glibc's mtrace() writes to the file of MALLOC_TRACE. A line is `@ WHO + ADDRESS SIZE` for
-// malloc and its kin, `- ADDRESS` for free, `<` and `>` for the two halves of realloc, and `!` for a
+// Reads the file of MALLOC_TRACE that glibc's mtrace() writes. A line is `@ WHO + ADDRESS SIZE` for
+// malloc and its relatives, `- ADDRESS` for free, `<` and `>` for the two halves of realloc, and `!` for a
 // realloc that failed. Source: malloc/mtrace-impl.c of glibc.
 
 import { Op } from '../trace/format.ts';

@@ -1,5 +1,5 @@
-// The .rep files of malloc labs: numbers at the head, then `a ID SIZE`, `r ID SIZE`, `f ID`. Read as
-// they are in the wild, where most drivers read words, not lines.
+// The .rep files of malloc labs: numbers at the head, then `a ID SIZE`, `r ID SIZE`, `f ID`. We read
+// words, not lines, because most drivers do, and files in circulation rely on it.
 
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { Failure } from '../lib/errors.ts';
@@ -11,11 +11,11 @@ const BLOCK = 65536;
 /** Bytes, or some version's weight; IDs; operations; weight, or the most bytes that live at a time. */
 const HEADER_NUMBERS = 4;
 
-/** What counts of a trace in the lab's score. */
+/** The part of a trace that counts in the lab's score. */
 export type Weight = 'nothing' | 'all' | 'utilisation' | 'throughput';
 const weights: Weight[] = ['nothing', 'all', 'utilisation', 'throughput'];
 
-/** Does a file begin as a .rep file does: with the numbers of its head, or with an operation? */
+/** Whether a file begins as a .rep file does: with the numbers of its head, or with an operation. */
 export function looksLikeRep(start: string): boolean {
   const text = withoutComments(start);
   return (
@@ -147,13 +147,13 @@ export class Rep {
     return true;
   }
 
-  /** What the trace counts for. A head whose last number is no weight begins with it. */
+  /** What the trace counts for. If the last number of the head is no weight, the first one is. */
   get weight(): Weight {
     const [first = 1, , , last = 1] = this.#head;
     return weights[last] ?? weights[first] ?? 'all';
   }
 
-  /** What the head says and is not so, and what is unusual. */
+  /** Wrong statements of the head, and anything unusual. */
   remarks(): string[] {
     const lines: string[] = [];
     const [, ids, operations] = this.#head;

@@ -1,4 +1,4 @@
-// Where the steps come from: a trace of ours, a .rep file, or a recording of another tool.
+// The sources of steps: a trace of ours, a .rep file, or a recording of another tool.
 
 import { basename } from 'node:path';
 import { Failure } from '../lib/errors.ts';
@@ -12,24 +12,24 @@ import { looksLikeRep, Rep, type Weight } from './rep.ts';
 import { beginning, isPacked, unpacked } from './text-lines.ts';
 
 export interface Source {
-  /** For people: `ls.trace: ls`. */
+  /** The name shown to users: `ls.trace: ls`. */
   name: string;
-  /** What the last steps() left out. */
+  /** The steps that the last steps() left out. */
   left: LeftOut;
-  /** What it counts for in the lab's score, known after steps(). */
+  /** Its weight in the lab's score, known after steps(). */
   readonly weight: Weight;
-  /** From the beginning, each time. */
+  /** All steps, from the beginning at each call. */
   steps(): Iterable<Step>;
-  /** For the JSON document. */
+  /** Facts for the JSON document. */
   about(): object;
-  /** What was left out or is damaged, as far as the last steps() came. */
+  /** Parts that are left out or damaged, as far as the last steps() read. */
   remarks(): string[];
   close(): void;
 }
 
 type Format = 'rep' | 'mtrace' | 'ltrace' | 'heaptrack';
 
-/** Throws Failure for what is no trace, and for a process that it does not have. */
+/** Throws Failure if the file is no trace, or has no such process. */
 export function openSource(file: string, process: number | undefined): Source {
   const plain = unpacked(file);
   const format = formatOf(plain?.file ?? file);

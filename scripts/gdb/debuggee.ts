@@ -1,4 +1,4 @@
-// What GDB is given to debug: it loads ELF files only, so a script becomes its interpreter's argument.
+// The program that GDB debugs: GDB loads only ELF files, so a script becomes its interpreter's argument.
 
 import { closeSync, openSync, readSync } from 'node:fs';
 import { which } from '../malloc/programs.ts';

@@ -191,10 +191,12 @@ function mallocOf(pid: number): string | undefined {
     );
   }
   const files = [...maps.matchAll(/\s(\/.*\/libmalloc[^/]*)$/gm)].map((match) => match[1] ?? '');
-  return files.find((file) => variantOfFile(file) !== undefined);
+  const file = files.find((each) => variantOfFile(each) !== undefined);
+  const inside = `/proc/${pid}/root${file}`; // in a container the path is one below its root
+  return file !== undefined && !existsSync(file) && existsSync(inside) ? inside : file;
 }
 
-/** Throws a Failure for a file that is no core: GDB would say so in a trace of Python. */
+/** Throws a Failure for a file that is no core; GDB would print a Python traceback. */
 function checkCore(file: string): void {
   const start = Buffer.alloc(18);
   const fd = openSync(file, 'r');

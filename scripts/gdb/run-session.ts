@@ -12,7 +12,7 @@ import { disproof, proofLine, readReports, remedy } from '../malloc/proof.ts';
 import { forwardSignals } from '../process/forward.ts';
 import { gdbArguments, gdbLine, type SessionPlan, sessionText } from './session.ts';
 
-/** In a batch: where GDB finds the program's standard output; its own goes to standard error. */
+/** In a batch: the descriptor of the program's standard output; GDB's own goes to standard error. */
 const PROGRAM_STDOUT = 3;
 
 /**
@@ -53,7 +53,7 @@ function readCommands(plan: SessionPlan, folder: string): void {
   writeFileSync(plan.script, readFileSync(0));
 }
 
-/** What is needed to start the same session again without us: the session, a command, a how-to. */
+/** The files that start the same session again without us: the session, a command, instructions. */
 function keepSession(plan: SessionPlan, folder: string): void {
   const session = join(folder, 'session.gdb');
   try {

@@ -1,4 +1,4 @@
-// The text of a GDB session: a pure function of what was asked for, so that it can be printed and tested.
+// The text of a GDB session: a pure function of the options, so that it can be printed and tested.
 
 import { join } from 'node:path';
 import { Failure } from '../lib/errors.ts';
@@ -7,7 +7,7 @@ import { shellLine, shellWord } from '../lib/words.ts';
 import { type Malloc, variantOf } from '../malloc/mallocs.ts';
 import type { Debuggee } from './debuggee.ts';
 
-/** What a session is made of. Files are absolute paths. */
+/** The parts of a session. Files are absolute paths. */
 export interface SessionPlan {
   malloc: Malloc;
   /** The value of LD_PRELOAD for the program; empty for none. */
@@ -31,7 +31,7 @@ export interface SessionPlan {
   env: Record<string, string | undefined>;
 }
 
-/** What only a started session has; --print leaves it out. */
+/** Set only in a started session; --print leaves it out. */
 export interface Plumbing {
   /** LIBMALLOC_REPORT for the program. */
   report: string;
@@ -42,7 +42,7 @@ export interface Plumbing {
 export const follows = ['parent', 'child', 'both'] as const;
 export type Follow = (typeof follows)[number];
 
-/** What native/gdb/stops.py knows to stop at. */
+/** The events at which native/gdb/stops.py can stop. */
 export const events = ['double-free', 'corruption', 'oom'] as const;
 
 /** The malloc family, and the parameters as our sources call them. */
@@ -71,7 +71,7 @@ const glibcs: Record<string, string> = {
   memalign: '__libc_memalign',
 };
 
-/** Where the first arguments of a call are when it begins. */
+/** The registers that hold the first arguments of a call when it begins. */
 const registers: Partial<Record<NodeJS.Architecture, string[]>> = {
   x64: ['$rdi', '$rsi', '$rdx'],
   arm64: ['$x0', '$x1', '$x2'],
@@ -102,11 +102,19 @@ function conditionOf(condition: string, name: string): string {
   );
 }
 
+/** What a breakpoint consists of; `guard` is a condition of ours that comes before the user's. */
+interface Stop {
+  place: string;
+  condition: string | undefined;
+  family: boolean;
+  guard: string | undefined;
+}
+
 /**
- * The `break` command for a location. A bare `malloc` means ours: GDB would stop in the dynamic
- * linker's as well. A condition must not be looked at before our library is there.
+ * A bare `malloc` means the one in use: GDB would stop in the dynamic linker's as well, and in libc's. A
+ * condition must not be looked at before the library is there.
  */
-export function breakCommand(spec: string, m: Malloc): string {
+function stopOf(spec: string, m: Malloc): Stop {
   if (/[\r\n]/.test(spec) || spec.trim() === '')
     throw new Failure(`--break ${JSON.stringify(spec)} is no location`, {
       hint: 'give a function (malloc), FILE:LINE or FILE:FUNCTION, with `if CONDITION` if you like, or malloc:n>4096',
@@ -120,10 +128,30 @@ export function breakCommand(spec: string, m: Malloc): string {
       ? asked
       : (/^(.*?)\s+if\b\s*(.*)$/.exec(spec.trim()) ?? []);
   const name = location.trim();
-  const ours = name in parameters;
-  const place = ours ? placed(name) : name;
-  if (condition === undefined) return `break ${place}`;
-  return `break ${place} -force-condition if ${ours ? conditionOf(condition, name) : condition}`;
+  const family = name in parameters;
+  return {
+    place: family ? placed(name) : name,
+    condition: family && condition !== undefined ? conditionOf(condition, name) : condition,
+    family,
+    // a peer's functions have names that other files have as well
+    guard: family && !variant && m.kind !== 'glibc' ? `$_in_use("${name}")` : undefined,
+  };
+}
+
+/** The `break` command for a location. */
+export function breakCommand(spec: string, m: Malloc): string {
+  const { place, condition, guard } = stopOf(spec, m);
+  if (condition === undefined && guard === undefined) return `break ${place}`;
+  const all =
+    guard && condition !== undefined ? `${guard} && (${condition})` : (guard ?? condition);
+  return `break ${place} -force-condition if ${all}`;
+}
+
+/** The same, and before it what refuses a condition that GDB cannot evaluate. */
+function breakLines(spec: string, m: Malloc): string[] {
+  const { place, condition, family } = stopOf(spec, m);
+  const check = python('in_use', 'check', place, condition, m.file, family);
+  return [...(condition === undefined ? [] : [check]), breakCommand(spec, m)];
 }
 
 /** The session file. GDB gets the program and its arguments on its command line (`gdbArguments`). */
@@ -168,7 +196,7 @@ function stops(plan: SessionPlan): string[] {
   const { atCall, batch, breaks, malloc: m, on, pid } = plan;
   const quiet = hasStops(plan) || batch || pid !== undefined || !variantOf(m);
   return [
-    ...(quiet ? breaks : ['malloc']).map((spec) => breakCommand(spec, m)),
+    ...(quiet ? breaks : ['malloc']).flatMap((spec) => breakLines(spec, m)),
     ...(atCall === undefined
       ? []
       : [`t${breakCommand('malloc', m)}`, `ignore $bpnum ${atCall - 1}`]),
@@ -229,7 +257,7 @@ function banner(m: Malloc): string {
   const text =
     variantOf(m) || m.kind === 'glibc'
       ? `\`run\` starts the program on ${m.name}, \`heap\` shows its heap, \`help heap\` the rest`
-      : `\`run\` starts the program on ${m.name}, which is none of ours: GDB's own commands work, the \`heap\` commands cannot read it`;
+      : `\`run\` starts the program on ${m.name}, \`heap\` shows its heap, or says why it cannot be read`;
   return `echo libmalloc: ${text}\\n`;
 }
 

@@ -1,4 +1,4 @@
-// From mappings to the parts of a process as one draws them: text, data, bss, heap, libraries, stack.
+// Turns mappings into the parts of a process that we draw: text, data, bss, heap, libraries, stack.
 // Pure: everything it needs has been read before.
 
 import { basename } from 'node:path';
@@ -25,7 +25,7 @@ export type AreaKind =
 /** A named part of the address space, without gaps except those between `pieces`. */
 export interface Area {
   kind: AreaKind;
-  /** What it is: `stack`, `libc.so.6`, `list: region`. */
+  /** Its name: `stack`, `libc.so.6`, `list: region`. */
   label: string;
   /** More about it, or empty. */
   note: string;
@@ -34,15 +34,15 @@ export interface Area {
   /** Bytes. */
   resident: number;
   swapped: number;
-  /** Where to it may grow; undefined for what stays as it is. */
+  /** The direction in which it may grow; undefined if it cannot. */
   grows?: 'up' | 'down';
   /** The mappings, or parts of them, that it consists of. */
   pieces: Mapping[];
 }
 
-/** What else is known when areas are named. */
+/** Facts beside the mappings that name areas. */
 export interface Context {
-  /** What the malloc's own walk or records say is its memory. */
+  /** The malloc's memory, according to its own walk or records. */
   regions: readonly HeapRegion[];
   /** [start, end) of its records that lie elsewhere. */
   records: readonly (readonly [number, number])[];
@@ -150,7 +150,7 @@ function bssEnds(process: ProcessMemory, context: Context): BssEnd[] {
   });
 }
 
-/** What must be added to a file's addresses to get those in this process. */
+/** The difference between addresses in this process and in the file. */
 function loadBias(elf: Elf, base: number): number {
   if (elf.type === 'executable') return 0;
   const first = elf.segments[0]?.address ?? 0;
@@ -210,7 +210,7 @@ function special(piece: Mapping, process: ProcessMemory, context: Context): Name
   }
 }
 
-/** What the memory up to the program break is: a region of the malloc, or unknown. */
+/** The area up to the program break: a region of the malloc, or unknown. */
 function onBreak(piece: Mapping, { regions, malloc }: Context): string {
   const inside = regions.some(({ start, end }) => start < piece.end && end > piece.start);
   return inside ? `${malloc}'s, up to the program break` : 'up to the program break';

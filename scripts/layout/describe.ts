@@ -1,5 +1,5 @@
-// A layout in a terminal: high addresses on top, as the stack is drawn, each part with its size, what
-// of it is in memory, and where to it grows.
+// A layout in a terminal: high addresses on top, as the stack is drawn, each part with its size, its
+// share in memory, and the direction in which it grows.
 
 import { basename } from 'node:path';
 import { color } from '../lib/table.ts';
@@ -67,7 +67,7 @@ function row(area: Area, note: string): string {
   return `${paints[area.kind](text)}${note && `  ${color.dim(note)}`}`;
 }
 
-/** How full a part is, in eighths of the bar: whatever is in memory shows at least once. */
+/** The share of a part in memory, as a bar; any memory shows at least once. */
 function bar(share: number): string {
   const full = share === 0 ? 0 : Math.max(1, Math.round(share * BAR));
   return '█'.repeat(full) + '░'.repeat(BAR - full);
@@ -80,7 +80,7 @@ function line(
   return `${start}  ${bar.padEnd(BAR)} ${label} ${note}`.trimEnd();
 }
 
-/** What is worth knowing about this part of this process. */
+/** A remark about this part of this process. */
 export function noteOf(area: Area, { process }: Layout): string {
   if (area.kind === 'heap') return `${area.note} at ${hex(area.end)}; grows up`;
   if (area.kind === 'stack') {

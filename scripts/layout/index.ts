@@ -4,13 +4,12 @@ import { basename } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { Failure } from '../lib/errors.ts';
 import { writeJson } from '../lib/json.ts';
+import { writeOutput } from '../lib/outputs.ts';
 import { resolveMalloc } from '../malloc/mallocs.ts';
 import { disproof, remedy } from '../malloc/proof.ts';
 import { checkEnvironment } from '../malloc/variables.ts';
-import { writePicture } from '../picture/canvas.ts';
 import { describeLayout, titleOf } from './describe.ts';
 import { holdAndLook } from './launch.ts';
-import { layoutPicture } from './layout-picture.ts';
 import { type Layout, lookAt } from './look.ts';
 
 interface Options {
@@ -27,7 +26,7 @@ export function layoutCommand(): Command {
     .summary('draw the memory of a live process')
     .description(
       'Shows what lies where in the memory of a process: text, data, bss, heap, libraries, the\n' +
-        'regions of the malloc, stacks; with sizes, what of it is in memory, and where to it grows.',
+        'regions of the malloc, stacks; with sizes, shares in memory, and directions of growth.',
     )
     .usage('[options] -- CMD…')
     .argument('[cmd...]', 'the program and its arguments')
@@ -95,8 +94,10 @@ async function showCommand(argv: string[], options: Options): Promise<void> {
 }
 
 async function show(seen: Layout, moment: string, options: Options): Promise<void> {
-  if (options.svg !== undefined)
-    writePicture(options.svg, layoutPicture(seen, titleOf(seen, moment)));
+  if (options.svg !== undefined) {
+    const { layoutPicture } = await import('./layout-picture.ts');
+    writeOutput('--svg', options.svg, layoutPicture(seen, titleOf(seen, moment)));
+  }
   if (options.json !== undefined) {
     const { process, ...rest } = seen;
     const { mappings, program, executable, pid, ...facts } = process;

@@ -1,4 +1,4 @@
-// A program that is held at its end, so that somebody can look at it from outside.
+// Runs a program and holds it at its end, so that its memory can be read from outside.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Malloc } from '../malloc/mallocs.ts';

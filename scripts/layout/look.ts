@@ -15,7 +15,7 @@ export interface Layout {
   /** Sizes of the program's own parts as its file states them, as size(1) counts. */
   program: { text: number; data: number; bss: number } | undefined;
   areas: Area[];
-  /** What the records of one of our mallocs say; empty for others. */
+  /** Read from the records of our own mallocs; empty for others. */
   regions: HeapRegion[];
   /** Why the malloc's own regions are not, or not all, labelled. */
   remark: string | undefined;
@@ -25,8 +25,7 @@ export interface Layout {
 const known = /^lib(jemalloc|tcmalloc|mimalloc|snmalloc|rpmalloc|hardened_malloc|scudo)/;
 
 /**
- * Reads process `pid`. `malloc` is the one that is known to be in use; otherwise the mapped libraries
- * say. Throws a Failure when there is no such process or it may not be looked at.
+ * Reads process `pid`. `malloc` is the malloc in use if it is known; otherwise the mapped libraries tell. Throws a Failure when there is no such process or it may not be looked at.
  */
 export async function lookAt(
   pid: number,

@@ -5,9 +5,9 @@ export interface Mapping {
   start: number;
   /** Exclusive. */
   end: number;
-  /** As the kernel writes them: `r-xp`. */
+  /** Permissions in the kernel's notation: `r-xp`. */
   permissions: string;
-  /** Where in the file it begins. */
+  /** Its offset in the file. */
   offset: number;
   /** A path, `[heap]`, `[anon:NAME]`; empty for anonymous memory. */
   name: string;

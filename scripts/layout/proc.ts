@@ -1,4 +1,4 @@
-// What /proc says about one process at one moment; nothing here interprets it.
+// Reads /proc about one process at one moment; other files interpret it.
 
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import { basename } from 'node:path';
@@ -103,9 +103,9 @@ export function pagesPresent({
 const PAGE = 4096;
 
 /**
- * The addresses of the pages in [start, end) that are in memory; none where the kernel tells nobody. A
- * page that was only read is the kernel's one page of zeros, which it calls present and counts nowhere:
- * such a page is in doubt, as one is that a process shares with another after a fork.
+ * The addresses of the pages in [start, end) that are in memory; none if the kernel does not tell. A page
+ * that was only read maps the kernel's page of zeros, which pagemap calls present but no counter counts.
+ * Such pages are in `perhaps`, and so are pages that the process shares with another after a fork.
  */
 function presentPages(pid: number, start: number, end: number) {
   const [ENTRY, AT_ONCE] = [8, 8192];

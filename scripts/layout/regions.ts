@@ -1,6 +1,6 @@
-// Where our malloc's own memory lies in a live process. GDB's heap commands read it from the heap's
-// records, for each variant and however the process was started, so we ask them. The process is
-// stopped for a moment.
+// The regions of our malloc in a live process. The heap commands of GDB read them from the heap's
+// records, for each variant and however the process was started, so we run GDB. It stops the process for
+// a moment.
 
 import { basename, join } from 'node:path';
 import { execa } from 'execa';
@@ -22,7 +22,7 @@ export interface HeapRegion {
   headers: number;
 }
 
-/** What was found; `reason` says why nothing was, or why not all. */
+/** The findings; `reason` says why they are empty or incomplete. */
 export interface Regions {
   regions: HeapRegion[];
   /** [start, end) of the malloc's records outside of its regions and its library. */
@@ -59,7 +59,7 @@ const none = (reason: string): Regions => ({ regions: [], records: [], reason })
 
 /** Symbols of our library only: those of a large program would take GDB seconds. */
 function gdbWords(pid: number, library: string): string[] {
-  // As the process named it, which may be a path relative to a folder of its own.
+  // By base name, because the process may have loaded it by a path relative to its own folder.
   const name = basename(library).replace(/[.+*?[\]()^$|{}\\]/g, '\\$&');
   const commands = [
     'set auto-solib-add off',
@@ -81,7 +81,7 @@ function refusal(said: string): string {
   return `its records could not be read: ${why ?? 'gdb said nothing'}`;
 }
 
-/** What is in a region, in words. */
+/** The content of a region, in words. */
 export function describeRegion({ spans, live, blocks, free, fresh }: HeapRegion): string {
   const parts = [`${blocks} live ${blocks === 1 ? 'block' : 'blocks'} of ${bytes(live)}`];
   if (spans > 0) parts.unshift(`${spans} ${spans === 1 ? 'span' : 'spans'}`);

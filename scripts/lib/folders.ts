@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Failure, reasonOf } from './errors.ts';
 
-/** A new folder of this process; whoever asks removes it. */
+/** A new folder of this process; the caller removes it. */
 export function temporaryFolder(purpose: string): string {
   const parent = tmpdir();
   try {

@@ -1,5 +1,6 @@
 import { writeFileSync, writeSync } from 'node:fs';
-import { Failure, reasonOf } from './errors.ts';
+import { reasonOf } from './errors.ts';
+import { unwritable } from './outputs.ts';
 
 /**
  * Writes what a verb found as JSON, `"schema": "libmalloc/VERB/1"` first. `-` is standard output.
@@ -11,10 +12,7 @@ export function writeJson(verb: string, file: string, data: object): void {
     if (file === '-') writeAll(text);
     else writeFileSync(file, text);
   } catch (cause) {
-    throw new Failure(`cannot write ${file}: ${reasonOf(cause)}`, {
-      hint: 'give --json a path that can be written, or - for standard output',
-      cause,
-    });
+    throw unwritable(file, '--json', reasonOf(cause), cause);
   }
 }
 

@@ -6,16 +6,16 @@ import { join } from 'node:path';
 import { type Kind, nativeDir, root } from './paths.ts';
 import { prebuiltFault, prebuiltFolder, sourcesHash } from './prebuilt.ts';
 
-/** In a checkout, `make` compiles, and all that is built lies in build/. */
+/** In a checkout, `make` compiles, and everything built lies in build/. */
 export const isCheckout: boolean = existsSync(join(root, 'Makefile'));
 
-/** Where other things are compiled: build/ of a checkout; otherwise the user's cache, as an installation stays as it is. */
+/** Where other things are compiled: build/ of a checkout, else the user's cache: an installation is not written to. */
 export function buildFolder(name: string): string {
   if (isCheckout) return join(root, 'build', name);
   return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'libmalloc', name);
 }
 
-/** Where libraries are put that are compiled on demand, after an installation without any. */
+/** The folder of libraries that are compiled on demand, after an installation without any. */
 export const onDemandFolder = (kind: Kind): string =>
   buildFolder(`${kind}-${sourcesHash().slice(0, 16)}`);
 

@@ -1,6 +1,6 @@
-// Files that a verb will write: whether it can is asked before the work, not after an hour of it.
+// Files that a verb writes: whether it can is asked before the work, not after an hour of it.
 
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Failure, reasonOf } from './errors.ts';
 
@@ -13,12 +13,25 @@ export function checkOutputs(options: Readonly<Record<string, unknown>>): void {
     const file = options[name];
     if (typeof file !== 'string' || (name === 'json' && file === '-')) continue;
     const problem = whyNot(file);
-    if (problem === undefined) continue;
-    const or = name === 'json' ? ', or - for standard output' : '';
-    throw new Failure(`cannot write ${file === '' ? '(empty)' : file}: ${problem}`, {
-      hint: `give --${name} a path that can be written${or}`,
-    });
+    if (problem !== undefined) throw unwritable(file, `--${name}`, problem);
   }
+}
+
+/** Writes what `option` asked for. Throws Failure when the file cannot be written. */
+export function writeOutput(option: string, file: string, content: string | Uint8Array): void {
+  try {
+    writeFileSync(file, content);
+  } catch (cause) {
+    throw unwritable(file, option, reasonOf(cause), cause);
+  }
+}
+
+export function unwritable(file: string, option: string, why: string, cause?: unknown): Failure {
+  const or = option === '--json' ? ', or - for standard output' : '';
+  return new Failure(`cannot write ${file === '' ? '(empty)' : file}: ${why}`, {
+    hint: `give ${option} a path that can be written${or}`,
+    cause,
+  });
 }
 
 /** Why this file cannot be written, without opening it: a pipe's reader would see it end. */

@@ -1,4 +1,4 @@
-// Where libmalloc runs, which of these places this is, and one sentence for every other place.
+// The platforms that libmalloc supports, which of them this is, and one sentence for any other.
 
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { endianness } from 'node:os';

@@ -4,7 +4,7 @@ import { errorColor } from './table.ts';
 const PACE = 15;
 let last = performance.now();
 
-/** As `progress`; without a terminal a line of its own now and then, so that logs show life. */
+/** As `progress`; without a terminal it prints a line now and then, so that logs show that work goes on. */
 export function steadyProgress(text: string): void {
   if (process.stderr.isTTY) {
     progress(text);

@@ -1,4 +1,4 @@
-/** What several runs came to; the unit is that of the values. */
+/** Several runs summed up, in the unit of the values. */
 export interface Summary {
   median: number;
   /** Lower and upper quartile: half of all runs lie between them. */
@@ -38,10 +38,9 @@ export function spread({ median, low, high }: Summary): number {
 
 /**
  * The order of one round of interleaved runs. Each round begins with another item, and each item
- * runs after another one: what a run leaves behind (memory that the machine's host takes back, a
- * clock that was raised) slows down whoever comes next, and would always meet the same one if the
- * order were only turned. With an even number of items n, every pair is neighbours once in n
- * rounds, with an odd one twice in 2 n. Source: Williams, "Experimental designs balanced for the
+ * has another predecessor, because a run slows down the next one (the machine's host reclaims memory,
+ * the clock was raised): if rounds were only rotated, this would always hit the same item. With an
+ * even number of items n, every pair is neighbours once in n rounds; with an odd one, twice in 2 n. Source: Williams, "Experimental designs balanced for the
  * estimation of residual effects of treatments" (1949).
  */
 export function ordered<T>(items: readonly T[], round: number): T[] {

@@ -2,7 +2,7 @@
 
 /** The verdict is bad: some malloc failed, something is missing. */
 export const BAD = 1;
-/** The time of --timeout ran out, as timeout(1) has it. */
+/** The time of --timeout ran out; timeout(1) reports the same. */
 export const TIMED_OUT = 124;
 /** libmalloc itself failed, or refused. */
 export const FAILED = 125;
@@ -10,10 +10,10 @@ export const FAILED = 125;
 export const NOT_EXECUTABLE = 126;
 /** The program was not found. */
 export const NOT_FOUND = 127;
-/** Ctrl-C ended it early, as a shell gives SIGINT. */
+/** Ctrl-C ended it early; a shell reports SIGINT so. */
 export const INTERRUPTED = 130;
 
-/** Whoever read our output has stopped, as a shell gives SIGPIPE. */
+/** The reader of our output has closed the pipe; a shell reports SIGPIPE so. */
 export const BROKEN_PIPE = 141;
 
 /** What each means, for docs/reference.md. */

@@ -1,11 +1,11 @@
-// Node reads arguments, variables and paths as UTF-8: whatever is none would reach a program, or a
-// file system, with other bytes than were given. It is refused, by name.
+// Node reads arguments, variables and paths as UTF-8. Bytes that are not UTF-8 would reach a program or
+// a file system changed, so we refuse them and name the argument, variable or path.
 
 import { isUtf8 } from 'node:buffer';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { Failure } from './errors.ts';
 
-/** Bytes as `$'…'` of a shell has them. */
+/** Bytes in the shell's notation `$'…'`. */
 function shown(bytes: Buffer): string {
   const text = bytes.toString('latin1');
   const escaped = text.replaceAll(
@@ -45,7 +45,7 @@ export function checkArguments(): void {
     });
 }
 
-/** Throws Failure for a variable that is not UTF-8, because every program would get another one. */
+/** Throws Failure for a variable that is not UTF-8, because every program would get a changed one. */
 export function checkVariables(): void {
   const word = firstBroken('/proc/self/environ');
   if (word === undefined) return;

@@ -30,7 +30,7 @@ export interface Segment {
   inFile: number;
   /** Where its bytes begin in the file. */
   offset: number;
-  /** What is beyond `inFile` is zero at the start: the bss. */
+  /** Bytes beyond `inFile` are zero at the start: the bss. */
   inMemory: number;
   writable: boolean;
   executable: boolean;
@@ -168,13 +168,13 @@ export interface ElfSymbol {
   address: number;
   /** Bytes; 0 where unknown. */
   size: number;
-  /** 'other': what has no address of its own, such as a variable of threads. */
+  /** 'other': a symbol without an address of its own, such as a thread-local variable. */
   kind: 'function' | 'variable' | 'other';
 }
 
 /**
- * What a 64-bit file of this machine's byte order defines: all of it, or what it shows to others.
- * Nothing for a file that is stripped, or cut, or none.
+ * The symbols that a 64-bit file of this machine's byte order defines: all, or only the exported ones.
+ * Empty if the file is stripped, cut short, or not an ELF file.
  */
 export function symbolsOf(file: string, which: 'all' | 'exported'): ElfSymbol[] {
   const fd = openSync(file, 'r');

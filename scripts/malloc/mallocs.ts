@@ -23,7 +23,7 @@ export const helpers = ['probe', 'trace', 'layout', 'profile'];
 /** The malloc of a program without a preload. */
 export const glibc: Malloc = { name: 'glibc', kind: 'glibc', file: undefined };
 
-/** Somebody else's malloc, as Debian packages it. */
+/** A malloc of another project, as Debian packages it. */
 export interface Peer {
   name: string;
   package: string;
@@ -71,7 +71,7 @@ export const peers: readonly Peer[] = [
   scudo(),
 ];
 
-/** Without sources the rungs are unknown; the alphabet happens to agree with them. */
+/** Without sources the rungs are unknown, so the order is alphabetical. */
 function builtVariants(): string[] {
   const files = nativeDirs()
     .filter((folder) => existsSync(folder))

@@ -9,6 +9,7 @@ import { atOurEnd } from '../process/ending.ts';
 import { type Ended, execute } from '../process/execute.ts';
 import { preloadable } from './aside.ts';
 import { readElf } from './elf.ts';
+import { type Finding, readFindings } from './findings.ts';
 import { provideNative } from './from-source.ts';
 import type { Malloc } from './mallocs.ts';
 import { type Proof, readReports } from './proof.ts';
@@ -56,8 +57,10 @@ export interface LaunchOptions {
 export interface Launched extends Ended {
   /** One per process; empty unless `report` was asked for. */
   proofs: Proof[];
-  /** What ran without the preload, as far as its starter had it; likewise. */
+  /** Programs that ran without the preload, if a preloaded process started them; likewise. */
   unreached: Unreached[];
+  /** What debug builds found, likewise. */
+  findings: Finding[];
 }
 
 /**
@@ -104,7 +107,7 @@ function elfOf(file: string): ReturnType<typeof readElf> {
 /**
  * Runs `argv` under `m` and waits for it. The user's own LD_PRELOAD stays, behind ours.
  * Throws a Failure (125, 126, 127) when the program cannot be started or could not be reached by a preload;
- * whatever the program does, a bad status included, is a result.
+ * anything that the program does, a bad status included, is a result.
  */
 export async function launch(
   m: Malloc,
@@ -144,6 +147,7 @@ export async function launch(
       ...result,
       proofs: prefix ? readReports(prefix) : [],
       unreached: prefix ? readUnreached(prefix) : [],
+      findings: prefix ? readFindings(prefix) : [],
     };
   } finally {
     release();

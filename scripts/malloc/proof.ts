@@ -74,7 +74,7 @@ export function disproof(m: Malloc, proofs: Proof[]): string | undefined {
   return undefined;
 }
 
-/** Functions that the library does not define, so that nobody can get them from it. */
+/** Functions that the library does not define and therefore cannot provide. */
 function lacking({ file }: Malloc): readonly string[] {
   if (file === undefined || !existsSync(file)) return [];
   const defined = symbolsOf(file, 'exported').map(({ name }) => name);

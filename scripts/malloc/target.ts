@@ -248,7 +248,7 @@ function isDynamicLinker(file: string): boolean {
 
 let cached: Elf | undefined;
 
-/** What our libraries are built for is what the running Node is built for. */
+/** The running Node's own ELF facts: our libraries are built for the same machine and C library. */
 export function ourselves(): Elf {
   cached ??= readElf(process.execPath);
   if (!cached)
@@ -260,7 +260,7 @@ export function ourselves(): Elf {
 
 /**
  * Why the kernel would start `file` in secure mode (AT_SECURE) for this user, or undefined.
- * Setuid bits count only where they change somebody: root may run sudo, and its preload works.
+ * Setuid bits count only where they change the user: root may run sudo, and its preload works.
  */
 function gainsPrivilege(file: string): string | undefined {
   if (/^NoNewPrivs:\s*1/m.test(readFileSync('/proc/self/status', 'utf8'))) return undefined;
@@ -272,7 +272,7 @@ function gainsPrivilege(file: string): string | undefined {
   return undefined;
 }
 
-/** Node has no call for extended attributes; koffi is loaded only for those who need this answer. */
+/** Node cannot read extended attributes, so this calls the C library through koffi, loaded on demand. */
 function hasCapabilities(file: string): boolean {
   const koffi: typeof import('koffi') = createRequire(import.meta.url)('koffi');
   const getxattr = koffi

@@ -1,4 +1,4 @@
-// Programs that no preload reached, as those say that started them: native/tools/starts.h.
+// Programs that no preload reached, as the processes that started them report: native/tools/starts.h.
 
 import { existsSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
@@ -20,7 +20,7 @@ interface Start extends Omit<Unreached, 'reason'> {
   kind: string;
 }
 
-/** What was started without the preload, or cannot be preloaded, in the order of the starts. */
+/** Programs that were started without the preload, or cannot be preloaded, in the order of their starts. */
 export function readUnreached(prefix: string): Unreached[] {
   const file = `${prefix}-starts`;
   if (!existsSync(file)) return [];

@@ -59,7 +59,7 @@ export function ordered(all: Declared[], top: string = configuredDefault()): str
   return sorted.map(({ name }) => name);
 }
 
-/** A rung that nobody is on, below the highest of the ladder as it is. */
+/** A free rung below the highest one. */
 export function freeRung(all: Declared[], top: string = configuredDefault()): number {
   const highest = all.find(({ file }) => file === `${top}.c`)?.rung ?? 1;
   const taken = all.map(({ rung }) => rung);
@@ -68,7 +68,7 @@ export function freeRung(all: Declared[], top: string = configuredDefault()): nu
   return rung;
 }
 
-/** What the C files in native/ declare, checked. Empty where there are none that do. */
+/** The variants that the C files in native/ declare, checked. Empty if none does. */
 export function declared(): Declared[] {
   const native = join(root, 'native');
   return readdirSync(native)

@@ -31,13 +31,13 @@ export function newCommand(): Command {
     .action(create);
 }
 
-/** As at the head of our own variants. */
+/** Like the head of our own variants. */
 const flags =
   '-O2 -g -std=gnu17 -fPIC -fvisibility=hidden -fno-builtin -pthread -shared -Wl,-Bsymbolic'.split(
     ' ',
   );
 
-/** Where everything goes. */
+/** The files to be written. */
 export interface Plan {
   name: string;
   source: string;
@@ -48,7 +48,7 @@ export interface Plan {
   build: string[];
   folder: string;
   rung: number;
-  /** What -m takes. */
+  /** The argument of -m. */
   spec: string;
 }
 
@@ -121,7 +121,7 @@ function write(file: string, text: string): void {
   }
 }
 
-/** What comes next, as a reader types it. */
+/** The next steps, as commands. */
 function said({ name, source, library, makefile, spec }: Plan, line: string): string {
   const here = (file: string) => relative(process.cwd(), file) || file;
   const m = makefile === undefined ? name : `./${here(library)}`;

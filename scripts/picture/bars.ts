@@ -1,6 +1,7 @@
 // Small multiples: a cell for each contest, a bar for each malloc.
 
-import { colorOf, type Figure, finish, legend, library, pale, stack, style } from './canvas.ts';
+import * as Plot from '@observablehq/plot';
+import { chart, colorScale, type Figure, ink, legend, pale, stack } from './canvas.ts';
 
 export interface Cell {
   name: string;
@@ -19,7 +20,7 @@ const MARGIN = { top: 56, right: 12, bottom: 10, left: 34 };
 
 const place = (i: number) => ({ column: i % COLUMNS, line: Math.floor(i / COLUMNS) });
 
-/** "3.4", "12": what stands on a bar that was cut off. */
+/** The label of a bar that was cut off: "3.4", "12". */
 const short = (ratio: number) => (ratio < 9.95 ? ratio.toFixed(1) : ratio.toFixed(0));
 
 /** The ratio at which bars are cut off and labelled: 2 if nearly all are below it, else 3. */
@@ -28,8 +29,7 @@ function scaleEnd(cells: readonly Cell[]): number {
   return ratios.filter((ratio) => ratio > 2).length > ratios.length / 20 ? 3 : 2;
 }
 
-async function groupPicture(group: BarGroup, names: readonly string[]): Promise<string> {
-  const { Plot, document } = await library();
+function groupPicture(group: BarGroup, names: readonly string[]): Figure {
   const bars = group.cells.flatMap((cell, i) =>
     cell.bars.map(({ name, ratio }) => ({ ...place(i), name, ratio })),
   );
@@ -39,20 +39,13 @@ async function groupPicture(group: BarGroup, names: readonly string[]): Promise<
   const facet = { fx: 'column', fy: 'line' } as const;
   const lines = Math.ceil(group.cells.length / COLUMNS);
   const columns = Math.min(COLUMNS, group.cells.length);
-  const figure = Plot.plot({
-    document,
-    width: MARGIN.left + MARGIN.right + CELL.width * columns,
-    height: MARGIN.top + MARGIN.bottom + CELL.height * lines,
-    marginTop: MARGIN.top,
-    marginRight: MARGIN.right,
-    marginBottom: MARGIN.bottom,
-    marginLeft: MARGIN.left,
-    style,
+  const inner = { width: CELL.width * columns, height: CELL.height * lines };
+  return chart(group.title, inner, MARGIN, {
     x: { domain: [...names], axis: null, padding: 0.12 },
     y: { domain: [0, most], label: null },
     fx: { axis: null, padding: 0.08 },
     fy: { axis: null, padding: 0.36 },
-    color: { domain: [...names], range: names.map((name) => colorOf(name, names)) },
+    color: colorScale(names),
     marks: [
       Plot.gridY(ticks, { strokeOpacity: 0.12 }),
       Plot.axisY([0, 1, ...ticks], { tickSize: 0, fill: pale, fontSize: 10, facetAnchor: 'left' }),
@@ -62,7 +55,7 @@ async function groupPicture(group: BarGroup, names: readonly string[]): Promise<
         y: (bar) => Math.min(bar.ratio, most),
         fill: 'name',
       }),
-      Plot.ruleY([1], { stroke: '#24292f', strokeOpacity: 0.55, strokeDasharray: '3,2' }),
+      Plot.ruleY([1], { stroke: ink, strokeOpacity: 0.55, strokeDasharray: '3,2' }),
       Plot.ruleY([0], { stroke: pale }),
       Plot.text(
         shown.filter((bar) => (bar.ratio ?? 0) > most),
@@ -86,17 +79,16 @@ async function groupPicture(group: BarGroup, names: readonly string[]): Promise<
       ),
     ],
   });
-  return finish(figure as unknown as Figure, group.title);
 }
 
 /** Bars for every contest, in groups; `names` are all mallocs, in the order of their bars. */
-export async function barPicture(
+export function barPicture(
   title: string,
   groups: readonly BarGroup[],
   names: readonly string[],
-): Promise<string> {
+): Figure {
   const note = 'The best peer is 1 (dashed). Shorter is better; ✕ failed.';
-  const pictures = await Promise.all(groups.map((group) => groupPicture(group, names)));
+  const pictures = groups.map((group) => groupPicture(group, names));
   const width = MARGIN.left + MARGIN.right + CELL.width * COLUMNS;
   return stack(title, [legend(names, width, `${title}. ${note}`), ...pictures]);
 }

@@ -1,20 +1,23 @@
-// What all pictures share: Observable Plot draws them, each malloc has one colour, the background
-// is white. The same data give the same bytes.
+// What all pictures share: each malloc has one colour, and the background is white. Observable Plot
+// draws charts into a DOM; everything else is built from elements of the same DOM. Equal data give equal
+// bytes. Plot and the DOM take half a second to load, so commands import them only to draw.
 
-import { writeFileSync } from 'node:fs';
-import { Failure, reasonOf } from '../lib/errors.ts';
+import { type PlotOptions, plot } from '@observablehq/plot';
+import { parseHTML } from 'linkedom';
+
+const { document } = parseHTML('<!doctype html><html></html>');
 
 export const ink = '#24292f';
 export const pale = '#6e7781';
 
-export const style = {
+const style = {
   background: 'white',
   color: ink,
   fontFamily: 'system-ui, "Segoe UI", "DejaVu Sans", Helvetica, Arial, sans-serif',
   fontSize: '12px',
 };
 
-// A malloc has one colour in all pictures; the reader's own get what is left.
+// Each known malloc has the same colour in all pictures; others get the spare ones.
 const colors: Record<string, string> = {
   dumb: '#9498a0',
   list: '#ff725c',
@@ -29,115 +32,117 @@ const colors: Record<string, string> = {
 };
 const spare = ['#ff8ab7', '#97bbf5', '#c9a227', '#b5bd00', '#007a87', '#c98500'];
 
-/** The colour of a malloc beside all the others in `names`. */
-export function colorOf(name: string, names: readonly string[]): string {
-  const strangers = names.filter((each) => colors[each] === undefined);
-  return colors[name] ?? spare[strangers.indexOf(name) % spare.length] ?? ink;
-}
-
-/** Loaded only when a picture is wanted: nothing else in the command needs it. */
-export async function library() {
-  const [Plot, { parseHTML }] = await Promise.all([
-    import('@observablehq/plot'),
-    import('linkedom'),
-  ]);
-  return {
-    Plot,
-    document: parseHTML('<!doctype html><html></html>').document as unknown as never,
-  };
+/** The colours of these mallocs, for Plot; unknown ones get the spare colours in their order. */
+export function colorScale(names: readonly string[]): { domain: string[]; range: string[] } {
+  const strangers = names.filter((name) => colors[name] === undefined);
+  const colorOf = (name: string) =>
+    colors[name] ?? spare[strangers.indexOf(name) % spare.length] ?? ink;
+  return { domain: [...names], range: names.map(colorOf) };
 }
 
 export const grouped = (n: number) => n.toLocaleString('en', { maximumFractionDigits: 2 });
 
-const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-export const escaped = (text: string) =>
-  text.replace(/[&<>"]/g, (letter) => entities[letter] ?? letter);
-
-/** As much of an element as is needed here; the whole DOM stays out of our types. */
+/** As much of an SVG element as is needed here; the whole DOM stays out of our types. */
 export interface Figure {
   outerHTML: string;
-  textContent: string | null;
+  getAttribute(name: string): string | null;
   setAttribute(name: string, value: string): void;
-  append(child: Figure): void;
-  ownerDocument: { createElementNS(namespace: string, name: string): Figure };
+  append(...children: (Figure | string)[]): void;
 }
 
-/**
- * Adds a title to the picture, and the namespace that programs other than browsers need to
- * recognise an SVG.
- */
-export function finish(figure: Figure, title: string): string {
-  figure.setAttribute('xmlns', 'http://www.w3.org/2000/svg');
+type Attributes = Readonly<Record<string, string | number>>;
+
+/** Numbers keep two decimals. */
+export function element(
+  name: string,
+  attributes: Attributes,
+  ...children: (Figure | string)[]
+): Figure {
+  const made = document.createElementNS('http://www.w3.org/2000/svg', name) as unknown as Figure;
+  for (const [key, value] of Object.entries(attributes))
+    made.setAttribute(key, String(typeof value === 'string' ? value : Number(value.toFixed(2))));
+  made.append(...children);
+  return made;
+}
+
+export const text = (x: number, y: number, content: string, attributes: Attributes = {}): Figure =>
+  element('text', { x, y, ...attributes }, content);
+
+export const heading = (x: number, y: number, content: string): Figure =>
+  text(x, y, content, { 'text-anchor': 'start', 'font-weight': 600, 'font-size': 14 });
+
+/** A white sheet with `parts` on it; the title is for screen readers. */
+export function paper(title: string, width: number, height: number, parts: Figure[]): Figure {
+  const box = { width, height, viewBox: `0 0 ${width} ${height}` };
+  const letters = { 'font-family': style.fontFamily, 'font-size': 12, fill: ink };
+  const white = element('rect', { width: '100%', height: '100%', fill: 'white' });
+  return element('svg', { ...box, ...letters }, element('title', {}, title), white, ...parts);
+}
+
+/** A chart by Plot, `inner` large inside its margins. */
+export function chart(
+  title: string,
+  inner: { width: number; height: number },
+  margin: { top: number; right: number; bottom: number; left: number },
+  options: PlotOptions,
+): Figure {
+  const figure = plot({
+    document: document as never,
+    width: margin.left + inner.width + margin.right,
+    height: margin.top + inner.height + margin.bottom,
+    marginTop: margin.top,
+    marginRight: margin.right,
+    marginBottom: margin.bottom,
+    marginLeft: margin.left,
+    style,
+    ...options,
+  }) as unknown as Figure;
   figure.setAttribute('font-size', '12');
-  const heading = figure.ownerDocument.createElementNS('http://www.w3.org/2000/svg', 'text');
-  for (const [name, value] of Object.entries({ x: 8, y: 18, 'text-anchor': 'start' }))
-    heading.setAttribute(name, String(value));
-  heading.setAttribute('font-weight', '600');
-  heading.setAttribute('font-size', '14');
-  heading.textContent = title;
-  figure.append(heading);
-  return figure.outerHTML;
+  figure.append(heading(8, 18, title));
+  return figure;
 }
 
-/** Swatches with names, as a picture of one line or several. */
-export function legend(names: readonly string[], width: number, note: string): string {
+/** Swatches with names in lines, and a note under them. */
+export function legend(names: readonly string[], width: number, note: string): Figure {
   const [left, step, line, letter] = [8, 22, 20, 7];
+  const { range } = colorScale(names);
   let [x, y] = [left, 14];
-  const items = names.map((name) => {
+  const items = names.flatMap((name, i) => {
     const room = step + name.length * letter + 14;
     if (x + room > width) [x, y] = [left, y + line];
-    const swatch = `<rect x="${x}" y="${y - 10}" width="12" height="12" rx="2" fill="${colorOf(name, names)}"/>`;
-    const text = `<text x="${x + 17}" y="${y}">${escaped(name)}</text>`;
+    const swatch = { x, y: y - 10, width: 12, height: 12, rx: 2, fill: range[i] ?? ink };
+    const item = [element('rect', swatch), text(x + 17, y, name)];
     x += room;
-    return swatch + text;
+    return item;
   });
-  const caption = `<text x="${left}" y="${y + line}" fill="${pale}">${escaped(note)}</text>`;
-  const font = escaped(style.fontFamily);
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${y + line + 8}" font-family="${font}" font-size="12" fill="${ink}">${items.join('')}${caption}</svg>`;
+  const caption = text(left, y + line, note, { fill: pale });
+  return element('svg', { width, height: y + line + 8 }, ...items, caption);
 }
 
-const sizeOf = (svg: string, side: 'width' | 'height') =>
-  Number(new RegExp(`<svg[^>]* ${side}="(\\d+)"`).exec(svg)?.[1] ?? 0);
+const sizeOf = (figure: Figure, side: 'width' | 'height') => Number(figure.getAttribute(side));
 
-/** Places pictures on a white background, with a title for screen readers. */
-function paper(title: string, placed: { svg: string; x: number; y: number }[]): string {
-  const width = Math.max(...placed.map(({ svg, x }) => x + sizeOf(svg, 'width')));
-  const height = Math.max(...placed.map(({ svg, y }) => y + sizeOf(svg, 'height')));
-  const box = `width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"`;
-  const parts = placed.map(({ svg, x, y }) => svg.replace('<svg', `<svg x="${x}" y="${y}"`));
-  return `<svg xmlns="http://www.w3.org/2000/svg" ${box}><title>${escaped(title)}</title><rect width="100%" height="100%" fill="white"/>${parts.join('')}</svg>\n`;
-}
-
-/** Several pictures side by side as one. */
-export function row(titles: readonly string[], pictures: readonly string[]): string {
-  let x = 0;
-  const placed = pictures.map((svg) => {
-    const at = x;
-    x += sizeOf(svg, 'width');
-    return { svg, x: at, y: 0 };
-  });
-  return paper(titles.join('; '), placed);
-}
-
-/** Several pictures one below the other as one. */
-export function stack(title: string, pictures: readonly string[]): string {
-  let y = 0;
-  const placed = pictures.map((svg) => {
-    const at = y;
-    y += sizeOf(svg, 'height');
-    return { svg: svg.trimEnd(), x: 0, y: at };
-  });
-  return paper(title, placed);
-}
-
-/** Throws Failure when the file cannot be written. */
-export function writePicture(file: string, svg: string): void {
-  try {
-    writeFileSync(file, svg);
-  } catch (cause) {
-    throw new Failure(`cannot write ${file}: ${reasonOf(cause)}`, {
-      hint: 'give --svg a path that can be written',
-      cause,
-    });
+/** Several pictures as one: side by side (`x`), or one below the other (`y`). */
+function joined(title: string, pictures: readonly Figure[], along: 'x' | 'y'): Figure {
+  const [side, other] =
+    along === 'x' ? (['width', 'height'] as const) : (['height', 'width'] as const);
+  let at = 0;
+  for (const picture of pictures) {
+    picture.setAttribute(along, String(at));
+    at += sizeOf(picture, side);
   }
+  const across = Math.max(...pictures.map((picture) => sizeOf(picture, other)));
+  const [width, height] = along === 'x' ? [at, across] : [across, at];
+  return paper(title, width, height, [...pictures]);
+}
+
+export const row = (titles: readonly string[], pictures: readonly Figure[]): Figure =>
+  joined(titles.join('; '), pictures, 'x');
+
+export const stack = (title: string, pictures: readonly Figure[]): Figure =>
+  joined(title, pictures, 'y');
+
+/** A picture as a file: programs other than browsers recognise an SVG by its namespace. */
+export function svgOf(picture: Figure): string {
+  picture.setAttribute('xmlns', 'http://www.w3.org/2000/svg');
+  return `${picture.outerHTML}\n`;
 }

@@ -1,6 +1,7 @@
 // A heat map: a row for each contest, a column for each malloc, and the ratio in the cell.
 
-import { type Figure, finish, ink, library, pale, stack, style } from './canvas.ts';
+import * as Plot from '@observablehq/plot';
+import { chart, element, type Figure, ink, pale, stack, text } from './canvas.ts';
 
 export interface HeatRow {
   name: string;
@@ -22,9 +23,9 @@ const MARGIN = { top: 56, right: 10, bottom: 12, left: 160 };
 const ENDS = [0.4, 4] as const;
 
 /**
- * From better than the best peer over as good to worse: blue, white, vermilion. Both can be told apart
- * with every kind of colour blindness, and both get darker away from 1, so that grey paper shows the
- * distance as well.
+ * Blue is better than the best peer, white equal, vermilion worse. Blue and vermilion can be told apart
+ * with every kind of colour blindness, and both get darker away from 1, so that the distance also shows
+ * in grey.
  */
 const BLUE = [0, 90, 160];
 const WHITE = [255, 255, 255];
@@ -54,31 +55,23 @@ export const colorOfRatio = (ratio: number | undefined): string =>
 const short = (ratio: number | undefined): string =>
   ratio === undefined ? 'failed' : ratio.toFixed(ratio < 9.995 ? 2 : ratio < 99.95 ? 1 : 0);
 
-async function groupPicture(
+function groupPicture(
   { title, rows }: HeatGroup,
   names: readonly string[],
   ours: readonly string[],
-): Promise<string> {
-  const { Plot, document } = await library();
+): Figure {
   const cells = rows.flatMap(({ name, ratios, mean }) =>
     names.map((malloc, i) => ({ row: name, malloc, ratio: ratios[i], mean })),
   );
   const bold = (strong: boolean): number => (strong ? 700 : 400);
   const isOurs = ({ malloc }: { malloc: string }): boolean => ours.includes(malloc);
   const at = { x: 'malloc', y: 'row' } as const;
-  const figure = Plot.plot({
-    document,
-    width: MARGIN.left + MARGIN.right + CELL.width * names.length,
-    height: MARGIN.top + MARGIN.bottom + CELL.height * rows.length,
-    marginTop: MARGIN.top,
-    marginRight: MARGIN.right,
-    marginBottom: MARGIN.bottom,
-    marginLeft: MARGIN.left,
-    style,
-    x: { domain: [...names], axis: null, padding: 0.04 },
-    y: { domain: rows.map(({ name }) => name), axis: null, padding: 0.06 },
+  const inner = { width: CELL.width * names.length, height: CELL.height * rows.length };
+  return chart(title, inner, MARGIN, {
+    x: { domain: [...names], axis: null, padding: 0 },
+    y: { domain: rows.map(({ name }) => name), axis: null, padding: 0 },
     marks: [
-      Plot.cell(cells, { ...at, fill: ({ ratio }) => colorOfRatio(ratio) }),
+      Plot.cell(cells, { ...at, fill: ({ ratio }) => colorOfRatio(ratio), inset: 0.75 }),
       ...[false, true].map((strong) =>
         Plot.text(
           cells.filter((cell) => (isOurs(cell) || cell.mean === true) === strong),
@@ -98,7 +91,7 @@ async function groupPicture(
             x: (malloc: string) => malloc,
             text: (malloc: string) => malloc,
             frameAnchor: 'top',
-            dy: -10,
+            dy: -16,
             fontWeight: bold(strong),
           },
         ),
@@ -123,34 +116,34 @@ async function groupPicture(
       ),
     ],
   });
-  return finish(figure as unknown as Figure, title);
 }
 
 /** What the colours mean, as a line of swatches. */
-function legendOf(width: number, note: string): string {
+function legendOf(width: number, note: string): Figure {
   const marks = [0.5, 0.7, 0.9, 1, 1.2, 1.5, 2, 3, 4];
   const [left, step] = [8, 50];
-  const swatches = marks.map((ratio, i) => {
+  const swatches = marks.flatMap((ratio, i) => {
     const x = left + i * step;
     const word = ratio === ENDS[1] ? '≥ 4' : String(ratio);
-    return (
-      `<rect x="${x}" y="4" width="${step - 2}" height="18" fill="${colorOfRatio(ratio)}" stroke="${pale}" stroke-width="0.4"/>` +
-      `<text x="${x + step / 2 - 1}" y="17" text-anchor="middle" fill="${textOn(ratio)}">${word}</text>`
-    );
+    const edge = { fill: colorOfRatio(ratio), stroke: pale, 'stroke-width': 0.4 };
+    return [
+      element('rect', { x, y: 4, width: step - 2, height: 18, ...edge }),
+      text(x + step / 2 - 1, 17, word, { 'text-anchor': 'middle', fill: textOn(ratio) }),
+    ];
   });
-  const caption = `<text x="${left}" y="42" fill="${pale}">${note}</text>`;
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="54" font-family="${style.fontFamily.replaceAll('"', '&quot;')}" font-size="12">${swatches.join('')}${caption}</svg>`;
+  const caption = text(left, 42, note, { fill: pale });
+  return element('svg', { width, height: 54 }, ...swatches, caption);
 }
 
 /** Ratios of all mallocs (`names`) in all contests; the columns of `ours` are framed. */
-export async function heatPicture(
+export function heatPicture(
   title: string,
   groups: readonly HeatGroup[],
   names: readonly string[],
   ours: readonly string[],
-): Promise<string> {
+): Figure {
   const width = MARGIN.left + MARGIN.right + CELL.width * names.length;
   const note = 'Ratio to the best peer in each contest: blue is less, orange is more.';
-  const pictures = await Promise.all(groups.map((group) => groupPicture(group, names, ours)));
+  const pictures = groups.map((group) => groupPicture(group, names, ours));
   return stack(title, [legendOf(width, `${title}. ${note}`), ...pictures]);
 }

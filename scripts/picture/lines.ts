@@ -1,14 +1,12 @@
 // Lines, each named at its end: over logarithmic axes, or over linear ones that begin at zero.
 
-import { colorOf, type Figure, finish, grouped, library, row, style } from './canvas.ts';
+import * as Plot from '@observablehq/plot';
+import { chart, colorScale, type Figure, grouped, row } from './canvas.ts';
 import { centred, extent, type Panel, type Series, spreadOut, ticks } from './scale.ts';
 
-const WIDTH = 560;
-const HEIGHT = 400;
+const INNER = { width: 426, height: 316 };
 const MARGIN = { top: 40, right: 78, bottom: 44, left: 56 };
 const LABEL_HEIGHT = 13;
-
-const PIXELS = HEIGHT - MARGIN.top - MARGIN.bottom;
 
 /** A vertical axis: from data to pixels above its lower end, and back. */
 interface Axis {
@@ -17,7 +15,7 @@ interface Axis {
 }
 
 function axis([low, high]: [number, number], linear: boolean): Axis {
-  const scale = PIXELS / (linear ? high - low : Math.log(high / low));
+  const scale = INNER.height / (linear ? high - low : Math.log(high / low));
   return linear
     ? { place: (y) => (y - low) * scale, value: (place) => low + place / scale }
     : {
@@ -26,7 +24,7 @@ function axis([low, high]: [number, number], linear: boolean): Axis {
       };
 }
 
-/** Where each line's name stands, in data units: at its last point, moved out of the others' way. */
+/** The position of each line's name, in data units: at its last point, moved apart from other names. */
 function labels(series: Series[], { place, value }: Axis) {
   const last = series.flatMap(({ name, points }) => {
     const end = points.at(-1);
@@ -54,25 +52,16 @@ const marked = (linear: boolean, [low, high]: [number, number]) =>
   linear ? { ticks: 6 } : { ticks: ticks(low, high) };
 
 /** Lines over two axes of a kind, each named at its end. */
-async function linePanel(panel: Panel): Promise<string> {
-  const { Plot, document } = await library();
+function linePanel(panel: Panel): Figure {
   const names = panel.series.map(({ name }) => name);
   const data = panel.series.flatMap(({ name, points }) => points.map((at) => ({ name, ...at })));
   const linear = panel.linear ?? false;
   const type = linear ? 'linear' : 'log';
   const { xs, ys } = domains(data, linear);
-  const figure = Plot.plot({
-    document,
-    width: WIDTH,
-    height: HEIGHT,
-    marginTop: MARGIN.top,
-    marginRight: MARGIN.right,
-    marginBottom: MARGIN.bottom,
-    marginLeft: MARGIN.left,
-    style,
+  return chart(panel.title, INNER, MARGIN, {
     x: { type, domain: xs },
     y: { type, domain: ys },
-    color: { domain: names, range: names.map((name) => colorOf(name, names)) },
+    color: colorScale(names),
     marks: [
       Plot.gridX(marked(linear, xs)),
       Plot.gridY(marked(linear, ys)),
@@ -91,13 +80,12 @@ async function linePanel(panel: Panel): Promise<string> {
       }),
     ],
   });
-  return finish(figure as unknown as Figure, panel.title);
 }
 
 /** Line pictures side by side. */
-export async function linePicture(panels: Panel[]): Promise<string> {
+export function linePicture(panels: Panel[]): Figure {
   return row(
     panels.map(({ title }) => title),
-    await Promise.all(panels.map(linePanel)),
+    panels.map(linePanel),
   );
 }

@@ -1,6 +1,7 @@
-// Time against memory: one dot for each malloc, and the line of those that none beats in both.
+// Time against memory: one dot for each malloc, and a line through those that no other beats in both.
 
-import { colorOf, type Figure, finish, library, pale, row, style } from './canvas.ts';
+import * as Plot from '@observablehq/plot';
+import { chart, colorScale, type Figure, pale, row } from './canvas.ts';
 import { centred } from './scale.ts';
 
 export interface Place {
@@ -16,8 +17,7 @@ export interface ParetoPanel {
   places: Place[];
 }
 
-const WIDTH = 480;
-const HEIGHT = 420;
+const INNER = { width: 402, height: 330 };
 const MARGIN = { top: 44, right: 20, bottom: 46, left: 58 };
 const LETTER = { width: 7.2, height: 14 };
 const DOT = 7;
@@ -32,7 +32,7 @@ export function front(places: readonly Place[]): Place[] {
   return places.filter((each) => !beaten(each)).sort((a, b) => a.x - b.x || a.y - b.y);
 }
 
-/** The front as a staircase: what lies right of it and above is beaten. */
+/** The front as a staircase: places above it or to its right are beaten. */
 function stairs(places: readonly Place[], most: { x: number; y: number }) {
   const corners = front(places).flatMap((at, i, all) => {
     const before = all[i - 1];
@@ -53,8 +53,8 @@ const overlap = (a: Box, b: Box) =>
   a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
 
 /**
- * Where a label may stand around its dot, best first: anchor and offset of its middle. The staircase
- * leaves a dot upwards and to the right; between the two is room.
+ * Positions of a label around its dot, best first: anchor and offset of its middle. The staircase runs
+ * from a dot upwards and to the right, so the corner between the two is free.
  */
 const sides = [
   { anchor: 'start', dx: DOT, dy: -DOT - 6 },
@@ -103,35 +103,24 @@ function domain(values: number[]): [number, number] {
   return [least - room, most + room];
 }
 
-async function paretoPanel(panel: ParetoPanel): Promise<string> {
-  const { Plot, document } = await library();
+function paretoPanel(panel: ParetoPanel): Figure {
   const { places } = panel;
   const names = places.map(({ name }) => name);
   const [xs, ys] = [domain(places.map(({ x }) => x)), domain(places.map(({ y }) => y))];
   const frame = {
     left: MARGIN.left,
-    right: WIDTH - MARGIN.right,
+    right: MARGIN.left + INNER.width,
     top: MARGIN.top,
-    bottom: HEIGHT - MARGIN.bottom,
+    bottom: MARGIN.top + INNER.height,
   };
-  const toX = (x: number) =>
-    frame.left + ((x - xs[0]) / (xs[1] - xs[0])) * (frame.right - frame.left);
-  const toY = (y: number) =>
-    frame.bottom - ((y - ys[0]) / (ys[1] - ys[0])) * (frame.bottom - frame.top);
+  const toX = (x: number) => frame.left + ((x - xs[0]) / (xs[1] - xs[0])) * INNER.width;
+  const toY = (y: number) => frame.bottom - ((y - ys[0]) / (ys[1] - ys[0])) * INNER.height;
   const dots = places.map(({ name, x, y }) => ({ name, x: toX(x), y: toY(y) }));
   const labels = labelSides(dots, frame);
-  const figure = Plot.plot({
-    document,
-    width: WIDTH,
-    height: HEIGHT,
-    marginTop: MARGIN.top,
-    marginRight: MARGIN.right,
-    marginBottom: MARGIN.bottom,
-    marginLeft: MARGIN.left,
-    style,
+  return chart(panel.title, INNER, MARGIN, {
     x: { domain: xs, label: panel.x, grid: true, ticks: 6, ...centred },
     y: { domain: ys, label: panel.y, grid: true, ticks: 6, ...centred },
-    color: { domain: names, range: names.map((name) => colorOf(name, names)) },
+    color: colorScale(names),
     marks: [
       Plot.line(stairs(places, { x: xs[1], y: ys[1] }), {
         x: 'x',
@@ -164,13 +153,12 @@ async function paretoPanel(panel: ParetoPanel): Promise<string> {
       }),
     ],
   });
-  return finish(figure as unknown as Figure, panel.title);
 }
 
 /** Panels side by side. */
-export async function paretoPicture(panels: ParetoPanel[]): Promise<string> {
+export function paretoPicture(panels: ParetoPanel[]): Figure {
   return row(
     panels.map(({ title }) => title),
-    await Promise.all(panels.map(paretoPanel)),
+    panels.map(paretoPanel),
   );
 }

@@ -1,4 +1,4 @@
-// What pictures with logarithmic axes share: data, ticks, labels that keep apart.
+// Shared by pictures with logarithmic axes: data, ticks, labels that do not overlap.
 
 /** One line or one dot: usually a malloc. */
 export interface Series {
@@ -12,13 +12,13 @@ export interface Panel {
   /** Under the horizontal axis. */
   x: string;
   series: Series[];
-  /** Both axes, from zero on; logarithmic if not said. */
+  /** Both axes, from zero on; logarithmic by default. */
   linear?: true;
 }
 
 /**
- * Moves positions (pixels, any order) apart until neighbours are `distance` away from each other,
- * each as little as it goes: labels at the ends of lines that end together.
+ * Moves positions (pixels, any order) apart until neighbours are `distance` away from each other, each
+ * as little as possible. It separates labels at the ends of lines that end close together.
  */
 export function spreadOut(positions: number[], distance: number): number[] {
   const order = positions.map((at, index) => ({ at, index })).sort((a, b) => a.at - b.at);

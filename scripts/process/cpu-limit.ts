@@ -9,13 +9,13 @@ import { descendants } from './family.ts';
 export interface Patience {
   /** Processor time of the program and all its children. */
   cpu: number;
-  /** As long as all its threads may sleep, so that it uses no processor time at all. */
+  /** How long all its threads may sleep: time in which it uses no processor. */
   idle: number;
-  /** Called with all its processes when it has lost our patience, before they are ended. */
+  /** Called with all its processes when a limit is exceeded, before they are ended. */
   ask?: (pids: number[]) => Promise<string | undefined>;
 }
 
-/** Why a program lost our patience, and what `ask` came to. */
+/** The limit that a program exceeded, and the answer of `ask`. */
 export interface Lost {
   because: 'busy' | 'idle';
   seconds: number;
@@ -41,7 +41,7 @@ function used(pid: number): number {
   return all.slice(11, 15).reduce((sum, text) => sum + Number(text), 0) / TICKS;
 }
 
-/** Does a thread of it run, or wait for a processor or a disk? Then it is not idle. */
+/** Whether one of its threads runs, or waits for a processor or a disk; otherwise it is idle. */
 function isActive(pid: number): boolean {
   try {
     return readdirSync(`/proc/${pid}/task`).some((thread) =>
@@ -52,7 +52,7 @@ function isActive(pid: number): boolean {
   }
 }
 
-/** Watches a program until `over`, or until it loses our patience. */
+/** Watches a program until `over`, or until it exceeds a limit. */
 export async function watchPatiently(
   pid: number,
   patience: Patience,

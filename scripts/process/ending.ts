@@ -15,15 +15,15 @@ export function atOurEnd(cleanup: () => void): () => void {
   return () => cleanups.delete(cleanup);
 }
 
-/** As atOurEnd, and never undone: for what a program in our terminal needs as long as it runs. */
+/** As atOurEnd, but never undone: for files that a program in our terminal needs as long as it runs. */
 export function atTheVeryEnd(cleanup: () => void): void {
   listen();
   last.push(cleanup);
 }
 
 /**
- * Once and for all: a signal that has arrived but is not yet delivered is lost when its listener is
- * taken away, and then Ctrl-C would do nothing at all.
+ * Listeners are never removed: a signal that has arrived but is not yet delivered would be lost with
+ * its listener, and Ctrl-C would do nothing at all.
  */
 function listen(): void {
   if (listening) return;

@@ -31,13 +31,13 @@ export interface ExecuteOptions {
 }
 
 export interface Ended {
-  /** As a shell gives it: 128+n for signal n; 124 when the time ran out. */
+  /** As a shell reports it: 128+n for signal n; 124 when the time ran out. */
   status: number;
   signal?: NodeJS.Signals;
   stdout: Buffer;
   stderr: Buffer;
   timedOut: boolean;
-  /** Why it lost our patience; undefined where that was the time on the clock. */
+  /** The limit that it exceeded; undefined if that was wall-clock time. */
   lost?: Lost;
   /** Wall-clock seconds from start to end. */
   seconds: number;

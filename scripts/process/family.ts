@@ -4,7 +4,7 @@
 
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Everything that `pid` started and that still hangs below it, `pid` first. */
+/** `pid` and all its living descendants, `pid` first. */
 export function descendants(pid: number): number[] {
   const children = new Map<number, number[]>();
   for (const candidate of allProcesses()) {

@@ -1,4 +1,4 @@
-// Signals that are sent to us are meant for the program that we run.
+// Passes signals that we receive on to the program that we run, for which they are meant.
 
 import { readFileSync } from 'node:fs';
 import { signalAll } from './family.ts';

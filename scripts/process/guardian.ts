@@ -1,9 +1,9 @@
-// Ends what we started if we are killed, so that even SIGKILL, or a lost terminal, leaves nothing
-// running: a shell that reads from a pipe which we hold, and whose end it sees.
+// Ends the programs that we started if we are killed, even by SIGKILL or with our terminal: a shell
+// reads from a pipe that we hold open, and kills them when the pipe closes.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 
-/** Lines `+ PID` and `- PID`; at the end of the input, all groups that are still there are killed. */
+/** Reads lines `+ PID` and `- PID`; at the end of its input, it kills all groups that remain. */
 const script = `groups=
 while read -r sign pid; do
   case $sign in
@@ -32,7 +32,7 @@ export function guard(pid: number): () => void {
   return () => pipe?.writable && pipe.write(`- ${pid}\n`);
 }
 
-/** In a session of its own, so that no key of the terminal reaches it. */
+/** It has a session of its own, so that no key of the terminal reaches it. */
 function start(): ChildProcess {
   const env = { PATH: process.env.PATH ?? '/usr/bin:/bin' };
   const child = spawn('/bin/sh', ['-c', script], {

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Failure } from '../lib/errors.ts';
+import { writeOutput } from '../lib/outputs.ts';
 import type { Profile } from '../trace/profile.ts';
 import { toFolded, toSpeedscope } from './flames.ts';
 import type { Measure } from './measures.ts';
@@ -33,18 +34,7 @@ export function formOf(file: string): Form {
 
 export function writeProfile(file: string, profile: Profile, measure: Measure): void {
   const content = formOf(file)(profile, measure, file);
-  if (content !== undefined) writeContent(file, content);
-}
-
-export function writeContent(file: string, content: string | Uint8Array): void {
-  try {
-    writeFileSync(file, content);
-  } catch (cause) {
-    throw new Failure(`cannot write ${file}: ${(cause as Error).message}`, {
-      hint: 'give -o a path that can be written',
-      cause,
-    });
-  }
+  if (content !== undefined) writeOutput('-o', file, content);
 }
 
 /** Verbs know nothing of each other, so we ask for the page as anybody would. */

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { Failure } from '../lib/errors.ts';
 import { writeJson } from '../lib/json.ts';
+import { writeOutput } from '../lib/outputs.ts';
 import { FAILED } from '../lib/status.ts';
 import { howItEnded, launchInForeground } from '../malloc/foreground.ts';
 import { resolveMalloc } from '../malloc/mallocs.ts';
@@ -15,7 +16,7 @@ import { type Profile, readProfile } from '../trace/profile.ts';
 import { openTrace, proofsOf } from '../trace/trace.ts';
 import { assemble } from './assemble.ts';
 import { compare, toFoldedDifference } from './compare.ts';
-import { formOf, writeContent, writeProfile } from './forms.ts';
+import { formOf, writeProfile } from './forms.ts';
 import { type Measure, measures } from './measures.ts';
 import { describeChanges, describeProfile } from './profile-text.ts';
 
@@ -234,7 +235,7 @@ async function showDifference(files: string[], options: Options): Promise<void> 
       throw new Failure(`a difference is written as .folded, not as ${file}`, {
         hint: '-o difference.folded; for pprof: go tool pprof -diff_base A.pb.gz B.pb.gz',
       });
-    writeContent(file, toFoldedDifference(changes));
+    writeOutput('-o', file, toFoldedDifference(changes));
   }
   if (options.json !== undefined) writeJson('profile', options.json, { of: measure, changes });
 }

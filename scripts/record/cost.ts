@@ -1,4 +1,4 @@
-// What recording costs a program: the same calls bare, passed on, counted and recorded.
+// The cost of recording: the same calls bare, passed on, counted and recorded.
 
 import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -94,7 +94,7 @@ export async function measureCost(m: Malloc): Promise<Cost> {
   }
 }
 
-/** As a table. */
+/** The costs as a table. */
 export function describeCost(cost: Cost): string {
   const rows = Object.entries(cost.nanoseconds).map(([name, { median, low, high }]) => [
     name,

@@ -1,4 +1,4 @@
-// libmalloc replay: what a program asked of one malloc, asked of others.
+// libmalloc replay: plays the calls of one recorded program on other mallocs.
 
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';

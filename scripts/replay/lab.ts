@@ -1,6 +1,6 @@
 // The score of the CS:APP malloc lab, over one trace or several: the mean utilisation, the throughput
-// of all calls together, and both as one index. Its driver compares the throughput with a number
-// of its own for libc; here it is compared with glibc, measured in the same runs.
+// of all calls together, and both as one index. The lab's driver compares the throughput with
+// a constant for libc; we compare it with glibc, measured in the same runs.
 
 import type { Weight } from '../foreign/rep.ts';
 import type { Played } from './play.ts';
@@ -8,7 +8,7 @@ import type { Played } from './play.ts';
 /** Utilisation makes up three fifths of the index. */
 const UTILISATION_SHARE = 0.6;
 
-/** What several traces together are worth, for one malloc. */
+/** The score of one malloc over several traces. */
 export interface Score {
   malloc: string;
   /** Mean of the traces that count for it. */
@@ -60,7 +60,7 @@ function scoreOf(malloc: string, rounds: readonly Round[], i: number): Score {
   return score;
 }
 
-/** As the lab has it: nobody gets more for being faster than libc. */
+/** As in the lab, being faster than libc gains no more points. */
 function indexOf({ utilisation, kops, failed }: Score, reference: number | undefined) {
   if (failed > 0 || utilisation === undefined || kops === undefined) return undefined;
   if (reference === undefined) return undefined;

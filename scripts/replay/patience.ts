@@ -1,4 +1,4 @@
-// What a long trace would cost on dumb and list, which are made to be read.
+// Estimates the cost of a long trace on dumb and list, which are made for teaching, not for speed.
 
 import { Failure } from '../lib/errors.ts';
 import { count, megabytes } from '../lib/units.ts';
@@ -6,7 +6,7 @@ import { type Malloc, variantOf } from '../malloc/mallocs.ts';
 import type { PlanFigures } from '../trace/plan.ts';
 
 const MOST_CALLS = 100_000;
-/** Seconds for list to pass a chunk: most are not in the cache. */
+/** Seconds that list needs to walk past a chunk: most are not in the cache. */
 const PASS_S = 3e-9;
 /** LIBMALLOC_BLOCK's default and the header of a block of dumb. */
 const DUMB_BLOCK = 65536;

@@ -8,7 +8,7 @@ import { launch } from '../malloc/preload.ts';
 import { disproof } from '../malloc/proof.ts';
 import type { PlanFigures } from '../trace/plan.ts';
 
-/** What native/tools/replay.c prints: seconds, counts, bytes. */
+/** The output of native/tools/replay.c: seconds, counts, bytes. */
 interface Measured {
   wall: number;
   cpu: number;
@@ -38,7 +38,7 @@ export interface Played {
   callsPerSecond?: number;
   /** Bytes of the heap when it was largest, program and libraries not counted. */
   heap?: number;
-  /** Peak live over that, as the malloc lab has it: 1 is no waste at all. */
+  /** Peak live bytes over the heap's size, as in the malloc lab: 1 is no waste at all. */
   utilisation?: number;
   /** Thousands of calls per second of CPU time, as there. */
   kops?: number;
@@ -87,7 +87,7 @@ function heapOf(heap: number, { peakLive }: PlanFigures): Partial<Played> {
   return heap === 0 ? {} : { heap, ...(peakLive > 0 && { utilisation: peakLive / heap }) };
 }
 
-/** What it prints, or how it failed. */
+/** Its output, or how it failed. */
 async function playOnce<T>(
   argv: string[],
   m: Malloc,

@@ -1,4 +1,4 @@
-// What a replay found, as text.
+// The results of a replay, as text.
 
 import { spread } from '../lib/stats.ts';
 import { table } from '../lib/table.ts';

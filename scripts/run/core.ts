@@ -1,9 +1,9 @@
-// Where the kernel leaves the core of a program that crashed, or why it leaves none.
+// Finds the core file of a program that crashed, or the reason why there is none.
 
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 
-/** Signals whose default action writes a core, and that speak of a defect. */
+/** Signals whose default action writes a core, and that indicate a defect. */
 export const crashes: readonly string[] = [
   'SIGSEGV',
   'SIGABRT',

@@ -10,7 +10,7 @@ import { openTrace, proofsOf, type Trace } from '../trace/trace.ts';
 import { type Counts, countsOf, together } from './counts.ts';
 import { describeCounts } from './show-counts.ts';
 
-/** What was counted, for people and for programs. */
+/** The counts, as text and as JSON. */
 export interface Counted {
   lines: string[];
   json: { stats: Counts | null; statsByProcess: { pid: number; stats: Counts | null }[] };

@@ -1,4 +1,4 @@
-// What a program asked of its malloc, counted: LIBMALLOC_TRACE=count,/FILE.
+// Counts of a program's calls of malloc: LIBMALLOC_TRACE=count,/FILE.
 
 import { bytesOf, Op, offset, opName } from '../trace/format.ts';
 import { CHeader } from '../trace/header.ts';
@@ -8,25 +8,25 @@ import type { Trace, TraceProcess } from '../trace/trace.ts';
 export interface SizeClass {
   /** Bytes: the largest size in it. */
   limit: number;
-  /** Handed out. */
+  /** Blocks handed out. */
   blocks: number;
-  /** Bytes asked for, and those that the malloc gave; undefined where it does not say. */
+  /** Bytes requested, and usable bytes of the blocks; undefined where the malloc does not say. */
   requested: number;
   usable?: number;
 }
 
-/** What one process, or several, did. */
+/** The sums of one process, or of several. */
 export interface Counts {
-  /** By function, those that were called. */
+  /** Calls by function; functions that were not called are left out. */
   calls: Record<string, number>;
   /** Calls that returned NULL for a size above 0. */
   failed: number;
   /** Usable bytes and number of live blocks at their peaks; bytes undefined where the malloc does not say. */
   peakLive?: number;
   peakBlocks: number;
-  /** Bytes: the most that was resident, of all the process; up to 10 ms old when it was killed. */
+  /** Peak resident bytes of the whole process; up to 10 ms stale if it was killed. */
   peakResident: number;
-  /** System calls that the malloc made, by name; undefined where nobody can see them. */
+  /** System calls that the malloc made, by name; undefined where they cannot be counted. */
   kernel?: Record<string, number>;
   classes: SizeClass[];
 }

@@ -13,6 +13,7 @@ import { unreachedLines } from '../malloc/unreached.ts';
 import { checkEnvironment } from '../malloc/variables.ts';
 import { type Core, crashes, findCore } from './core.ts';
 import { launchCounted } from './counted.ts';
+import { findingLines, type NamedFindings, nameFindings } from './named.ts';
 
 interface Options {
   malloc?: string;
@@ -71,20 +72,23 @@ async function run(argv: string[], options: Options): Promise<void> {
     ? await launchCounted(m, argv, timeout)
     : { result: await launchInForeground(m, argv, { report: true, timeout }), counted: undefined };
   const doubt = disproof(m, result.proofs);
+  const named = await nameFindings(result.findings);
   if (options.json !== undefined)
-    writeJson('run', options.json, { ...record(m, argv, result, doubt), ...counted?.json });
+    writeJson('run', options.json, { ...record(m, argv, result, doubt, named), ...counted?.json });
   if (!options.quiet)
     for (const line of remarks(m, argv, result, doubt))
       process.stderr.write(`libmalloc: ${line}\n`);
   if (!options.quiet && crashes.includes(result.signal ?? ''))
     for (const line of nextSteps(options.malloc, argv, findCore(started)))
       process.stderr.write(`  ${line}\n`);
+  for (const line of options.quiet ? [] : findingLines(named, result.proofs))
+    process.stderr.write(`${line}\n`);
   for (const line of counted?.lines ?? []) process.stderr.write(`${line}\n`);
   if (doubt) throw new Failure(doubt, { hint: remedy(m) });
   process.exitCode = result.status;
 }
 
-/** What is said on standard error afterwards: how it ended when that is unusual, and the proof. */
+/** The lines on standard error afterwards: an unusual ending, and the proof. */
 export function remarks(
   m: Malloc,
   argv: string[],
@@ -97,7 +101,7 @@ export function remarks(
   return lines;
 }
 
-/** What to do about a crash: the command that debugs it, and its core or the way to one. */
+/** The remedy after a crash: the command that debugs it, and its core or how to get one. */
 export function nextSteps(malloc: string | undefined, argv: string[], core: Core): string[] {
   const under = malloc === undefined ? '' : ` -m ${shellWord(malloc)}`;
   const found = 'file' in core;
@@ -107,7 +111,13 @@ export function nextSteps(malloc: string | undefined, argv: string[], core: Core
   ];
 }
 
-function record(m: Malloc, argv: string[], result: Launched, doubt: string | undefined): object {
+function record(
+  m: Malloc,
+  argv: string[],
+  result: Launched,
+  doubt: string | undefined,
+  { findings }: NamedFindings,
+): object {
   const { status, signal, timedOut, seconds, proofs, unreached } = result;
   return {
     malloc: { name: m.name, file: m.file ?? null },
@@ -120,5 +130,6 @@ function record(m: Malloc, argv: string[], result: Launched, doubt: string | und
     ...(doubt && { doubt }),
     processes: proofs,
     unreached,
+    ...(findings.length > 0 && { findings }),
   };
 }

@@ -165,8 +165,12 @@ async function answersOf(module: Module, calls: readonly number[]) {
   return { answers: await binutils?.(module.debug, calls), certain: false };
 }
 
+/** What demanglers make of `.isra.0`, the compiler's name for its own version of a function. */
+const ITS_VERSION = /(?: \(\.[\w.]+\)| \[clone [^\]]+\])+$/;
+
 function named(module: Module, offset: number, answer: Partial<Answer>): Frame {
-  const { function: name, file, line } = answer;
+  const { file, line } = answer;
+  const name = answer.function?.replace(ITS_VERSION, '');
   const known = file !== undefined && line !== undefined;
   return {
     ...unnamed(module.file, offset),

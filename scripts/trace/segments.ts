@@ -140,15 +140,25 @@ export class SegmentFile {
   /** The size of the file counts, not the number in its header. */
   #readHeads(): SegmentHead[] {
     const there = Math.ceil(this.bytes / SEGMENT_BYTES);
-    const whole = Math.floor(this.bytes / SEGMENT_BYTES);
-    if (whole < this.header.segments)
-      this.damage.add(`cut: ${whole} of ${this.header.segments} segments are whole`);
     const heads: SegmentHead[] = [];
     for (let index = 1; index < there; index++) {
       const head = this.#readHead(index);
       if (head) heads.push(head);
     }
+    const full = Math.floor(this.bytes / SEGMENT_BYTES);
+    const last = heads.at(-1);
+    const whole = last?.index === full && this.#isWhole(last) ? full + 1 : full;
+    if (whole < this.header.segments)
+      this.damage.add(`cut: ${whole} of ${this.header.segments} segments are whole`);
     return heads;
+  }
+
+  /** The file may end behind what is used of its last segment: behind an empty record of one in use. */
+  #isWhole(head: SegmentHead): boolean {
+    const content = this.content(head);
+    if (content === undefined) return false;
+    const end = head.index * SEGMENT_BYTES + HEAD_BYTES + content.length;
+    return end + (isInUse(head) ? RECORD_BYTES : 0) <= this.bytes;
   }
 
   /**
@@ -173,7 +183,7 @@ export class SegmentFile {
       sum: bytes.readUInt32LE(at.sum),
     };
     const sound = bytes.readUInt32LE(0) === SEGMENT_MAGIC && head.process > 0;
-    if (!sound || head.used > SEGMENT_BYTES - HEAD_BYTES || !isWhole(head, bytes)) {
+    if (!sound || head.used > SEGMENT_BYTES - HEAD_BYTES || !isSound(head, bytes)) {
       this.damage.add(`segment ${index} is damaged: left out`);
       return undefined;
     }
@@ -189,8 +199,7 @@ export class SegmentFile {
   content(head: SegmentHead, buffer: Buffer = Buffer.alloc(SEGMENT_BYTES)): Content | undefined {
     const got = this.#readInto(buffer, head.index * SEGMENT_BYTES);
     const words = new Uint32Array(buffer.buffer, buffer.byteOffset, SEGMENT_BYTES / 4);
-    const inUse = isFilledBySteps(head.kind) && (!head.sealed || head.open);
-    const length = inUse ? this.#open(head, words) : head.used;
+    const length = isInUse(head) ? this.#open(head, words) : head.used;
     if (head.sealed) {
       words[at.sum / 4] = 0;
       const summed = HEAD_BYTES + Math.ceil(head.used / RECORD_BYTES) * RECORD_BYTES;
@@ -241,12 +250,12 @@ export class SegmentFile {
 }
 
 /** Records or nodes, each with a check bit, which a process adds until it ends. */
-function isFilledBySteps(kind: number): boolean {
-  return kind === kinds.events || kind === kinds.stacks;
+function isInUse({ kind, sealed, open }: SegmentHead): boolean {
+  return (kind === kinds.events || kind === kinds.stacks) && (!sealed || open);
 }
 
 /** What has no sum yet has one of its head, as it was when the stream began it. */
-function isWhole({ kind, sealed }: SegmentHead, head: Buffer): boolean {
+function isSound({ kind, sealed }: SegmentHead, head: Buffer): boolean {
   if (sealed || kind === kinds.counts) return true;
   const words = new Uint32Array(HEAD_BYTES / 4).map((_, i) => head.readUInt32LE(4 * i));
   for (const place of [at.used, at.sealed, at.sum, at.check]) words[place / 4] = 0;

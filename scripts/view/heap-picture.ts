@@ -1,7 +1,7 @@
 // A heap as a still picture: its time line, and the map at the moment when most was live.
 
 import { bytes } from '../lib/units.ts';
-import { escaped, ink, pale, style } from '../picture/canvas.ts';
+import { element, type Figure, heading, ink, pale, paper, svgOf, text } from '../picture/canvas.ts';
 import type { HeapData } from './data.ts';
 import { HeapModel } from './model.ts';
 
@@ -18,27 +18,20 @@ export function heapPicture(heaps: readonly HeapData[]): string {
   const grain = 2 ** Math.ceil(Math.log2(Math.max(16, widest / (MAP.columns * MAP.rows))));
   const most = Math.max(1, ...models.map(highest));
   let y = 12;
-  const parts = models.map((model) => {
+  const parts = models.flatMap((model) => {
     const rows = Math.max(1, Math.ceil(model.extent / (grain * MAP.columns)));
     const picture = heap(model, grain, rows, most, y);
     y += 46 + LINE.height + rows * MAP.row + 22;
     return picture;
   });
-  const legend = `One cell is ${bytes(grain)}. Blue: live (fuller is stronger); orange: pages that were used, without a live block; grey: never used.`;
+  const lines = `Time lines, all to one scale: blue is live, grey resident; full height is ${bytes(most)}.`;
+  const legend = `Maps: one cell is ${bytes(grain)}. Blue is live (fuller is stronger), orange used pages without a live block, grey never used.`;
   const title = models.map(({ facts }) => facts.malloc).join(', ');
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${y + 22}" viewBox="0 0 ${WIDTH} ${y + 22}" font-family="${escaped(style.fontFamily)}" font-size="12" fill="${ink}">`,
-    `<title>${escaped(`Heap maps: ${title}`)}</title><rect width="100%" height="100%" fill="white"/>`,
-    ...parts,
-    text(LEFT, y + 8, legend, `fill="${pale}"`),
-    '</svg>\n',
-  ].join('\n');
+  const notes = [lines, legend].map((note, i) => text(LEFT, y + 8 + 18 * i, note, { fill: pale }));
+  return svgOf(paper(`Heap maps: ${title}`, WIDTH, y + 40, [...parts, ...notes]));
 }
 
-const text = (x: number, y: number, content: string, attributes = ''): string =>
-  `<text x="${x}" y="${y}" ${attributes}>${escaped(content)}</text>`;
-
-function heap(model: HeapModel, grain: number, rows: number, most: number, y: number): string {
+function heap(model: HeapModel, grain: number, rows: number, most: number, y: number): Figure[] {
   const { facts } = model;
   const stop = model.stopAt(facts.peakAt);
   const position = model.positionOf(stop);
@@ -51,11 +44,11 @@ function heap(model: HeapModel, grain: number, rows: number, most: number, y: nu
     `after ${position.toLocaleString('en')} of ${facts.events.toLocaleString('en')} calls`,
   ];
   return [
-    text(LEFT, y + 14, facts.malloc, 'font-weight="600" font-size="14"'),
-    text(LEFT + 90, y + 14, said.join(', '), `fill="${pale}"`),
-    timeline(model, stop, most, y + 24),
-    map(model, position, grain, rows, y + 24 + LINE.height + 8),
-  ].join('\n');
+    heading(LEFT, y + 14, facts.malloc),
+    text(LEFT + 90, y + 14, said.join(', '), { fill: pale }),
+    ...timeline(model, stop, most, y + 24),
+    ...map(model, position, grain, rows, y + 24 + LINE.height + 8),
+  ];
 }
 
 /** The most live bytes at each stop and since the one before. */
@@ -71,11 +64,11 @@ function highest(model: HeapModel): number {
 }
 
 /** Live bytes in front of resident ones, the moment of the map as a line; `most` is the full height. */
-function timeline(model: HeapModel, stop: number, most: number, y: number): string {
+function timeline(model: HeapModel, stop: number, most: number, y: number): Figure[] {
   const { resident } = model.stops;
   const live = liveAt(model);
   const width = MAP.columns * MAP.cell;
-  const area = (values: Float64Array, color: string): string => {
+  const area = (values: Float64Array, fill: string): Figure => {
     const points: string[] = [];
     for (let x = 0; x <= width; x += 2) {
       const from = Math.floor((x / (width + 1)) * values.length);
@@ -84,18 +77,23 @@ function timeline(model: HeapModel, stop: number, most: number, y: number): stri
       points.push(`${LEFT + x} ${(y + LINE.height * (1 - top / most)).toFixed(1)}`);
     }
     const base = y + LINE.height;
-    return `<path d="M${LEFT} ${base}L${points.join('L')}L${LEFT + width} ${base}Z" fill="${color}"/>`;
+    const d = `M${LEFT} ${base}L${points.join('L')}L${LEFT + width} ${base}Z`;
+    return element('path', { d, fill });
   };
   const x = LEFT + (stop / Math.max(1, model.count - 1)) * width;
   return [
     area(resident, colors.resident),
     area(live, colors.live),
-    `<path d="M${x.toFixed(1)} ${y}v${LINE.height}" stroke="${ink}" stroke-width="1.2"/>`,
-  ].join('');
+    element('path', {
+      d: `M${x.toFixed(1)} ${y}v${LINE.height}`,
+      stroke: ink,
+      'stroke-width': 1.2,
+    }),
+  ];
 }
 
 /** Cells of one colour side by side are one rectangle, all of one colour one path. */
-function map(model: HeapModel, position: number, grain: number, rows: number, y: number): string {
+function map(model: HeapModel, position: number, grain: number, rows: number, y: number): Figure[] {
   const cells = MAP.columns * rows;
   const paint = model.paint(position, 0, grain, cells);
   const paths = new Map<string, string[]>();
@@ -119,12 +117,10 @@ function map(model: HeapModel, position: number, grain: number, rows: number, y:
       `M${x} ${top}h${(cell - start) * MAP.cell}v${MAP.row - 1}h-${(cell - start) * MAP.cell}z`,
     );
   }
-  return [...paths]
-    .map(([kind, list]) => {
-      const [name = '', level] = kind.split(' ');
-      const color = colors[name as keyof typeof colors];
-      const opacity = level ? ` fill-opacity="${(0.25 + 0.1875 * Number(level)).toFixed(2)}"` : '';
-      return `<path d="${list.join('')}" fill="${color}"${opacity}/>`;
-    })
-    .join('\n');
+  return [...paths].map(([kind, list]) => {
+    const [name = '', level] = kind.split(' ');
+    const fill = colors[name as keyof typeof colors];
+    const opacity = level ? 0.25 + 0.1875 * Number(level) : 1;
+    return element('path', { d: list.join(''), fill, 'fill-opacity': opacity });
+  });
 }

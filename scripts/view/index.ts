@@ -1,20 +1,18 @@
 // libmalloc view: a recorded heap as a page to look at, or as a picture.
 
-import { writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { type PlayedTrace, playForeign } from '../foreign/played.ts';
 import { isForeign } from '../foreign/source.ts';
-import { Failure, reasonOf } from '../lib/errors.ts';
+import { Failure } from '../lib/errors.ts';
 import { writeJson } from '../lib/json.ts';
+import { writeOutput } from '../lib/outputs.ts';
 import { bytes } from '../lib/units.ts';
 import { resolveMalloc } from '../malloc/mallocs.ts';
 import { checkEnvironment } from '../malloc/variables.ts';
-import { writePicture } from '../picture/canvas.ts';
 import { isProfileFile, readProfile } from '../trace/profile.ts';
 import type { HeapData } from './data.ts';
 import { pageOf } from './fill.ts';
-import { heapPicture } from './heap-picture.ts';
 import { type Fluency, measurePage } from './measure.ts';
 import { showProfile } from './profiled.ts';
 import { readShown, type ShownTrace } from './read.ts';
@@ -84,7 +82,7 @@ async function view(traces: string[], options: Options): Promise<void> {
   }
   const output = options.output ?? `${basename(traces[0] ?? '').replace(/\.\w+$/, '')}.html`;
   const page = pageOf(shown.map(({ processes }) => processes));
-  write(output, page, '-o');
+  writeOutput('-o', output, page);
   const said = json === '-' ? process.stderr : process.stdout;
   said.write(`${output}: ${bytes(page.length)}; open it in a browser\n`);
   const fluency = options.measure ? await measurePage(output) : undefined;
@@ -125,25 +123,12 @@ function score(malloc: string, { peakLive, heap }: PlayedTrace): string {
 }
 
 async function draw(heaps: readonly HeapData[], { svg, png }: Options): Promise<void> {
+  const { heapPicture } = await import('./heap-picture.ts');
   const picture = heapPicture(heaps);
-  if (svg !== undefined) writePicture(svg, picture);
+  if (svg !== undefined) writeOutput('--svg', svg, picture);
   if (png === undefined) return;
   const { Resvg } = await import('@resvg/resvg-js');
   const font = { loadSystemFonts: true, defaultFontFamily: 'DejaVu Sans' };
-  write(
-    png,
-    new Resvg(picture, { font, fitTo: { mode: 'zoom', value: 2 } }).render().asPng(),
-    '--png',
-  );
-}
-
-function write(file: string, content: string | Uint8Array, option: string): void {
-  try {
-    writeFileSync(file, content);
-  } catch (cause) {
-    throw new Failure(`cannot write ${file}: ${reasonOf(cause)}`, {
-      hint: `give ${option} a path that can be written`,
-      cause,
-    });
-  }
+  const image = new Resvg(picture, { font, fitTo: { mode: 'zoom', value: 2 } }).render();
+  writeOutput('--png', png, image.asPng());
 }

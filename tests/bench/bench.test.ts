@@ -1,4 +1,4 @@
-// Nothing here looks at a clock: counts of instructions and their growth are the same on every machine.
+// No test here reads a clock: counts of instructions and their growth are the same on every machine.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,13 +7,15 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Curve, measureCurve } from '../../scripts/bench/curve.ts';
 import { benchCommand } from '../../scripts/bench/index.ts';
 import { countPairs, measurePairs, orders, planPairs, ratios } from '../../scripts/bench/pairs.ts';
+import { curvePicture } from '../../scripts/bench/pictures.ts';
 import { selectMallocs } from '../../scripts/bench/select.ts';
-import { curveNotes, curvePicture } from '../../scripts/bench/show.ts';
+import { curveNotes } from '../../scripts/bench/show.ts';
 import { stepWorkload, timeWorkload, workloadProgram } from '../../scripts/bench/workload.ts';
 import { Failure } from '../../scripts/lib/errors.ts';
 import { geomean, ordered, spread, summarize } from '../../scripts/lib/stats.ts';
 import { type Malloc, resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { probe } from '../../scripts/malloc/preload.ts';
+import { svgOf } from '../../scripts/picture/canvas.ts';
 import { spreadOut } from '../../scripts/picture/scale.ts';
 import { compileProgram } from '../lib/compile.ts';
 import { skip } from '../lib/need.ts';
@@ -79,7 +81,7 @@ describe('counting instructions', () => {
     });
   });
 
-  test('the same malloc counts the same twice, and glibc what it is known for', async () => {
+  test('the same malloc counts the same twice, and glibc its known figure', async () => {
     const glibc = resolveMalloc('glibc');
     const options = { order: 0, pairs: 50 };
     const counts = [];
@@ -131,7 +133,7 @@ describe('the curve', () => {
     );
   });
 
-  test('its picture depends on the figures alone, and names every malloc', async () => {
+  test('its picture depends on the figures alone, and names every malloc', () => {
     const point = (live: number, ns: number) => ({
       live,
       nanoseconds: summarize([ns]),
@@ -141,15 +143,15 @@ describe('the curve', () => {
       { malloc: 'list', points: [point(100, 40), point(1000, 400)] },
       { malloc: 'mine', points: [point(100, 20), point(1000, 21), point(10_000, 22)] },
     ];
-    const svg = await curvePicture(curves);
-    expect(await curvePicture(structuredClone(curves))).toBe(svg);
-    expect(svg).toMatch(/^<svg xmlns="http:\/\/www.w3.org\/2000\/svg"/);
+    const svg = svgOf(curvePicture(curves));
+    expect(svgOf(curvePicture(structuredClone(curves)))).toBe(svg);
+    expect(svg).toMatch(/^<svg [^>]*xmlns="http:\/\/www.w3.org\/2000\/svg"/);
     for (const text of ['list', 'mine', 'CPU per call, ns', 'Instructions per call', '10,000'])
       expect(svg).toContain(`>${text}<`);
     expect(svg).not.toContain('NaN');
   });
 
-  test('names that would stand on each other move apart, and only those', () => {
+  test('names that would overlap move apart, and only those', () => {
     expect(spreadOut([100, 0], 10)).toEqual([100, 0]);
     expect(spreadOut([50, 50, 50], 10)).toEqual([40, 50, 60]);
     const apart = spreadOut([3, 8, 9, 40], 10).sort((a, b) => a - b);
@@ -158,21 +160,21 @@ describe('the curve', () => {
   });
 });
 
-describe('what is not as it should be', () => {
-  test('a malloc that was asked for and is not there is an error; glibc is always measured', () => {
+describe('faults', () => {
+  test('a malloc that was named but is not installed is an error; glibc is always measured', () => {
     expect(() => selectMallocs(['nosuch'])).toThrow(/unknown malloc: nosuch/);
     expect(() => selectMallocs([join(folder, 'none.so')])).toThrow(Failure);
     expect(selectMallocs(['paged']).mallocs.map(({ name }) => name)).toEqual(['paged', 'glibc']);
   });
 
-  test('a library that is no malloc is not measured as if it were one', async () => {
+  test('a library that is no malloc is not measured', async () => {
     const malloc: Malloc = { name: 'probe', kind: 'file', file: probe() };
     await expect(timeWorkload(malloc, 'curve', { live: 10, calls: 10 })).rejects.toThrow(
       /probe was not in use: malloc came from .*libc/,
     );
   });
 
-  test('a malloc that ends the process is an outcome, timed or counted', async () => {
+  test('a malloc that ends the process is a result, timed or counted', async () => {
     const broken = library('broken.c');
     const options = { live: 200, calls: 100 };
     const ended = { sections: [], stopped: 'killed by SIGABRT' };
@@ -182,7 +184,7 @@ describe('what is not as it should be', () => {
     expect(counted.stopped).toMatch(/^killed by/);
   });
 
-  test('a workload that does not exist says so', () => {
+  test('an unknown workload is named as unknown', () => {
     expect(() => workloadProgram('nosuch.c')).toThrow('no such workload: nosuch.c');
   });
 });

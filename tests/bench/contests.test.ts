@@ -1,4 +1,4 @@
-// What bench makes of its catalogue, of runs, and of figures. Nothing is run or timed here.
+// The choice from the catalogue, the handling of runs, and the tables. Nothing is run or timed here.
 
 import { describe, expect, test } from 'vitest';
 import { choose, readCatalog } from '../../scripts/bench/catalog.ts';
@@ -25,19 +25,20 @@ import { selectMallocs } from '../../scripts/bench/select.ts';
 import { targets } from '../../scripts/bench/targets.ts';
 import { summarize } from '../../scripts/lib/stats.ts';
 import type { Malloc } from '../../scripts/malloc/mallocs.ts';
+import { svgOf } from '../../scripts/picture/canvas.ts';
 import { colorOfRatio } from '../../scripts/picture/heat.ts';
 import { front, labelSides } from '../../scripts/picture/pareto.ts';
 
 const catalog = readCatalog();
 const names = (entries: { name: string }[]) => entries.map(({ name }) => name);
 
-describe('what is to be measured', () => {
-  test('nothing named is everything but the curve and long lives', () => {
+describe('the choice of what to measure', () => {
+  test('without a name it is everything but the curve and long lives', () => {
     const measurements = ['start', 'pairs'];
     expect(planBench([])).toEqual({ ...catalog, scenarios: [], measurements });
   });
 
-  test('a name is itself, or all that begin with it', () => {
+  test('a name stands for itself, or for all names that begin with it', () => {
     expect(names(choose(['tight-16'], catalog).workloads)).toEqual(['tight-16']);
     const tight = names(choose(['tight'], catalog).workloads);
     expect(tight).toContain('tight-16k');
@@ -48,7 +49,7 @@ describe('what is to be measured', () => {
     });
   });
 
-  test('workloads and programs are all of their kind', () => {
+  test('`workloads` and `programs` stand for all of their kind', () => {
     expect(choose(['programs'], catalog)).toEqual({
       workloads: [],
       programs: catalog.programs,
@@ -58,7 +59,7 @@ describe('what is to be measured', () => {
     expect(choose(['workloads'], catalog).workloads).toEqual(catalog.workloads);
   });
 
-  test('an unknown name is refused, with those that exist', () => {
+  test('an unknown name is refused, and the known ones are listed', () => {
     for (const name of ['curves', 'tigh', ''])
       expect(() => planBench([name])).toThrow(/unknown workload: (curves|tigh|\(empty\))/);
     try {
@@ -68,13 +69,13 @@ describe('what is to be measured', () => {
     }
   });
 
-  test('a command stands for itself; beside names or without a word it is refused', () => {
+  test('a command is measured alone; an empty one, or one beside names, is refused', () => {
     expect(planBench([], ['ls', '-l']).command).toEqual(['ls', '-l']);
     expect(() => planBench([], [])).toThrow('no command after --');
     expect(() => planBench(['tight'], ['ls'])).toThrow('both a workload and a command: tight, ls');
   });
 
-  test('the first rungs are left out of hard work, in words; asked for, they are measured', () => {
+  test('dumb and list are left out of hard work, with a note; if named, they are measured', () => {
     const { mallocs, notRun } = selectMallocs([], { hard: true });
     expect(names(mallocs)).not.toContain('list');
     expect(notRun.map(({ malloc }) => malloc)).toEqual(expect.arrayContaining(['dumb', 'list']));
@@ -82,11 +83,11 @@ describe('what is to be measured', () => {
     expect(names(selectMallocs([]).mallocs)).toContain('dumb');
   });
 
-  test('two mallocs of one name are refused', () => {
+  test('two mallocs with the same name are refused', () => {
     expect(() => selectMallocs(['paged', 'paged'])).toThrow('two mallocs are called paged');
   });
 
-  test('quick is less of everything', () => {
+  test('--quick reduces every amount', () => {
     expect(planContests({ quick: true }).amount).toBe('quick');
     expect(planContests({ quick: true, runs: 9 }).runs).toBe(9);
     expect(planContests({}).amount).toBe('full');
@@ -101,7 +102,7 @@ const contest: Contest = { name: 'c', kind: 'workload', argv: () => ['/c'], env:
 const plan = { runs: 3, amount: 'quick', timeout: 1 } as const;
 const run: Run = { cpu: 1, wall: 2, peak: 3, faults: 4, status: 0, digest: 'd' };
 
-/** Plays without running anything: `measure` says what a run came to. */
+/** Plays without running anything: `measure` gives the result of a run. */
 function played(measure: (malloc: string) => Run | string, kind: Contest['kind'] = 'workload') {
   const order: string[] = [];
   const by: Referee = {
@@ -125,7 +126,7 @@ describe('a contest', () => {
     expect(order.join(' ')).toBe('mine glibc theirs theirs glibc mine glibc theirs mine');
   });
 
-  test('what a malloc came to is the median of its runs', async () => {
+  test('the figure of a malloc is the median of its runs', async () => {
     let count = 0;
     const { standings } = await played(() => ({ ...run, cpu: ++count })).result;
     expect(standings[0]).toMatchObject({ malloc: 'mine', cpu: { median: 6, runs: 3 } });
@@ -133,7 +134,7 @@ describe('a contest', () => {
     expect(standings[0]).not.toHaveProperty('failed');
   });
 
-  test('whoever fails is out, with the reason and no figures; the others go on', async () => {
+  test('a malloc that fails is out, with the reason and no figures; the others go on', async () => {
     const { order, result } = played((name) => (name === 'mine' ? 'killed by SIGSEGV' : run));
     const { standings } = await result;
     expect(standings[0]).toEqual({ malloc: 'mine', failed: 'killed by SIGSEGV in run 1 of 3' });
@@ -141,7 +142,7 @@ describe('a contest', () => {
     expect(standings[2]?.cpu?.runs).toBe(3);
   });
 
-  test('another output than under glibc is a failure', async () => {
+  test('output that differs from that under glibc is a failure', async () => {
     const other = { ...run, digest: 'e' };
     const found = await played((name) => (name === 'theirs' ? other : run)).result;
     expect(failed(found)).toEqual({ theirs: 'its output is not that under glibc' });
@@ -154,7 +155,7 @@ describe('a contest', () => {
     expect(found.note).toBe('its output varies from run to run, and was not compared');
   });
 
-  test('a command may end with any status, if it is that under glibc', async () => {
+  test('a command may end with any status, if it is the same under glibc', async () => {
     const three = { ...run, status: 3, said: 'no' };
     expect(failed(await played(() => three, 'command').result)).toEqual({});
     const found = await played((name) => (name === 'mine' ? three : run), 'command').result;
@@ -167,7 +168,7 @@ describe('a contest', () => {
     expect(failed(await compete(contest, all, plan, by))).toEqual({ mine: 'not in use' });
   });
 
-  test('without a run under glibc nothing vouches for the output, and the result says so', async () => {
+  test('without a run under glibc the output is not checked, and the result says so', async () => {
     const { note } = await played((name) => (name === 'glibc' ? 'killed by SIGABRT' : run)).result;
     expect(note).toMatch(/nothing to compare/);
   });
@@ -207,7 +208,7 @@ describe('ratios', () => {
     expect(toBest(a, 'theirs', peers, 'cpu')).toBe(1);
   });
 
-  test('a file of the reader’s is a peer, and not one of Debian’s', () => {
+  test('a file given by path is a peer, but not one of Debian’s', () => {
     const file: Malloc = { name: 'new', kind: 'file', file: '/new.so' };
     expect(peersAmong([...all, file])).toEqual({
       debian: ['glibc', 'theirs'],
@@ -215,7 +216,7 @@ describe('ratios', () => {
     });
   });
 
-  test('a mean is of the contests that both finished, and counts them', () => {
+  test('a mean covers the contests that both finished, and counts them', () => {
     expect(meanToBest([a, b], 'mine', peers, 'cpu')).toEqual({
       ratio: expect.closeTo(Math.sqrt(0.5 * 4)),
       contests: 2,
@@ -225,18 +226,18 @@ describe('ratios', () => {
     expect(meanToBest([b], 'theirs', peers, 'cpu').ratio).toBeNaN();
   });
 
-  test('failures are told by contest', () => {
+  test('failures are listed by contest', () => {
     const reason = 'killed by SIGSEGV';
     expect(failures(contests.contests)).toEqual([{ contest: 'b', malloc: 'theirs', reason }]);
   });
 
-  test('two threads are held against one where a contest has both', () => {
+  test('two threads are compared with one where a contest has both', () => {
     const [pair] = threadPairs(contests.contests);
     expect(pair?.name).toBe('a');
     expect(pair && threadRatio(pair, 'mine')).toBe(1.5);
   });
 
-  test('a pair between threads is held against a local one, though there are fewer of them', () => {
+  test('a pair between threads is compared with a local one, although there are fewer of them', () => {
     const both = [result('pipeline', { mine: 12.288 }), result('batch-fifo', { mine: 12 })];
     expect(remoteRatio(both, 'mine')).toBeCloseTo(2);
     expect(remoteRatio(both, 'theirs')).toBeUndefined();
@@ -274,7 +275,7 @@ const measured: BenchResult = {
 };
 
 describe('the report', () => {
-  test('names what failed and what was not run, with the way to have it', () => {
+  test('names what failed and what was not run, and says how to install it', () => {
     const text = report(measured);
     expect(text).toContain('failed: theirs in b: killed by SIGSEGV');
     expect(text).toContain('not run: z: needs z: apt-get install z');
@@ -282,7 +283,7 @@ describe('the report', () => {
     expect(text).not.toContain('NaN');
   });
 
-  test('targets are met or missed by the figures', () => {
+  test('whether targets are met follows from the figures', () => {
     const found = targets(measured);
     const of = (start: string) => found.find(({ promise }) => promise.startsWith(start));
     expect(of('CPU: nowhere above')).toMatchObject({ met: false, found: '4.00 in b' });
@@ -297,9 +298,9 @@ describe('the report', () => {
 });
 
 describe('pictures', () => {
-  test('heat map: a ratio for each malloc in each contest, the same bytes each time', async () => {
-    const svg = await contestHeat(contests, 'cpu');
-    expect(await contestHeat(structuredClone(contests), 'cpu')).toBe(svg);
+  test('heat map: a ratio for each malloc in each contest, the same bytes each time', () => {
+    const svg = svgOf(contestHeat(contests, 'cpu'));
+    expect(svgOf(contestHeat(structuredClone(contests), 'cpu'))).toBe(svg);
     for (const text of ['a-2t', 'b', 'mine', 'theirs', 'Workloads', 'Real programs', 'failed'])
       expect(svg).toContain(`>${text}<`);
     expect(svg).not.toMatch(/NaN|undefined/);
@@ -315,13 +316,13 @@ describe('pictures', () => {
     expect(colorOfRatio(40)).toBe(colorOfRatio(4));
   });
 
-  test('time against memory: a dot with its name for each malloc', async () => {
-    const svg = await contestPareto(contests);
+  test('time against memory: a dot with its name for each malloc', () => {
+    const svg = svgOf(contestPareto(contests));
     for (const name of ['mine', 'glibc', 'theirs']) expect(svg).toContain(`>${name}<`);
     expect(svg).not.toMatch(/NaN|undefined/);
   });
 
-  test('the front is of those that none beats in both', () => {
+  test('the front holds the places that no other beats in both', () => {
     const place = (name: string, x: number, y: number) => ({ name, x, y });
     const places = [place('slow', 3, 3), place('lean', 2, 1), place('fast', 1, 2)];
     expect(names(front(places))).toEqual(['fast', 'lean']);

@@ -1,5 +1,5 @@
-// `bench life`: what it chooses, what it makes of runs, and runs of next to nothing. No time is
-// asserted; memory only where the difference is one of kind.
+// `bench life`: its choice, its handling of runs, and tiny runs. No time is asserted, and memory only if
+// the expected difference is large.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,6 +16,7 @@ import { figureOf, type Observation, observe } from '../../scripts/bench/observe
 import { figureKinds, type Scenario } from '../../scripts/bench/scenarios.ts';
 import { defaultVariant, type Malloc, resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { probe } from '../../scripts/malloc/preload.ts';
+import { svgOf } from '../../scripts/picture/canvas.ts';
 import { cli, libmalloc, play, script } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
 import { interruptWhen } from '../lib/interrupt.ts';
@@ -42,8 +43,8 @@ function library(source: string, ...flags: string[]): Malloc {
   return { name: source, kind: 'file', file };
 }
 
-describe('what is to be lived through', () => {
-  test('life is all scenarios, a longer name some; without a name there are none', () => {
+describe('the choice of scenarios', () => {
+  test('`life` stands for all scenarios, a longer name for some; without a name there are none', () => {
     expect(planBench(['life'])).toMatchObject({ workloads: [], scenarios, measurements: [] });
     expect(names(choose(['life-burst'], readCatalog()).scenarios)).toEqual([
       'life-burst-steady',
@@ -53,7 +54,7 @@ describe('what is to be lived through', () => {
     expect(() => planBench(['life-nosuch'])).toThrow('unknown workload: life-nosuch');
   });
 
-  test('names are stable words, each used once, and no figure has two', () => {
+  test('each name is used once, and no figure has two', () => {
     expect(new Set(names(scenarios)).size).toBe(scenarios.length);
     for (const { name, ...rest } of scenarios) {
       expect(name).toMatch(/^life(-[a-z]+)+$/);
@@ -62,7 +63,7 @@ describe('what is to be lived through', () => {
     }
   });
 
-  test('quick is less of everything; --runs counts for memory and latency', () => {
+  test('--quick reduces every amount; --runs applies to memory and latency', () => {
     expect(planLife({ quick: true })).toMatchObject({ amount: 'quick' });
     expect(planLife({ runs: 4 }).runs).toEqual({ memory: 4, latency: 4 });
   });
@@ -162,7 +163,7 @@ describe('ratios', () => {
 });
 
 describe('the report', () => {
-  test('whoever fails is named, with the reason, and the others have their figures', async () => {
+  test('a malloc that fails is named, with the reason, and the others have their figures', async () => {
     const all = await life();
     expect(lifeRemarks(all).join()).toContain('theirs in life-latency-inbox: killed by SIGSEGV');
     const { head, rows } = lifeToBest(all, true);
@@ -176,10 +177,9 @@ describe('the report', () => {
 
   test('pictures name every malloc and depend on the figures alone', async () => {
     const all = await life();
-    const pictures = () =>
-      Promise.all([lifeBars(all, false), lifeBars(all, true), lifeTracks(all)]);
-    const [memory, latency, tracks] = await pictures();
-    expect(await pictures()).toEqual([memory, latency, tracks]);
+    const pictures = () => [lifeBars(all, false), lifeBars(all, true), lifeTracks(all)].map(svgOf);
+    const [memory, latency, tracks] = pictures();
+    expect(pictures()).toEqual([memory, latency, tracks]);
     for (const svg of [memory, latency, tracks]) {
       expect(svg).toContain('>mine<');
       expect(svg).not.toMatch(/NaN|undefined/);
@@ -190,7 +190,7 @@ describe('the report', () => {
   });
 });
 
-describe('next to nothing of each, for real', () => {
+describe('each scenario runs, with tiny amounts', () => {
   test.each(scenarios)('$name', async (each) => {
     const { lives, kinds } = await playScenario(each, [ours, glibc], 1, (malloc) =>
       observe(malloc, each, 'tiny', 60),
@@ -206,7 +206,7 @@ describe('next to nothing of each, for real', () => {
   });
 });
 
-describe('a malloc that is not as it should be', () => {
+describe('a faulty malloc', () => {
   /** The figures of a run of very little under it. */
   async function figures(malloc: Malloc, name: string): Promise<Record<string, number>> {
     const found = await observe(malloc, scenario(name), 'tiny', 60);
@@ -214,7 +214,7 @@ describe('a malloc that is not as it should be', () => {
     return found.figures;
   }
 
-  test('one that never frees keeps all of a burst, and twice what lives', async () => {
+  test('that never frees keeps all of a burst, and twice the live bytes', async () => {
     const leaky = library('broken/never-reuses.c');
     const honest = library('broken/honest.c');
     const [lost, kept] = [await figures(leaky, 'owner-idle'), await figures(honest, 'owner-idle')];
@@ -222,7 +222,7 @@ describe('a malloc that is not as it should be', () => {
     expect(lost.rebuilt).toBeGreaterThan((kept.rebuilt ?? 0) * 1.6);
   });
 
-  test('a crash, a run without end and a library that is no malloc are told, not thrown', async () => {
+  test('that crashes, hangs or is no malloc is reported, without an exception', async () => {
     const [crashes, none] = [library('overlap.c', '-DENDS=10000'), probe()];
     expect(await observe(crashes, scenario('shrink'), 'quick', 60)).toMatch(/killed by SIGABRT/);
     expect(await observe(glibc, scenario('burst-idle'), 'full', 0.5)).toBe('no end within 0.5 s');
@@ -260,7 +260,7 @@ describe('the command line', () => {
     expect(stderr).toContain(message);
   });
 
-  test('the documents are not made from a file that holds no scenarios', async () => {
+  test('the documents refuse a file without scenarios', async () => {
     const file = join(folder, 'none.json');
     const from = () => play([...script('docs/index'), '--life-from', file]);
     expect(await from()).toMatchObject({

@@ -1,5 +1,5 @@
-// Bench, for real: the launcher and the counter say what is true, and a run says what failed.
-// No time is asserted, only what holds on any machine.
+// Bench on real runs: the launcher and the counter are right, and a run reports failures. No time is
+// asserted, only facts that hold on any machine.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -41,7 +41,7 @@ async function shell(script: string, malloc = glibc, times = 1): Promise<Run> {
 }
 
 describe('the launcher', () => {
-  test('a small process is small, however large we are', async () => {
+  test('a small process is measured as small, however large this one is', async () => {
     const run = await measureRun(glibc, ['/bin/true'], { timeout: 10 });
     expect(process.memoryUsage().rss).toBeGreaterThan(30 * MiB);
     expect(run).toMatchObject({ status: 0 });
@@ -56,7 +56,7 @@ describe('the launcher', () => {
     expect((await shell(held)).peak).toBeLessThan(160 * MiB);
   });
 
-  test('CPU time and page faults are of all descendants, also of those nobody waited for', async () => {
+  test('CPU time and page faults include all descendants, even those that no parent waited for', async () => {
     const loop = 'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done';
     const alone = await shell(loop);
     const child = await shell(`sh -c '${loop}'; true`);
@@ -66,7 +66,7 @@ describe('the launcher', () => {
     expect(orphan.wall).toBeGreaterThan(0.29);
   });
 
-  test('the library reaches the command, and nobody before it', async () => {
+  test('the library reaches the command, and no process before it', async () => {
     const maps = `grep -c ${ours.name} /proc/$PPID/maps; grep -q ${ours.name} /proc/$$/maps && echo in`;
     const [with_, without] = [await shell(maps, ours), await shell(maps)];
     const expected = await shell('echo 0; echo in');
@@ -74,7 +74,7 @@ describe('the launcher', () => {
     expect(without.digest).toBe((await shell('echo 0')).digest);
   });
 
-  test('equal outputs have equal digests, others do not; nothing is lost of a large one', async () => {
+  test('only equal outputs have equal digests; all of a large output counts', async () => {
     const [first, same, other] = [
       await shell('seq 300000'),
       await shell('seq 300000'),
@@ -91,7 +91,7 @@ describe('the launcher', () => {
     expect(ten.digest).toMatch(/\/20$/);
   });
 
-  test('a status is a result, with what was said; a signal and the end of time are failures', async () => {
+  test('a status is a result, with the message; a signal and a timeout are failures', async () => {
     expect(await shell('echo why >&2; exit 3')).toMatchObject({ status: 3, said: 'why' });
     await expect(shell('kill -SEGV $$')).rejects.toThrow('killed by SIGSEGV');
     const late = await measureRun(glibc, ['/bin/sleep', '60'], { timeout: 0.5 });
@@ -112,7 +112,7 @@ describe('a contest', () => {
   };
   const batch = () => prepareWorkload(entry as NonNullable<typeof entry>) as Contest;
 
-  test('a malloc that crashes, one that mixes blocks up and one that is none are told apart', async () => {
+  test('a crash, mixed-up blocks and a library without malloc give different reasons', async () => {
     const none: Malloc = { name: 'none', kind: 'file', file: probe() };
     const mallocs = [
       library('overlap.c', '-DENDS=10000'),
@@ -135,7 +135,7 @@ describe('a contest', () => {
     }
   });
 
-  test('a program that is not there is absent, with its package; one of no package is named', () => {
+  test('a program that is not installed is absent, with its package; one without a package is named', () => {
     const base = { about: '', amount: { full: 1, quick: 1, tiny: 1 } };
     const sqlite = { ...base, name: 's', needs: ['nosuch', 'sh'], command: ['nosuch'] };
     expect(prepareProgram(sqlite)).toEqual({
@@ -211,7 +211,7 @@ describe('the command line', () => {
     expect(readFileSync(svg, 'utf8')).toContain('>spawn<');
   });
 
-  test('a command: its options are its own, its status may be any, a varying output is not compared', async () => {
+  test('a command: its options are not parsed, any status is accepted, varying output is not compared', async () => {
     const words = ['bench', '-m', ours.name, '--runs', '2', '--version-of', `${ours.name}=mine`];
     const command = ['--', 'sh', '-c', 'echo $$; exit 3', '--quick'];
     const { status, stdout } = await libmalloc([...words, '--json', '-', ...command]);

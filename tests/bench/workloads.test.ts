@@ -1,4 +1,4 @@
-/** The workloads of the bench compile cleanly and print, under every malloc, what they print under glibc. */
+/** The workloads of the bench compile without warnings and print the same under every malloc. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

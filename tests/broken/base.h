@@ -1,5 +1,5 @@
 /* base.h: a malloc that works, under names of its own, and the public names on top of it.
- * Who wants one function broken says by whom it is replaced before including this:
+ * To break one function, name its replacement before you include this file:
  *
  *     #define CALLOC dirty_calloc
  *     #include "base.h"

@@ -4,21 +4,32 @@
 #define CALLOC headed_calloc
 #define REALLOC headed_realloc
 #define USABLE headed_usable
-#define MEMALIGN headed_memalign
 #include "base.h"
 
+enum { HEADER = 8 };
+
+/* Blocks of memalign have no header. */
+static bool has_header(void *p) { return (uintptr_t)p % 16 == HEADER; }
+static void *before(void *p) { return has_header(p) ? (char *)p - HEADER : p; }
+static void *behind(char *p) { return p ? p + HEADER : NULL; }
+
 void *headed_malloc(size_t size) {
-    char *p = size < PTRDIFF_MAX - 8 ? honest_malloc(size + 8) : os_refuse();
-    return p ? p + 8 : NULL;
+    return size > PTRDIFF_MAX ? os_refuse() : behind(honest_malloc(size + HEADER));
 }
-void headed_free(void *p) { honest_free(p ? (char *)p - 8 : NULL); }
+void headed_free(void *p) { honest_free(before(p)); }
 void *headed_calloc(size_t count, size_t size) {
-    void *p = headed_malloc(count * size);
-    return p ? memset(p, 0, count * size) : NULL;
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > PTRDIFF_MAX)
+        return os_refuse();
+    return behind(honest_calloc(1, bytes + HEADER));
 }
-size_t headed_usable(void *p) { return p ? honest_usable_size((char *)p - 8) - 8 : 0; }
+size_t headed_usable(void *p) {
+    return p ? honest_usable_size(before(p)) - (has_header(p) ? HEADER : 0) : 0;
+}
 void *headed_realloc(void *p, size_t size) {
-    char *q = honest_realloc(p ? (char *)p - 8 : NULL, size + 8);
-    return q ? q + 8 : NULL;
+    if (!p)
+        return headed_malloc(size);
+    if (!has_header(p) || !size || size > PTRDIFF_MAX)
+        return honest_realloc(before(p), size);
+    return behind(honest_realloc(before(p), size + HEADER));
 }
-void *headed_memalign(size_t alignment, size_t size) { return headed_malloc(size + alignment * 0); }

@@ -32,7 +32,7 @@ describe('make', () => {
   });
   afterAll(() => here.remove());
 
-  /** Which of the products a command wrote again. */
+  /** The products that a command wrote again. */
   async function rewritten(command: () => Promise<unknown>): Promise<string[]> {
     const products = [...libraries, 'build/js/cli.js'];
     const before = products.map((file) => (existsSync(here.path(file)) ? here.age(file) : 0));
@@ -84,13 +84,13 @@ describe('make', () => {
     expect(readlinkSync(here.path('libmalloc.so'))).toBe(library(last));
   });
 
-  test('names the variants when VARIANT is none of them', async () => {
+  test('lists the variants when VARIANT is unknown', async () => {
     const { status, said } = await here.make(['VARIANT=lisp']);
     expect(status).toBe(2);
     expect(said).toContain(`no variant is called 'lisp'; there are: ${variants().join(' ')}`);
   });
 
-  test('shows what the C compiler said, and no stack', async () => {
+  test('shows the C compiler’s message, and no stack', async () => {
     const broken = (text: string): string => `${text}\nint broken = no_such_thing;\n`;
     const { status, said } = await here.edited('native/dumb.c', broken, () => here.make());
     expect(status).toBe(2);
@@ -107,7 +107,7 @@ describe('make', () => {
     expect((await here.make()).status).toBe(0);
   });
 
-  test('shows what the TypeScript compiler said, and compiles only the scripts again', async () => {
+  test('shows the TypeScript compiler’s message, and compiles only the scripts again', async () => {
     const broken = (text: string): string => `${text}\nexport const n: number = 'one';\n`;
     const { status, said } = await here.edited('scripts/run/index.ts', broken, () => here.make());
     expect(status).toBe(2);
@@ -149,7 +149,7 @@ describe('make', () => {
       expect(said).toContain('a rung that is free: LIBMALLOC_VARIANT(3.5, extra)');
     }));
 
-  test('refuses one that would become the default, and says how it may', () =>
+  test('refuses one that would become the default, and says how to make it so', () =>
     withExtra('99, extra', async () => {
       const { status, said } = await here.make();
       expect(status).toBe(2);
@@ -186,7 +186,7 @@ describe('make', () => {
     }
   });
 
-  test('help lists every verb of the house', async () => {
+  test('help lists every target', async () => {
     const { said } = await here.make(['help']);
     const more = 'install uninstall prebuilds deb'.split(' ');
     const verbs = 'debug run test test-long gdb bench docs deps clean help'.split(' ').concat(more);
@@ -272,9 +272,9 @@ describe('make', () => {
     });
   });
 
-  // Late, since what comes after it would have to compile everything once more.
+  // This test is late, because tests after it have to compile everything again.
   test('compiles everything again when the flags change', async () => {
-    // To -O0, as that is compiled soonest.
+    // To -O0, which compiles fastest.
     const others = (text: string): string => text.replace('"-O2"', '"-O0"');
     const written = await here.edited('native/flags.json', others, () =>
       rewritten(() => here.make()),
@@ -290,13 +290,13 @@ describe('make', () => {
   });
 });
 
-describe('reading what there is to build', () => {
+describe('reading what to build', () => {
   const read = (...rungs: [name: string, rung: string][]) =>
     rungs.flatMap(([name, rung]) =>
       declarations(`${name}.c`, `/* x */\nLIBMALLOC_VARIANT(${rung}, ${name});\n`),
     );
 
-  test('variants come in the order of their rungs, whatever the order of the files', () => {
+  test('variants are in the order of their rungs, whatever the order of the files', () => {
     const all = read(['ten', '10'], ['two', '2'], ['between', '2.5']);
     expect(ordered(all, 'ten')).toEqual(['two', 'between', 'ten']);
     expect(declarations('heap.h', '#define LIBMALLOC_VARIANT(rung, name) x')).toEqual([]);

@@ -98,7 +98,7 @@ describe('npm install of the tarball, as another user, without a compiler, offli
     install = await outside(['npm', 'install', '--offline', tarball]);
   });
 
-  test('succeeds, and npm warns of nothing', () => {
+  test('succeeds, and npm prints no warning', () => {
     expect(install.status, install.stderr).toBe(0);
     expect(install.stderr).toBe('');
     expect(existsSync(installed('prebuilds', platformName(), 'libmalloc-list.so'))).toBe(true);
@@ -145,7 +145,7 @@ describe('npm install of the tarball, as another user, without a compiler, offli
     expect(of('compiler')).toMatchObject({ status: 'optional', found: 'no cc' });
   });
 
-  test('every prebuilt file has the hash that its manifest says', async () => {
+  test('every prebuilt file has the hash of its manifest', async () => {
     const { readManifest, sha256 } = await import('../../scripts/lib/prebuilt.ts');
     const prebuilt = installed('prebuilds', platformName());
     const files = readManifest(prebuilt)?.files ?? {};
@@ -162,7 +162,7 @@ describe('npm install of the tarball, as another user, without a compiler, offli
 describe('libraries that are not prebuilt', () => {
   const change = (): void => appendFileSync(installed('native', 'heap.h'), '/* changed */\n');
 
-  test('are asked of a compiler, and its absence is named', async () => {
+  test('need a compiler, whose absence is named', async () => {
     change();
     const said = await outside(libmalloc('run', '-m', 'list', '--', 'true'));
     expect(said.status).toBe(125);
@@ -202,7 +202,7 @@ test('the tarball has at most 1.5 MB', () => {
 });
 
 describe('a machine that libmalloc does not run on', () => {
-  /** Node with another idea of what machine it runs on. */
+  /** Environment in which Node reports another machine. */
   const pretending = (machine: Record<string, string>): NodeJS.ProcessEnv => {
     const lines = Object.entries(machine).map(
       ([name, value]) => `Object.defineProperty(process, '${name}', { value: '${value}' });`,
@@ -255,7 +255,7 @@ describe('a machine that libmalloc does not run on', () => {
     expect(fault).not.toMatch(/\n|\. /);
   });
 
-  test.each(['x64', 'arm64', 'riscv64'])('is none of linux on %s', (arch) => {
+  test.each(['x64', 'arm64', 'riscv64'])('is not linux on %s', (arch) => {
     expect(platformFault({ platform: 'linux', arch, endianness: 'LE' })).toBeUndefined();
   });
 });

@@ -9,8 +9,8 @@ import { variants } from '../../scripts/malloc/mallocs.ts';
 import { need, skip } from '../lib/need.ts';
 import { everyVariant, variantFile } from '../lib/variants.ts';
 
-// What every variant has to export: all of the family (whoever lacks one member gets glibc's, whose
-// blocks then reach our free), the public header, and not one name more.
+// The exports of every variant: all of the family (blocks from a missing function of ours would come from
+// glibc and then reach our free), the public header, and no other name.
 const family = [
   'malloc calloc realloc reallocarray free free_sized free_aligned_sized posix_memalign',
   'aligned_alloc memalign valloc pvalloc malloc_usable_size mallinfo mallinfo2 malloc_stats',
@@ -21,7 +21,7 @@ const family = [
 ];
 const exported = family.join(' ').split(' ').sort();
 
-/** The names that a library defines for others, or with `-u` those it wants from others. */
+/** The names that a library exports, or with `-u` those that it imports. */
 async function symbols(file: string, which: '--defined-only' | '-u'): Promise<string[]> {
   const { stdout } = await execa(need('nm'), ['-D', which, '--without-symbol-versions', file]);
   return stdout
@@ -36,7 +36,7 @@ describe.each(everyVariant)('libmalloc-%s.so', (name) => {
     expect(await symbols(variantFile(name), '--defined-only')).toEqual(exported);
   });
 
-  test('asks nobody else for memory', async () => {
+  test('calls no other allocator', async () => {
     const wanted = await symbols(variantFile(name), '-u');
     expect(wanted.filter((each) => exported.includes(each))).toEqual([]);
   });
@@ -110,7 +110,7 @@ describe('the package', () => {
     return files.map(({ path }: { path: string }) => path);
   }
 
-  test('brings all that its verbs read, and no test or build product of this machine', async () => {
+  test('contains all files that its verbs read, and no test or build product of this machine', async () => {
     const files = await published();
     const sources = variants().map((name) => `native/${name}.c`);
     const wanted = [
@@ -136,7 +136,7 @@ describe('the package', () => {
     expect(strays).toEqual([]);
   });
 
-  test('points at files that a build makes', () => {
+  test('names entry points that a build makes', () => {
     const { bin, exports } = json;
     for (const file of [bin.libmalloc, exports['.'].types, exports['.'].default])
       expect(existsSync(join(root, file)), file).toBe(true);

@@ -200,8 +200,7 @@ describe('a first malloc', () => {
     expect(stdout).toMatch(/^absent, .*: calloc, aligned_alloc, /m);
   });
 
-  // A race shows by chance: one run in many misses it.
-  test('without a lock hears it once, and no case with threads is run', { retry: 3 }, async () => {
+  test('without a lock hears it once, and no case with threads is run', async () => {
     const { stdout, cases, fatal } = await judged('NO_LOCK');
     expect(causes(stdout).at(-1)).toMatch(/\(basics\/threads, must\)$/);
     expect(fatal).toEqual(['basics/threads']);

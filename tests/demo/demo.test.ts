@@ -55,6 +55,7 @@ describe('the verdict', () => {
         seconds: 1,
         proofs: [],
         unreached: [],
+        findings: [],
       } satisfies Launched);
     expect(run('a\nb\n  c \n')).toMatchObject({ lines: 3, lastLine: 'c', errors: 'e' });
     expect(run('')).toMatchObject({ lines: 0, lastLine: '' });
@@ -191,13 +192,13 @@ describe('the plan', () => {
 });
 
 describe('the demonstration', () => {
-  // All in one, as `make run` shows them: what the variants share runs on the system once.
+  // All variants in one run, like `make run`: commands that they share run on the system's malloc once.
   let whole: CliResult;
   beforeAll(async () => {
     whole = await demo(...everyVariant);
   }, PATIENCE);
 
-  /** What was said of one variant. */
+  /** The part of the output about one variant. */
   function part(variant: string): string[] {
     const text = whole.stdout.split('\n');
     const begins = everyVariant.map((name) => text.findIndex((l) => l.startsWith(`${name}: `)));

@@ -1,4 +1,4 @@
-// Documents are tested: what prose names exists.
+// Paths, commands, targets and variables that the documents name exist.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
@@ -40,7 +40,7 @@ function linksOf(markdown: string): string[] {
   return targets.filter((target) => !/^[a-z]+:/i.test(target));
 }
 
-/** The name that a heading has in a link, as GitHub makes it. */
+/** The anchor of a heading, as GitHub makes it. */
 function anchor(heading: string): string {
   const plain = heading.toLowerCase().replaceAll(/[^\p{L}\p{N}\s_-]/gu, '');
   return plain.trim().replaceAll(/\s/g, '-');
@@ -134,14 +134,14 @@ describe.each(documents)('%s', (file) => {
 });
 
 describe('every file', () => {
-  test('is free of absolute paths of anybody’s machine', () => {
+  test('is free of absolute paths of a developer’s machine', () => {
     // Written in pieces, so that this file does not find itself.
     const homes = new RegExp(['/wo', 'rk/|/ho', 'me/\\w|/ro', 'ot/|/Us', 'ers/\\w'].join(''));
     const text = tracked.filter((file) => !/\.(png|ico|gz)$/.test(file));
     expect(text.filter((file) => homes.test(read(file)))).toEqual([]);
   });
 
-  test('lies where the house has a place for it', () => {
+  test('lies in a folder that the layout knows', () => {
     const top = new Set(tracked.map((file) => file.split('/')[0] ?? ''));
     const folders = ['native', 'scripts', 'tests', 'docs', '.ci'];
     const files = ['Makefile', 'package.json', 'package-lock.json', 'tsconfig.json', 'gdbinit'];

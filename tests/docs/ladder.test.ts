@@ -1,4 +1,4 @@
-// docs/ladder.md answers the questions of a newcomer: each one, and where its answer stands.
+// docs/ladder.md answers the questions of a newcomer: a list of questions with their places.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,16 +10,12 @@ import { variantFile } from '../lib/variants.ts';
 
 const ladder = readFileSync(join(root, 'docs', 'ladder.md'), 'utf8').replaceAll(/\s+/g, ' ');
 
-/** What stands from this heading to the next one. */
+/** The text from this heading to the next one. */
 const section = (heading: string): string =>
   new RegExp(`#+ ${heading.replaceAll(/[.*+?()]/g, '\\$&')} .*?(?= ##|$)`).exec(ladder)?.[0] ?? '';
 
 const questions: [question: string, heading: string, answer: RegExp][] = [
-  [
-    'Why does ls survive blocks of 1,024 bytes?',
-    'Rung 1: dumb',
-    /so nobody notices, and the listing is right/,
-  ],
+  ['Why does ls survive blocks of 1,024 bytes?', 'Rung 1: dumb', /so the listing is right/],
   [
     'And why does it crash, or hang, on /usr/bin?',
     'Rung 1: dumb',
@@ -47,7 +43,7 @@ const questions: [question: string, heading: string, answer: RegExp][] = [
   [
     'Who gives memory back, and when?',
     'Five questions that every malloc answers',
-    /who gives memory back/,
+    /which call returns memory/,
   ],
   ['What does a new variant touch?', 'A variant of your own', /Nothing else has to be touched/],
   [
@@ -74,7 +70,7 @@ const questions: [question: string, heading: string, answer: RegExp][] = [
   ['Why is fork hard?', 'Threads, and the worst of them: fork', /a lock that another thread held/],
 ];
 
-/** What a C file says in an enum: `GRANULE_BITS = 16,`. */
+/** The value of a constant in an enum of a C file: `GRANULE_BITS = 16,`. */
 function constant(file: string, name: string): number {
   const text = readFileSync(join(root, 'native', file), 'utf8');
   const [, value = '', shift = '0'] =
@@ -124,7 +120,7 @@ test.each(questions)('%s', (_question, heading, answer) => {
   expect(section(heading), heading).toMatch(answer);
 });
 
-describe('the article, as it is told', () => {
+describe('the article’s library', () => {
   const ls = (folder: string, env: NodeJS.ProcessEnv) =>
     execa('ls', ['-l', folder], { env: { LC_ALL: 'C', ...env }, reject: false, timeout: 5000 });
   const article = {
@@ -142,7 +138,7 @@ describe('the article, as it is told', () => {
 
   test('ls -l is right in a folder of 20 files, and crashes or hangs in one of 101', async () => {
     const [few, more] = [folder(20), folder(101)];
-    // What lies behind the array, and so the outcome, depends on the locale.
+    // The memory behind the array, and so the outcome, depends on the locale.
     const [right, ours] = [await ls(few, {}), await ls(few, article)];
     expect([ours.exitCode, ours.stdout]).toEqual([0, right.stdout]);
     expect((await ls(more, article)).signal).toMatch(/^SIG(SEGV|BUS|ABRT|TERM)$/);

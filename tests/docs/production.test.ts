@@ -87,7 +87,7 @@ test('the drop-in is one that systemd accepts, with options that we accept', asy
   expect(brokenOptions(here)).toBeUndefined();
 });
 
-test('every message that it explains is one of ours', () => {
+test('every message that it explains is one that we print', () => {
   const sources = ['list.c', 'paged.c', 'sharded.c', 'sharded/sweep.h', 'abi.h', 'base/die.h']
     .map((file) => readFileSync(join(root, 'native', file), 'utf8'))
     .join('\n')

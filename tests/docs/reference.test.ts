@@ -1,4 +1,4 @@
-// docs/reference.md says what the code says, and the TypeScript tables what the C code reads.
+// docs/reference.md agrees with the TypeScript tables, and these with the C code.
 
 import { expect, test } from 'vitest';
 import { generate, readMeasured } from '../../scripts/docs/index.ts';
@@ -31,7 +31,7 @@ test('every key of LIBMALLOC_OPTIONS and LIBMALLOC_DEBUG is described, and no ot
   expect(keysIn('native/guard/guard.h', debug)).toEqual(Object.keys(debugKeys).sort());
 });
 
-test('the exit status is found in a help, whatever stands around it', () => {
+test('the exit status is found anywhere in a help text', () => {
   expect(exitStatusOf('Usage\n\nExit status: 0; 1 if a\nmalloc failed.\nMore of it.')).toBe(
     '0; 1 if a malloc failed.',
   );

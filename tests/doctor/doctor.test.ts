@@ -24,7 +24,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** `libmalloc doctor --json -` in an environment of the test's own. */
+/** `libmalloc doctor --json -` in the given environment. */
 async function doctor(env: NodeJS.ProcessEnv = {}): Promise<{ status?: number; report: Report }> {
   const { status, stdout } = await libmalloc(['doctor', '--json', '-'], { env });
   return { status, report: JSON.parse(stdout) };
@@ -35,7 +35,7 @@ function line(report: Report, name: string): Check | undefined {
   return report.checks.find((check) => check.name === name);
 }
 
-/** A folder to be the PATH, with these programs in it. */
+/** A folder with these programs, to be used as PATH. */
 function pathOf(title: string, names: string[]): string {
   const path = join(folder, title);
   mkdirSync(path);
@@ -44,7 +44,7 @@ function pathOf(title: string, names: string[]): string {
 }
 
 describe('libmalloc doctor', () => {
-  test('finds all that is needed on a machine that has it', async () => {
+  test('finds everything on a complete machine', async () => {
     for (const name of ['gcc', 'gdb', 'make', 'libc headers']) need(name);
     const { status, report } = await doctor();
     expect(report.schema).toBe('libmalloc/doctor/1');
@@ -70,7 +70,7 @@ describe('libmalloc doctor', () => {
     expect(line(report, 'preload')?.found).toContain('proven from inside');
   });
 
-  test('says what to install for each tool that is not there, and ends with 1', async () => {
+  test('names the package of each missing tool, and ends with 1', async () => {
     const { status, report } = await doctor({ PATH: pathOf('empty', []) });
     expect(status).toBe(1);
     expect(report.ok).toBe(false);
@@ -117,7 +117,7 @@ describe('libmalloc doctor', () => {
     expect(line(report, 'LIBMALLOC_OVERUN')?.fix).toContain('LIBMALLOC_OVERRUN');
   });
 
-  test('prints a table without colour when nobody watches, and writes --json beside it', async () => {
+  test('prints a table without colour outside of a terminal, and writes --json beside it', async () => {
     const file = join(folder, 'report.json');
     const { stdout } = await libmalloc(['doctor', '--json', file]);
     expect(stdout).toMatch(/^preload +ok +/m);
@@ -132,7 +132,7 @@ describe('libmalloc doctor', () => {
   });
 });
 
-describe('what doctor goes by', () => {
+describe('the requirements that doctor checks', () => {
   test('the oldest Node is that of package.json', () => {
     for (const version of ['20.19.0', '20.20.1', '22.0.0', '24.1.0'])
       expect(newEnough(version)).toBe(true);
@@ -140,7 +140,7 @@ describe('what doctor goes by', () => {
       expect(newEnough(version)).toBe(false);
   });
 
-  test('absent programs are one line with the packages to install, each once', () => {
+  test('missing programs give one line with the packages to install, each once', () => {
     const absent = { 'no-such-a': { package: 'aa' }, 'no-such-b': { package: 'aa' } };
     expect(checkPrograms(absent)).toMatchObject({
       status: 'optional',

@@ -1,4 +1,4 @@
-/** The package's main export: what openMalloc promises beyond the malloc behind it. */
+/** The package's main export: the promises of openMalloc beyond those of the malloc. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -258,7 +258,7 @@ await isolated(import.meta.url, 'one heap or several', (it) => {
   });
 });
 
-/** What `text` says of blocks: lines `0xA - 0xB : N bytes`. */
+/** The blocks listed in `text`: lines `0xA - 0xB : N bytes`. */
 function shown(text: string): { from: bigint; to: bigint; bytes: number }[] {
   return [...text.matchAll(/^(0x[0-9A-F]+) - (0x[0-9A-F]+) : (\d+) bytes$/gm)].map(
     ([, from, to, bytes]) => ({

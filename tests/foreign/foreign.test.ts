@@ -44,7 +44,7 @@ function stepsOf(file: string): { steps: string[]; remarks: string[] } {
   }
 }
 
-describe('.rep files in the wild', () => {
+describe('.rep files of common dialects', () => {
   const plain = '20000\n3\n8\n1\na 0 512\na 1 128\nr 0 640\na 2 128\nf 1\nr 0 768\nf 0\nf 2\n';
   const steps = [
     'malloc 0 512',
@@ -84,7 +84,7 @@ describe('.rep files in the wild', () => {
     ]);
   });
 
-  test('say calloc by c, with one size or two; c alone is no call', () => {
+  test('write calloc as c, with one size or two; c alone is no call', () => {
     const { steps, remarks } = stepsOf(put('c.rep', '1 2 2 1 c 0 40 c c 1 5 8 c'));
     expect(steps).toEqual(['calloc 0 40', 'calloc 1 40']);
     expect(remarks).toEqual([
@@ -112,7 +112,7 @@ describe('.rep files in the wild', () => {
     expect(remarks).toEqual(['1 blocks are lost: their ID was taken again before they were freed']);
   });
 
-  test('tell what they count for', () => {
+  test('have a weight that says what they count for', () => {
     const weight = (text: string) => {
       const source = openSource(put('weight.rep', text), undefined);
       expect([...source.steps()]).toHaveLength(1);
@@ -132,7 +132,7 @@ describe('.rep files in the wild', () => {
   });
 });
 
-// tests/programs/six.c is another matter: this program makes one call of each kind.
+// Unlike tests/programs/six.c, this program makes one call of each kind.
 const program = `
 #include <malloc.h>
 #include <mcheck.h>
@@ -152,7 +152,7 @@ int main(int argc, char **argv) {
     return 0;
 }`;
 
-/** What of it is heard by somebody who is told of no alignment, and of no calloc. */
+/** The steps that remain in a format without alignments and calloc. */
 const heard = [
   'malloc 0 100',
   'malloc 1 60',
@@ -251,6 +251,20 @@ describe('recordings of other tools', () => {
     });
   });
 
+  // Of `ltrace -x malloc+free+calloc+realloc@libc.so* ls -l`, and of a calloc in ls with -e.
+  const inside = `1212 setlocale(LC_ALL, "" <unfinished ...>
+1212 malloc@libc.so.6(5)                         = 0x910
+1212 free@libc.so.6(0x910)                       = <void>
+1192 libc.so.6->calloc(94142928422144, 2048)     = 0xf90
+`;
+
+  test('ltrace of functions in a library, and a size that cannot be', () => {
+    expect(stepsOf(put('inside.ltrace', inside))).toEqual({
+      steps: ['malloc 0 5', 'free 0'],
+      remarks: ['1 lines make no sense and are left out'],
+    });
+  });
+
   test('are played with a score, and shown on the malloc that plays them', async () => {
     const files = [put('a.ltrace', ltrace), put('b.rep', '1 1 2 1 a 0 4096 f 0')];
     const { status, stdout, stderr } = await libmalloc([
@@ -276,7 +290,7 @@ describe('recordings of other tools', () => {
     const heaps = JSON.parse(shown.stdout).heaps.map(
       ({ malloc, file, allocations }: Record<string, unknown>) => [malloc, file, allocations],
     );
-    // Its four allocations, and what pthread_create takes for its second thread.
+    // Its four allocations, and one of pthread_create for its second thread.
     expect(heaps).toEqual([
       ['list', 'a.ltrace', 5],
       ['glibc', 'a.ltrace', 5],

@@ -4,7 +4,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { comparable, hunt, hunted } from '../../scripts/docs/hunt.ts';
+import { hunt, hunted } from '../../scripts/docs/hunt.ts';
+import { comparable } from '../../scripts/docs/transcript.ts';
 import { root } from '../../scripts/lib/paths.ts';
 import { defaultVariant } from '../../scripts/malloc/mallocs.ts';
 import { type CliResult, libmalloc, play } from '../lib/cli.ts';
@@ -230,14 +231,14 @@ test('every command has help, and says what is wrong with its arguments', async 
     ['heap free nonsense', /^nonsense is no address or number/],
   ];
   const names = ['chunks', 'chunk', 'free', 'check', 'map', 'stats', 'find', 'refs', 'leaks'];
-  names.push('save', 'diff', 'watch', 'help');
+  names.push('bins', 'save', 'diff', 'watch', 'help');
   const helps = names.map((name) => `help heap ${name}`);
   const lines = [...wrong.map(([command]) => command), ...helps, 'heap help', 'complete heap sta'];
   const options = ['--break', 'stop_here', '-x', questions(...lines)];
   const { stderr } = await batch(defaultVariant(), options, [program]);
   for (const [command, sentence] of wrong)
     expect(answer(stderr, command), command).toMatch(sentence);
-  for (const help of helps) expect(answer(stderr, help), help).toMatch(/^[A-Z].*\.?/);
+  for (const help of helps) expect(answer(stderr, help), help).toMatch(/^(heap .*\n)?[A-Z].*\.?/); // its aliases stand first
   for (const name of names) expect(answer(stderr, 'heap help')).toContain(`heap ${name}`);
   expect(answer(stderr, 'complete heap sta')).toBe('heap stats');
 });

@@ -3,7 +3,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { comparable, hunt } from '../../scripts/docs/hunt.ts';
+import { hunt } from '../../scripts/docs/hunt.ts';
+import { comparable } from '../../scripts/docs/transcript.ts';
 import { root } from '../../scripts/lib/paths.ts';
 import { type CliResult, libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';

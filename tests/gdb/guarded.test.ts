@@ -20,6 +20,16 @@ const crimes: [crime: string, event: string, sentence: RegExp][] = [
   ['write-after-free-exit', 'corruption', /^exit\(\): write after free to 0x\w+ \(100 bytes\): /],
 ];
 
+test('C++ is told with its names, lines and inlined calls', async () => {
+  const program = compileProgram('freed-by-two.cc', { flags: ['-O2'] });
+  const options = ['--debug', '--on', 'double-free'];
+  const { stderr } = await batch('list', options, [program]);
+  expect(stderr).toMatch(
+    /^ {2}allocated +shop::Cart::fill\(unsigned long\) \(freed-by-two\.cc:10\), inlined\n +main\(int, char\*\*\) \(freed-by-two\.cc:23\)\n/m,
+  );
+  expect(stderr).toMatch(/^ {2}freed +shop::Cart::drop<int>\(int\) \(freed-by-two\.cc:14\)$/m);
+});
+
 describe.each(everyVariant)('a debug build of %s', (variant) => {
   const guarded = (options: string[], words: string[]) =>
     batch(variant, ['--debug', ...options], words);
@@ -32,8 +42,8 @@ describe.each(everyVariant)('a debug build of %s', (variant) => {
     const told = /^detected by libmalloc: (.*)$/m.exec(stderr)?.[1] ?? '';
     expect(told).toMatch(sentence);
     expect(stderr).toContain(`libmalloc: ${told}`); // which the guard then says itself
-    if (crime !== 'foreign') expect(stderr).toMatch(/^ {2}allocated +\w+ \+ \d+$/m);
-    if (event === 'double-free') expect(stderr).toMatch(/^ {2}freed +\w+ \+ \d+$/m);
+    if (crime !== 'foreign') expect(stderr).toMatch(/^ {2}allocated +\w+ \([\w-]+\.c:\d+\)$/m);
+    if (event === 'double-free') expect(stderr).toMatch(/^ {2}freed +\w+ \([\w-]+\.c:\d+\)$/m);
     expect(stderr).toMatch(/^#0 +die_detected \(/m);
     expect(stderr).not.toMatch(/Python|Traceback/);
     expect(status).toBe(134);
@@ -59,7 +69,7 @@ describe.each(everyVariant)('a debug build of %s', (variant) => {
     expect(said('heap refs global')).toMatch(/^1 pointer to the live block 0x\w+ \(96 bytes\)$/m);
     expect(said('heap refs ~hidden[0]')).toMatch(/^0 pointers to the live block /m);
     expect(said('heap find marked')).toMatch(new RegExp(` 8 bytes into +${at('inner')} +96`));
-    expect(said('heap chunk global')).toMatch(/^ {2}allocated +make \+ \d+$/m);
+    expect(said('heap chunk global')).toMatch(/^ {2}allocated +make \(gdb-search\.c:\d+\)$/m);
     expect(said('heap check')).toMatch(/^ok: the canaries of /m);
     expect(row(said('heap'), 'live')).toEqual([6, 576]);
     expect(said('heap diff one')).toMatch(/^since one: 0 blocks allocated .* 0 blocks freed/);

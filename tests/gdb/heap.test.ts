@@ -1,6 +1,6 @@
 // The heap commands: what GDB reads from memory is what the malloc itself says.
 
-import { copyFileSync, renameSync } from 'node:fs';
+import { chmodSync, copyFileSync, renameSync } from 'node:fs';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { defaultVariant } from '../../scripts/malloc/mallocs.ts';
 import { type CliResult, libmalloc } from '../lib/cli.ts';
@@ -272,7 +272,7 @@ describe('one clear sentence', () => {
   test('in a program with a malloc that nobody reads here', async () => {
     const { stderr } = await atStop(need('jemalloc'), ['heap chunks'], [program]);
     expect(answer(stderr, 'heap chunks')).toMatch(
-      /^no malloc of ours is in this program, nor glibc's: it is that of \/.*jemalloc\.so\.2, /,
+      /^the malloc of this program is that of \/.*jemalloc\.so\.2, /,
     );
   });
 
@@ -310,6 +310,22 @@ describe('one clear sentence', () => {
     expect(gone.stderr).toContain(`${copy} is not there any more: put it back`);
     expect(gone.status).toBe(125);
     copyFileSync(variantFile('paged'), copy);
-    expect((await libmalloc(look)).stderr).toContain(`${copy} was built again since`);
+    const again = (await libmalloc(look)).stderr;
+    expect(again).toContain(`${copy} was built again since this program loaded it`);
+    expect(again.match(/ was built again since the core was written/g)).toHaveLength(1);
+    expect(again).not.toContain('Python');
+  });
+
+  test('on a core whose program was built again', async () => {
+    const [copy, core] = [scratch('copied-program'), scratch('program.core')];
+    copyFileSync(program, copy);
+    chmodSync(copy, 0o755);
+    await atStop('list', [`generate-core-file ${core}`], [copy]);
+    const look = ['gdb', '--core', core, '--batch', '-x', commands('heap'), '--', copy];
+    expect((await libmalloc(look)).stderr).not.toContain('was built again');
+    copyFileSync(compileProgram('gdb-heap.c', { flags: ['-O3'] }), copy);
+    expect((await libmalloc(look)).stderr).toMatch(
+      /copied-program was built again since the core was written/,
+    );
   });
 });

@@ -9,21 +9,26 @@ import { need } from '../lib/need.ts';
 beforeEach(() => void need('gdb'));
 
 const rounds = long ? 100 : 12;
+const foreign = ['glibc', 'mimalloc'];
 const readers: [m: string, options: string[]][] = [
-  ...['list', 'buddy', 'paged', 'sharded', 'glibc'].map((m) => [m, []] as [string, string[]]),
+  ...['dumb', 'list', 'buddy', 'paged', 'sharded', ...foreign].map(
+    (m) => [m, []] as [string, string[]],
+  ),
   ...(long
     ? ['list', 'buddy', 'paged', 'sharded'].map((m) => [m, ['--debug']] as [string, string[]])
     : []),
 ];
 
 test.each(readers)('%s %j: no loop, no exception', async (m, build) => {
-  const program = compileProgram(m === 'glibc' ? 'gdb-glibc.c' : 'gdb-heap.c');
+  if (m === 'mimalloc') need(m);
+  const program = compileProgram(foreign.includes(m) ? 'gdb-glibc.c' : 'gdb-heap.c');
   const script = commands('set pagination off', randomDamage(rounds), 'heap check');
   const options = [...build, '--break', 'stop_here', '-x', script];
   const { status, stderr } = await batch(m, options, [program, 'x']);
   expect(stderr).not.toMatch(/^round .*$|Python|Traceback/m);
   const found = /^damage: \d+ rounds, (\d+) found by heap check$/m.exec(stderr)?.[1];
-  expect(Number(found)).toBeGreaterThan(rounds / 4);
+  // dumb has three words that could be broken.
+  expect(Number(found)).toBeGreaterThan(m === 'dumb' ? -1 : rounds / 4);
   expect(stderr).toMatch(/^ok: /m); // all of it was put back
   expect(status).toBe(3);
 });

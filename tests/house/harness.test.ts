@@ -1,4 +1,4 @@
-// Who tests the tests? The last line is what CI goes by, so it may not lie.
+// Tests of the test harness: CI relies on its last line.
 
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -71,7 +71,7 @@ describe('the last line', () => {
     expect(status).toBe(1);
   });
 
-  test('is preceded by every skipped test, by name and reason', async () => {
+  test('follows a list of all skipped tests, with names and reasons', async () => {
     const { status, lines, last } = await run('skips', `test('a', () => skip('no sizes'));`);
     expect(last).toBe('0 passed, 0 failed, 1 skipped');
     expect(lines.some((line) => /a\.test\.ts > a: no sizes$/.test(line))).toBe(true);
@@ -91,7 +91,7 @@ describe('the last line', () => {
     expect(status).toBe(1);
   });
 
-  test('does not call nothing at all a success', async () => {
+  test('does not call a run without tests a success', async () => {
     const { status, last } = await run('is-empty', '');
     expect(last).toMatch(/^0 passed, [1-9]\d* failed/);
     expect(status).toBe(1);
@@ -99,7 +99,7 @@ describe('the last line', () => {
 });
 
 describe('a program that is not installed', () => {
-  // Found nowhere: PATH has nothing but what starts vitest.
+  // No program is found: PATH has only what starts vitest.
   const content = `test('a', () => { process.env.PATH = '/nowhere'; need('sqlite3'); });`;
 
   test('skips the test, naming the program and its package', async () => {
@@ -117,14 +117,14 @@ describe('a program that is not installed', () => {
     expect(status).toBe(1);
   });
 
-  test('that is not listed in programs.json is a failure at any time', async () => {
+  test('fails the test if programs.json does not list it, with or without REQUIRE', async () => {
     const { last } = await run('unlisted', `test('a', () => { need('no-such-program'); });`);
     expect(last).toBe('0 passed, 1 failed');
   });
 });
 
 describe('compileProgram', () => {
-  test('shows what the compiler said', () => {
+  test('shows the compiler’s message', () => {
     const source = join(folder, 'broken.c');
     writeFileSync(source, 'int main(void) { return no_such_thing; }\n');
     expect(() => compileProgram(source)).toThrow(/broken\.c:1:.*error: .*no_such_thing/);
@@ -147,7 +147,7 @@ describe('compileProgram', () => {
   });
 });
 
-test('the files to begin with are there', () => {
+test('the files that are run first exist', () => {
   const gone = longest.filter((name) => !existsSync(join(root, 'tests', `${name}.test.ts`)));
   expect(gone).toEqual([]);
 });

@@ -1,4 +1,4 @@
-// The house: what may import what, and how large a file or a room may grow.
+// The layout of the repository: allowed imports, sizes of files and rooms.
 
 import { basename, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -7,7 +7,7 @@ import { verbs as verbTable } from '../../scripts/verbs.ts';
 import { filesBelow, read } from '../lib/files.ts';
 import { findCycle, importsOf, readImports, roomOf, roomsOf } from '../lib/imports.ts';
 
-/** What make calls or a user types; they may import any room. */
+/** Started by make or by a user; they may import any room. */
 const entries = ['cli.ts', 'verbs.ts', 'build', 'system', 'demo', 'docs'];
 const verbs = Object.keys(verbTable);
 const concepts = ['ffi', 'malloc', 'process', 'trace', 'foreign', 'picture', 'symbols'];

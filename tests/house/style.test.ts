@@ -6,7 +6,7 @@ import { filesBelow, read } from '../lib/files.ts';
 
 const bin = (name: string): string => join(root, 'node_modules', '.bin', name);
 
-/** Runs a checker; fails with what it said. */
+/** Runs a checker; fails with its message. */
 async function clean(name: string, args: string[]): Promise<void> {
   const { exitCode, all } = await execa(bin(name), args, { cwd: root, reject: false, all: true });
   expect(exitCode, all).toBe(0);
@@ -14,7 +14,7 @@ async function clean(name: string, args: string[]): Promise<void> {
 
 const withoutComments = (text: string): string => text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*/g, '');
 
-/** Lines of C that say something: no blanks, comments, includes, nor braces on their own. */
+/** Lines of C code, without blanks, comments, includes and lone braces. */
 function lines(source: string): number {
   const all = withoutComments(source).split('\n');
   return all.filter((line) => !/^\s*([{}();,]*|#include.*)\s*$/.test(line)).length;

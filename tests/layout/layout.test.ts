@@ -1,4 +1,4 @@
-// `libmalloc layout`: what it shows is what the kernel says, for any process; and what is refused.
+// `libmalloc layout`: it shows any process as the kernel describes it, and refuses wrong input.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { execa, type ResultPromise } from 'execa';
@@ -15,6 +15,7 @@ import { libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
 import { scratch } from '../lib/gdb.ts';
 import { need } from '../lib/need.ts';
+import { attributesIn } from '../lib/svg.ts';
 import { variantFile } from '../lib/variants.ts';
 
 interface Layout {
@@ -31,7 +32,7 @@ afterEach(() => {
   for (const child of children.splice(0)) child.kill('SIGKILL');
 });
 
-/** A process that has come so far as to say something, and waits. */
+/** A process that has printed its first line and waits. */
 async function waiting(
   file: string,
   env: NodeJS.ProcessEnv = {},
@@ -42,7 +43,7 @@ async function waiting(
   return { pid: child.pid as number, said: String(said).trim() };
 }
 
-/** A program that holds memory of all kinds and waits; it says how many bytes are live first. */
+/** A program that prints how many bytes are live, holds memory of all kinds, and waits. */
 function holder(flags: string[] = []): string {
   const source = scratch('holder.c');
   writeFileSync(
@@ -149,12 +150,12 @@ describe('a running process', () => {
     const layout = await layoutOf(['--pid', `${pid}`]);
     const records = find(layout, 'malloc').filter(({ label }) => label === `${variant}: records`);
     expect(records.reduce((sum, { resident }) => sum + resident, 0)).toBeGreaterThan(0);
-    // sharded's table has a record for every address there is.
+    // sharded's table has a record for every address.
     const large = layout.areas.filter((area) => area.label === 'anonymous' && size(area) > 2 ** 30);
     expect(large).toEqual([]);
   });
 
-  test('that is static has no library, and is shown all the same', async () => {
+  test('that is static has no library, and is shown as well', async () => {
     const { pid } = await waiting(holder(['-static']));
     const layout = await layoutOf(['--pid', `${pid}`]);
     expect(layout.malloc.name).toBe('its own (static)');
@@ -165,7 +166,7 @@ describe('a running process', () => {
 });
 
 describe('a program that we start', () => {
-  test('is looked at when it has finished its work, and its status is ours', async () => {
+  test('is read when it has finished its work, and its status is passed on', async () => {
     const file = scratch('layout.svg');
     const shell = 'echo printed; exit 3';
     const args = ['layout', '-m', 'list', '--svg', file, '--', 'sh', '-c', shell];
@@ -178,12 +179,12 @@ describe('a program that we start', () => {
     for (const part of ['stack', 'heap', 'libc.so.6', 'text']) expect(svg).toContain(`>${part}<`);
   });
 
-  test('may be looked at before its end', async () => {
+  test('can be read before its end', async () => {
     const after = ['layout', '-m', 'glibc', '--after', '0.3', '--', 'sleep', '1'];
     expect((await libmalloc(after)).stdout).toMatch(/^sleep \(pid \d+\) on glibc, after 0.3 s/);
   });
 
-  test('that ends too early is said so, with status 125', async () => {
+  test('that ends too early is reported, with status 125', async () => {
     const { status, stderr } = await libmalloc(['layout', '--', 'sh', '-c', 'kill -9 $$']);
     expect(stderr).toContain('ended by SIGKILL before it could be looked at');
     expect(status).toBe(125);
@@ -283,7 +284,7 @@ a000-b000 r--p 00000000 00:00 0\n`;
   ]);
 });
 
-test('regions are labelled with what is in each; the picture fills what is in memory', () => {
+test('labels name the content of each region; the picture fills the share in memory', () => {
   const piece = (start: number, end: number, resident: number, name = '') => ({
     start,
     end,
@@ -358,17 +359,16 @@ test('regions are labelled with what is in each; the picture fills what is in me
   );
   expect(said.join('\n')).toContain('text 100, data 20, bss 3 bytes');
   const svg = layoutPicture(layout, 'toy');
-  const filled = [
-    ...svg.matchAll(/width="([\d.]+)" height="[\d.]+" fill="#\w+" fill-opacity="0.85"/g),
-  ];
+  const filled = attributesIn(svg, 'rect[fill-opacity="0.85"]');
   // Of a column of 260: the stack's 1 of 32 pages, 1 of 16, all of a region, a quarter of the other.
-  expect(filled.map(([, width]) => Number(width))).toEqual([8.1, 16.3, 16.3, 260, 65]);
-  // An arrow's head is where it grows to: below its tail for the stack.
-  const [, from = 0, to = 0] = /<path d="M\d+ ([\d.]+)V([\d.]+)m/.exec(svg)?.map(Number) ?? [];
+  expect(filled.map(({ width }) => Number(width))).toEqual([8.13, 16.25, 16.25, 260, 65]);
+  // An arrow points in the direction of growth: downwards for the stack.
+  const arrow = attributesIn(svg, 'path')[0]?.d ?? '';
+  const [, from = 0, to = 0] = /^M\d+ ([\d.]+)V([\d.]+)m/.exec(arrow)?.map(Number) ?? [];
   expect(to).toBeGreaterThan(from);
 });
 
-test('sizes read as people say them', () => {
+test('sizes have units that people use', () => {
   const said = [0, 1, 512, 1024, 1536, 42 * 2 ** 20, 132 * 1024].map(bytes);
   expect(said).toEqual(['0 bytes', '1 byte', '512 bytes', '1 KiB', '1.5 KiB', '42 MiB', '132 KiB']);
 });

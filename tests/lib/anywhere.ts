@@ -3,9 +3,9 @@ import { programCase } from '../../scripts/check/judge.ts';
 import { conforms } from './conform.ts';
 
 export interface Sample {
-  /** The instructions are dealt to so many parts… */
+  /** The number of parts among which the instructions are distributed. */
   parts: number;
-  /** …of which these are tried, side by side: most of the time goes by waiting. */
+  /** The parts to test, in parallel, because they mostly wait. */
   of: number[];
 }
 

@@ -7,14 +7,14 @@ import { findProgram, programs } from '../../scripts/malloc/programs.ts';
 import { need } from './need.ts';
 
 type Options = Parameters<Browser['newPage']>[0];
-/** Opens `file`, does `work`, and fails if the page complained or asked for anything. */
+/** Opens `file`, does `work`, and fails if the page reports an error or requests a file. */
 export type InPage = (
   file: string,
   work: (page: Page) => Promise<void>,
   options?: Options,
 ) => Promise<void>;
 
-/** A browser for the tests of one file, begun before them and closed after them. */
+/** A browser for the tests of one file, started before them and closed after them. */
 export function browserForTests(): InPage {
   let browser: Browser | undefined;
   beforeAll(async () => {
@@ -53,7 +53,7 @@ export const scrubTo = (page: Page, step: number): Promise<void> =>
     slider.dispatchEvent(new Event('input'));
   }, step);
 
-/** A point of a map: what the page says when one points at it, where it is, what colour is there. */
+/** A point of a map: its tooltip, its position and its colour. */
 export interface Sample {
   said: string;
   /** By its place between the first address and the end of the map, if there is no hole in it. */
@@ -81,7 +81,7 @@ export const samples = (page: Page, pieces: number, panel = 0): Promise<Sample[]
     while (gutter < canvas.clientWidth && !pointAt(gutter, 2).startsWith('0x')) gutter++;
     const width = canvas.clientWidth - gutter;
     await leave();
-    // A copy: to be read from the graphics card once.
+    // A copy, so that it is read from the graphics card only once.
     const copy = new OffscreenCanvas(canvas.width, canvas.height);
     const context = copy.getContext('2d', { willReadFrequently: true });
     context?.drawImage(canvas, 0, 0);

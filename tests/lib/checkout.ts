@@ -1,4 +1,4 @@
-// A checkout of its own for tests that build, break and install things: nobody else's is touched.
+// A separate checkout for tests that build, break and install; the real one is not changed.
 
 import {
   cpSync,
@@ -18,7 +18,7 @@ import { root } from '../../scripts/lib/paths.ts';
 const parts = ['Makefile', 'package.json', 'package-lock.json', 'tsconfig.json', 'gdbinit'];
 const folders = ['docs', 'native', 'scripts', 'tests/workloads', 'tests/programs.json'];
 
-/** What a command came to; `said` is both outputs as a terminal would show them. */
+/** The result of a command; `said` holds both outputs as a terminal would show them. */
 export interface Outcome {
   status: number | undefined;
   said: string;
@@ -29,7 +29,7 @@ export class Checkout {
   readonly folder: string;
 
   constructor() {
-    // On the same file system, so that the modules can be linked instead of copied.
+    // It is on the same file system, so that modules can be linked instead of copied.
     const parent = join(root, 'build', 'tests');
     mkdirSync(parent, { recursive: true });
     this.folder = mkdtempSync(join(parent, 'checkout-'));

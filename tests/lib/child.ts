@@ -2,8 +2,8 @@
  * Cases that may crash or hang without taking the run with them.
  *
  * A test file lists its cases with `isolated`. Under vitest each group of cases gets a process of
- * its own, which runs them one by one; a case whose process dies or falls silent fails under its
- * own name, and the next case gets a new process. The process is the same file once more, started
+ * its own, which runs them one by one; a case whose process dies or stops answering fails under
+ * its own name, and the next case gets a new process. The process is the same file once more, started
  * by node, so that one case can be run alone, under a debugger too:
  *
  *     node --import tsx tests/ffi/ffi.test.ts --cases GROUP [CASE]
@@ -18,7 +18,7 @@ interface CaseOptions {
   timeout?: number;
 }
 
-/** Declares a case; `skip` declares one that this malloc cannot have by nature, with the reason. */
+/** Declares a case; `skip` declares one that this malloc cannot support by design, with the reason. */
 export interface Declare {
   (name: string, body: () => void | Promise<void>, options?: CaseOptions): void;
   skip(name: string, reason: string): void;
@@ -47,7 +47,7 @@ interface Answer {
 }
 
 const FLAG = '--cases';
-/** Status of a process that turned out unfit for its cases (mallocs.ts: calmBreak). */
+/** Exit status of a process that cannot run its cases (mallocs.ts: calmBreak). */
 const UNFIT = 75;
 const ATTEMPTS = 10;
 const [wantedGroup, wantedCase] = process.argv.includes(FLAG)

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { execa, type Options } from 'execa';
 import { root } from '../../scripts/lib/paths.ts';
 
-/** What a run of the command line came to. */
+/** The result of a run of the command line. */
 export interface CliResult {
   status: number | undefined;
   stdout: string;
@@ -13,7 +13,7 @@ export interface CliResult {
 const scripts = join(root, 'scripts');
 const built = join(root, 'build', 'js');
 
-/** What was built before the last edit proves nothing of it; `make test` builds first. */
+/** Throws if the build is older than the last edit, which it then does not test; `make test` builds first. */
 function refuseStale(): void {
   const age = (file: string): number => statSync(file).mtimeMs;
   const files = readdirSync(scripts, { recursive: true, encoding: 'utf8' });
@@ -24,7 +24,7 @@ function refuseStale(): void {
 }
 refuseStale();
 
-/** The words that start a script of ours as `make` built it, which is what users have. */
+/** The words that start one of our scripts as `make` built it, as for users. */
 export const script = (name: string): [string, ...string[]] => [
   process.execPath,
   join(built, `${name}.js`),
@@ -33,7 +33,7 @@ export const script = (name: string): [string, ...string[]] => [
 /** The words that start our command line, wherever the current folder is. */
 export const cli = script('cli');
 
-/** Seconds after which a command counts as hung; a loaded machine may stand still for some. */
+/** Seconds after which a command counts as hung; a loaded machine may stall for some. */
 const PATIENCE = 150;
 
 /** `libmalloc ARGS…`; throws when it, or something that it started, hangs. */
@@ -41,7 +41,7 @@ export async function libmalloc(args: string[], options: Options = {}): Promise<
   return play([...cli, ...args], options);
 }
 
-/** Any command line, with the same care; throws when it is not over after `seconds`. */
+/** Any command line, likewise; throws when it has not ended after `seconds`. */
 export async function play(
   words: string[],
   options: Options = {},

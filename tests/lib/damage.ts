@@ -1,23 +1,26 @@
-/** Random damage to a heap, done by GDB to a program that stands still, and what the commands make of it. */
+/** Random damage that GDB does to the heap of a stopped program, and tests of all heap commands on it. */
 
-/** Runs `rounds` rounds with seeds from `seed` on: a few words of the malloc's own (headers, records,
- *  variables, links in free blocks) get values that look right and are not; every command is asked, and
- *  the words are put back. Prints `round N: …` for each exception of Python and each command that takes
- *  longer than a minute, and `damage: ROUNDS rounds, FOUND found by heap check` at the end. */
+/** Runs `rounds` rounds with seeds from `seed` on. In each, a few words of the malloc's own (headers,
+ *  records, variables, links in free blocks) get values that look right and are not, or random bytes or a
+ *  long text run over them; every command is asked, and the memory is put back. Prints `round N: …` for
+ *  each exception of Python and each command that takes longer than 20 seconds of processor time, and
+ *  `damage: ROUNDS rounds, FOUND found by heap check, N % of the blocks seen` at the end. */
 export function randomDamage(rounds: number, seed = 0): string {
   return `python
-import random, signal, struct
+import random, re, signal, struct
 from libmalloc import command
+from libmalloc.chunks import Broken
+from libmalloc.memory import Unreadable
 COMMANDS = ('heap check', 'heap', 'heap chunks', 'heap free', 'heap free 90', 'heap map', 'heap stats',
             'heap chunk {at}', 'heap map {at} 256', 'heap chunks {at} 20', 'heap find {at}',
-            'heap refs {at}', 'heap leaks', 'heap save damaged', 'heap diff damaged', 'heap vis {at} 4',
-            'heap try-free {at}', 'heap telescope {at}')
+            'heap refs -all {at}', 'heap leaks', 'heap leaks all', 'heap save damaged', 'heap diff damaged',
+            'heap vis {at} 4', 'heap try-free {at}', 'heap telescope {at}', 'heap vmmap', 'print heap')
 inferior = gdb.selected_inferior()
 
 def late(signum, frame):
-    raise RuntimeError('not over after a minute')
+    raise RuntimeError('not over after 20 seconds')
 
-signal.signal(signal.SIGALRM, late)
+signal.signal(signal.SIGPROF, late)
 
 def words_of_malloc(ours, heap):
     """Addresses of words that the malloc relies on."""
@@ -38,38 +41,50 @@ def value(old, blocks):
             random.choice(blocks) + random.choice((-16, -8, 0, 8, 16)) if pick < .8 else
             old + random.choice((-64, -32, -16, 16, 32, 64)) if pick < .9 else random.getrandbits(64))
 
+def change(at, blocks):
+    """Overwrites a word with a value that looks right, or some bytes from there on; (at, what stood there)."""
+    pick = random.random()
+    length = 8 if pick < .6 else random.randrange(1, 200)
+    old = bytes(inferior.read_memory(at, length))
+    inferior.write_memory(at, struct.pack('<Q', value(int.from_bytes(old, 'little'), blocks) % 2 ** 64)
+                          if pick < .6 else random.randbytes(length) if pick < .9 else (b'text' * 50)[:length])
+    return at, old
+
 def damage(rounds, seed):
     ours, heap = command.open_heap()
     places = words_of_malloc(ours, heap)
     blocks = [each.user for each in heap.walk() if each.user]
-    found = 0
+    live, found, seen = set(heap.live()[0]), 0, 0
     for number in range(seed, seed + rounds):
         random.seed(number)
         kept = []
         for _ in range(random.randrange(1, 4)):
             at = random.choice(random.choice(places))
             try:
-                old = bytes(inferior.read_memory(at, 8))
-                inferior.write_memory(at, struct.pack('<Q', value(int.from_bytes(old, 'little'), blocks) % 2 ** 64))
+                kept.append(change(at, blocks))
             except gdb.MemoryError:
-                continue
-            kept.append((at, old))
+                continue  # a mapping ends here
+        try:
+            seen += len(live.intersection(command.open_heap()[1].live()[0]))
+        except (Broken, Unreadable, gdb.error):
+            pass  # the heap is not even found
         where = random.choice(blocks) + random.choice((-16, 0, 5))
         for text in COMMANDS:
-            signal.alarm(60)
+            signal.setitimer(signal.ITIMER_PROF, 20)
             try:
                 said = gdb.execute(text.format(at=where), to_string=True)
-                found += text == 'heap check' and said.startswith('broken')
+                found += text == 'heap check' and re.search('^broken', said, re.M) is not None
             except gdb.error as error:
                 said = str(error)
                 if 'occurred in Python' in said or 'not over' in said:
                     gdb.write(f'round {number}: {text.format(at=hex(where))}: {said} '
                               f'{[(hex(at), old.hex()) for at, old in kept]}\\n')
             finally:
-                signal.alarm(0)
+                signal.setitimer(signal.ITIMER_PROF, 0)
         for at, old in reversed(kept):
             inferior.write_memory(at, old)
-    gdb.write(f'damage: {rounds} rounds, {found} found by heap check\\n')
+    gdb.write(f'damage: {rounds} rounds, {found} found by heap check, '
+              f'{100 * seen // (rounds * len(live))} % of the blocks seen\\n')
 
 damage(${rounds}, ${seed})
 end`;

@@ -1,4 +1,4 @@
-/** How the tests talk to GDB: files of commands, and what each command answered. */
+/** Runs GDB for tests: files of commands, and the answer to each. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ export const long = process.env.LONG === '1';
 /** The halves of a matrix of builds: without LONG the release half alone. */
 export const builds: readonly ('release' | 'debug')[] = long ? ['release', 'debug'] : ['release'];
 
-/** A path that is gone when the tests of this file are over. */
+/** A path that is removed after the tests of this file. */
 export function scratch(name: string): string {
   return join(folder, name);
 }
@@ -34,16 +34,16 @@ def attempt(command):
         gdb.write(str(error) + '\\n')
 end`;
 
-/** A file of GDB commands that all run, whatever becomes of the others; `answer` reads the replies. */
+/** A file of GDB commands, which all run even if others fail; `answer` reads the replies. */
 export function questions(...lines: string[]): string {
-  // What starts the program stands plainly: a batch looks for it.
+  // `starti` is not wrapped, because a batch looks for it.
   const calls = lines.map((line) =>
     line === 'starti' ? line : `python attempt(${JSON.stringify(line)})`,
   );
   return commands(attempt, ...calls, 'echo @@\\n');
 }
 
-/** What a command of `questions` printed, the n-th time that it was asked. */
+/** The output of a command of `questions`, at its n-th occurrence. */
 export function answer(transcript: string, command: string, n = 0): string {
   const text = transcript.split(`@@${command}\n`)[n + 1]?.split('@@')[0];
   if (text === undefined) throw new Error(`no answer to '${command}' in:\n${transcript}`);
@@ -66,7 +66,7 @@ export function row(text: string, word: string): number[] {
   return found?.trim().split(/ +/).map(Number) ?? [];
 }
 
-/** What the fixture says about its own heap, as its malloc told it. */
+/** The fixture's output about its own heap, from its malloc's walk. */
 export function told(stdout: string) {
   const line = (word: string): string[] =>
     new RegExp(`^${word} (.*)$`, 'm').exec(stdout)?.[1]?.split(' ') ?? [];
@@ -90,7 +90,7 @@ function toldChunk(text: string) {
   return { kind: kinds[kind], start, extent, user, usable, ...(container && { sizeClass }) };
 }
 
-/** The lines of `heap chunks`, in the shape in which the fixture tells its own. */
+/** The lines of `heap chunks`, in the format of the fixture. */
 export function shownChunks(text: string): ReturnType<typeof toldChunk>[] {
   return text.split('\n').slice(1).map(shownChunk);
 }

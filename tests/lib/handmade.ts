@@ -1,4 +1,4 @@
-// Traces written by hand, for tests that must know every number: what native/tools/trace.h says, in few lines.
+// Writes traces of native/tools/trace.h from lists of calls, for tests that must know every number.
 
 import { writeFileSync } from 'node:fs';
 import {
@@ -160,7 +160,7 @@ export function randomCalls(count: number, seed = 1): Call[] {
   return calls;
 }
 
-/** What is live after the first `events` mallocs and frees of `calls`, counted the plain way. */
+/** The live blocks after the first `events` calls of `calls`, counted with a Map. */
 export function liveAfter(calls: readonly Call[], events: number): Map<number, number> {
   const live = new Map<number, number>();
   const real = calls.filter(({ op }) => op !== 'footprint').slice(0, events);

@@ -1,4 +1,4 @@
-// Who imports whom in scripts/, types included.
+// The graph of imports in scripts/, types included.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

@@ -24,7 +24,7 @@ export interface Trial {
 
 /**
  * Runs a program of tests/programs under a variant and expects that it keeps its promise (see
- * program.h): it ends in time, with status 0 and nothing to say. The program itself makes sure
+ * program.h): it ends in time, with status 0 and without a message. The program itself makes sure
  * that the variant is the malloc it runs on.
  */
 export async function keeps(variant: string, program: string, trial: Trial = {}): Promise<void> {

@@ -14,31 +14,32 @@ export interface Turns {
   who: 'local' | 'remote';
   /** Bytes of a block. */
   size: number;
-  /** Blocks that a thread makes or frees until it is the other's turn. */
+  /** Blocks that a thread allocates or frees before the other one's turn. */
   blocks: number;
   turns: number;
 }
 
 /**
  * What a call of one thread does, on average, to lines that both threads' calls touch and one of
- * them writes. Lines of blocks that travel stand apart: the program itself carries these over.
+ * them writes. Lines of blocks that pass between threads count separately, because the program itself transfers
+ * them.
  */
 export interface Sharing {
   /** Stores to lines that the other thread's calls store to as well. */
   bothStore: number;
   /** Stores to lines that the other thread's calls only read. */
   otherReads: number;
-  /** Times that a line had to come from the other core's cache, or the other's copy had to go. */
+  /** How often a line was fetched from the other core's cache, or the other's copy invalidated. */
   transfers: number;
-  /** Stores to lines with a byte of a travelling block. */
+  /** Stores to lines with a byte of a block that passes between threads. */
   inBlocks: number;
 }
 
-/** Where cache-lines.c says that things lie: `struct told`. */
+/** Addresses that cache-lines.c prints: `struct told`. */
 interface Places {
   program: number;
   programEnd: number;
-  /** Addresses of the marks: whose they are, and whether calls begin there. */
+  /** The addresses of the marks: their thread, and whether calls begin there. */
   marks: Map<number, { thread: number; begins: boolean }>;
   blocks: Set<number>;
 }
@@ -87,7 +88,7 @@ function* readAccesses(trace: Buffer, { program, programEnd, marks }: Places): G
   }
 }
 
-/** Where the line that begins there ends. */
+/** The end of the line that begins at `at`. */
 function lineEnd(text: Buffer, at: number): number {
   const end = text.indexOf(10, at);
   return end < 0 ? text.length : end;
@@ -103,7 +104,7 @@ function hexadecimal(text: Buffer, at: number): number {
   return number;
 }
 
-/** A line, as a protocol such as MESI sees it with two caches that forget nothing. */
+/** The state of a line in a protocol such as MESI, with two caches that evict nothing. */
 class Line {
   readonly loads = [0, 0];
   readonly stores = [0, 0];

@@ -3,8 +3,8 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import { root } from '../../scripts/lib/paths.ts';
 
 /**
- * The files that take longest, longest first. Vitest would begin with the largest files, and end
- * with one worker at these, of which some are a few lines.
+ * The files that take longest, longest first. Vitest would begin with the largest files; some of these
+ * have only a few lines, and one worker would run them at the end while the others idle.
  */
 export const longest: readonly string[] = [
   'native/fork',

@@ -25,7 +25,7 @@ export interface Port extends Machine {
   libraries: string;
 }
 
-/** Cases that count what an emulator takes as well, or that ask for what it does not emulate. */
+/** Cases that would also count the emulator's own use, or that need something it does not emulate. */
 const counts = 'it counts memory, and the emulator takes some for each thread';
 const starts = 'it starts programs, and this machine cannot run them without the emulator';
 const addresses = 'the emulator does not limit addresses';
@@ -45,7 +45,7 @@ const beyondEmulation: Record<string, string> = {
 };
 /** qemu-user ignores MADV_DONTNEED on pages that mremap moved; what buddy gives back must read as zero. */
 const movedByBuddy = ['powers', 'private-large'];
-/** qemu-user keeps little room behind a program: variants on the break run what fits there. */
+/** qemu-user leaves little address space behind a program: variants on the break run cases that fit. */
 const onBreak = ['dumb', 'list'];
 const muchBreak = ['aligned', 'errno', 'jumps'];
 /** glibc before 2.34. */

@@ -88,7 +88,7 @@ export function written(fd: number, body: () => void): string {
   return text;
 }
 
-/** Moves the program break behind the malloc's back, as a program may; returns where it was. */
+/** Moves the program break, as a program may, unknown to the malloc; returns its old position. */
 export function moveBreak(bytes: number): bigint {
   const before: bigint = sbrk(bytes);
   if (before === SIZE_MAX) throw new Error(`the break cannot move by ${bytes} bytes`);
@@ -96,11 +96,11 @@ export function moveBreak(bytes: number): bigint {
 }
 
 /**
- * Makes this process a place where a heap can stand on the program break, or returns false.
+ * Prepares this process for a heap on the program break; returns false if that is impossible.
  *
- * Node's own malloc moves the break whenever it likes, and a heap on the break cannot give its tail
- * back then: so it takes a large piece first and keeps it. And once in 70 processes V8 has put its
- * code just behind the break, which cannot move at all then; another process has better luck.
+ * When Node's own malloc moves the break, a heap on the break cannot return its tail. So Node's malloc is
+ * made to allocate and keep a large piece first. In one of 70 processes V8 maps its code just behind
+ * the break, which then cannot move at all; the caller tries another process.
  */
 export function calmBreak(): boolean {
   const ROOM = 2048 * MiB;

@@ -2,8 +2,8 @@ import { TestRunner } from 'vitest';
 import { findProgram, programs } from '../../scripts/malloc/programs.ts';
 
 /**
- * Ends the running test as skipped, with a reason that the reporter lists. For what is absent by
- * nature (a gap that a variant declares), not for a missing program: that is `need`.
+ * Ends the running test as skipped, with a reason that the reporter lists. Use it for a gap
+ * that a variant declares; for a missing program use `need`.
  */
 export function skip(reason: string): never {
   const test = TestRunner.getCurrentTest();

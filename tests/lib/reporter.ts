@@ -8,12 +8,12 @@ import {
 } from 'vitest/node';
 import { root } from '../../scripts/lib/paths.ts';
 
-/** What one run of the tests came to. */
+/** The result of one run of the tests. */
 export interface Tally {
   passed: number;
   failed: number;
   skipped: string[];
-  /** Each failed test and the first line of what it said. */
+  /** Each failed test and the first line of its message. */
   failures: string[];
 }
 
@@ -22,8 +22,8 @@ function title(test: TestCase): string {
 }
 
 /**
- * Counts tests. What went wrong outside of any test (a file that does not load, a crashed worker)
- * is a failure too, as is a test that was begun and never heard of again.
+ * Counts tests. An error outside of any test (a file that does not load, a crashed worker) is a failure,
+ * too, and so is a test that began and never reported an end.
  */
 export function tally(modules: readonly TestModule[], stray: number): Tally {
   const result: Tally = { passed: 0, failed: stray, skipped: [], failures: [] };

@@ -8,7 +8,7 @@ import { lawful, merged, Shadow } from './shadow.ts';
 const STEPS = 1200;
 const LIVE_BLOCKS = 150;
 
-/** One step of a random sequence: what it is called, and what it does to heap and shadow alike. */
+/** One step of a random sequence: its name, and its effect on both heap and shadow. */
 type Step = (m: MallocLibrary, book: Shadow, random: Random) => void;
 
 const takeAligned = (m: MallocLibrary, book: Shadow, random: Random): void => {

@@ -1,4 +1,4 @@
-/** What a heap should look like, kept beside it: a book of live blocks, and the laws of a walk. */
+/** The expected state of a heap: a record of live blocks, and the rules of a walk. */
 import assert from 'node:assert/strict';
 import type { Chunk, MallocLibrary, Pointer } from '../../scripts/ffi/index.ts';
 import { allAre, firstOther, must } from './mallocs.ts';
@@ -12,7 +12,7 @@ interface Entry {
   fill: number;
 }
 
-/** Every live block with its size, and a pattern in all of its bytes that nobody else may touch. */
+/** Every live block with its size; its bytes hold a pattern that must not change. */
 export class Shadow {
   readonly #m: MallocLibrary;
   readonly #live = new Map<Pointer, Entry>();
@@ -54,7 +54,7 @@ export class Shadow {
     this.#live.set(block, { size, usable, fill });
   }
 
-  /** Checks a block's content and strikes it off; to be called before it is freed. */
+  /** Checks a block's content and removes it from the record; call it before the block is freed. */
   remove(block: Pointer): void {
     this.verify(block);
     this.#live.delete(block);
@@ -78,7 +78,7 @@ export class Shadow {
     for (const block of this.#live.keys()) this.verify(block);
   }
 
-  /** The live chunks of a walk are exactly the blocks in the book, with their sizes. */
+  /** The live chunks of a walk are exactly the recorded blocks, with their sizes. */
   compare(walk: Chunk[]): void {
     const seen = walk.filter(({ kind }) => kind === 'live');
     for (const { user, usable } of seen) {
@@ -106,7 +106,7 @@ export class Shadow {
 }
 
 /**
- * The laws of every walk: address order, containers before their content, leaves that tile their
+ * The rules of every walk: address order, containers before their content, leaves that tile their
  * region without gap or overlap, spans inside one region, blocks inside their chunk.
  */
 export function lawful(walk: Chunk[]): void {

@@ -1,4 +1,4 @@
-/** Traces, as tests look at them. */
+/** Reads traces for tests. */
 import { Ledger, openTrace, opName, type TraceProcess } from '../../scripts/trace/trace.ts';
 
 /** What a process did, according to a trace. */
@@ -41,7 +41,7 @@ export function readTrace(file: string): Read {
   return { processes, damage, bytes };
 }
 
-/** What tests/programs/traced.c says of itself, a record for each process, by pid. */
+/** The counts that tests/programs/traced.c prints about itself, for each process, by pid. */
 export function ownCounts(stdout: string): Map<number, Record<string, number>> {
   const found = new Map<number, Record<string, number>>();
   for (const line of stdout.split('\n').filter((text) => text.startsWith('malloc='))) {

@@ -25,7 +25,7 @@ function failure(spec: string, options = {}): Failure {
 }
 
 describe('-m M', () => {
-  test('is the one that package.json names when it is left out', () => {
+  test('without it, the malloc is the one that package.json names', () => {
     expect(variants().slice(0, 4)).toEqual(['dumb', 'list', 'buddy', 'paged']);
     expect(defaultVariant()).toBe('sharded');
     expect(resolveMalloc().name).toBe(defaultVariant());
@@ -44,7 +44,7 @@ describe('-m M', () => {
     });
   });
 
-  test('glibc is there anyway: nothing to preload', () => {
+  test('glibc is always available: nothing to preload', () => {
     expect(resolveMalloc('glibc')).toEqual({ name: 'glibc', kind: 'glibc', file: undefined });
   });
 
@@ -54,14 +54,14 @@ describe('-m M', () => {
     expect(findPeer(name)).toBe(file);
   });
 
-  test('FILE.so is anybody’s, named after the file, made absolute', () => {
+  test('FILE.so is any library, named after the file, with an absolute path', () => {
     const file = join(nativeDir('release'), 'libmalloc-list.so');
     expect(resolveMalloc(file)).toEqual({ name: 'libmalloc-list', kind: 'file', file });
     const relative = `./${file.slice(process.cwd().length + 1)}`;
     expect(resolveMalloc(relative).file).toBe(file);
   });
 
-  test('NAME=FILE.so gives it a name of the reader’s choice', () => {
+  test('NAME=FILE.so names it', () => {
     const file = join(nativeDir('release'), 'libmalloc-list.so');
     expect(resolveMalloc(`mine=${file}`)).toEqual({ name: 'mine', kind: 'file', file });
   });
@@ -78,7 +78,7 @@ describe('-m M', () => {
     expect(code).toBe(125);
   });
 
-  test('nothing at all is an unknown name', () => {
+  test('an empty name is unknown', () => {
     expect(failure('').message).toBe('unknown malloc: (empty)');
   });
 

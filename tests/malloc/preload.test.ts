@@ -46,7 +46,7 @@ describe('LD_PRELOAD', () => {
     expect(preloadValue(glibc, ['/a.so'])).toBe('/a.so');
   });
 
-  test('leaves the paths of others as they are, tokens of the linker included', () => {
+  test('leaves other libraries’ paths unchanged, tokens of the linker included', () => {
     expect(preloadValue(glibc, ['/usr/$LIB/a.so'])).toBe('/usr/$LIB/a.so');
   });
 
@@ -104,7 +104,7 @@ describe('an ELF file is read for what it is', () => {
     expect(elf('-c')).toMatchObject({ type: 'other', dynamic: false });
   });
 
-  test('of the other byte order, too', () => {
+  test('files of the other byte order', () => {
     const big = Buffer.alloc(64);
     big.write('\x7fELF\x02\x02\x01', 'latin1');
     big.writeUInt16BE(2, 16);
@@ -114,7 +114,7 @@ describe('an ELF file is read for what it is', () => {
     expect(readElf(file)).toMatchObject({ bits: 64, machine: 's390x', type: 'executable' });
   });
 
-  test('other files are none, and half a file is an error, wherever it is cut', () => {
+  test('other files are not ELF, and a file cut anywhere is an error', () => {
     const whole = readFileSync(compileProgram('hello.c'));
     const cut = join(folder, 'cut');
     for (const length of [0, 3, 100, 4096]) {
@@ -127,7 +127,7 @@ describe('an ELF file is read for what it is', () => {
     }
   });
 
-  test('ours is that of the running node', () => {
+  test('the running node is one', () => {
     expect(ourselves()).toMatchObject({ bits: 64, dynamic: true });
   });
 });
@@ -189,7 +189,7 @@ describe('launch', () => {
     expect(seconds).toBeGreaterThan(0);
   });
 
-  test('passes input, folder and environment, and nothing of ours without a report', async () => {
+  test('passes input, folder and environment on, and adds nothing without a report', async () => {
     const { stdout } = await launch(glibc, ['sh', '-c', 'cat; pwd; env | sort'], {
       input: 'in\n',
       cwd: '/usr',
@@ -271,7 +271,7 @@ describe('launch', () => {
     });
   });
 
-  test('our end is the end of children in groups of their own, and of our temporary files', async () => {
+  test('when we end, children in groups of their own end, and our temporary files are removed', async () => {
     const script = `import { launch } from '${join(root, 'scripts/malloc/preload.ts')}';
       import { resolveMalloc } from '${join(root, 'scripts/malloc/mallocs.ts')}';
       await launch(resolveMalloc('glibc'), ['sleep', '300'], { report: true, started: (pid) => console.log(pid) });`;
@@ -388,7 +388,7 @@ describe('what records prove', () => {
     expect(disproof(glibc, [proof(1, '/bin/a')])).toContain('glibc was not in use');
   });
 
-  test('are told in one line, names counted and not without end', () => {
+  test('fit in one line, with names counted and their number limited', () => {
     const many = ['sh', 'ls', 'ls', 'sort'].map((name, i) => proof(i, `/bin/${name}`));
     expect(proofLine(m, many)).toBe('list in 4 processes (sh, ls ×2, sort): /x/libmalloc-list.so');
     expect(proofLine(m, [proof(1, '/bin/ls')])).toContain('list in 1 process (ls)');
@@ -398,9 +398,9 @@ describe('what records prove', () => {
   });
 });
 
-// dumb wants more of the program break than valgrind has to give.
+// dumb needs more of the program break than valgrind provides.
 describe.each(everyVariant.filter((name) => name !== 'dumb'))('%s', (name) => {
-  test('serves programs under valgrind, which has fewer addresses to give than the kernel', async () => {
+  test('serves programs under valgrind, which provides fewer addresses than the kernel', async () => {
     const options = { env: { LD_PRELOAD: variantFile(name) } };
     const { stdout, stderr } = await execa(
       need('valgrind'),

@@ -15,7 +15,7 @@ const BATCH = 200;
 const atOnce = <T>(count: number, call: (i: number) => Promise<T>): Promise<T[]> =>
   Promise.all(Array.from({ length: count }, (_, i) => call(i)));
 
-/** A size that the variant serves; dumb's blocks are few, as it never gets one back. */
+/** A size that the variant serves; for dumb there are few blocks, because it never reuses one. */
 const sizeFor = (variant: string, size: number): number =>
   gap(variant, 'sizes') ? Math.min(size, 64 * KiB) : size;
 
@@ -28,7 +28,7 @@ function cases(variant: string, it: Declare): void {
     live(m, book.blocks.length);
     assert.deepEqual(m.check(), []);
   };
-  /** So many blocks live; a malloc that learns late of what other threads freed may say more. */
+  /** Expects this many live blocks, or more of a malloc that learns late of remote frees. */
   const live = (m: MallocLibrary, count: number): void => {
     const { liveBlocks } = m.stats();
     if (gap(variant, 'chunks')) return;

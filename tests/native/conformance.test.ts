@@ -1,4 +1,4 @@
-/** What each call does, what becomes of memory, any calls in any order: see scripts/check/. */
+/** The semantics of calls, the reuse of memory, random calls: see scripts/check/. */
 import { conformance } from '../lib/conform.ts';
 
 const long = process.env.LONG === '1';

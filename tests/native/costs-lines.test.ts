@@ -1,7 +1,7 @@
 /**
- * What a call writes that another core reads: counted in cache lines, load by load and store by
- * store, with two threads that take turns. On two cores or 256 it is these that make one thread
- * wait for another; docs/scaling.md argues from them.
+ * Counts the cache lines that a call writes and another core reads, load by load and store by store,
+ * with two threads that take turns. Such lines make one thread wait for another, on two cores as on
+ * 256; docs/scaling.md draws its conclusions from them.
  */
 import { describe, expect, test } from 'vitest';
 import { resolveMalloc } from '../../scripts/malloc/mallocs.ts';
@@ -14,18 +14,18 @@ async function sharing(malloc: string, plan: Turns): Promise<[Sharing, Sharing]>
 }
 
 const nothing: Sharing = { bothStore: 0, otherReads: 0, transfers: 0, inBlocks: 0 };
-// As many blocks as fit into a page: an empty page beyond that is anybody's, with all its lines.
+// As many blocks as fit into a page: an empty page may pass to another thread, with all its lines.
 const local: Turns = { who: 'local', size: 32, blocks: 64, turns: 4 };
 const remote: Turns = { who: 'remote', size: 32, blocks: 640, turns: 2 };
 
-describe('sharded, where threads free blocks of their own', () => {
-  test.each([32, 1000])('shares no line that anybody writes (%i bytes)', async (size) => {
+describe('sharded, when threads free their own blocks', () => {
+  test.each([32, 1000])('shares no cache line that a thread writes (%i bytes)', async (size) => {
     for (const thread of await sharing('sharded', { ...local, size }))
       expect(thread).toEqual(nothing);
   });
 });
 
-describe('sharded, where one thread frees what another makes', () => {
+describe('sharded, when one thread frees blocks of another', () => {
   test.each([32, 1000])(
     'writes to few shared lines: once in 24 calls, or the two bytes of each place (%i bytes)',
     async (size) => {
@@ -39,7 +39,7 @@ describe('sharded, where one thread frees what another makes', () => {
     },
   );
 
-  test('moves no record of a page where they work in the same one, block by block', async () => {
+  test('transfers no page record when both use the same page, block by block', async () => {
     for (const thread of await sharing('sharded', { ...remote, blocks: 1, turns: 16 }))
       expect(thread).toEqual({ ...nothing, inBlocks: thread.inBlocks });
   });
@@ -51,7 +51,7 @@ describe('by the same count', () => {
       expect(thread.bothStore).toBeGreaterThanOrEqual(2);
   });
 
-  test('glibc writes to shared lines in each call, where blocks travel', async () => {
+  test('glibc writes to shared lines in each call, if blocks pass between threads', async () => {
     const [, freer] = await sharing('glibc', { ...remote, blocks: 64 });
     expect(freer.bothStore).toBeGreaterThanOrEqual(1);
   });

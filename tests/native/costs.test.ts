@@ -1,6 +1,6 @@
 /**
- * What sharded's calls cost, in counts that are the same on every machine: instructions, atomic
- * operations, system calls, page faults. Nothing here looks at a clock.
+ * The costs of sharded's calls, in counts that are the same on every machine: instructions, atomic
+ * operations, system calls, page faults. No test here reads a clock.
  */
 import { describe, expect, test } from 'vitest';
 import { orders } from '../../scripts/bench/pairs.ts';
@@ -9,7 +9,7 @@ import { type Options, type Section, stepWorkload } from '../../scripts/bench/wo
 import { type Malloc, resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { skip } from '../lib/need.ts';
 
-/** The promises. Whoever makes the malloc cheaper lowers them. */
+/** The promised limits; lower them when the malloc gets cheaper. */
 const budget = {
   /** Instructions of one malloc and one free, the worst of three orders, all checks in them. */
   pair: 42,
@@ -33,7 +33,7 @@ const budget = {
 const sharded = resolveMalloc('sharded');
 const long = process.env.LONG === '1';
 
-/** Single-stepped: some ten thousand steps each, since a busy machine takes its time for each. */
+/** Single-steps a workload: only some ten thousand steps, because each is slow on a busy machine. */
 async function step(malloc: Malloc, workload: string, options: Options): Promise<Section[]> {
   const { sections, stopped } = await stepWorkload(malloc, workload, options);
   expect(stopped).toBeUndefined();

@@ -1,4 +1,4 @@
-/** Memory, addresses and mappings end; somebody else moves the break (tests/programs/exhaustion-*.c). */
+/** Memory, addresses and mappings run out; the program moves the break (tests/programs/exhaustion-*.c). */
 import { conformance } from '../lib/conform.ts';
 
 conformance('exhaustion');

@@ -1,4 +1,4 @@
-/** fork, wherever it comes from and whatever goes on meanwhile (tests/programs/fork-*.c). */
+/** fork from any place and during any activity (tests/programs/fork-*.c). */
 import { describe, test } from 'vitest';
 import { anywhere } from '../lib/anywhere.ts';
 import { conformance } from '../lib/conform.ts';

@@ -1,4 +1,4 @@
-/** What a debug build notices (native/guard/guard.h): each program of tests/crimes, on every variant. */
+/** The reports of debug builds (native/guard/guard.h) for each program of tests/crimes, on every variant. */
 import { readdirSync } from 'node:fs';
 import { basename, extname, join } from 'node:path';
 import { execa } from 'execa';
@@ -11,7 +11,7 @@ import { gap } from '../lib/mallocs.ts';
 import { need, skip } from '../lib/need.ts';
 import { everyVariant, variantFile } from '../lib/variants.ts';
 
-/** What each crime is called, on every variant. `P` stands for an address. */
+/** The report of each crime, on every variant. `P` stands for an address. */
 const sentences: Record<string, string> = {
   'double-free': 'free(): double free of P (100 bytes)',
   'double-free-delayed': 'free(): double free of P (100 bytes)',
@@ -77,7 +77,7 @@ function plain(report: string): string[] {
     .split('\n');
 }
 
-test('every program of tests/crimes is told of here', () => {
+test('every program of tests/crimes is tested here', () => {
   const programs = readdirSync(join(root, 'tests', 'crimes'))
     .filter((file) => /\.cc?$/.test(file))
     .map((file) => basename(file, extname(file)));
@@ -93,7 +93,7 @@ describe.each(everyVariant)('the debug build of %s', (variant) => {
   });
 
   test.each(Object.entries(inCpp))(
-    'names the crime in %s, and who said new',
+    'names the crime in %s, and the caller of new',
     async (crime, sentence) => {
       const { stdout, stderr, signal } = await commit(variant, crime);
       expect(plain(stderr)[0]).toBe(`libmalloc: ${sentence}`);
@@ -108,7 +108,7 @@ describe.each(everyVariant)('the debug build of %s', (variant) => {
   );
 
   test.each(['operators.cc', 'replaced-new.cc', 'threaded.cc'])(
-    'leaves %s in peace, which uses C++ as it may',
+    'accepts %s, which uses C++ correctly',
     async (source) => {
       const env = { LD_PRELOAD: variantFile(variant, { debug: true }) };
       const program = compileProgram(source);
@@ -124,7 +124,7 @@ describe.each(everyVariant)('the debug build of %s', (variant) => {
     },
   );
 
-  test('tells who allocated the block, who freed it, and who found out', async () => {
+  test('names the callers that allocated and freed the block, and where the damage was found', async () => {
     const { stderr } = await commit(variant, 'double-free-threads');
     const [, ...calls] = plain(stderr);
     const program = compile('double-free-threads');
@@ -140,7 +140,7 @@ describe.each(everyVariant)('the debug build of %s', (variant) => {
     expect(plain(short)).toHaveLength(1);
   });
 
-  test('names callers in a library that lies where another one was', async () => {
+  test('names callers in a library mapped where another one was', async () => {
     const plugin = (bytes: number): string =>
       compileProgram('plugin.c', { flags: ['-O2', '-shared', '-fPIC', `-DBYTES=${bytes}`] });
     const program = compileProgram('odd-stacks.c', { flags: ['-O2', '-Wno-vla'] });
@@ -151,7 +151,7 @@ describe.each(everyVariant)('the debug build of %s', (variant) => {
         ODD_STACKS_LEAK: '1',
       },
     });
-    // The libraries are gone at exit, and have no lines; what called them has.
+    // The libraries are unmapped at exit, so they have no lines; their caller has.
     const leaks = stderr.split('libmalloc: ').filter((each) => each.includes('(4711 bytes)'));
     expect(leaks).toHaveLength(20);
     for (const leak of leaks) expect(leak).toMatch(/allocated {2}allocate\+(.*\n)+ +_start\+/);
@@ -169,7 +169,7 @@ describe.each(everyVariant)('the debug build of %s', (variant) => {
     expect((await commit(variant, 'read-after-free', 'fill=0')).signal).toBe(undefined);
   });
 
-  test('leaks are told at exit when asked for, and the status is the program’s', async () => {
+  test('leaks=1 lists leaks at exit, and the status is the program’s', async () => {
     const quiet = await commit(variant, 'leak');
     expect(quiet).toMatchObject({ stdout: '', stderr: '', exitCode: 0 });
     const { stderr, exitCode } = await commit(variant, 'leak', 'leaks=1');
@@ -184,7 +184,7 @@ describe.each(everyVariant)('the debug build of %s', (variant) => {
     expect(exitCode).toBe(0);
   });
 
-  test('without a quarantine a block goes back at once, and is still known', async () => {
+  test('without a quarantine a block is freed at once, and still remembered', async () => {
     const { stderr, signal } = await commit(variant, 'double-free', 'quarantine=0');
     expect(plain(stderr)[0]).toBe('libmalloc: free(): double free of P (it was given back)');
     expect(signal).toBe('SIGABRT');
@@ -194,7 +194,7 @@ describe.each(everyVariant)('the debug build of %s', (variant) => {
     });
   });
 
-  test('what is broken in LIBMALLOC_DEBUG leaves the default, without a word', async () => {
+  test('a broken LIBMALLOC_DEBUG leaves the defaults, without a message', async () => {
     const odd = 'stack=99,fill=2,quarantine=many,leaks,nonsense=1,,=,stack=';
     const { stderr, signal } = await commit(variant, 'double-free', odd);
     expect(plain(stderr)[0]).toBe(`libmalloc: ${sentences['double-free']}`);
@@ -235,13 +235,13 @@ describe.each(everyVariant)('GDB and the debug build of %s', (variant) => {
     expect(chunks.find(({ user }) => user === freed)).toMatchObject({ kind: 'free', usable: 1520 });
     const inside = answer(stderr, 'heap chunk block+5');
     expect(inside).toContain(`is 5 bytes into the live block 0x${block.toString(16)}`);
-    expect(inside).toMatch(/allocated +main \+ \d+/);
+    expect(inside).toMatch(/allocated +main \(gdb-heap\.c:\d+\)/);
     expect(answer(stderr, 'heap chunk freed')).toMatch(/state +free, in quarantine\n.*allocated/);
-    expect(answer(stderr, 'heap chunk freed')).toMatch(/freed +main \+ \d+/);
+    expect(answer(stderr, 'heap chunk freed')).toMatch(/freed +main \(gdb-heap\.c:\d+\)/);
     expect(answer(stderr, 'heap check')).toMatch(/^ok: the canaries of \d+ blocks$/m);
   });
 
-  test('find a canary that was written over', async () => {
+  test('find an overwritten canary', async () => {
     if (gap(variant, 'chunks')) skip(gap(variant, 'chunks') as string);
     need('gdb');
     const script = questions('set var block[1570] = 0', 'heap check');
@@ -273,7 +273,7 @@ describe('under libmalloc run', () => {
     },
   );
 
-  test('what is right is passed on', async () => {
+  test('a valid value is passed on', async () => {
     const file = variantFile('list', { debug: true });
     const env = { LIBMALLOC_DEBUG: 'leaks=1,quarantine=1000,fill=1,stack=4' };
     const { status, stderr } = await libmalloc(['run', '-q', '-m', file, '--', compile('leak')], {

@@ -29,14 +29,14 @@ describe.each(able)('%s', (variant) => {
   );
 
   test.each(sizes)(
-    'what free blocks of %i bytes once held, or others hold, is noticed or useless',
+    'earlier or foreign content of free blocks of %i bytes is noticed or useless',
     (size) => keeps(variant, 'life-replayed', { args: [size, 16] }),
   );
 });
 
 describe.each(able.filter((name) => name !== 'list'))('%s', (variant) => {
   test.each([48, 128, 500])(
-    'secrets of two pages of %i bytes a block do not help to forge a link in a third one',
+    'the secrets of two pages with blocks of %i bytes do not help to forge a link in a third',
     (size) => keeps(variant, 'life-leaked', { args: [size] }),
   );
 });

@@ -1,4 +1,4 @@
-/** Memory over a long life: what is touched, what goes back, how long a call takes (tests/programs/life-*.c). */
+/** Memory over a long life: touched pages, returned memory, time of a call (tests/programs/life-*.c). */
 import { describe, expect, test } from 'vitest';
 import { glibc } from '../../scripts/malloc/mallocs.ts';
 import { keeps, outputOf, type Trial } from '../lib/keeps.ts';
@@ -115,7 +115,7 @@ describe.each(quick)('%s', (variant) => {
   ]);
 });
 
-// paged gives every empty span and every large block back at once, and glibc what lies at its top.
+// paged returns every empty span and every large block at once; glibc returns memory at its top.
 describe('sharded', () => {
   const variant = 'sharded';
 

@@ -1,4 +1,4 @@
-/** Processes that fork, lock, limit and shut themselves in (tests/programs/life-*.c). */
+/** Processes that fork, lock memory, set limits and install filters (tests/programs/life-*.c). */
 import { describe, expect, test } from 'vitest';
 import { glibc } from '../../scripts/malloc/mallocs.ts';
 import { keeps, outputOf } from '../lib/keeps.ts';
@@ -41,7 +41,7 @@ describe.each(builds)('%s', (_, { variant, debug }) => {
     );
 
     test.each(['main', 'fresh', 'used'])(
-      'a child of the bare clone may allocate, in a thread of its kind: %s',
+      'a child of a raw clone may allocate, in a thread of this kind: %s',
       async (who) => {
         await keeps(variant, 'life-clone', { debug, flags, args: [who, 2000, 200] });
         await keeps(variant, 'life-clone', { debug, flags, args: [who, 200, 40_000] });
@@ -58,7 +58,7 @@ describe.each(builds)('%s', (_, { variant, debug }) => {
 /** MCL_CURRENT, MCL_FUTURE, and MCL_ONFAULT on top of them. */
 const flags = { current: 1, future: 2, both: 3, 'current on fault': 5, 'both on fault': 7 };
 
-/** What the program could do: how mlockall ended, KiB in small and in larger blocks. */
+/** The program's output: the result of mlockall, KiB in small and in larger blocks. */
 async function locked(variant: string, args: (string | number)[]) {
   const text = await outputOf(variant, 'life-locked', { args, timeout: 20 });
   const [said = '', small = 0, large = 0] = text.trim().split(' ');
@@ -79,13 +79,13 @@ describe.each(able)('%s', (variant) => {
     const ours = await locked(variant, [value, kib]);
     const theirs = await locked(glibc.name, [value, kib]);
     expect(ours.said).toBe(theirs.said);
-    if (kib < 1024) return; // there is nearly nothing to be had
+    if (kib < 1024) return; // almost no memory can be locked
     expect(ours.small, 'KiB in small blocks').toBeGreaterThanOrEqual(theirs.small / 2);
     expect(ours.large, 'KiB in larger blocks').toBeGreaterThanOrEqual(theirs.large / 2);
   });
 
   test.each(['kill', 'refuse'])(
-    'a filter that lets only memory and futex pass, and otherwise says %s',
+    'under a seccomp filter that allows only memory and futex calls, and otherwise does %s',
     (otherwise) => {
       const asGlibc = variant === 'list' ? 1 : 0; // it lives on the program break
       return keeps(variant, 'life-filter', { args: [otherwise, asGlibc, asGlibc ? 1 : 6] });

@@ -1,11 +1,11 @@
-/** What sharded promises beyond misuse.test.ts: blocks that were freed long ago, or written to since. */
+/** Promises of sharded beyond misuse.test.ts: blocks that were freed long ago, or written to since. */
 import assert from 'node:assert/strict';
 import { execa } from 'execa';
 import { describe, test } from 'vitest';
 import { compileProgram } from '../lib/compile.ts';
 import { variantFile } from '../lib/variants.ts';
 
-/** The pointer that the program printed, and what was said when it died of it. */
+/** The pointer that the program printed, and the message with which it died. */
 async function dies(program: string, args: (string | number)[]) {
   const { stdout, stderr, signal } = await execa(compileProgram(`${program}.c`), args.map(String), {
     env: { LD_PRELOAD: variantFile('sharded') },
@@ -40,13 +40,13 @@ describe('a block that was freed', () => {
   test.each(since)('%s: freeing it again is a double free', async (how) => {
     for (const size of sizes) {
       const { pointer, stderr, what } = await dies('misuse-stale', [how, size]);
-      // Of a page that holds blocks of another size by now, the malloc says what lies there.
+      // If the page now holds blocks of another size, the malloc names the block that lies there.
       const said = `(double free of ${pointer}\\b|${pointer} is not a block: it lies )`;
       assert.match(stderr, new RegExp(`^libmalloc: free\\(\\): ${said}[^\\n]*$`), what);
     }
   });
 
-  test.each(since)('%s: a mapping of its own is gone by then', async (how) => {
+  test.each(since)('%s: a block with its own mapping is already unmapped', async (how) => {
     const { pointer, stderr, what } = await dies('misuse-stale', [how, 40_000_000]);
     assert.match(stderr, new RegExp(`^libmalloc: free\\(\\): [^\\n]*${pointer}\\b[^\\n]*$`), what);
   });
@@ -70,7 +70,7 @@ describe('a free block that was written to', () => {
     },
   );
 
-  // malloc looks at eight bytes, for two instructions; all sixteen are checked when the page goes.
+  // malloc checks eight bytes, for two instructions; all sixteen are checked when the page is returned.
   test.each(Array.from({ length: 8 }, (_, i) => i))(
     'at its byte %i: is never handed out, freed here or by another thread',
     async (at) => {
@@ -81,7 +81,7 @@ describe('a free block that was written to', () => {
     },
   );
 
-  test.each([1, 8, 16])('in its first %i bytes, and freed again: is noticed', async (bytes) => {
+  test.each([1, 8, 16])('in its first %i bytes, and freed again, is noticed', async (bytes) => {
     for (const size of small) await noticed(['twice', size, bytes]);
   });
 });
@@ -91,7 +91,7 @@ describe('an address that shares its low bits with a live block', () => {
   const away = [2048, 4096, -2048, -4096, 40_960, 131_072, 1_048_576, 8_388_608];
   const calls = ['realloc', 'malloc_usable_size', 'free_sized'];
 
-  test.each(calls)('%s: is no block', async (call) => {
+  test.each(calls)('%s: is not a block', async (call) => {
     for (const gib of away)
       for (const size of [64, 3000, 100_000]) {
         const { pointer, stderr, what } = await dies('misuse-far', [call, gib, size]);

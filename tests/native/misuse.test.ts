@@ -1,4 +1,4 @@
-/** Pointers that are no live block: how a program finds out. */
+/** The messages for pointers that are not live blocks. */
 import assert from 'node:assert/strict';
 import { execa } from 'execa';
 import { describe, test } from 'vitest';
@@ -39,7 +39,7 @@ const stale = ['freed with its neighbours', 'shrunk away'];
 
 /** Small, middle, and (for paged) with a mapping of its own. */
 const all = [64, 3000, 300_000];
-/** Calls that look a pointer up as free or realloc do: tried with one size, all of them by `make test-long`. */
+/** Calls that look a pointer up as free or realloc do: tested with one size, or with all by `make test-long`. */
 const alike = ['reallocarray', 'free_sized', 'free_aligned_sized'];
 const sizesFor = (call: string): number[] =>
   alike.includes(call) && process.env.LONG !== '1' ? [64] : all;

@@ -78,7 +78,7 @@ describe.each(everyVariant)('%s: limit', (variant) => {
     },
   );
 
-  test('is no limit where the value is broken', async () => {
+  test('a broken value sets no limit', async () => {
     for (const options of [
       'limit=1x',
       'limit=',
@@ -92,7 +92,7 @@ describe.each(everyVariant)('%s: limit', (variant) => {
     }
   });
 
-  test('is that of the last one, in bytes or larger units', async () => {
+  test('the last value counts, in bytes or larger units', async () => {
     for (const options of ['limit=1,limit=33554432', 'decay=5,limit=32768k,huge=0', 'limit=32M']) {
       const words = [limited, '32', '5000', '0'];
       const { status, stderr } = await under(variant, options, words, { block: '5120' });
@@ -135,7 +135,7 @@ describe.each(everyVariant)('%s: stats and dump', (variant) => {
     expect(headers.map((line) => line.split(' ').at(-1)).sort()).toEqual(shared.pids.sort());
   });
 
-  test('nothing where the program ends by _exit, or where the path is broken', async () => {
+  test('nothing if the program ends by _exit, or the path is broken', async () => {
     await under(variant, `stats=${file('quick')}`, [dump, 'quick', '5']);
     expect(existsSync(file('quick'))).toBe(false);
     const before = readdirSync('.');
@@ -167,7 +167,7 @@ describe.each(everyVariant)('%s: stats and dump', (variant) => {
     expect(stderr).not.toContain('at exit');
   });
 
-  test('never in the place of a handler that the program has, or of an inherited SIG_IGN', async () => {
+  test('does not replace a handler of the program, or an inherited SIG_IGN', async () => {
     const own = await under(variant, 'dump=USR2', [dump, 'own', String(SIGUSR2)]);
     expect({ status: own.status, stderr: own.stderr }).toEqual({ status: 0, stderr: '' });
     const words = ['sh', '-c', `trap '' USR2; exec ${dump} raise ${SIGUSR2}`];
@@ -175,7 +175,7 @@ describe.each(everyVariant)('%s: stats and dump', (variant) => {
     expect({ status: ignored.status, stderr: ignored.stderr }).toEqual({ status: 0, stderr: '' });
   });
 
-  test('not at a signal that is none of those: the default disposition stays', async () => {
+  test('not at another signal: its default disposition stays', async () => {
     for (const name of ['KILL', 'SEGV', '11', '9', 'USR', '0', '']) {
       const { signal, stderr } = await under(variant, `dump=${name}`, [
         dump,
@@ -192,7 +192,7 @@ describe.each(everyVariant)('%s: stats and dump', (variant) => {
     const { status, stderr, pid } = await under(variant, options, [dump, 'storm', String(SIGUSR1)]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     const said = written(`storm.${pid}`);
-    // Signals that come while one waits are one signal, and one may come before its thread began.
+    // Signals that arrive while one is pending merge, and one may arrive before its thread begins.
     expect(said.match(/at signal/g)?.length).toBeGreaterThan(20);
     const headers = said.split('\n').filter((line) => line.includes('process'));
     for (const line of headers) expect(line).toMatch(/^libmalloc \S+ \(\w+\): .* time \d+$/);
@@ -202,7 +202,7 @@ describe.each(everyVariant)('%s: stats and dump', (variant) => {
 describe('privileged programs', () => {
   test('ignore the options', async () => {
     if (process.getuid?.() !== 0) skip('only root can make a program setuid to another user');
-    // Linked, since nothing is preloaded into such a program.
+    // Linked, because the dynamic linker preloads nothing into such a program.
     copyFileSync(variantFile('paged'), join(folder, 'libmalloc.so.0'));
     chmodSync(folder, 0o755); // the other user's program has to find it there
     const flags = [variantFile('paged'), '-Wl,--no-as-needed', `-Wl,-rpath,${folder}`];
@@ -291,7 +291,7 @@ describe('refusals', () => {
 });
 
 describe.each(everyVariant)('%s: other names, other tools', (variant) => {
-  test('glibc’s second names give and take blocks of ours', async () => {
+  test('glibc’s alias names allocate and free our blocks', async () => {
     const program = compileProgram('libc-names.c');
     for (const debug of [false, true]) {
       const { status, stderr } = await under(variant, 'huge=1', [program], {
@@ -302,7 +302,7 @@ describe.each(everyVariant)('%s: other names, other tools', (variant) => {
     }
   });
 
-  test('reallocarray and pvalloc give valgrind’s blocks where valgrind gives those of malloc', async () => {
+  test('reallocarray and pvalloc return valgrind’s blocks if its malloc does', async () => {
     const program = compileProgram('under-valgrind.c');
     const words = ['-q', '--error-exitcode=9', '--leak-check=no', program];
     const { status, stderr } = await under(variant, 'huge=1', [need('valgrind'), ...words]);

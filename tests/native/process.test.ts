@@ -1,4 +1,4 @@
-/** The beginning and the end of a process, and the odd places between (tests/programs/lifecycle-*.c). */
+/** The start and the end of a process, and unusual moments between them (tests/programs/lifecycle-*.c). */
 import { conformance } from '../lib/conform.ts';
 
 conformance('process', ({ name }) => !name.startsWith('fork'));

@@ -1,4 +1,4 @@
-/** A dozen real programs under every variant that can run them: what they print is what glibc makes of it. */
+/** A dozen real programs print the same under every variant that can run them as under glibc. */
 import { conformance } from '../lib/conform.ts';
 
 conformance('programs', ({ quick }) => quick);

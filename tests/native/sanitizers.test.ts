@@ -47,9 +47,9 @@ describe.each([
 });
 
 /**
- * Who may read one word that its owner writes at the same time, and why that is no harm: what is
- * read decides nothing, or is looked at again under the lock. The stacks of a thread that lives are
- * never read; that would be a race of other functions, and is not on this list.
+ * Functions that may read a word while its owner writes it. That is harmless, because the value decides
+ * nothing, or is read again under the lock. The stacks of a live thread are never read; that would be
+ * a race of other functions, which are not on this list.
  */
 const byDesign: Record<string, string> = {
   page_snapshot: 'a walk describes the pages of running threads by what their records say',

@@ -1,10 +1,10 @@
-/** Threads by the thousand, blocks by the million, and memory that may end at any call. */
+/** Thousands of threads, millions of blocks, and memory that may run out at any call. */
 import { describe, test } from 'vitest';
 import { keeps, outputOf } from '../lib/keeps.ts';
 import { gap } from '../lib/mallocs.ts';
 import { everyVariant } from '../lib/variants.ts';
 
-/** What never reuses memory, or walks all of its chunks at each call, is not made for this. */
+/** Without variants that never reuse memory or walk past all chunks at each call. */
 const strong = everyVariant.filter((name) => name !== 'list' && gap(name, 'reuse') === undefined);
 
 describe.each(strong)('%s', (variant) => {
@@ -22,7 +22,7 @@ describe.each(strong)('%s', (variant) => {
     (size) => keeps(variant, 'threads-frees-only', { args: [64, size] }),
   );
 
-  test('blocks travel along a chain of threads', () =>
+  test('blocks pass along a chain of threads', () =>
     keeps(variant, 'threads-chain', { args: [4, 200_000, 2000, 4000] }));
 
   test('a million live blocks', () => keeps(variant, 'many-live', { args: [1_000_000, 80] }));
@@ -32,7 +32,7 @@ describe.each(strong)('%s', (variant) => {
     (when) => keeps(variant, 'exhaustion-any', { args: [when, 3, 150_000, 24] }),
   );
 
-  test('wherever the kernel puts the program, blocks below a limit are told apart', async () => {
+  test('blocks below a limit are recognised wherever the kernel maps the program', async () => {
     for (let seed = 1; seed <= 12; seed++)
       await keeps(variant, 'exhaustion-any', { args: ['before', 3, 15_000, 24, seed] });
   });

@@ -1,4 +1,4 @@
-/** How list splits, merges, finds and gives back, seen through `walk`. */
+/** How list splits, merges, finds and returns chunks, seen through `walk`. */
 import assert from 'node:assert/strict';
 import {
   type Chunk,

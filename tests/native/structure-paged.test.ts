@@ -1,4 +1,4 @@
-/** How paged cuts spans, reuses blocks and gives memory back, seen through `walk`. */
+/** How paged carves spans, reuses blocks and returns memory, seen through `walk`. */
 import assert from 'node:assert/strict';
 import { type MallocLibrary, openMalloc, type Pointer } from '../../scripts/ffi/index.ts';
 import { type Declare, isolated } from '../lib/child.ts';

@@ -1,4 +1,4 @@
-/** How sharded cuts pages, keeps runs and gives memory back, seen through `walk`. */
+/** How sharded carves pages, keeps runs and returns memory, seen through `walk`. */
 import assert from 'node:assert/strict';
 import {
   type Chunk,
@@ -15,7 +15,7 @@ import { at, blocksOf, lawful } from '../lib/shadow.ts';
 const GRANULE = 64 * KiB;
 const SMALL = 32 * KiB;
 const HUGE = 40 * MiB;
-/** A large block begins up to so far behind its run's start. */
+/** The largest distance of a large block from its run's start. */
 const COLORED = 4 * KiB;
 const open = (): MallocLibrary => openMalloc('sharded', { fresh: true });
 

@@ -1,4 +1,4 @@
-/** Many threads on one heap: what each variant promises them (tests/programs/threads-*.c). */
+/** Many threads on one heap: the promises of each variant (tests/programs/threads-*.c). */
 import { conformance } from '../lib/conform.ts';
 
 conformance('threads');

@@ -1,4 +1,4 @@
-// docs/own.md, followed to its end: each step's case fails before the step and passes after it.
+// Follows docs/own.md to its end: each step's case fails before the step and passes after it.
 
 import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,9 +13,9 @@ const guide = readFileSync(join(root, 'docs', 'own.md'), 'utf8');
 
 interface Step {
   title: string;
-  /** The code that it changes. */
+  /** The code that the step changes. */
   code: string;
-  /** What the reader types. */
+  /** The command that the reader types. */
   commands: string[];
   /** The case that proves it. */
   proof: string;
@@ -42,7 +42,7 @@ const steps: Step[] = guide
     };
   });
 
-/** Functions and structs that stand on their own, with the comments above them. */
+/** Top-level functions and structs, with the comments above them. */
 interface Item {
   name: string;
   text: string;
@@ -54,7 +54,7 @@ const item =
 const items = (source: string): Item[] =>
   [...source.matchAll(item)].map(([text, name = 'heap']) => ({ name, text }));
 
-/** The source with what the guide changes: a name that is there gives way, a new one comes before it. */
+/** The source with the guide's changes: existing names are replaced, new ones are inserted before them. */
 function changed(source: string, code: string): string {
   let text = source;
   let fresh = '';
@@ -71,7 +71,7 @@ function changed(source: string, code: string): string {
   return text;
 }
 
-/** Of each timeout: what hangs before the step need not hang for a minute. */
+/** The factor for each timeout: a case that hangs before the step need not hang for a minute. */
 const IMPATIENT = 0.1;
 
 let folder: string;
@@ -90,7 +90,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Whether `check` finds the case kept: of somebody's malloc, some are no more than noted as failed. */
+/** Whether `check` finds the case kept; for a malloc that is not ours, some failures are only noted. */
 async function passes({ proof, commands }: Step, patience = 1): Promise<boolean> {
   const reduced = commands.some((line) => line.includes(' --reduced '));
   const json = join(folder, 'check.json');

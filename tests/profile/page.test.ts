@@ -1,4 +1,4 @@
-// A profile opened in a browser: who allocated, at its snapshots, its peak and its end.
+// A profile opened in a browser: call stacks at its snapshots, its peak and its end.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,7 +22,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** What the table of functions says of one: bytes of its own and of what it called. */
+/** The row of a function in the table: its own bytes, and those of functions that it called. */
 const row = (page: Page, name: string, panel = 0): Promise<string | null> =>
   page
     .locator(`.panel >> nth=${panel} >> .origins tr`)
@@ -71,7 +71,7 @@ test('the slider goes from snapshot to snapshot', () =>
     expect(await page.locator('.origins tr', { hasText: /^piles/ }).count()).toBe(0);
   }));
 
-test('two stand side by side, and differ where they do', async () => {
+test('two profiles are side by side, with their differences', async () => {
   const page = file('two.html');
   const { status } = await libmalloc(['view', file('one.json'), file('three.json'), '-o', page]);
   expect(status).toBe(0);
@@ -83,7 +83,7 @@ test('two stand side by side, and differ where they do', async () => {
   });
 });
 
-test('there is no picture of it, with the reason', async () => {
+test('a picture of it is refused, with the reason', async () => {
   const { status, stderr } = await libmalloc(['view', file('one.json'), '--svg', file('x.svg')]);
   expect([status, stderr]).toEqual([125, expect.stringMatching(/which a profile does not know/)]);
 });

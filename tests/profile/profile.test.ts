@@ -1,4 +1,4 @@
-// A profile says who allocated, how much of it lives, and for how long: under any malloc.
+// A profile names callers, live bytes and lifetimes, under any malloc.
 
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -34,7 +34,7 @@ interface Ran {
   stderr: string;
 }
 
-/** Profiles the program; `options` stand before it, `args` behind. */
+/** Profiles the program with `args`; `options` are for libmalloc profile. */
 async function run(options: string[], ...args: string[]): Promise<Ran> {
   const json = fresh('.json');
   const words = ['profile', '--json', json, ...options, '--', program, ...args];
@@ -46,7 +46,7 @@ async function run(options: string[], ...args: string[]): Promise<Ran> {
   return { status, profile: readProfile(json), said: Object.fromEntries(said), stderr };
 }
 
-/** What a function of the program allocated itself, of one process or of all. */
+/** The bytes that a function of the program allocated itself, in one process or in all. */
 function own(profile: Profile, name: string, measure: Measure, pid?: number) {
   const sum = { bytes: 0, blocks: 0, ages: 0 };
   for (const { process, site, frames } of stacksOf(profile)) {
@@ -68,21 +68,21 @@ describe.each(['glibc', defaultVariant(), 'list'])('with --all, on %s', (m) => {
     ran = await run(['--all', '-m', m], '1');
   });
 
-  test('every function has the bytes and blocks that it asked for', () => {
+  test('every function has the bytes and blocks that it requested', () => {
     expect(ran.status).toBe(0);
     expect(Object.keys(ran.said)).toHaveLength(6);
     for (const [name, { bytes, blocks }] of Object.entries(ran.said))
       expect(own(ran.profile, name, 'all'), name).toEqual(exactly(bytes, blocks));
   });
 
-  test('what was not freed is live at the end', () => {
+  test('blocks that were not freed are live at the end', () => {
     expect(own(ran.profile, 'leaks', 'live')).toEqual(exactly(300_000, 300));
     expect(own(ran.profile, 'grows', 'live')).toEqual(exactly(100_000, 1));
     for (const name of ['piles', 'shorts', 'pairs', 'hands_over', 'refused'])
       expect(own(ran.profile, name, 'live'), name).toEqual(nothing);
   });
 
-  test('what was live at the peak is kept', () => {
+  test('blocks that were live at the peak are kept', () => {
     expect(own(ran.profile, 'piles', 'peak')).toEqual(exactly(2_000_000, 200));
     expect(own(ran.profile, 'leaks', 'peak')).toEqual(exactly(300_000, 300));
     for (const name of ['shorts', 'pairs', 'grows'])
@@ -134,7 +134,7 @@ test('samples give estimates without a bias', async () => {
   expect(Math.abs(samples / wanted - 1)).toBeLessThan(0.05);
 });
 
-describe('what is live at an exit', () => {
+describe('live blocks at exit', () => {
   const holdersOf = async (...options: string[]) => {
     const json = fresh('.json');
     const words = ['profile', ...options, '--json', json, '--', compileProgram('held.c')];
@@ -158,7 +158,7 @@ describe('what is live at an exit', () => {
   };
 
   test.each(['glibc', defaultVariant(), 'list', 'buddy'])(
-    'is lost or held by a root, on %s',
+    'are lost or held by a root, on %s',
     async (m) => {
       const { found, stderr } = await holdersOf('--all', '-m', m);
       expect(found.get('make_list')).toEqual({ list_head: 100 });
@@ -172,7 +172,7 @@ describe('what is live at an exit', () => {
     },
   );
 
-  test('is asked of the malloc where only samples are known', async () => {
+  test('are read from the malloc if only samples are known', async () => {
     const { found } = await holdersOf('--roots', '--every', '50', '-m', defaultVariant());
     expect(Object.keys(found.get('make_list') ?? {})).toEqual(['list_head']);
     expect(found.get('lose_blocks')?.lost).toBeGreaterThanOrEqual(39);
@@ -191,7 +191,7 @@ describe('processes', () => {
     expect(own(profile, 'leaks', 'live', parent?.pid)).toEqual(exactly(600_000, 600));
   });
 
-  test('a kill loses nothing, and is the status', async () => {
+  test('a kill loses nothing, and its signal is the status', async () => {
     const { status, profile } = await run(['--all'], '1', 'kill');
     expect(status).toBe(128 + 9);
     expect(own(profile, 'leaks', 'live')).toEqual(exactly(300_000, 300));
@@ -338,7 +338,7 @@ test('a service is profiled through its environment, and read later', async () =
   }
 });
 
-test('the difference of two profiles is what changed, the most first', async () => {
+test('the difference of two profiles lists changes, the largest first', async () => {
   const [a, b, folded] = [fresh('.json'), fresh('.json'), fresh('.folded')];
   await libmalloc(['profile', '--all', '-q', '-o', a, '--', program, '1']);
   await libmalloc(['profile', '--all', '-q', '-o', b, '--', program, '3']);
@@ -352,7 +352,7 @@ test('the difference of two profiles is what changed, the most first', async () 
   expect(same.stdout).toBe('live at the end: no difference');
 });
 
-test('a program without symbols, or built anew since, is said to be so once', async () => {
+test('a program without symbols, or rebuilt since, is reported once', async () => {
   const [bare, raw] = [fresh('-bare'), fresh('.profile')];
   copyFileSync(program, bare);
   spawnSync(need('strip'), [bare]);

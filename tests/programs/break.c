@@ -1,6 +1,7 @@
 /* The program break is nobody's own: a program may move it as well, up and down, by
  * odd numbers, between any two calls. Its bytes stay its own, blocks stay theirs, the
- * heap stays sound, and what was freed is used again.
+ * heap stays sound, and what was freed is used again. Memory from the break need not be
+ * zero: a page that it ends in keeps what the program wrote there.
  *
  *     break [steps] [largest size] [seed]
  */
@@ -44,9 +45,15 @@ static void move_down(void) {
     check(sbrk(-(intptr_t)size) != (void *)-1, "sbrk: %s", strerror(errno));
 }
 
+static void drop(size_t i) {
+    if (blocks[i].p)
+        check_filled(blocks[i].p, blocks[i].size, 2);
+    free(blocks[i].p);
+}
+
 static void step(uint64_t *random, size_t largest) {
     size_t i = chance_below(random, LIVE), size = chance_size(random, largest);
-    switch (chance_below(random, 8)) {
+    switch (chance_below(random, 9)) {
     case 0:
         move_up(1 + chance_below(random, 3000));
         return;
@@ -63,10 +70,15 @@ static void step(uint64_t *random, size_t largest) {
             blocks[i].p = p;
             break;
         } /* fall through */
+    case 4:
+        drop(i);
+        blocks[i].p = lacks("calloc") ? must_malloc(size) : calloc(1, size);
+        check(blocks[i].p || size == 0, "calloc(1, %zu) failed", size);
+        if (!lacks("calloc"))
+            check_zero(blocks[i].p, size);
+        break;
     default:
-        if (blocks[i].p)
-            check_filled(blocks[i].p, blocks[i].size, 2);
-        free(blocks[i].p);
+        drop(i);
         blocks[i].p = chance_below(random, 4) ? must_malloc(size) : memalign_if_any(256, size);
         check(blocks[i].p || size == 0, "no block of %zu bytes", size);
     }

@@ -2,12 +2,13 @@
  * list without a lock that compares only its head takes a block that has left the list and come
  * back (ABA), and hands out what came behind it, which somebody has.
  *
- * That happens between two instructions of malloc. Where the processor can be stepped (x86-64), a
- * thread is stopped at each in turn, while another one takes two blocks and drops the first.
+ * That happens between two instructions of malloc. Where the processor can be stepped (stepped.h),
+ * a thread is stopped at each in turn, while another one takes two blocks and drops the first.
  *
  *     threads-aba [threads] [calls of each]
  */
 #include "program.h"
+#include "stepped.h"
 
 enum { HELD = 3, SIZES = 3 };
 static const size_t sizes[SIZES] = {48, 64, 96};
@@ -55,72 +56,31 @@ static void *exchange(void *arg) {
     return NULL;
 }
 
-#ifdef __x86_64__
-#include <semaphore.h>
-#include <ucontext.h>
+/* ── what chance need not find: the other thread acts at each instruction in turn ─────────── */
 
-enum { TRAP_FLAG = 0x100, FIRST = 8, PLACES = 400, WAITS = 12, PATIENCE = 200000 /* ns */ };
-#define step_on()  __asm__ volatile("pushfq; orq %0, (%%rsp); popfq" ::"i"(TRAP_FLAG) : "cc", "memory")
-#define step_off() __asm__ volatile("pushfq; andq %0, (%%rsp); popfq" ::"i"(~TRAP_FLAG) : "cc", "memory")
-
-static sem_t asked;
-static atomic_bool answered;
+enum { FIRST = 8, PLACES = 400, WAITS = 12 };
 static size_t size;
-static long place, instruction, waits;
-static struct block *others;
+static struct block *mine, *others;
 
-static void *take_two(void *arg) {
-    for (;;) {
-        while (sem_wait(&asked) != 0) {
-        }
-        struct block *first = take(1, size);
-        others = take(2, size);
-        drop(first, 1, size);
-        atomic_store(&answered, true);
-    }
-    return arg;
-}
+static void take_mine(void) { mine = malloc(size); }
 
-static long since(const struct timespec *begin) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (t.tv_sec - begin->tv_sec) * 1000000000 + t.tv_nsec - begin->tv_nsec;
-}
-
-static void stepped(int signal, siginfo_t *info, void *context) {
-    (void)signal, (void)info;
-    if (++instruction < place)
-        return;
-    int saved = errno;
-    struct timespec begin;
-    ((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL] &= ~TRAP_FLAG;
-    clock_gettime(CLOCK_MONOTONIC, &begin);
-    sem_post(&asked);
-    while (!atomic_load(&answered) && since(&begin) < PATIENCE)
-        sched_yield();
-    waits += !atomic_load(&answered);
-    errno = saved;
+static void take_two(void) {
+    struct block *first = take(1, size);
+    others = take(2, size);
+    drop(first, 1, size);
 }
 
 /* Stops at one instruction of malloc; false when there are no more, or when the other one has
  * waited for us at several: there is a lock, and the list behind it needs none of this. */
-static bool stop_at(long which) {
+static bool stop_at(long place) {
     struct block *blocks[FIRST];
     for (int i = 0; i < FIRST; i++)
         blocks[i] = take(3, size);
     for (int i = 0; i < FIRST; i++)
         drop(blocks[i], 3, size);
-    place = which;
-    instruction = 0;
-    atomic_store(&answered, false);
-    step_on();
-    struct block *mine = malloc(size);
-    step_off();
-    bool stopped = instruction >= place;
+    bool stopped = step(place, take_mine, take_two);
     check(mine, "malloc(%zu) failed", size);
     atomic_store(&mine->owner, 4);
-    while (stopped && !atomic_load(&answered))
-        sched_yield();
     for (int i = 0; i < FIRST; i++)
         blocks[i] = take(5 + (uint64_t)i, size);
     check(atomic_load(&mine->owner) == 4, "a block of %zu bytes at %p was handed out twice", size,
@@ -130,24 +90,18 @@ static bool stop_at(long which) {
     if (stopped)
         drop(others, 2, size);
     free(mine);
-    return stopped && waits < WAITS;
+    return stopped && step_waits < WAITS;
 }
 
 static void stop_at_each(void) {
-    struct sigaction on_trap = {.sa_sigaction = stepped, .sa_flags = SA_SIGINFO};
-    sigaction(SIGTRAP, &on_trap, NULL);
-    sem_init(&asked, 0, 0);
-    start(take_two, NULL);
+    start_other();
     for (int s = 0; s < SIZES; s++) {
         size = sizes[s];
-        waits = 0;
-        for (long which = 1; which < PLACES && stop_at(which); which++) {
+        step_waits = 0;
+        for (long place = 1; place < PLACES && stop_at(place); place++) {
         }
     }
 }
-#else
-static void stop_at_each(void) {}
-#endif
 
 int main(int argc, char **argv) {
     long threads = argument(argc, argv, 1, 6);

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -40,7 +40,7 @@ async function record(
   return { status, stdout: stdout.toString(), file, ...readTrace(file) };
 }
 
-/** Holds a process against its own count: calls, bytes, and that no block was lost or seen twice. */
+/** Compares a process with its own counts: calls, bytes, and no block lost or seen twice. */
 function agree(sum: Sum | undefined, counts: Record<string, number> | undefined): void {
   if (!sum || !counts) throw new Error(`no ${sum ? 'count of its own' : 'record'} of the process`);
   const { events, ledger } = sum;
@@ -55,10 +55,18 @@ function agree(sum: Sum | undefined, counts: Record<string, number> | undefined)
   expect(sum.unordered).toBe(0);
 }
 
+test('a small process takes a few KiB of the disc', async () => {
+  const script = 'i=0; while [ $i -lt 100 ]; do /bin/true; i=$((i+1)); done';
+  const { file, processes } = await record({ words: 'stacks,' }, 'sh', '-c', script);
+  expect(processes).toHaveLength(101);
+  // 16 KiB where the disc has blocks of 4 KiB: its names, its maps, its calls.
+  expect((statSync(file).blocks * 512) / 101).toBeLessThan(24 * 1024);
+});
+
 const mallocs = [defaultVariant(), 'paged', 'glibc'];
 
 describe.each(mallocs)('a trace on %s', (m) => {
-  test('has every call of every function, and the bytes asked for', async () => {
+  test('has every call of every function, and the requested bytes', async () => {
     const { stdout, processes, damage, status } = await record(
       { malloc: m },
       traced,
@@ -74,7 +82,7 @@ describe.each(mallocs)('a trace on %s', (m) => {
     expect(processes[0]?.events.free).toBe(counts?.free);
   });
 
-  test('keeps the order of threads that take over each other’s blocks', async () => {
+  test('keeps the order in which blocks pass between threads', async () => {
     const { stdout, processes } = await record({ malloc: m }, traced, 'threads', '6', '40000');
     const [counts] = ownCounts(stdout).values();
     agree(processes[0], counts);
@@ -150,7 +158,7 @@ test('agrees with valgrind about a real program', async () => {
   const number = (text = '') => Number(text.replaceAll(',', ''));
   expect(ledger?.allocations).toBe(number(allocs));
   expect(ledger?.totalBytes).toBe(number(bytes));
-  // valgrind also frees what the C library keeps until the end.
+  // valgrind also frees blocks that the C library keeps until the end.
   expect(ledger?.releases).toBeLessThanOrEqual(number(frees));
 });
 
@@ -165,10 +173,10 @@ test('a malloc that calls its own public functions is recorded as the program se
 });
 
 describe('the operators of C++', () => {
-  // mimalloc's is written in C, and aborts where it should throw.
+  // mimalloc's operator is written in C, and aborts instead of throwing.
   const throwing = ['glibc', defaultVariant(), 'jemalloc', 'tcmalloc'];
 
-  test.each([...throwing, 'mimalloc'])('are on record under %s, each once', async (malloc) => {
+  test.each([...throwing, 'mimalloc'])('are recorded under %s, each once', async (malloc) => {
     if (!['glibc', defaultVariant()].includes(malloc)) need(malloc);
     const program = compileProgram('operators.cc');
     const all = throwing.includes(malloc);
@@ -216,7 +224,7 @@ describe('C++', () => {
     trace.close();
   });
 
-  test('is as it was where a program has operators of its own', async () => {
+  test('is unchanged in a program with its own operators', async () => {
     const { stdout, processes } = await record(
       { malloc: 'glibc' },
       compileProgram('replaced-new.cc'),
@@ -226,7 +234,7 @@ describe('C++', () => {
   });
 });
 
-describe('what is asked for in addition', () => {
+describe('with options', () => {
   test('--sites: each call names the code that made it', async () => {
     const { file, processes } = await record({ words: 'sites,' }, traced, 'plain', '300');
     const trace = openTrace(file);
@@ -300,12 +308,12 @@ describe('what is asked for in addition', () => {
       }
       trace.close();
       const peak = processes[0]?.ledger.peakBytes ?? 0;
-      // Less than a 64th below the highest moment; and the trace is what is there at that moment.
+      // Less than a 64th below the highest moment, and equal to the trace at that moment.
       const high = [...seen].sort((a, b) => b.live - a.live)[0];
       expect(high?.live).toBeGreaterThan(peak * (1 - 1 / 60));
       expect(high?.chunks).toBe(high?.blocks);
       expect(seen.at(-1)?.index).toBeGreaterThan(events - 5);
-      // On the way up, no picture is more than a quarter above the one before it, plus a block.
+      // During growth, no snapshot is more than a quarter plus a block above the one before.
       const rising = seen.slice(0, seen.indexOf(high as (typeof seen)[number]) + 1);
       for (const [i, { live }] of rising.entries()) {
         const before = Math.max(16_384, ...rising.slice(0, i).map((each) => each.live));
@@ -315,7 +323,7 @@ describe('what is asked for in addition', () => {
     },
   );
 
-  test('--snapshots takes none where nothing grows', async () => {
+  test('--snapshots takes none if nothing grows', async () => {
     const { file } = await record(
       { malloc: 'paged', words: 'snapshots,' },
       compileProgram('one-block.c'),
@@ -333,7 +341,7 @@ describe('the verb', () => {
   const verb = (file: string, ...args: string[]) =>
     libmalloc(['record', '-o', join(folder, file), ...args]);
 
-  test('says in one line what it has recorded, and replaces a trace', async () => {
+  test('prints one line about the recording, and replaces an earlier trace', async () => {
     const { status, stdout, stderr } = await verb('one', '--', traced, 'kill', '100');
     expect(status).toBe(137);
     expect(stdout).toMatch(/^malloc=100 /);
@@ -373,7 +381,7 @@ describe('the verb', () => {
     );
     expect(status, stdout).toBe(0);
     const rest = option === '-q' ? '' : String.raw`libmalloc: \d+ records of [^\r\n]*\r\n`;
-    // Each line in the place of the one before, and the last one gone before anything else is said.
+    // Each line replaces the one before, and the last one is cleared before any other output.
     const line = String.raw`\r\x1b\[K`;
     const said = says ? `(?:${line}record: [\\d.]+ kB)+${line}` : `(?:${line})?`;
     expect(stdout).toMatch(new RegExp(`^${said}${rest}over\\s*$`));
@@ -420,7 +428,7 @@ describe('the verb', () => {
     expect(bare).toMatchObject({ status: 3, stderr: 'err' });
   });
 
-  test('lets a program go on whose disc is full, and says how much is lost', async () => {
+  test('lets the program continue when the disc is full, and says how much is lost', async () => {
     const limited = `ulimit -f 1024; exec ${traced} plain 20000`;
     const { status, stderr, stdout } = await verb('full', '--', 'bash', '-c', limited);
     expect(status).toBe(0);
@@ -431,7 +439,7 @@ describe('the verb', () => {
     expect(processes.at(-1)?.ledger.allocations).toBeGreaterThan(5_000);
   });
 
-  test('says so where a process cannot open the file any more', async () => {
+  test('says when a process cannot open the file any more', async () => {
     const script = [
       'import resource',
       'resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))',
@@ -462,10 +470,10 @@ describe('refused', () => {
     expect(readFileSync(file, 'utf8')).toBe('dear reader');
   });
 
-  test('a folder that is not there', () =>
+  test('a missing folder', () =>
     refuse(['-o', join(folder, 'no/where')], /there is no folder/, /give --output a path/));
   test('no file at all', () => refuse([], /no file for the trace/, /record -o FILE -- CMD/));
-  test('no number of calls', () =>
+  test('an invalid number of calls', () =>
     refuse(['-o', 'x', '--snapshots', '0'], /a number of calls above 0/, /--help/));
   test('standard output for JSON', () =>
     refuse(['-o', 'x', '--json', '-'], /standard output belongs to the program/, /give a file/));
@@ -479,10 +487,10 @@ describe('refused', () => {
   });
 });
 
-describe('by hand, the library', () => {
+describe('the library, used by hand,', () => {
   const library = () => findNative('libmalloc-trace.so') as string;
 
-  test('passes everything on when it is not told to record', async () => {
+  test('passes calls through without LIBMALLOC_TRACE', async () => {
     const { stdout, stderr } = await execa('ls', ['/'], { env: { LD_PRELOAD: library() } });
     expect(stdout).toContain('usr');
     expect(stderr).toBe('');
@@ -498,7 +506,7 @@ describe('by hand, the library', () => {
     },
   );
 
-  test('adds processes to a trace that is there, and leaves other files alone', async () => {
+  test('adds processes to an existing trace, and does not touch other files', async () => {
     const file = join(folder, 'by-hand');
     const env = { LD_PRELOAD: library(), LIBMALLOC_TRACE: file };
     await execa('ls', ['/'], { env });

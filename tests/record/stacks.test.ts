@@ -1,4 +1,4 @@
-// The stacks of `record --stacks`, held against what GDB sees at the same calls.
+// The stacks of `record --stacks`, compared with GDB's at the same calls.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -29,7 +29,7 @@ interface Seen {
 
 const STOPS = 10;
 
-/** Stops a recorded program at ten random calls; what GDB saw there, and the trace. */
+/** Stops a recorded program at ten random calls; returns GDB's stacks there, and the trace. */
 async function seenByGdb(
   words: string[],
   { gap, follow = 'parent' }: { gap: number; follow?: 'parent' | 'child' },
@@ -59,7 +59,7 @@ function agree({ seen, trace }: { seen: Seen[]; trace: Trace }): void {
     const process = trace.processes.filter((each) => each.pid === pid).at(-1);
     if (!process) throw new Error(`the trace knows no process ${pid}`);
     const hex = (addresses: readonly number[]) => addresses.map((each) => each.toString(16));
-    // What GDB makes of code without symbols and tables is a guess; up to there both must agree.
+    // GDB guesses in code without symbols and tables; both must agree up to there.
     const calls = trace.calls(process);
     let known = frames.length;
     for (let [node, depth] = [number, 0]; node > 0; node = calls.parent[node] as number, depth++)
@@ -90,7 +90,7 @@ describe('the stack of a call is the one that GDB sees', () => {
   test('in redis-server under load', async () => {
     const [server, benchmark] = [need('redis-server'), need('redis-benchmark')];
     const port = String(20_000 + (process.pid % 10_000));
-    // The load comes as soon as the server listens, and goes on until it is gone.
+    // The load starts as soon as the server listens, and continues until it has ended.
     const tests = ['-q', '-n', '3000', '-t', 'set,get,lpush,lrange_100'];
     const load = `until ${benchmark} -p ${port} ${tests.join(' ')}; do sleep 0.2; done`;
     const loading = execa('timeout', ['60', 'sh', '-c', load], {
@@ -143,7 +143,7 @@ async function record(...words: string[]): Promise<Trace> {
 }
 
 describe('a stack', () => {
-  test('is there for every call, of every thread and of forked children', async () => {
+  test('exists for every call, of every thread and of forked children', async () => {
     const trace = await record(compileProgram('traced.c'), 'fork');
     expect(trace.damage).toEqual([]);
     expect(trace.processes).toHaveLength(3);
@@ -157,7 +157,7 @@ describe('a stack', () => {
     trace.close();
   });
 
-  test('goes through code made at run time, which is called so', async () => {
+  test('goes through code generated at run time, and labels it so', async () => {
     const script =
       'function hot(n) { let s = 0; for (let i = 0; i < n; i++) s += i % 7; return Buffer.allocUnsafeSlow(4e4 + s % 2); }' +
       'for (let i = 0; i < 30000; i++) hot(100);';
@@ -204,7 +204,7 @@ describe('a stack', () => {
     return found;
   }
 
-  test('goes from a signal handler on its own stack to what it interrupted', async () => {
+  test('goes from a signal handler on its own stack to the interrupted code', async () => {
     // allocate, handler, restorer, raise and its kin, interrupted, in_signal, main, libc, _start
     const [seen, ...more] = await odd('signal');
     expect(more).toEqual([]);
@@ -212,14 +212,14 @@ describe('a stack', () => {
     expect(seen?.depth).toBeGreaterThan(7);
   });
 
-  test('of a coroutine begins where it was made, though its memory goes away', async () => {
+  test('of a coroutine begins at its start, although its memory is unmapped later', async () => {
     const seen = await odd('coroutine');
     expect(seen).toHaveLength(10);
-    // allocate, and glibc's __start_context, which does not say that it has no caller.
+    // allocate, and glibc's __start_context, whose unwind table does not mark it as outermost.
     for (const each of seen) expect(each).toMatchObject({ depth: 2, signals: 0 });
   });
 
-  test('is right in libraries that take over each other’s addresses', async () => {
+  test('is right in libraries that reuse each other’s addresses', async () => {
     const plugin = (bytes: number): string =>
       compileProgram('plugin.c', { flags: ['-O2', '-shared', '-fPIC', `-DBYTES=${bytes}`] });
     const seen = await odd('plugin', plugin(1000), plugin(1500));
@@ -229,7 +229,7 @@ describe('a stack', () => {
     expect(seen[0]?.depth).toBeGreaterThan(5);
   });
 
-  test('is there on the smallest stack', async () => {
+  test('exists on the smallest thread stack', async () => {
     const seen = await odd('small');
     expect(seen).toMatchObject([{ signals: 0, cut: false }]);
     expect(seen[0]?.depth).toBeGreaterThan(3);
@@ -255,7 +255,7 @@ describe('a stack', () => {
     trace.close();
   });
 
-  test('of a deep recursion is cut, and the trace stays small', async () => {
+  test('of a deep recursion is truncated, and the trace stays small', async () => {
     const trace = await record(compileProgram('recursion.c', { flags: ['-O1'] }), '20000');
     const main = trace.busiest as NonNullable<typeof trace.busiest>;
     const calls = trace.calls(main);

@@ -33,12 +33,12 @@ test('the score is the mean utilisation, and the throughput of all calls togethe
   expect(ours).toMatchObject({ malloc: 'ours', calls: 4000, failed: 0 });
   expect(ours?.utilisation).toBeCloseTo(0.7);
   expect(ours?.kops).toBeCloseTo(1000);
-  // As fast as glibc: all of the 40; and 60 times 0.7.
+  // As fast as glibc: all 40 points; and 60 times 0.7.
   expect(ours?.index).toBeCloseTo(82);
   expect(glibc?.index).toBeCloseTo(76);
 });
 
-test('speed beyond glibc counts for no more, half of it for half', () => {
+test('being faster than glibc gains nothing; half its speed counts half', () => {
   const index = (cpu: number) =>
     scoresOf([
       { weight: 'all', calls: 1000, played: [played('ours', 1, cpu), played('glibc', 1, 0.002)] },
@@ -47,7 +47,7 @@ test('speed beyond glibc counts for no more, half of it for half', () => {
   expect(index(0.004)).toBeCloseTo(80);
 });
 
-test('a trace counts for what its weight says', () => {
+test('the weight of a trace says what it counts for', () => {
   const [ours] = scoresOf([
     { weight: 'utilisation', calls: 9, played: [played('ours', 0.4, 9)] },
     { weight: 'throughput', calls: 2000, played: [played('ours', 0.8, 0.001)] },
@@ -58,16 +58,16 @@ test('a trace counts for what its weight says', () => {
   expect(ours?.index, 'without glibc there is nothing to compare with').toBeUndefined();
 });
 
-test('who fails a trace gets no index', () => {
+test('a malloc that fails a trace gets no index', () => {
   const failed: Played = { malloc: 'ours', file: null, failure: 'killed' };
   const rounds = [{ weight: 'all' as const, calls: 9, played: [failed, played('glibc', 1, 1)] }];
   expect(scoresOf(rounds)[0]).toEqual({ malloc: 'ours', calls: 0, seconds: 0, failed: 1 });
 });
 
-test('the heap is weighed, not the process: a malloc of whole pages, page by page', async () => {
+test('utilisation counts the heap, not the process: for a malloc of whole pages, page by page', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
   try {
-    // Each block takes as many pages as it needs of a static array, and nothing is used again.
+    // Each block takes as many pages of a static array as it needs, and none is reused.
     const source = join(folder, 'pages.c');
     writeFileSync(
       source,
@@ -88,7 +88,7 @@ test('the heap is weighed, not the process: a malloc of whole pages, page by pag
     const pages: Parameters<typeof play>[2][number] = { name: 'pages', kind: 'file', file };
     const [ours, glibc] = await play(plan, figures, [pages, resolveMalloc('glibc')], { runs: 1 });
     expect(ours?.failure).toBeUndefined();
-    // 1,100 pages of blocks; what the process had of it before, and the array's neighbours, are few.
+    // 1,100 pages of blocks; few pages were resident before, or belong to the array's neighbours.
     const most = (4096 * 1100 + 24 * 4096) / 4096;
     expect((ours?.heap ?? 0) / 4096).toBeGreaterThanOrEqual(1100);
     expect((ours?.heap ?? 0) / 4096).toBeLessThan(most);

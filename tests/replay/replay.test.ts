@@ -30,7 +30,7 @@ async function record(name: string, m: Malloc, ...command: string[]): Promise<st
   return at(name);
 }
 
-/** A plan of a trace or a .rep file, and what is known of it. */
+/** The plan of a trace or a .rep file, and its figures. */
 async function plan(file: string): Promise<{ file: string; figures: PlanFigures }> {
   const source = openSource(file, undefined);
   const made = `${file}.plan`;
@@ -45,9 +45,9 @@ async function played(file: string, ...mallocs: (Malloc | string)[]): Promise<Pl
   return play(made, figures, resolved, { runs: 1, timeout: 60 });
 }
 
-describe('a trace played again', () => {
+describe('a replayed trace', () => {
   test.each(variants().filter((name) => name !== 'dumb'))(
-    'makes the same calls of %s: recorded once more, it is the same trace',
+    'makes the same calls on %s: recorded again, it gives the same trace',
     async (name) => {
       const m = resolveMalloc(name);
       const first = await record('first', resolveMalloc('glibc'), traced, 'plain', '2000');
@@ -68,7 +68,7 @@ describe('a trace played again', () => {
     },
   );
 
-  test('with its threads, who free each other’s blocks, on several mallocs', async () => {
+  test('has its threads, which free each other’s blocks, on several mallocs', async () => {
     const file = await record('threads', resolveMalloc('paged'), traced, 'threads', '6', '30000');
     const { figures } = await plan(file);
     expect(figures.threads).toBe(7);
@@ -86,8 +86,8 @@ describe('a trace played again', () => {
     }
   });
 
-  test('is measured as the process had it: memory, page faults, calls a second', async () => {
-    // A thousand pages in one block, which is gone at the end; and one small block that stays.
+  test('is measured: memory, page faults, calls a second', async () => {
+    // A thousand pages in one block, which is freed at the end, and one small block that is not.
     const text = '0\n2\n3\n1\na 0 4096000\nf 0\na 1 100\n';
     writeFileSync(at('thousand.rep'), text);
     for (const each of await played(at('thousand.rep'), 'paged', 'glibc')) {
@@ -121,7 +121,7 @@ describe('a trace played again', () => {
   });
 });
 
-describe('a malloc that is wrong is found out', () => {
+describe('a faulty malloc is detected', () => {
   const wrong = async (name: string, body: string): Promise<string | undefined> => {
     const source = at(`${name}.c`);
     writeFileSync(source, `#include <stddef.h>\n#include <string.h>\n#include <stdlib.h>\n${body}`);
@@ -174,7 +174,7 @@ describe('.rep files of the malloc lab', () => {
     expect(readFileSync(at('again.rep'), 'utf8')).toBe(text);
   });
 
-  test('come out of any trace, and play as it does', async () => {
+  test('are written from any trace, and replay like it', async () => {
     const file = await record('rep', resolveMalloc('paged'), traced, 'plain', '1500');
     const { status, stderr } = await libmalloc(['replay', file, '--export', at('out.rep')]);
     expect(stderr).toMatch(

@@ -40,7 +40,7 @@ function file(name: string, content: string | Buffer, mode = 0o755): string {
   return path;
 }
 
-/** The same file for a machine that this is not. */
+/** The same file for another machine. */
 function foreign(path: string): Buffer {
   const bytes = Buffer.from(readFileSync(path));
   bytes.writeUInt16LE(bytes.readUInt16LE(18) === 183 ? 62 : 183, 18);
@@ -107,7 +107,7 @@ describe('what a preload cannot reach is refused with 125', () => {
       'uses another C library, whose dynamic linker is /lib/ld-musl',
     ));
 
-  test('setuid, where it changes the user', async () => {
+  test('setuid, if it changes the user', async () => {
     if (!asRoot) return refused('/usr/bin/passwd', 'is setuid');
     const other = file('setuid', readFileSync(hello));
     chownSync(other, 65534, 0);
@@ -120,7 +120,7 @@ describe('what a preload cannot reach is refused with 125', () => {
     expect(proofs, 'root gains nothing from setuid root').toMatchObject([{ malloc: library }]);
   });
 
-  test('setgid, where it changes the group', async () => {
+  test('setgid, if it changes the group', async () => {
     if (!asRoot) skip('only root can make a program setgid to another group');
     const other = file('setgid', readFileSync(hello));
     chownSync(other, 0, 65534);
@@ -128,7 +128,7 @@ describe('what a preload cannot reach is refused with 125', () => {
     await refused(other, 'is setgid (it runs as group 65534)');
   });
 
-  test('file capabilities, for whoever is not root', () => {
+  test('file capabilities, if the user is not root', () => {
     if (!asRoot) skip('only root can give a file capabilities');
     const able = file('able', readFileSync(hello));
     execaSync(need('setcap'), ['cap_net_raw+ep', able]);
@@ -193,7 +193,7 @@ describe('what cannot be run at all', () => {
     expect(code).toBe(status);
   });
 
-  test('Windows line ends are named as what they are', async () => {
+  test('Windows line ends are named', async () => {
     const { code, hint } = await refusal(file('windows', '#!/bin/sh\r\necho\r\n'));
     expect(code).toBe(127);
     expect(hint).toContain('CR LF');

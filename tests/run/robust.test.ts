@@ -1,4 +1,4 @@
-// Whatever is typed, and wherever: each verb says in a line or two what is amiss, before the work.
+// Wrong input of all kinds: each verb reports it in a line or two, before it starts to work.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -39,7 +39,7 @@ describe('a malloc that lacks functions', () => {
     void *malloc(__SIZE_TYPE__ n) { used += (n + 31) & ~15ul; return memory + used - ((n + 31) & ~15ul); }
     void free(void *p) { (void)p; }`;
 
-  test('is told which, and whose were used instead', async () => {
+  test('is reported with their names, and the library that provided them', async () => {
     const { status, stderr } = await libmalloc([
       'run',
       '-m',
@@ -54,7 +54,7 @@ describe('a malloc that lacks functions', () => {
     expect(stderr).not.toContain('not in use');
   });
 
-  test('all of them, is told so', async () => {
+  test('is reported if it lacks all of them', async () => {
     const none = build('none', 'int none;');
     const { status, stderr } = await libmalloc(['run', '-m', `none=${none}`, '--', 'true']);
     expect({ status, stderr }).toEqual({
@@ -139,7 +139,7 @@ describe('processes that no preload reaches are named', () => {
     expect(unreached).toHaveLength(1);
   });
 
-  test('static ones, too; and record says it as run does', async () => {
+  test('static ones, too, by record as by run', async () => {
     const args = [
       'record',
       '-o',
@@ -155,7 +155,7 @@ describe('processes that no preload reaches are named', () => {
     );
   });
 
-  test('nothing is said where all were reached, also by spawn, system, popen and execl', async () => {
+  test('nothing is printed if all were reached, also by spawn, system, popen and execl', async () => {
     writeFileSync(
       at('starts.c'),
       `#include <spawn.h>
@@ -187,7 +187,7 @@ describe('processes that no preload reaches are named', () => {
   });
 });
 
-describe('bytes that are no UTF-8 are refused, not changed', () => {
+describe('bytes that are not UTF-8 are refused, not changed', () => {
   const say = async (line: string) =>
     play(['bash', '-c', `cd ${folder}; L='${cli.join(' ')}'; ${line}`]);
 
@@ -209,7 +209,7 @@ describe('bytes that are no UTF-8 are refused, not changed', () => {
   });
 });
 
-describe('a name that is nearly right', () => {
+describe('a mistyped name', () => {
   test.each([
     [['run', '-m', 'lst', '--', 'true'], 'did you mean list?'],
     [['record', '-m', 'jemaloc', '-o', 'x', '--', 'true'], 'did you mean jemalloc?'],
@@ -224,7 +224,7 @@ describe('a name that is nearly right', () => {
     expect(stderr).toContain(hint);
   });
 
-  test('help of a verb that is none is an error, of one that is a help', async () => {
+  test('help of an unknown verb is an error, of a known verb its help', async () => {
     expect(await libmalloc(['help', 'zzz'])).toMatchObject({
       status: 125,
       stdout: '',
@@ -234,7 +234,7 @@ describe('a name that is nearly right', () => {
   });
 });
 
-describe('what cannot be written is said before the work', () => {
+describe('an output that cannot be written is reported before the work', () => {
   test.each([
     ['run', '--', 'touch', 'DONE'],
     ['record', '-o', 'TRACE', '--', 'touch', 'DONE'],
@@ -289,8 +289,8 @@ describe('what cannot be written is said before the work', () => {
   });
 });
 
-describe('what is printed and cannot be written', () => {
-  test('is said in one line, without a stack', async () => {
+describe('standard output that cannot be written', () => {
+  test('is reported in one line, without a stack', async () => {
     const line = `exec ${cli.join(' ')} doctor >/dev/full`;
     const { status, stderr } = await play(['bash', '-c', line]);
     expect({ status, stderr }).toEqual({
@@ -299,7 +299,7 @@ describe('what is printed and cannot be written', () => {
     });
   });
 
-  test('because nobody reads on, ends it as SIGPIPE would, without a word', async () => {
+  test('because the reader closed the pipe, ends the command as SIGPIPE would, without a message', async () => {
     const line = `${cli.join(' ')} doctor | true; exit \${PIPESTATUS[0]}`;
     const { status, stderr } = await play(['bash', '-c', line]);
     expect({ status, stderr }).toEqual({ status: 141, stderr: '' });
@@ -336,7 +336,7 @@ describe('Ctrl-C ends it within a second', () => {
     expect(left).toEqual([]);
   });
 
-  test('reading a long trace, too, with a listener that waits for its turn', async () => {
+  test('also while it reads a long trace and has a listener installed', async () => {
     const lines = Array.from({ length: 400_000 }, (_, i) => `a ${i} 16\nf ${i}`).join('\n');
     writeFileSync(at('long.rep'), `1\n400000\n800000\n1\n${lines}\n`);
     const [node, ...rest] = [...cli, 'replay', at('long.rep'), '-m', 'glibc'] as [

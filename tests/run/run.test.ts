@@ -139,7 +139,7 @@ describe('the exit status', () => {
     expect(result.stderr).toContain(`${variant} in 1 process`);
   });
 
-  test('is 134 after an abort of the library, whose own line came first', async () => {
+  test('is 134 after an abort of the library, whose message is first', async () => {
     const free = compileProgram('free-wild.c');
     const { status, stderr } = await run('-m', variant, '--', free);
     expect(status).toBe(134);
@@ -168,7 +168,7 @@ describe('the exit status', () => {
 });
 
 describe('--json', () => {
-  test('says what happened', async () => {
+  test('describes the run', async () => {
     const json = join(folder, 'run.json');
     await run('--json', json, '-m', variant, '--', 'sh', '-c', 'exit 9');
     const record = JSON.parse(readFileSync(json, 'utf8'));
@@ -236,7 +236,7 @@ describe('--timeout', () => {
     expect(survivors(word)).toEqual([]);
   });
 
-  test('leaves a program alone that is in time', async () => {
+  test('does not disturb a program that ends in time', async () => {
     const result = await run('-q', '--timeout', '30', '--', 'sh', '-c', 'exit 4');
     expect(result).toEqual({ status: 4, stdout: '', stderr: '' });
   });

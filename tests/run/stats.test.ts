@@ -20,7 +20,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Counts a command as `run --stats` does: of each process, and what it says itself. */
+/** Counts a command as `run --stats` does: the counts of each process, and the program's output. */
 async function counted(m: string, ...command: string[]) {
   const file = join(folder, `counts-${Math.random()}`);
   const { stdout, status } = await launch(resolveMalloc(m), command, { trace: `count,${file}` });
@@ -34,7 +34,7 @@ async function counted(m: string, ...command: string[]) {
 const mallocs = [defaultVariant(), 'paged', 'glibc', 'mimalloc'];
 
 describe.each(mallocs)('counted on %s', (m) => {
-  test('are the calls that the program made, and their bytes', async () => {
+  test('the program’s calls, and their bytes', async () => {
     if (m === 'mimalloc') need(m);
     const { all, own, damage, lost } = await counted(m, traced, 'plain', '5000');
     expect({ damage, lost }).toEqual({ damage: [], lost: 0 });
@@ -96,7 +96,7 @@ test('processes together: sums, and the highest of the peaks', () => {
   });
 });
 
-test('classes: the usable bytes are what the malloc gives, the resident ones the highest', async () => {
+test('classes: usable bytes as the malloc gives them, resident bytes at their highest', async () => {
   const source = join(folder, 'classes.c');
   writeFileSync(
     source,
@@ -117,7 +117,7 @@ test('classes: the usable bytes are what the malloc gives, the resident ones the
        char *large = malloc(50 << 20);
        memset(large, 1, 50 << 20);
        free(large);
-       // Gone before the next look at it: only the kernel's own peak knows.
+       // It is freed before the next sample: only the kernel's own peak includes it.
        char *gone = mmap(0, 90 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
        memset(gone, 1, 90 << 20);
        munmap(gone, 90 << 20);
@@ -149,13 +149,13 @@ test('classes: the usable bytes are what the malloc gives, the resident ones the
   expect(usable[0]).toBeGreaterThan(170);
   const large = rows?.[3]?.[3] ?? 0;
   expect(large).toBeGreaterThanOrEqual(50 << 20);
-  // When the large block came, no other was alive.
+  // When the large block was allocated, no other was live.
   expect(counts?.peakLive).toBe(large);
   expect(counts?.peakBlocks).toBe(30);
   expect(counts?.peakResident).toBeGreaterThan(90 << 20);
 });
 
-test('waste is what was given and not asked for, by powers of two and in all', () => {
+test('waste is usable minus requested bytes, by powers of two and in all', () => {
   const counts: Counts = {
     calls: { malloc: 60 },
     failed: 2,
@@ -181,9 +181,9 @@ test('waste is what was given and not asked for, by powers of two and in all', (
 });
 
 describe('system calls', () => {
-  // 100 blocks so large that each malloc maps them: the kernel’s view is strace’s. Of one and the
-  // same process, since where the kernel puts a mapping decides how many calls align it.
-  test('are those that strace sees the malloc make', async () => {
+  // 100 blocks so large that each malloc maps them: the kernel’s counts equal strace’s. Both are of
+  // the same process, because the address of a mapping decides how many calls align it.
+  test('are those of the malloc in strace', async () => {
     const strace = need('strace');
     const source = join(folder, 'large.c');
     writeFileSync(
@@ -201,20 +201,20 @@ describe('system calls', () => {
       Number(rows.find((row) => row.at(-1) === name)?.[3] ?? 0);
     const kernel = all.find(({ process }) => process.executable === program)?.counts?.kernel ?? {};
     expect(kernel.mmap).toBeGreaterThanOrEqual(99);
-    // The program's start maps its libraries: that is not the malloc's doing.
+    // The program's start maps its libraries: these calls are not the malloc's.
     expect(line('mmap') - Number(kernel.mmap)).toBeLessThan(40);
     expect(line('mmap')).toBeGreaterThan(Number(kernel.mmap));
     expect(Math.abs(line('munmap') - Number(kernel.munmap))).toBeLessThan(10);
   });
 
-  test('of glibc, which nobody can see, are not made up', async () => {
+  test('of glibc, which cannot be counted, are left out', async () => {
     const { all } = await counted('glibc', traced, 'plain', '10');
     expect(all[0]?.counts?.kernel).toBeUndefined();
   });
 });
 
 describe('run --stats', () => {
-  test('says it after the program, on standard error, and in the JSON', async () => {
+  test('prints the counts after the program, on standard error, and writes them to the JSON', async () => {
     const json = join(folder, 'stats.json');
     const { status, stdout, stderr } = await libmalloc([
       'run',

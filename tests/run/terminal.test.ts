@@ -50,7 +50,7 @@ describe('without a terminal', () => {
   });
 
   test('SIGTSTP stops both, SIGCONT lets both go on', async () => {
-    // A job of a shell, because the kernel stops nobody whom no shell could resume.
+    // A job of a shell, because the kernel stops no process that no shell could resume.
     const job = under(compileProgram('tell-signals.c'))
       .map((word) => `'${word}'`)
       .join(' ');
@@ -160,7 +160,7 @@ describe('on a terminal', () => {
         ['send', '\x1a'],
         ['expect', 'Stopped'],
         ['expect', 'prompt> '],
-        // A shell that has stopped jobs would ask back.
+        // A shell with stopped jobs would ask for confirmation.
         ['send', 'kill -KILL %1; disown %1; exit 5\n'],
       ],
       under(...shell()),

@@ -40,7 +40,7 @@ function written(): string {
 }
 
 describe('a stack', () => {
-  test('is what the event says, the innermost call first', () => {
+  test('is read as the event has it, the innermost call first', () => {
     const trace = openTrace(written());
     const process = trace.busiest as TraceProcess;
     const found: (readonly number[])[] = [];
@@ -66,7 +66,7 @@ describe('a stack', () => {
     trace.close();
   });
 
-  test('of a number that is not there is empty', () => {
+  test('of an unknown number is empty', () => {
     const trace = openTrace(written());
     const process = trace.busiest as TraceProcess;
     expect(trace.stackOf(process, nodes.length + 1)).toEqual([]);
@@ -90,7 +90,7 @@ function changed(order: number, change: (bytes: Buffer, at: number) => void): st
 }
 
 describe('damage', () => {
-  test.each([0, 1])('in segment %d of the stacks costs its nodes, and is said', (order) => {
+  test.each([0, 1])('in segment %d of the stacks loses its nodes, and is reported', (order) => {
     const flip = (bytes: Buffer, at: number) => {
       bytes[at + 5000] = (bytes[at + 5000] ?? 0) ^ 1;
     };

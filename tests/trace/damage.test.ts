@@ -1,4 +1,4 @@
-// Traces that are cut, flipped, foreign, empty, newer: a sentence each, and what can be read is read.
+// Traces that are cut, changed, foreign, empty or newer: each gives a sentence, and readable parts are read.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -30,7 +30,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** What view and replay say of a file; anything but a Failure is passed on. */
+/** The Failure of view and replay for a file; other errors are rethrown. */
 async function readers(file: string): Promise<string> {
   const said: string[] = [];
   const attempt = async (read: () => string[] | Promise<string[]>): Promise<void> => {
@@ -75,7 +75,7 @@ const events = (read: Read): number =>
     0,
   );
 
-test('the whole one is whole', () => {
+test('an undamaged trace is read completely', () => {
   expect(before.damage).toEqual([]);
   expect(events(before)).toBeGreaterThan(59_000);
 });
@@ -102,7 +102,7 @@ describe('nothing can be read of', () => {
     expect(() => openTrace(file)).toThrow(message);
   });
 
-  test('what is not there, or no file', () => {
+  test('a missing file, or a folder', () => {
     expect(() => openTrace(join(folder, 'nowhere'))).toThrow(/there is no trace/);
     expect(() => openTrace(folder)).toThrow(/is not a file/);
   });
@@ -117,12 +117,12 @@ describe('nothing can be read of', () => {
   });
 });
 
-describe('a part is read, and called a part', () => {
+describe('a part is read, and reported as a part', () => {
   test.each([0.1, 0.5, 0.9, 0.999])('of a file cut at %d of its length', (share) => {
     const length = Math.floor(before.bytes * share);
     const start = length - (length % SEGMENT_BYTES);
     const read = readTrace(changed('cut', (bytes) => bytes.subarray(0, length)));
-    expect(read.damage.join('\n')).toMatch(/^cut: \d+ of \d+ segments are whole/);
+    expect(read.damage.join('\n')).toMatch(/^cut: \d+ of \d+ segments are whole/m);
     // All that is not among the whole segments is in the rest. (Not a share of the events: where
     // the malloc was slow, snapshots fill the file. Some of the cut segment may be readable.)
     const first = events(readTrace(changed('first', (bytes) => bytes.subarray(0, start))));
@@ -132,7 +132,7 @@ describe('a part is read, and called a part', () => {
     expect(events(read)).toBeLessThanOrEqual(events(before));
   });
 
-  test('when a segment is gone: the others are there', () => {
+  test('when a segment is lost: the others are there', () => {
     const wiped = (bytes: Buffer) => void bytes.fill(0xff, 5 * SEGMENT_BYTES, 6 * SEGMENT_BYTES);
     const read = readTrace(changed('wiped', wiped));
     expect(read.damage).toContain('segment 5 is damaged: left out');
@@ -181,7 +181,7 @@ describe('a part is read, and called a part', () => {
     }
   });
 
-  test('what was called after the exit is read, behind the sum', () => {
+  test('calls after the exit are read, behind the sum', () => {
     const [segment = 0] = inUse();
     const grown = changed('grown', (bytes) => {
       const end = segment + 64 + bytes.readUInt32LE(segment + 32);
@@ -192,7 +192,7 @@ describe('a part is read, and called a part', () => {
     expect(events(readTrace(grown))).toBe(events(before) + 1);
   });
 
-  test('when any bit has flipped of what a killed process was writing: each is found', async () => {
+  test('when any bit has flipped in the segment of a killed process: each is found', async () => {
     const killed = join(folder, 'killed');
     const command = [compileProgram('traced.c'), 'kill', '1500'];
     await launch(resolveMalloc('glibc'), command, { trace: `sites,${killed}` });
@@ -209,7 +209,7 @@ describe('a part is read, and called a part', () => {
     // Each bit of the head and of the first records; then here and there, the empty rest included.
     const bits = Array.from({ length: 8 * (64 + 32) }, (_, i) => i);
     for (let i = 0; i < 200; i++) bits.push(random.below(8 * SEGMENT_BYTES));
-    // What is not said before the sum is made: `used`, `sealed` without a sum, `sum` and the spare.
+    // Fields that are not covered by the sum: `used`, `sealed` without a sum, `sum` and the spare.
     const free = (bit: number): boolean => [32, 40].includes(4 * Math.floor(bit / 32));
     for (const bit of bits.filter((each) => !free(each))) {
       const flipped = Buffer.from(bytes);
@@ -235,7 +235,7 @@ describe('a part is read, and called a part', () => {
     }
   });
 
-  test('whatever bits flip, and wherever: no crash, no endless loop', async () => {
+  test('after any flipped bits: no crash, no endless loop', async () => {
     const random = randomFrom(20);
     for (let round = 0; round < 60; round++) {
       const file = changed('random', (bytes) => {

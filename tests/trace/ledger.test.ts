@@ -1,4 +1,4 @@
-// Who is alive, by a table on typed arrays: against a Map, and through every turn that a realloc takes.
+// The table of live blocks on typed arrays, compared with a Map, and through every outcome of a realloc.
 
 import { describe, expect, test } from 'vitest';
 import { Addresses } from '../../scripts/trace/addresses.ts';

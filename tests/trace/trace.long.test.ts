@@ -1,4 +1,4 @@
-// Ten million calls of a real program: recorded, held against its own count, played on five mallocs.
+// Ten million calls of a real program: recorded, compared with its own count, replayed on five mallocs.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

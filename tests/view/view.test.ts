@@ -28,6 +28,7 @@ import { compileProgram } from '../lib/compile.ts';
 import { scratch } from '../lib/gdb.ts';
 import { bytesIn, type Call, liveAfter, randomCalls, writeTrace } from '../lib/handmade.ts';
 import { need } from '../lib/need.ts';
+import { attributesIn } from '../lib/svg.ts';
 
 async function gathered(calls: readonly Call[], keeper?: Keeper): Promise<HeapData> {
   const trace = openTrace(writeTrace(scratch('gathered.trace'), calls));
@@ -171,17 +172,17 @@ test('a picture is an SVG with the figures of the fullest moment', async () => {
   expect(svg).toContain(`${liveAfter(calls, peakAt).size.toLocaleString('en')} blocks`);
   expect(svg).toContain(words);
   // Its time line is marked there: 876 pixels from 12 on.
-  const mark = /<path d="M([\d.]+) \d+v56"/.exec(svg)?.[1];
-  expect(Number(mark)).toBeCloseTo(12 + (876 * peakAt) / events, 0);
+  const mark = attributesIn(svg, 'path[stroke]')[0]?.d ?? '';
+  expect(Number(/^M([\d.]+) \d+v56$/.exec(mark)?.[1])).toBeCloseTo(12 + (876 * peakAt) / events, 0);
 });
 
 test('time lines of a picture have one scale: half as much is half as high', async () => {
   const one: Call[] = [{ op: 'malloc', address: 0x100000000, size: 4096 }];
   const two: Call[] = [...one, { op: 'malloc', address: 0x100001000, size: 4096 }];
   const svg = heapPicture([await gathered(one), await gathered(two)]);
-  const tops = [...svg.matchAll(/<path d="M12 (\d+)L([^"]+)" fill="#4269d0"\/>/g)].map((match) => {
-    const heights = [...(match[2] ?? '').matchAll(/ ([\d.]+)/g)].map(([, y]) => Number(y));
-    return Number(match[1]) - Math.min(...heights);
+  const tops = attributesIn(svg, 'path[fill="#4269d0"]:not([fill-opacity])').map(({ d = '' }) => {
+    const [base = 0, ...heights] = [...d.matchAll(/ ([\d.]+)/g)].map(([, y]) => Number(y));
+    return base - Math.min(...heights);
   });
   expect(tops).toEqual([28, 56]);
 });
@@ -203,13 +204,8 @@ test('the map of a picture is that of the moment: live, freed and never used', a
   ];
   const svg = heapPicture([await gathered(calls)]);
   const area = (color: string): number =>
-    [
-      ...svg.matchAll(
-        /<path d="([^"]+)" fill="(#\w+)" fill-opacity|<path d="([^"]+)" fill="(#\w+)"\/>/g,
-      ),
-    ]
-      .filter(([, , live, , plain]) => (live ?? plain) === color)
-      .flatMap(([, d = '', , e = '']) => [...(d || e).matchAll(/h(\d+)v8h/g)])
+    attributesIn(svg, `path[fill="${color}"]`)
+      .flatMap(({ d = '' }) => [...d.matchAll(/h(\d+)v8h/g)])
       .reduce((sum, [, width]) => sum + Number(width), 0);
   const page = (4096 / 16) * 2;
   expect([area('#4269d0'), area('#f3c9a5'), area('#eef1f4')]).toEqual([3 * page, page, page * 2]);

@@ -28,8 +28,8 @@ static struct {
 } profile = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* A segment that stays in use to the end, and is never sealed: its head has a sum of its own. */
-static struct trace_segment *segment_lasting(uint32_t kind, uint32_t order) {
-    struct trace_segment *segment = segment_live();
+static struct trace_segment *segment_lasting(uint32_t kind, uint32_t order, size_t room) {
+    struct trace_segment *segment = segment_live(room);
     if (!segment)
         return NULL;
     segment_start(segment, kind, 0, order, 0, file_now());
@@ -43,7 +43,7 @@ static void totals_begin(void) {
 }
 
 static void totals_share(void) {
-    struct trace_segment *segment = segment_lasting(PROFILE_TOTALS, 0);
+    struct trace_segment *segment = segment_lasting(PROFILE_TOTALS, 0, segment_step());
     if (!segment)
         return;
     struct profile_totals *totals = (void *)segment_content(segment);
@@ -65,7 +65,7 @@ static uint32_t site_new(uint32_t node) {
     if (number == 0)
         totals_share();
     if (!profile.groups[group])
-        profile.groups[group] = segment_lasting(PROFILE_SITES, group);
+        profile.groups[group] = segment_lasting(PROFILE_SITES, group, TRACE_SEGMENT);
     if (!profile.groups[group])
         return UINT32_MAX;
     site_at(number)->node = node;

@@ -145,7 +145,7 @@ static inline char *segment_content(struct trace_segment *segment) {
 enum { SEGMENT_ROOM = TRACE_SEGMENT - sizeof(struct trace_segment) };
 
 /* Writes a finished segment with `used` bytes of content to a place of its own in the
- * file; false when there is no room for it. */
+ * file; false when there is no room for it. What is behind them stays a hole. */
 static bool segment_store(struct trace_segment *segment, size_t used) {
     segment->used = (uint32_t)used;
     segment->sealed = TRACE_FINISHED;
@@ -156,11 +156,11 @@ static bool segment_store(struct trace_segment *segment, size_t used) {
     int fd = file_open_until(at + TRACE_SEGMENT);
     if (fd < 0)
         return false;
-    long done = syscall(SYS_pwrite64, fd, segment, (long)TRACE_SEGMENT, (long)at);
+    long done = syscall(SYS_pwrite64, fd, segment, (long)whole, (long)at);
     file_close(fd);
-    if (done != TRACE_SEGMENT)
+    if (done != (long)whole)
         file_option(TRACE_NO_ROOM);
-    return done == TRACE_SEGMENT;
+    return done == (long)whole;
 }
 
 /* Sums up what is in a segment that is in use, and stays so. The sum is made on a copy:
@@ -201,27 +201,52 @@ static bool segment_finish(struct trace_segment *draft, size_t used) {
     return stored;
 }
 
+/* Makes room on the disc up to `end`, now: a store that found none later would end the program by
+ * SIGBUS. False without room. */
+static bool file_reserve(int fd, uint64_t at, uint64_t end) {
+    static const char zeros[4096];
+    for (; at < end; at += sizeof zeros)
+        if (syscall(SYS_pwrite64, fd, zeros, sizeof zeros, (long)at) != sizeof zeros) {
+            file_option(TRACE_NO_ROOM);
+            return false;
+        }
+    return true;
+}
+
+/* A page: most of a thousand small processes need no more of a segment. */
+static size_t segment_step(void) {
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
 /* A segment of the file itself, which a stream uses again and again: what is stored in
  * it survives us, and its pages are paid for once (a fault for each 256 records would
- * cost more than the records). Room on the disc is made now: a store that found none
- * later would end the program by SIGBUS. NULL without room, descriptors or memory. */
-static struct trace_segment *segment_live(void) {
-    static const char zeros[4096];
+ * cost more than the records). There is room for `room` bytes; behind them is a hole, or the
+ * file's end. NULL without room, descriptors or memory. */
+static struct trace_segment *segment_live(size_t room) {
     uint64_t at = segment_place();
     int fd = file_open_until(at + TRACE_SEGMENT);
     if (fd < 0)
         return NULL;
-    bool room = true;
-    for (uint64_t end = at + TRACE_SEGMENT; room && at < end; at += sizeof zeros)
-        room = syscall(SYS_pwrite64, fd, zeros, sizeof zeros, (long)at) == sizeof zeros;
     void *p = MAP_FAILED;
-    if (!room)
-        file_option(TRACE_NO_ROOM);
-    else
-        p = mmap(NULL, TRACE_SEGMENT, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-                 (long)(at - TRACE_SEGMENT));
+    if (file_reserve(fd, at, at + room))
+        p = mmap(NULL, TRACE_SEGMENT, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (long)at);
     file_close(fd);
-    return p == MAP_FAILED ? NULL : p;
+    if (p == MAP_FAILED)
+        return NULL;
+    struct trace_segment *segment = p;
+    segment->place = (uint32_t)(at / TRACE_SEGMENT);
+    return segment;
+}
+
+/* Room for a whole segment instead of its first `room` bytes. False when there is none. */
+static bool segment_extend(const struct trace_segment *segment, size_t room) {
+    uint64_t at = (uint64_t)segment->place * TRACE_SEGMENT;
+    int fd = room < TRACE_SEGMENT ? file_open_until(at + TRACE_SEGMENT) : -1;
+    if (fd < 0)
+        return false;
+    bool done = file_reserve(fd, at + room, at + TRACE_SEGMENT);
+    file_close(fd);
+    return done;
 }
 
 /* Begins a segment that is filled step by step. Idle until its head is complete, so that a kill in
@@ -238,12 +263,12 @@ static void segment_start(struct trace_segment *segment, uint32_t kind, uint32_t
     atomic_store((_Atomic(uint32_t) *)&segment->kind, kind);
 }
 
-/* A full segment goes to a place of its own and is emptied. Should we be killed in between, it is
+/* A full segment goes to a place of its own, and what was used of it is emptied. Should we be killed in between, it is
  * there twice, or idle: the reader knows both. False when there was no room for it. */
 static bool segment_empty(struct trace_segment *segment, size_t used) {
     bool stored = segment_store(segment, used);
     atomic_store((_Atomic(uint32_t) *)&segment->kind, TRACE_IDLE);
-    memset(segment_content(segment), 0, SEGMENT_ROOM);
+    memset(segment_content(segment), 0, used);
     segment->sealed = segment->used = segment->sum = 0;
     return stored;
 }

@@ -7,8 +7,8 @@
  *     somebody else              the program has replaced an operator: it calls malloc where it
  *                                wants to, and that is recorded
  *
- * Whoever includes this file has defined is_ready, got and gives, and WORK and REST around the
- * malloc's own work.
+ * Whoever includes this file has defined is_ready, got, gives and news_free, WORK and REST around the
+ * malloc's own work, and news_allocate_soon: news_allocate, or a shorter way, or NULL for the longer one.
  */
 #pragma once
 
@@ -21,44 +21,6 @@ static COLD enum operators operators_look(void);
 static inline enum operators operators_now(void) {
     return likely(operators) ? operators : operators_look();
 }
-
-#define NEW(symbol, array, alignment, parameters, types, ...)                                      \
-    EXPORT void *symbol parameters;                                                                \
-    EXPORT void *symbol parameters {                                                               \
-        enum operators who = operators_now();                                                      \
-        void *p;                                                                                   \
-        if (likely(who == OPERATORS_OURS) && (p = news_allocate(size, alignment, SITE)))           \
-            return p;                                                                              \
-        OPERATOR_NEXT(symbol)                                                                      \
-        void *(*function) types = (void *(*)types)o.function;                                      \
-        if (who != OPERATORS_OF_MALLOC || !next_calls(o.address))                                  \
-            return function(__VA_ARGS__);                                                          \
-        WORK;                                                                                      \
-        return got(function(__VA_ARGS__), (alignment) ? TRACE_ALIGNED_ALLOC : TRACE_MALLOC, size,  \
-                   alignment, SITE);                                                               \
-    }
-
-#define DELETE(symbol, array, bytes, alignment, parameters, types, ...)                            \
-    EXPORT void symbol parameters;                                                                 \
-    EXPORT void symbol parameters {                                                                \
-        enum operators who = operators_now();                                                      \
-        if (unlikely(early_owns(p)))                                                               \
-            return;                                                                                \
-        if (likely(who == OPERATORS_OURS)) {                                                       \
-            news_free(p, SITE);                                                                    \
-            return;                                                                                \
-        }                                                                                          \
-        OPERATOR_NEXT(symbol)                                                                      \
-        void (*function) types = (void (*)types)o.function;                                        \
-        if (who != OPERATORS_OF_MALLOC || !next_calls(o.address)) {                                \
-            function(__VA_ARGS__);                                                                 \
-            return;                                                                                \
-        }                                                                                          \
-        gives(p, TRACE_FREE, SITE);                                                                \
-        WORK;                                                                                      \
-        function(__VA_ARGS__);                                                                     \
-        REST;                                                                                      \
-    }
 
 /* As libstdc++ does it. What fails is not on record yet: libstdc++ tries again. */
 static inline void *news_allocate(size_t size, size_t alignment, uintptr_t site) {
@@ -73,14 +35,59 @@ static inline void *news_allocate(size_t size, size_t alignment, uintptr_t site)
     return got(p, alignment ? TRACE_ALIGNED_ALLOC : TRACE_MALLOC, least, alignment, site);
 }
 
-static inline void news_free(void *p, uintptr_t site) {
-    if (!p)
-        return;
-    gives(p, TRACE_FREE, site);
-    WORK;
-    next.free(p);
-    REST;
-}
+static inline void *news_allocate_soon(size_t size, size_t alignment, uintptr_t site);
+
+#define BARE(...) __VA_ARGS__
+
+/* What is not the common case has a function of its own, so that this one has few registers to save. */
+#define NEW(symbol, array, alignment, parameters, types, ...)                                      \
+    static __attribute__((noinline)) void *symbol##_elsewhere(uintptr_t site, BARE parameters) {   \
+        enum operators who = operators_now();                                                      \
+        void *p = who == OPERATORS_OURS ? news_allocate(size, alignment, site) : NULL;             \
+        if (p)                                                                                     \
+            return p;                                                                              \
+        OPERATOR_NEXT(symbol)                                                                      \
+        void *(*function) types = (void *(*)types)o.function;                                      \
+        if (who != OPERATORS_OF_MALLOC || !next_calls(o.address))                                  \
+            return function(__VA_ARGS__);                                                          \
+        WORK;                                                                                      \
+        return got(function(__VA_ARGS__), (alignment) ? TRACE_ALIGNED_ALLOC : TRACE_MALLOC, size,  \
+                   alignment, site);                                                               \
+    }                                                                                              \
+    EXPORT void *symbol parameters;                                                                \
+    EXPORT void *symbol parameters {                                                               \
+        bool ours = likely(operators == OPERATORS_OURS);                                           \
+        void *p = ours ? news_allocate_soon(size, alignment, SITE) : NULL;                         \
+        return likely(p) ? p : symbol##_elsewhere(SITE, __VA_ARGS__);                              \
+    }
+
+#define DELETE(symbol, array, bytes, alignment, parameters, types, ...)                            \
+    static __attribute__((noinline)) void symbol##_elsewhere(uintptr_t site, BARE parameters) {    \
+        enum operators who = operators_now();                                                      \
+        if (who == OPERATORS_OURS) {                                                               \
+            news_free(p, site);                                                                    \
+            return;                                                                                \
+        }                                                                                          \
+        if (unlikely(early_owns(p)))                                                               \
+            return;                                                                                \
+        OPERATOR_NEXT(symbol)                                                                      \
+        void (*function) types = (void (*)types)o.function;                                        \
+        if (who != OPERATORS_OF_MALLOC || !next_calls(o.address)) {                                \
+            function(__VA_ARGS__);                                                                 \
+            return;                                                                                \
+        }                                                                                          \
+        gives(p, TRACE_FREE, site);                                                                \
+        WORK;                                                                                      \
+        function(__VA_ARGS__);                                                                     \
+        REST;                                                                                      \
+    }                                                                                              \
+    EXPORT void symbol parameters;                                                                 \
+    EXPORT void symbol parameters {                                                                \
+        if (likely(operators == OPERATORS_OURS))                                                   \
+            news_free(p, SITE);                                                                    \
+        else                                                                                       \
+            symbol##_elsewhere(SITE, __VA_ARGS__);                                                 \
+    }
 
 #include "../../base/operators.h"
 

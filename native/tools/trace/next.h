@@ -1,4 +1,4 @@
-/* next.h: the malloc behind us, and how we live until we know it. */
+/* next.h: the malloc behind us, a small heap until we know it, and the start of a tool. */
 #pragma once
 
 #include <dlfcn.h>
@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../../libmalloc.h"
 #include "../trace.h"
@@ -16,7 +17,7 @@
 #define COLD        __attribute__((cold, noinline))
 #define EXPORT      __attribute__((visibility("default")))
 
-/* What the dynamic linker would have bound the program to, were we not there. */
+/* The functions that the dynamic linker would have bound the program to without us. */
 static struct {
     void *(*malloc)(size_t);
     void *(*calloc)(size_t, size_t);
@@ -36,8 +37,8 @@ static struct {
     bool finding;
 } next;
 
-/* dlsym allocates when it fails, and we are what it allocates from: a few blocks that
- * are never given back, each behind its size. */
+/* dlsym calls malloc when it fails, and so calls us: it gets a few blocks that are never
+ * freed, each preceded by its size. */
 static struct {
     _Alignas(16) char bytes[16384];
     size_t used;
@@ -65,7 +66,7 @@ static size_t early_size(const void *p) {
     return size;
 }
 
-/* A function pointer from an object pointer, as POSIX has dlsym do it. */
+/* Converts an object pointer to a function pointer, as POSIX requires of dlsym. */
 static void next_bind(void *function, const char *name) {
     void *found = dlsym(RTLD_NEXT, name);
     memcpy(function, &found, sizeof found);
@@ -91,8 +92,8 @@ static void *next_reallocarray(void *p, size_t count, size_t size) {
     return NULL;
 }
 
-/* A malloc may call its own public functions (calloc its malloc, say): that is how it
- * works, and no call of the program's. libc, however, calls malloc like any other. */
+/* A malloc may call its own public functions (calloc its malloc, say); these are not calls
+ * of the program. libc's calls of malloc do count. */
 static void next_measure(void) {
     Dl_info info;
     void *function;
@@ -107,7 +108,7 @@ static void next_measure(void) {
             next.size = part[i].p_vaddr + part[i].p_memsz;
 }
 
-/* Our own code, which a malloc returns to that ends in a jump to its public functions. */
+/* Our own code: a malloc whose functions end in a jump to public ones returns here. */
 extern const char own_start[] __asm__("__ehdr_start") __attribute__((visibility("hidden")));
 extern const char own_end[] __asm__("_etext") __attribute__((visibility("hidden")));
 
@@ -156,4 +157,30 @@ static COLD void next_find(void) {
         next.reallocarray = next_reallocarray;
     next.finding = false;
     errno = saved;
+}
+
+/* Defined by each tool: reads its variable and opens its file. */
+static void tool_begin(void);
+
+/* libc sets `environ` after the first calls of malloc. */
+static bool begun;
+static COLD bool ready(void) {
+    if (next.finding)
+        return false;
+    if (!next.malloc)
+        next_find();
+    if (!begun && environ) {
+        begun = true;
+        tool_begin();
+    }
+    return true;
+}
+
+static inline bool is_ready(void) {
+    return likely(begun) || ready();
+}
+
+static size_t product(size_t count, size_t size) {
+    size_t bytes;
+    return __builtin_mul_overflow(count, size, &bytes) ? SIZE_MAX : bytes;
 }

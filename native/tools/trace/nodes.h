@@ -17,15 +17,21 @@ static struct {
 static bool callers_room(void) {
     if (callers.at < callers.end)
         return true;
-    if (callers.segment)
-        segment_empty(callers.segment, SEGMENT_ROOM / sizeof *callers.at * sizeof *callers.at);
+    struct trace_segment *segment = callers.segment;
+    size_t used = (size_t)((char *)callers.at - (char *)segment), room = used ? used : segment_step();
+    if (segment && segment_extend(segment, room)) {
+        callers.end = (void *)((char *)segment + TRACE_SEGMENT);
+        return true;
+    }
+    if (segment)
+        segment_empty(segment, used - sizeof *segment);
     else
-        callers.segment = segment_live();
-    if (!callers.segment)
+        segment = callers.segment = segment_live(room);
+    if (!segment)
         return false;
-    segment_start(callers.segment, TRACE_STACKS, 0, callers.order++, callers.tree.count + 1, file_now());
-    callers.at = (void *)segment_content(callers.segment);
-    callers.end = callers.at + SEGMENT_ROOM / sizeof *callers.at;
+    segment_start(segment, TRACE_STACKS, 0, callers.order++, callers.tree.count + 1, file_now());
+    callers.at = (void *)segment_content(segment);
+    callers.end = (void *)((char *)segment + room);
     return true;
 }
 

@@ -1,9 +1,9 @@
 /* process.h: what a trace says of a process: its name, its malloc, what is mapped. */
 #pragma once
 
+#include "../../unwind/builds.h"
 #include "next.h"
 #include "clock.h"
-#include "builds.h"
 #include "file.h"
 
 /* The parts of /proc/self/maps that hold code, as of the last time we wrote it down. */
@@ -36,12 +36,25 @@ static bool code_known(uintptr_t site) {
     return false;
 }
 
+/* Takes out the blanks that pad each line up to its path, a sixth of the text; the length that is left. */
+static size_t maps_squeeze(char *text, size_t length) {
+    char *to = text;
+    bool path = false;
+    for (size_t i = 0; i < length; i++) {
+        path = text[i] != '\n' && (path || text[i] == '/' || text[i] == '[');
+        if (path || text[i] != ' ' || to[-1] != ' ')
+            *to++ = text[i];
+    }
+    return (size_t)(to - text);
+}
+
 static void maps_write(void) {
     struct trace_segment *segment = segment_draft(TRACE_MAPS, 0, 0);
     if (!segment)
         return;
     char *text = segment_content(segment);
     size_t length = file_read("/proc/self/maps", text, SEGMENT_ROOM - 1);
+    length = maps_squeeze(text, length);
     code_learn(text, length);
     length += builds_list(text, length, text + length, SEGMENT_ROOM - length);
     segment_finish(segment, length);
@@ -72,6 +85,6 @@ static void process_describe(uint32_t parent) {
                 TRACE_PATH - 1l) < 0)
         strcpy(process->executable, "?"); /* no /proc */
     memcpy(process->provider, next_files, sizeof next_files);
-    file_read("/proc/self/cmdline", process->command, TRACE_COMMAND - 1);
-    segment_finish(segment, sizeof *process);
+    size_t length = file_read("/proc/self/cmdline", process->command, TRACE_COMMAND - 1);
+    segment_finish(segment, offsetof(struct trace_process, command) + length);
 }

@@ -162,7 +162,7 @@ static void writers_sum_up(void) {
 }
 
 static void counts_begin(struct writer *w) {
-    struct trace_segment *segment = segment_live();
+    struct trace_segment *segment = segment_live(sizeof *segment + sizeof *w->counts);
     w->stream[0].segment = segment;
     if (!segment)
         return;
@@ -240,12 +240,12 @@ static inline void record_write(struct stream *s, uint64_t address, uint64_t op,
     s->at++;
 }
 
-static void stream_begin(struct stream *s, pid_t thread, uint64_t stamp) {
+static void stream_begin(struct stream *s, size_t room, pid_t thread, uint64_t stamp) {
     segment_start(s->segment, TRACE_EVENTS, s->number, s->order++, (uint32_t)thread, stamp);
     s->thread = thread;
     s->base = stamp;
     s->at = (void *)segment_content(s->segment);
-    s->end = s->at + SEGMENT_ROOM / sizeof *s->at;
+    s->end = (void *)((char *)s->segment + room);
     if (s->sites)
         memset(s->sites, 0, SITE_SLOTS * sizeof *s->sites);
 }
@@ -269,14 +269,21 @@ static COLD bool stream_refill(struct stream *s, pid_t thread, uint64_t stamp) {
         return false;
     }
     struct calm calm = calm_begin();
+    size_t room = s->segment ? (size_t)((char *)s->end - (char *)s->segment) : segment_step();
+    /* A forked child that returns into this record would extend its parent's segment. */
+    if (s->segment && atomic_load(trace.alive) && segment_extend(s->segment, room)) {
+        s->end = (void *)((char *)s->segment + TRACE_SEGMENT);
+        calm_end(calm);
+        return true;
+    }
     if (s->segment)
         stream_store(s);
     else
-        s->segment = segment_live();
+        s->segment = segment_live(room);
     if (trace.options & (TRACE_SITES | TRACE_WITH_STACKS) && !s->sites)
         s->sites = sites_new();
     if (s->segment)
-        stream_begin(s, thread, stamp);
+        stream_begin(s, room, thread, stamp);
     else
         s->patience = RETRY;
     calm_end(calm);

@@ -52,6 +52,13 @@ const lifecycle: ProgramCase[] = [
     needs: ['aligned_alloc'],
   },
   {
+    name: 'first-call',
+    promise: 'the first call of a process may be any of the family, with any size',
+    program: 'lifecycle-first',
+    needs: ['sizes'],
+    quick: true,
+  },
+  {
     name: 'exit',
     promise: 'atexit and destructors after malloc’s own allocate, while a thread goes on',
     program: 'lifecycle-late',

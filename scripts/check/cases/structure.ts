@@ -32,6 +32,14 @@ export const structure: ProgramCase[] = [
     quick: true,
   },
   {
+    name: 'aligned',
+    promise: 'what aligned blocks took is used again: as many of them never need more memory',
+    program: 'structure-aligned',
+    args: [4000, 400_000, 8000],
+    slow: { args: [300, 20_000, 2000] },
+    needs: ['memalign', 'reuse'],
+  },
+  {
     name: 'trim',
     promise: 'after malloc_trim, what is free is handed out again, and once',
     program: 'structure-trim',

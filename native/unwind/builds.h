@@ -1,12 +1,17 @@
 /* builds.h: which builds of which files are mapped, so that a reader who finds another file under the
- * name of one does not ask that for names. Written down behind the maps, in lines that are none of
- * theirs: `build-id 93ac61ec… /lib/libc.so.6`. */
+ * name of one does not ask that for names. They follow the maps, in lines that are none of theirs:
+ * `build-id 93ac61ec… /lib/libc.so.6`. */
 #pragma once
 
-#include "next.h"
-#include "file.h"
-
+#include <elf.h>
+#include <link.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 enum { BUILD_PAGE = 4096 };
 
@@ -48,8 +53,8 @@ static size_t build_line(const char *line, size_t length, char *to, size_t room)
     if (!path || rest[1] != 'r' || strtoul(rest + 6, NULL, 16) != 0 || room < named + 160)
         return 0;
     struct iovec here = {page, sizeof page}, there = {(void *)start, sizeof page};
-    long self = syscall(SYS_getpid);
-    if (syscall(SYS_process_vm_readv, self, &here, 1l, &there, 1l, 0l) != (long)sizeof page)
+    long pid = syscall(SYS_getpid);
+    if (syscall(SYS_process_vm_readv, pid, &here, 1l, &there, 1l, 0l) != (long)sizeof page)
         return 0;
     size_t id = build_id(page, to + 9);
     if (!id)

@@ -1,0 +1,65 @@
+// The heap commands on a malloc that no reader knows: what its own libmalloc_walk and libmalloc_check say.
+
+import { execa } from 'execa';
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type CliResult, libmalloc } from '../lib/cli.ts';
+import { compileProgram } from '../lib/compile.ts';
+import { answer, atStop, batch, questions, row, scratch, shownChunks, told } from '../lib/gdb.ts';
+import { need } from '../lib/need.ts';
+import { variantFile } from '../lib/variants.ts';
+
+const program = compileProgram('gdb-heap.c');
+const unknown = scratch('libunknown.so');
+const core = scratch('unknown.core');
+const needs = (): void => {
+  need('gdb');
+  need('strip');
+};
+beforeEach(needs);
+
+describe('a library that no reader knows, and that exports libmalloc_walk', () => {
+  let seen: CliResult;
+  const said = (command: string): string => answer(seen.stderr, command);
+  beforeAll(async () => {
+    needs();
+    await execa(need('strip'), ['-o', unknown, variantFile('list')]);
+    const asked = ['heap', 'heap chunks', 'heap check', 'heap chunk block+5', 'heap leaks'];
+    seen = await atStop(unknown, [...asked, 'info threads', `gcore ${core}`], [program]);
+  });
+
+  test('is shown as it describes itself, and the program goes on as before', () => {
+    const { chunks, figures } = told(seen.stdout);
+    const lines = said('heap chunks').split('\n  note')[0] ?? '';
+    const shown = shownChunks(lines).filter(({ kind }) => kind !== 'region');
+    expect(chunks.length).toBeGreaterThan(50);
+    expect(shown).toMatchObject(
+      chunks
+        .filter(({ kind }) => kind !== 'region')
+        .map(({ kind, start, extent }) => ({ kind, start, extent })),
+    );
+    expect(row(said('heap'), 'live')).toEqual(figures.live);
+    expect(said('heap')).toMatch(
+      /note: told by its own libmalloc_walk, which was called in the program/,
+    );
+    expect(said('heap check')).toMatch(
+      /^ok: libmalloc_check of \/.*libunknown\.so finds nothing wrong$/m,
+    );
+    expect(said('heap chunk block+5')).toMatch(/^0x\w+ is 5 bytes into the live block 0x\w+$/m);
+    expect(said('heap leaks')).toMatch(/^nothing is lost: \d+ live blocks, all within reach$/m);
+    expect(seen.status).toBe(3);
+  });
+
+  test('is told by one sentence in a core, and where a thread has stopped inside of it', async () => {
+    const options = ['gdb', '-m', unknown, '--core', core, '--batch', '-x', questions('heap')];
+    const { stdout } = await libmalloc([...options, '--', program]);
+    expect(answer(stdout, 'heap')).toMatch(/^the heap of \S+ cannot be read in a core: .*$/);
+    const inside = ['--break', 'malloc', '-x', questions('heap')];
+    const { stderr } = await batch(unknown, inside, [program]);
+    expect(answer(stderr, 'heap')).toMatch(/^thread 1 has stopped inside of \S+unknown\.so, .*$/);
+  });
+});
+
+test('what its libmalloc_check reports is the damage', async () => {
+  const { stderr } = await atStop(unknown, ['heap check'], [program, 'overflow']);
+  expect(answer(stderr, 'heap check')).toMatch(/^broken: .*0x\w+/m);
+});
