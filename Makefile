@@ -120,18 +120,21 @@ docs: $(release) $(debug) $(js)
 ## make deps                  install the Debian packages that tests and demonstrations use (as root;
 ##                            otherwise show the command)
 # Not nodejs: Node is there already, and Debian's would take its place.
-packages = $(filter-out nodejs,$(shell \
-             sed -n 's/.*"package": *"\([^"]*\)".*/\1/p' tests/programs.json | sort -u))
-missing  = $(shell for p in $(packages); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null \
-             | grep -q ' installed$$' || echo $$p; done)
+# A package that another release calls otherwise is `old:new`.
+packages = $(filter-out nodejs,$(shell node -e "$(needed)" | sort -u))
+needed   = Object.values(JSON.parse(require('fs').readFileSync('tests/programs.json'))).forEach( \
+             ({ package: name, or }) => console.log(or ? name + ':' + or.package : name))
+missing  = $(shell for p in $(packages); do dpkg-query -W -f '$${Status}\n' $$(echo $$p | tr : ' ') \
+             2>/dev/null | grep -q ' installed$$' || echo $$p; done)
+here     = $$(for p in $(missing); do for q in $$(echo $$p | tr : ' '); do \
+             if apt-cache show $$q >/dev/null 2>&1; then echo $$q; break; fi; done; done)
 apt-get := apt-get install -y --no-install-recommends
 .PHONY: deps
 deps:
 	$(call need,apt-get,apt (this is for Debian and its relatives))
-	@set -- $(missing); \
-	if [ $$# = 0 ]; then echo 'All packages of tests/programs.json are installed.'; \
-	elif [ "$$(id -u)" = 0 ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive $(apt-get) "$$@"; \
-	else echo "Not root; type this: sudo $(apt-get) $$*"; fi
+	@if [ -z "$(missing)" ]; then echo 'All packages of tests/programs.json are installed.'; \
+	elif [ "$$(id -u)" = 0 ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive $(apt-get) $(here); \
+	else echo "Not root; type this: sudo $(apt-get)" $(here); fi
 
 ## make install               copy all of it to PREFIX (/usr/local), below DESTDIR; libraries to LIBDIR (PREFIX/lib)
 ## make uninstall             remove what install put there

@@ -213,6 +213,11 @@ def _is_our_name(path):
     return re.fullmatch(r'libmalloc(-\w+)?\.so[.\d]*', os.path.basename(path)) is not None
 
 
+def _built_again(path):
+    return (f'{path} was built again since this program loaded it: '
+            'its symbols no longer fit')
+
+
 def _why_none():
     loaded = [objfile.filename or '' for objfile in gdb.objfiles() if objfile.is_valid()]
     stripped = [path for path in loaded if _is_our_name(path) and '-probe.' not in path]
@@ -220,6 +225,8 @@ def _why_none():
         return f'{stripped[0]} has no debug information: build it with -g, as `make` does'
     shared = gdb.execute('info sharedlibrary', to_string=True)
     missing = [path for path in re.findall(r'\sNo\s+(/.*)$', shared, re.M) if _is_our_name(path)]
+    if missing and os.path.exists(missing[0]):  # GDB 16 loads no other build
+        return _built_again(missing[0])
     if missing:
         return (f'{missing[0]} is not there any more: put it back, or say where it is now '
                 'with `set solib-search-path FOLDER`')
@@ -235,8 +242,7 @@ def _why_none():
 
 def _require_same_build(objfile):
     if rebuilt([objfile]):
-        raise gdb.GdbError(f'{objfile.filename} was built again since this program loaded it: '
-                           'its symbols no longer fit')
+        raise gdb.GdbError(_built_again(objfile.filename))
 
 
 def rebuilt(objfiles):

@@ -67,7 +67,7 @@ function scudo(): Peer {
 export const peers: readonly Peer[] = [
   peer('jemalloc', 'libjemalloc2', 'libjemalloc.so.2'),
   peer('tcmalloc', 'libtcmalloc-minimal4', 'libtcmalloc_minimal.so.4', 'libtcmalloc.so.4'),
-  peer('mimalloc', 'libmimalloc2.0', 'libmimalloc.so.2', 'libmimalloc.so.2.0'),
+  peer('mimalloc', 'libmimalloc2.0', 'libmimalloc.so.2', 'libmimalloc.so.2.0', 'libmimalloc.so.3'),
   scudo(),
 ];
 

@@ -9,6 +9,8 @@ export interface Program {
   package: string;
   /** Command to look for in PATH, or an absolute path, where it is not the entry's own name. */
   command?: string;
+  /** The same in the next release of Debian. */
+  or?: Program;
 }
 
 /** Every outside program that tests, demonstrations and measurements use, by name. */
@@ -34,6 +36,8 @@ export function which(command: string, env: NodeJS.ProcessEnv = process.env): st
 /** Where an entry of programs.json is on this machine (a command, a peer, a file), or undefined. */
 export function findProgram(name: string, program: Program): string | undefined {
   const command = program.command ?? name;
-  if (isAbsolute(command)) return existsSync(command) ? command : undefined;
-  return findPeer(name) ?? which(command);
+  const file = isAbsolute(command) ? command : undefined;
+  const found = file === undefined ? (findPeer(name) ?? which(command)) : file;
+  if (found !== undefined && existsSync(found)) return found;
+  return program.or === undefined ? undefined : findProgram(name, program.or);
 }

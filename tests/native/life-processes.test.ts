@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { glibc } from '../../scripts/malloc/mallocs.ts';
 import { keeps, outputOf } from '../lib/keeps.ts';
 import { gap } from '../lib/mallocs.ts';
-import { need } from '../lib/need.ts';
+import { need, skip } from '../lib/need.ts';
 import { everyVariant } from '../lib/variants.ts';
 
 const able = everyVariant.filter((name) => !gap(name, 'sizes') && !gap(name, 'reuse'));
@@ -67,6 +67,7 @@ async function locked(variant: string, args: (string | number)[]) {
 
 describe.each(able)('%s', (variant) => {
   test.each(Object.entries(flags))('mlockall as root: %s', async (_, value) => {
+    if (process.getuid?.() !== 0) skip('only root may lock memory without a limit');
     const ours = await locked(variant, [value, 0]);
     expect(ours.said).toBe((await locked(glibc.name, [value, 0])).said);
   });

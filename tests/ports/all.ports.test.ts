@@ -12,6 +12,7 @@ import type { Group } from '../../scripts/check/case.ts';
 import { casesOf } from '../../scripts/check/groups.ts';
 import type { Platforms } from '../../scripts/docs/platforms.ts';
 import { root } from '../../scripts/lib/paths.ts';
+import { prebuiltFolder } from '../../scripts/lib/prebuilt.ts';
 import { variants } from '../../scripts/malloc/mallocs.ts';
 import {
   buildPort,
@@ -74,6 +75,12 @@ async function tryPlatform(
   expect(wanting, JSON.stringify(cells)).toEqual([]);
 }
 
+const prebuilt = {
+  'linux-x64-glibc': 'x86_64-linux-gnu',
+  'linux-x64-musl': 'x86_64-linux-musl',
+  'linux-arm64-glibc': 'aarch64-linux-gnu',
+  'linux-arm64-musl': 'aarch64-linux-musl',
+};
 const some = ['semantics', 'structure', 'threads', 'process'] as const;
 const wanted = process.env.VARIANTS?.split(' ');
 const onMappings = variants().filter((name) => name !== 'dumb' && name !== 'list');
@@ -84,6 +91,24 @@ for (const { name, qemu } of targets.filter((target) => target.name !== 'x86_64-
     async () => {
       const emulated = qemu !== 'x86_64';
       await tryPlatform(name, targetMachine(name), some, emulated ? onMappings : variants());
+    },
+    HOURS,
+  );
+
+/** The libraries of the npm package, as they are packed. */
+for (const [platform, target] of Object.entries(prebuilt))
+  test(
+    `prebuilt ${platform}`,
+    async () => {
+      const machine = targetMachine(target);
+      execFileSync('make', ['prebuilds', `PLATFORMS=${platform}`], { cwd: root, stdio: 'pipe' });
+      const packed = { ...machine, libraries: prebuiltFolder(platform) };
+      const cells: Record<string, string> = {};
+      for (const variant of ['paged', 'sharded'])
+        cells[variant] = await passes(packed, variant, ['semantics']);
+      record('platforms', `prebuilt ${platform} (semantics)`, cells);
+      const wanting = Object.values(cells).filter((cell) => !/^(\d+) of \1$/.test(cell));
+      expect(wanting, JSON.stringify(cells)).toEqual([]);
     },
     HOURS,
   );

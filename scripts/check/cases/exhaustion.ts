@@ -90,6 +90,10 @@ export const exhaustion: ProgramCase[] = [
     promised: true,
     program: 'life-locked',
     args: [3, 0],
+    possible: {
+      command: ['sh', '-c', 'test "$(id -u)" = 0'],
+      otherwise: 'only root may lock memory without a limit',
+    },
     stdout: '*',
     needs: ['exhaustion', 'reuse', 'sizes', 'lean'],
   },
