@@ -88,17 +88,6 @@ static void region_leave(struct region *r) {
 
 /* ── malloc ────────────────────────────────────────────────────────────────── */
 
-/* After GROWS fresh pages of a class, each further one is populated at once: one system call
- * instead of 16 page faults a granule. Dirty pages have memory. */
-static void page_fault(struct page *page, struct heap *h, unsigned class) {
-    if (page->dirty)
-        return;
-    if (h->made[class] < GROWS)
-        h->made[class]++;
-    else
-        os_populate(page->start, page_length(page));
-}
-
 /* Takes a run for a page of that class. Only if `more` does the region grow for it. */
 static struct page *page_take(struct heap *h, unsigned class, bool more) {
     uint32_t granules = class_granules(class_size(class));
@@ -114,6 +103,8 @@ static struct page *page_take(struct heap *h, unsigned class, bool more) {
     return page;
 }
 
+/* After GROWS fresh pages of a class, each further one is populated at once: one system call
+ * instead of 16 page faults a granule. A dirty page is resident already. */
 static struct page *page_make(struct heap *h, unsigned class) {
     struct page *page = page_take(h, class, false);
     if (!page) { /* before the region grows, empty our batches and reclaim an abandoned heap */
@@ -125,7 +116,10 @@ static struct page *page_make(struct heap *h, unsigned class) {
         page = page_take(h, class, true);
     if (!page)
         return os_refuse();
-    page_fault(page, h, class);
+    if (!page->dirty && h->made[class] < GROWS)
+        h->made[class]++;
+    else if (!page->dirty)
+        os_populate(page->start, page_length(page));
     page_open(page, h, class);
     h->pages++;
     return page;

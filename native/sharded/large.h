@@ -42,11 +42,6 @@ static inline char *block_start(char *start, size_t length, size_t alignment, si
 
 /* ── mappings of their own ─────────────────────────────────────────────────── */
 
-static void huge_unmap(struct huge *block) {
-    if (!limit_unmap(block->start, block->length)) /* the hole would be one mapping too many */
-        os_purge(block->start, block->length);
-}
-
 static void *huge_allocate(size_t alignment, size_t size, bool *zero) {
     size_t length = round_up(size + COLORED, GRANULE);
     struct region *r = region_enter();
@@ -76,7 +71,8 @@ static void *huge_allocate(size_t alignment, size_t size, bool *zero) {
 static void huge_drop(struct huge *block) {
     if (!block)
         return;
-    huge_unmap(block);
+    if (!limit_unmap(block->start, block->length)) /* the hole would be one mapping too many */
+        os_purge(block->start, block->length);
     struct region *r = region_enter();
     huge_spare(&heap.huges, block);
     region_leave(r);

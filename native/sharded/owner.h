@@ -420,8 +420,6 @@ static void heap_drain(struct heap *h) {
     }
 }
 
-static inline uint32_t batch_count(const struct batch *b) { return BATCH - b->left; }
-
 /* Returns the blocks of a batch, which may have none. */
 static void batch_send(struct heap *h, struct batch *b) {
     if (!b->page)
@@ -429,7 +427,7 @@ static void batch_send(struct heap *h, struct batch *b) {
     struct page *page = b->page;
     b->page = NULL;
     h->held -= b->bytes;
-    page_return(page, b->place + b->left, batch_count(b));
+    page_return(page, b->place + b->left, BATCH - b->left);
 }
 
 /* Sends the batch with most bytes: the heap holds more than HELD. */

@@ -79,10 +79,10 @@ static void *record_cut(struct pool *pool, size_t size) {
     struct slab *c = pool->slab;
     if (!c || c->used + size > GRANULE) {
         int saved = errno;
-        if (!(c = slab_make())) {
-            errno = saved;
+        c = slab_make();
+        errno = saved;
+        if (!c)
             return NULL;
-        }
         *c = (struct slab){.pool = pool, .used = 64};
         pool->slab = c;
     }

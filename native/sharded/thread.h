@@ -279,9 +279,9 @@ static size_t heaps_do(size_t (*act)(struct heap *)) {
 
 /* Purges all dirty memory, so that dirty and clean runs merge. Returns the number of granules. */
 static size_t region_purge_all(void) {
-    size_t gone = 0;
-    for (uint32_t piece; (piece = region_purge(heap.region, false)); gone += piece) {
-    }
+    size_t gone = 0, piece;
+    while ((piece = region_purge(heap.region, false)))
+        gone += piece;
     return gone;
 }
 
