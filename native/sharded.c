@@ -437,13 +437,8 @@ static inline void *heap_resize(void *p, size_t size, const char *call) {
 
 static size_t heap_trim(size_t pad) {
     (void)pad;
-    size_t inside = heaps_do(heap_empty), gone = region_purge_all();
-    struct region *r = region_enter();
-    struct huge *idle = huge_aged(&heap.huges, now_ms(), 0);
-    gone += idle ? idle->length >> GRANULE_BITS : 0;
-    region_leave(r);
-    huge_drop(idle);
-    return (gone << GRANULE_BITS) + inside;
+    size_t inside = heaps_do(heap_empty);
+    return inside + idle_unmap(0) + (region_purge_all() << GRANULE_BITS);
 }
 
 static size_t heap_overhead(void) {
@@ -471,7 +466,7 @@ static bool heap_freeze(void) {
     slabs.empty = slabs.clean = NULL;
     slabs.next = slabs.end = NULL;
     heap.huges.spare = heap.huges.idle = NULL;
-    self->lost = self != &heap_none; /* or heap_adopt would find it again */
+    self->lost |= self->busy || os_interrupted_us(); /* else heap_adopt finds it again */
     self_set(&heap_none);
     __atomic_store_n(&heap.region, fresh, __ATOMIC_RELEASE); /* last: other threads may wait for it */
     return true;

@@ -61,7 +61,7 @@ UNUSED static bool limit_resize(void *p, size_t size, size_t wanted) {
         errno = saved;
         return false;
     }
-    bool done = os_resize(p, size, wanted);
+    bool done = os_resize(p, size, wanted) == 0;
     if (!done)
         limit_give(wanted - size);
     return done;

@@ -143,8 +143,8 @@ static inline bool lock_take_inner(struct lock *l) {
 /* The gate is closed. In a child, repairs the heap; another thread than the forking one waits. */
 static COLD bool lock_take_at_gate(struct lock *l) {
     atomic_thread_fence(memory_order_acquire); /* fork_prepare sets `parent` before `forks` */
-    if (getpid() != gate.parent) {
-        fork_child();
+    if (getpid() != gate.parent && pthread_equal(gate.thread, pthread_self())) {
+        fork_child(); /* not in another thread's vfork child, which shares the parent's memory */
         return false;
     }
     int saved = errno;

@@ -59,12 +59,12 @@ UNUSED static void *os_map_aligned(size_t size, size_t alignment) {
     return aligned;
 }
 
-/* Grows or shrinks a mapping where it stands; false when something is in the way. */
-UNUSED static bool os_resize(void *p, size_t size, size_t wanted) {
-    int saved = errno;
-    bool done = mremap(p, size, wanted, 0) != MAP_FAILED;
+/* Grows or shrinks a mapping where it stands. 0, or why not: ENOMEM if something is in the way,
+ * EFAULT if the program divided the mapping. Keeps errno. */
+UNUSED static int os_resize(void *p, size_t size, size_t wanted) {
+    int saved = errno, error = mremap(p, size, wanted, 0) == MAP_FAILED ? errno : 0;
     errno = saved;
-    return done;
+    return error;
 }
 
 /* Moves pages to `to`, and unmaps what was mapped there: page tables change, no byte

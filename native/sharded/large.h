@@ -42,8 +42,10 @@ static inline char *block_start(char *start, size_t length, size_t alignment, si
 
 /* ── mappings of their own ─────────────────────────────────────────────────── */
 
+static size_t huge_length(size_t size) { return round_up(size + COLORED, GRANULE); }
+
 static void *huge_allocate(size_t alignment, size_t size, bool *zero) {
-    size_t length = round_up(size + COLORED, GRANULE);
+    size_t length = huge_length(size);
     struct region *r = region_enter();
     struct huge *block = huge_reuse(&heap.huges, length, alignment);
     bool reused = block;
@@ -228,10 +230,15 @@ static __attribute__((noinline)) void large_free(void *p, struct page *page, con
 
 /* ── growing and shrinking ─────────────────────────────────────────────────── */
 
-/* Gives the mapping `length` bytes and returns the block's new address; NULL if it is refused. */
+/* Gives the mapping `length` bytes and returns the block's new address; NULL if it is refused, or if
+ * the program divided it, by mlock of a part for example. To move it would fail then, and kernels
+ * before 6.17 unmap the target first. */
 static char *huge_remap(struct huge *block, size_t length) {
     size_t offset = (size_t)(block->user - block->start);
-    if (!os_resize(block->start, block->length, length)) {
+    int error = os_resize(block->start, block->length, length);
+    if (error == EFAULT)
+        return NULL;
+    if (error) {
         char *to = os_map_aligned(length, HUGE_PAGE);
         if (!to || !os_move(block->start, block->length, to, length)) {
             if (to)
@@ -247,10 +254,12 @@ static char *huge_remap(struct huge *block, size_t length) {
 
 static void *huge_resize(struct huge **at, size_t size) {
     struct huge *block = huge_unlink(&heap.huges, at);
-    size_t old = block->length, length = round_up(size + COLORED, os_page_size());
+    size_t old = block->length, exact = round_up(size + COLORED, os_page_size()), length = exact;
     if (length > old) /* it will probably grow further */
         length = round_up(length + length / 16, HUGE_PAGE);
     bool allowed = length <= old || limit_take(length - old);
+    if (!allowed && (allowed = limit_take(exact - old)))
+        length = exact;
     void *new = allowed ? huge_remap(block, length) : NULL;
     if (new && length < old)
         limit_give(old - length);
@@ -279,7 +288,7 @@ static void *large_resize(void *p, size_t old, size_t size, size_t longest) {
     void *new = NULL;
     if (at && *at) {
         new = size >= GROWN ? huge_resize(at, size) : NULL;
-    } else if (!at && size <= LARGE && (size < old || old < longest)) {
+    } else if (!at && size <= LARGE && page->era == r->era && (size < old || old < longest)) {
         size_t offset = (size_t)(page->base - page->start);
         bool gone = size < old && large_purge_end(page, page->base + size);
         if (run_resize(r, page, (uint32_t)((offset + size + GRANULE - 1) >> GRANULE_BITS), !gone))
@@ -302,7 +311,7 @@ static void *large_move(void *p, size_t old, size_t size, const char *call) {
         return NULL;
     char *start = (char *)((uintptr_t)to & ~(uintptr_t)(GRANULE - 1));
     if (options.huge)
-        os_make_huge(start, round_up(size, HUGE_PAGE));
+        os_make_huge(start, huge_length(round_up(size, HUGE_PAGE))); /* all: mremap wants one VMA */
     memcpy(to, p, old);
     large_free(p, page, call);
     return to;

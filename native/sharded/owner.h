@@ -375,13 +375,6 @@ static bool page_drain(struct heap *h, struct page *page) {
     uint64_t word = atomic_load_explicit(&page->remote, memory_order_acquire), next;
     uint32_t total = 0;
     bool stable;
-    if (word & REMOTE_TAKEN) {
-        h->pages--;
-        if (h->fresh[page->class] == page)
-            h->fresh[page->class] = NULL;
-        record_return(page);
-        return true;
-    }
     while ((stable = remote_reserved(word) == remote_filled(word)) && remote_filled(word)) {
         uint16_t taken[DRAINED];
         uint32_t filled = remote_filled(word), count = filled < DRAINED ? filled : DRAINED;
@@ -399,8 +392,14 @@ static bool page_drain(struct heap *h, struct page *page) {
         if (!(word = next))
             break;
     }
-    if (total)
+    if (word & REMOTE_TAKEN) { /* perhaps only just now */
+        h->pages--;
+        if (h->fresh[page->class] == page)
+            h->fresh[page->class] = NULL;
+        record_return(page);
+    } else if (total) {
         page_count(h, page, total);
+    }
     return stable;
 }
 

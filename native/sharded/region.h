@@ -25,6 +25,7 @@
  */
 #pragma once
 
+#include <limits.h>
 #include <time.h>
 
 #include "../base/lock.h"
@@ -129,9 +130,9 @@ static void run_insert(struct region *r, struct page *run) {
 }
 
 /* Finds a free run that is long enough: one from the bin of that length, or any from the next bin
- * that is not empty. Only TRIES of the first bin are examined, since all may be too short. */
-static struct page *bins_find(struct bins *b, uint32_t granules) {
-    unsigned bin = run_bin(granules), tries = TRIES;
+ * that is not empty. Only `tries` of the first bin are examined, since all may be too short. */
+static struct page *bins_search(struct bins *b, uint32_t granules, unsigned tries) {
+    unsigned bin = run_bin(granules);
     for (struct page *run = b->first[bin]; run && tries--; run = run->next)
         if (run->granules >= granules)
             return run;
@@ -141,6 +142,10 @@ static struct page *bins_find(struct bins *b, uint32_t granules) {
             return b->first[bin / 64 * 64 + (unsigned)__builtin_ctzll(used)];
     }
     return NULL;
+}
+
+static struct page *bins_find(struct bins *b, uint32_t granules) {
+    return bins_search(b, granules, TRIES);
 }
 
 /* Finds a free run: a dirty one of any area, else a clean one of the area that is asked for. A
@@ -252,8 +257,8 @@ static bool run_take(struct region *r, uint32_t granules, enum area_kind kind,
     struct page *run = run_find(r, granules, kind);
     if (!run) {
         run = region_extend(r, granules, kind) ? run_find(r, granules, kind) : NULL;
-        for (unsigned i = 0; i < AREAS && !run; i++) /* no more memory: take any area's */
-            run = bins_find(&r->free[i][false], granules);
+        for (unsigned i = 0; i < 2 * AREAS && !run; i++) /* no more memory: search all there is */
+            run = bins_search(&r->free[i / 2][i % 2], granules, UINT_MAX);
         if (!run)
             return os_refuse();
     } else if (!run->dirty && r->torn) { /* what a teardown gave back is wanted again */
@@ -323,6 +328,7 @@ static bool run_resize(struct region *r, struct page *run, uint32_t granules, bo
                 record_free(part);
             return false;
         }
+        map_clear(part);
         run->granules += part->granules;
         run->dirty |= part->dirty;
         record_free(part);

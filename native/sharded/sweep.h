@@ -68,13 +68,11 @@ static uint32_t page_sweep(struct page *page) {
         return 0;
     for (size_t first = 0, end; first < pieces; first = end + 1) {
         uint64_t bits = 0;
-        for (end = first; end < pieces && !page_has_gone(page, end) &&
-                          piece_is_free(page, &frees, end); end++)
+        for (end = first; end < pieces && piece_is_free(page, &frees, end); end++)
             bits |= 1ull << end;
-        if (bits && os_purge(page->start + first * length, (end - first) * length)) {
-            page->gone |= bits;
+        page->gone |= bits; /* even if it fails: the kernel purges what lies before locked memory */
+        if (bits && os_purge(page->start + first * length, (end - first) * length))
             went += (uint32_t)(end - first);
-        }
     }
     return went;
 }

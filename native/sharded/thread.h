@@ -285,12 +285,22 @@ static size_t region_purge_all(void) {
     return gone;
 }
 
-/* The last resort before malloc fails: flushes this heap and all abandoned ones, and purges all dirty
- * memory. False if that was of no use. */
+/* Unmaps the idle mapping if it was freed `age` ms ago or earlier. Returns its length. */
+static size_t idle_unmap(uint64_t age) {
+    struct region *r = region_enter();
+    struct huge *idle = huge_aged(&heap.huges, now_ms(), age);
+    size_t length = idle ? idle->length : 0;
+    region_leave(r);
+    huge_drop(idle);
+    return length;
+}
+
+/* The last resort before malloc fails: flushes this heap and all abandoned ones, and gives all memory
+ * back that is not in use. False if that was of no use. */
 static bool heaps_reclaim(void) {
     size_t used = heap.region->used;
     heaps_do(heap_flush);
-    return region_purge_all() || heap.region->used < used;
+    return idle_unmap(0) + region_purge_all() || heap.region->used < used;
 }
 
 /* ── ticks ─────────────────────────────────────────────────────────────────── */
@@ -298,12 +308,10 @@ static bool heaps_reclaim(void) {
 /* If an interval has passed: begins the next, unmaps an idle mapping, and reclaims an abandoned
  * heap. */
 static void region_interval(void) {
-    uint64_t now = now_ms();
     struct region *r = region_enter();
-    bool aged = region_age(r, now);
-    struct huge *idle = huge_aged(&heap.huges, now, options.decay_ms / 2);
+    bool aged = region_age(r, now_ms()); /* read under the lock, or an older time might come later */
     region_leave(r);
-    huge_drop(idle);
+    idle_unmap(options.decay_ms / 2);
     if (aged)
         heap_reclaim_one();
 }

@@ -74,7 +74,18 @@ test('Tab completes commands and their arguments; `heap help` explains one', asy
 });
 
 test('every command completes', async () => {
-  const names = ['check', 'chunk', 'chunks', 'diff', 'find', 'free', 'help', 'leaks', 'map'];
+  const names = [
+    'bins',
+    'check',
+    'chunk',
+    'chunks',
+    'diff',
+    'find',
+    'free',
+    'help',
+    'leaks',
+    'map',
+  ];
   names.push('refs', 'save', 'stats', 'telescope', 'try-free', 'vis', 'vmmap', 'watch');
   const asked = [
     'complete heap ',

@@ -60,10 +60,10 @@ describe('C', () => {
     },
   );
 
-  test('sharded can be read in one sitting: 2042 lines of code in all', () => {
+  test('sharded can be read in one sitting: 2049 lines of code in all', () => {
     const parts = ['native/sharded.c', ...filesBelow('native/sharded', /\.h$/)];
     const sum = parts.reduce((all, part) => all + lines(read(part)), 0);
-    expect(sum).toBeLessThanOrEqual(2042);
+    expect(sum).toBeLessThanOrEqual(2049);
   });
 
   test('keeps system calls in os.h, probe, trace and replay', () => {

@@ -40,6 +40,7 @@ const beyondEmulation: Record<string, string> = {
   memptr: addresses,
   'fork-exec': starts,
   'fork-generations': starts,
+  'first-call': starts,
   seccomp: 'the emulator has no seccomp',
   vfork: 'the emulator makes a vfork a fork',
 };

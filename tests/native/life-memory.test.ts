@@ -85,6 +85,19 @@ describe.each(quick)('%s', (variant) => {
     [8, 280],
   ]);
 
+  each(variant, 'life-trimmed-again', 'malloc_trim gives the same memory back each time', [
+    [20_000, 80],
+    [8192, 80],
+    [700, 40],
+  ]);
+
+  each(variant, 'life-locked-piece', 'memory that was freed locked can be handed out again', [
+    [256, 20_000],
+    [3000, 4000],
+  ]);
+
+  each(variant, 'structure-regrown', 'blocks that grew leave no trace for others', [[]]);
+
   each(variant, 'life-owner', 'malloc_trim reaches what an idle owner has', [
     ['sleeps', 'trim'],
     ['ended', 'trim'],
