@@ -12,7 +12,7 @@ describe.each(strong)('%s', { timeout: (timeout + 30) * 1000 }, (variant) => {
     keeps(variant, 'threads-churn', { args: [100_000, 6, 3000], timeout }));
 
   test('100,000 threads, many at once', () =>
-    keeps(variant, 'threads-churn', { args: [100_000, 48, 8000], timeout }));
+    keeps(variant, 'threads-churn', { args: [100_000, 48, 24_000], timeout }));
 
   test('a thread ends while others free its blocks, 20,000 times', () =>
     keeps(variant, 'threads-death', { args: [20_000, 150], timeout }));
