@@ -468,7 +468,7 @@ static bool heap_freeze(void) {
     heap.huges.spare = heap.huges.idle = NULL;
     self->lost |= self->busy || os_interrupted_us(); /* else heap_adopt finds it again */
     self_set(&heap_none);
-    __atomic_store_n(&heap.region, fresh, __ATOMIC_RELEASE); /* last: other threads may wait for it */
+    __atomic_store_n(&heap.region, fresh, __ATOMIC_RELEASE); /* last: others wait for it */
     return true;
 }
 

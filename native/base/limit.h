@@ -1,9 +1,9 @@
 /* limit.h: LIBMALLOC_OPTIONS=limit=BYTES: how much memory a variant may hold.
  *
- * A variant counts memory when it gets it from the system and when it gives it back, so a
- * limit costs the calls in between nothing. Memory for blocks counts, including headers
- * between them and blocks kept for reuse. Records elsewhere (heap_overhead) do not count,
- * because to refuse them would not help.
+ * A variant counts memory when it gets it from the system (sharded: when it begins to use
+ * it) and when it gives it back, so a limit costs the calls in between nothing. Memory for
+ * blocks counts, including headers between them and blocks kept for reuse. Records elsewhere
+ * (heap_overhead) do not count, because to refuse them would not help.
  */
 #pragma once
 

@@ -32,8 +32,7 @@ static inline uint32_t run_granules(size_t size) {
 }
 
 /* Where a block begins in its run or mapping: as far behind the start as its color says and the
- * room allows. Runs that begin in adjacent granules have different colors, if there is
- * room. */
+ * room allows. Runs that begin in adjacent granules have different colors, if there is room. */
 static inline char *block_start(char *start, size_t length, size_t alignment, size_t size) {
     size_t room = length - size < COLORED ? length - size : COLORED;
     size_t color = ((uintptr_t)start >> GRANULE_BITS) * 37 % COLORS * (room / 64 + 1) / COLORS * 64;
@@ -230,9 +229,9 @@ static __attribute__((noinline)) void large_free(void *p, struct page *page, con
 
 /* ── growing and shrinking ─────────────────────────────────────────────────── */
 
-/* Gives the mapping `length` bytes and returns the block's new address; NULL if it is refused, or if
- * the program divided it, by mlock of a part for example. To move it would fail then, and kernels
- * before 6.17 unmap the target first. */
+/* Gives the mapping `length` bytes and returns the block's new address; NULL if it is refused, or
+ * if the program divided it, by mlock of a part for example: to move it would fail then, and
+ * kernels before 6.17 unmap the target first. */
 static char *huge_remap(struct huge *block, size_t length) {
     size_t offset = (size_t)(block->user - block->start);
     int error = os_resize(block->start, block->length, length);
@@ -278,7 +277,7 @@ static bool large_purge_end(struct page *page, char *end) {
 }
 
 /* Resizes a run where it stands, or a mapping, which mremap may move. A run of `longest` bytes or
- * more does not grow. NULL if it cannot be done, or if another kind of block suits the size better. */
+ * more does not grow. NULL if that fails, or if another kind of block suits the size better. */
 static void *large_resize(void *p, size_t old, size_t size, size_t longest) {
     if (old <= SMALL || size <= SMALL)
         return NULL;
@@ -311,7 +310,7 @@ static void *large_move(void *p, size_t old, size_t size, const char *call) {
         return NULL;
     char *start = (char *)((uintptr_t)to & ~(uintptr_t)(GRANULE - 1));
     if (options.huge)
-        os_make_huge(start, huge_length(round_up(size, HUGE_PAGE))); /* all: mremap wants one VMA */
+        os_make_huge(start, huge_length(round_up(size, HUGE_PAGE))); /* all, for mremap's sake */
     memcpy(to, p, old);
     large_free(p, page, call);
     return to;

@@ -111,8 +111,8 @@ static void self_set(struct heap *h) {
 }
 
 /* IFUNC resolvers in the program may call malloc before the linker initialises our TLS. Our
- * resolvers run first, so we define an IFUNC solely for its side effect: setting `self`. It is called, because GNU ld
- * crashes in clang's LTO where only a pointer in the data refers to it. */
+ * resolvers run first, so we define an IFUNC solely for its side effect: setting `self`. A
+ * constructor calls it, because GNU ld crashes in clang's LTO if only a pointer refers to it. */
 #ifdef __GLIBC__ /* musl has no IFUNC, and relocates everything before any code runs */
 static void nothing(void) {}
 UNUSED static void (*self_early(void))(void) {

@@ -250,7 +250,7 @@ static inline void *page_pop(struct page *page, unsigned shift) {
 }
 
 /* The end of the array `stack`. Places of blocks that other threads freed grow down from here. The
- * array has one entry more than the page has blocks, because stack[0] is unused. */
+ * array has one entry more than the page has blocks, because stack[0] holds no place. */
 static inline uint16_t *page_far_end(struct page *page) {
     return page->stack + page->capacity + 1;
 }

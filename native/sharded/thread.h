@@ -21,8 +21,8 @@ static void slab_purge(struct region *r, struct slab *c) {
 }
 
 /* Purges the oldest dirty memory, a piece of at most 1 MiB. The lock is not held during the system
- * call, and the piece is in no list meanwhile. `torn`: for a teardown. Returns the number of granules;
- * 0 if there are none, or if the kernel refuses (locked memory). */
+ * call, and the piece is in no list meanwhile. `torn`: for a teardown. Returns the number of
+ * granules; 0 if there are none, or if the kernel refuses (locked memory). */
 static uint32_t region_purge(struct region *r, bool torn) {
     if (!lock_take(&r->lock))
         return 0;
@@ -295,8 +295,8 @@ static size_t idle_unmap(uint64_t age) {
     return length;
 }
 
-/* The last resort before malloc fails: flushes this heap and all abandoned ones, and gives all memory
- * back that is not in use. False if that was of no use. */
+/* The last resort before malloc fails: flushes this heap and all abandoned ones, and gives back all
+ * memory that is not in use. False if that was of no use. */
 static bool heaps_reclaim(void) {
     size_t used = heap.region->used;
     heaps_do(heap_flush);
@@ -309,7 +309,7 @@ static bool heaps_reclaim(void) {
  * heap. */
 static void region_interval(void) {
     struct region *r = region_enter();
-    bool aged = region_age(r, now_ms()); /* read under the lock, or an older time might come later */
+    bool aged = region_age(r, now_ms()); /* read under the lock, so that times do not go back */
     region_leave(r);
     idle_unmap(options.decay_ms / 2);
     if (aged)
