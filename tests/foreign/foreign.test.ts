@@ -285,7 +285,7 @@ describe('recordings of other tools', () => {
       ...['view', ...files, '-m', 'list', '-m', 'glibc', '--json', '-'],
     ]);
     expect(shown.stderr).toMatch(
-      /^libmalloc: \S+b\.rep: glibc has at most 4 KiB alive in [\d.]+ KiB of heap: utilisation \d+ %$/m,
+      /^libmalloc: \S+b\.rep: glibc: at most 4 KiB live in a heap of [\d.]+ KiB, utilisation \d+ %$/m,
     );
     const heaps = JSON.parse(shown.stdout).heaps.map(
       ({ malloc, file, allocations }: Record<string, unknown>) => [malloc, file, allocations],
