@@ -7,9 +7,8 @@ invariants, above all its cookie: its address XOR a number that all segments sha
       │ header: a record for each slice │ page of small blocks │ page of medium ones … │ free slices │
       slices of 64 KiB: 0                 1                      2 … 9                   10 …
 
-A page has three lists of free blocks: `free`, `local_free` and, from other threads, `thread_free`. Blocks
-that other threads free while the page is full go to its heap's `thread_delayed_free`. Blocks have no
-headers.
+A page has three lists of free blocks: `free`, `local_free` and, from other threads, `thread_free`. What
+other threads free while the page is full goes to its heap's `thread_delayed_free`. Blocks have no headers.
 """
 
 import struct

@@ -137,18 +137,6 @@ export interface HeapData {
 
 export const NEVER: number = 2 ** 40;
 
-/** In the order of `enum libmalloc_kind`. */
-export const chunkKinds = [
-  'region',
-  'span',
-  'header',
-  'live',
-  'free',
-  'fresh',
-  'cached',
-  'remote',
-] as const;
-
 const layout = {
   stops: ['time', 'bytes', 'blocks', 'resident', 'over'],
   blocks: ['address', 'size', 'birth', 'death', 'thread', 'stack'],

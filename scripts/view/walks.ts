@@ -1,7 +1,8 @@
 // The malloc's own walks of its heap: chooses those snapshots of a trace that fit into a page.
 
+import { chunkKinds } from '../malloc/chunk-kinds.ts';
 import type { Trace, TraceProcess } from '../trace/trace.ts';
-import { chunkKinds, type HeapColumns, type HeapFacts } from './data.ts';
+import type { HeapColumns, HeapFacts } from './data.ts';
 
 /** The most chunks to keep, of all walks together. */
 const MOST_CHUNKS = 400_000;

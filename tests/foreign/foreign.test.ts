@@ -1,20 +1,16 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { writeRep } from '../../scripts/foreign/rep.ts';
 import { openSource } from '../../scripts/foreign/source.ts';
 import { libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
+import { testFolder } from '../lib/folder.ts';
 import { need } from '../lib/need.ts';
 
-let folder = '';
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const folder = testFolder();
 
 const at = (name: string): string => join(folder, name);
 

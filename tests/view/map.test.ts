@@ -3,11 +3,12 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { Page } from 'playwright-core';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { chunkKinds } from '../../scripts/malloc/chunk-kinds.ts';
 import { resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { launch } from '../../scripts/malloc/preload.ts';
 import { openTrace } from '../../scripts/trace/trace.ts';
 import { describe as describeFrame } from '../../scripts/view/calltree.ts';
-import { chunkKinds, type FrameName, type HeapData } from '../../scripts/view/data.ts';
+import type { FrameName, HeapData } from '../../scripts/view/data.ts';
 import { pageOf } from '../../scripts/view/fill.ts';
 import { gather } from '../../scripts/view/gather.ts';
 import { browserForTests, samples, scrubTo } from '../lib/browser.ts';

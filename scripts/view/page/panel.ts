@@ -1,7 +1,8 @@
 // One heap on the page: numbers, time line, map, details of a block, who allocated, histograms.
 
+import { chunkKinds } from '../../malloc/chunk-kinds.ts';
 import { describe } from '../calltree.ts';
-import { chunkKinds, NEVER } from '../data.ts';
+import { NEVER } from '../data.ts';
 import { fragmentation, type HeapModel } from '../model.ts';
 import { histogram } from './bins.ts';
 import type { Choice } from './choice.ts';
