@@ -1,6 +1,6 @@
-/* For GDB: a heap that two forks have frozen, one after the other. Each fork happens inside a call of
- * malloc that needs memory (needs-memory.h), so that the child must start a fresh heap. The last child
- * has three heaps, with a large block in each; it stops in stop_here(), and ends with status 3.
+/* For GDB: a heap that two forks have frozen, one after the other. Each fork happens inside a call
+ * of malloc that needs memory (needs-memory.h), so that the child must start a fresh heap. The last
+ * child has three heaps, with a large block in each; it stops in stop_here(), and ends with status 3.
  */
 #define _GNU_SOURCE
 #include "needs-memory.h"
