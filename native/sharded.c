@@ -175,7 +175,8 @@ static struct page *page_next(struct heap *h, unsigned class) {
     struct page *page = h->current[class];
     if (++h->slow % SLOW == 0)
         heap_tick(h);
-    heap_drain(h);
+    for (unsigned i = 0; i < REDRAINS && !page->count && !h->partial[class] && heap_drain(h); i++) {
+    }
     if (page->count)
         return page;
     if (page != NONE && page->class == class) {

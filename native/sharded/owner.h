@@ -43,7 +43,8 @@ enum {
     HELD = 64 << 10,     /* bytes of other threads' blocks that a thread holds back in all */
     WAITING = 32,        /* an owner with more pending pages is taken to be asleep */
     DRAINED = 128,       /* blocks that are taken from a page at a time */
-    DRAINS = 16,         /* pending pages that are drained at a time */
+    DRAINS = 16,         /* pending pages that are drained at a time, */
+    REDRAINS = 4,        /* and so many times before a heap takes a fresh page */
     TICK = 4096,         /* frees to a current page between two ticks, */
     SLOW = 64,           /* and calls that run out of a page */
     KEPT = 2,            /* granules of the longest run that a thread keeps */
@@ -51,8 +52,8 @@ enum {
     FEW = 24,            /* pages of a heap below which classes share pages */
     AT_ONCE = 16384,     /* bytes that are carved at a time from a page of dirty memory */
     WORTHWHILE = 16,     /* a page is used again when a sixteenth of it is free */
-    SPARSE = 8,          /* it is sparse when at most an eighth of its carved blocks are live */
-    SPARSE_LEAST = 128,  /* bytes: of smaller blocks a live one lies in most pieces even then */
+    SPARSE = 8,          /* it is sparse when at most an eighth of its blocks and 1 more are live */
+    SPARSE_LEAST = 64,   /* bytes: of smaller blocks a live one lies in most pieces even then */
     SPARSE_KEPT = 256,   /* sparse pages that keep their memory, at least */
 };
 
@@ -246,7 +247,7 @@ static void heap_tick(struct heap *h);
 /* The `count` from which on a page is sparse: memory between its live blocks may be purged. */
 static uint32_t page_sparse_from(const struct page *page) {
     uint32_t carved = page->carved;
-    return page->size >= SPARSE_LEAST ? carved - carved / SPARSE : carved;
+    return page->size >= SPARSE_LEAST ? carved - carved / SPARSE - (carved >= SPARSE) : carved;
 }
 
 static void partial_remove(struct heap *h, struct page *page) {
@@ -259,16 +260,19 @@ static void partial_remove(struct heap *h, struct page *page) {
 }
 
 static uint32_t page_sweep(struct page *page);
+static void heap_sweep(struct heap *h, bool begin, bool torn);
 
 /* The page is sparse, or sparser than before. If more than SPARSE_KEPT pages and a quarter of the
  * heap are, the program is tearing down its data and may never call us again, so we purge the free
- * memory of the page at once; later, if such memory was soon wanted again (page_revive). */
+ * memory of sparse pages at once; later, if such memory was soon wanted again (page_revive). */
 static void page_thins(struct heap *h, struct page *page, uint32_t goal) {
     h->sparse += !page->sparse;
     page->sparse = true;
     page->goal = (uint16_t)goal;
-    if (h->sparse > SPARSE_KEPT + h->sparse_kept && h->sparse > h->pages / 4)
+    if (h->sparse > SPARSE_KEPT + h->sparse_kept && h->sparse > h->pages / 4) {
         page_sweep(page);
+        heap_sweep(h, true, true);
+    }
 }
 
 /* Does what is due when the budget is spent. True if the page was dropped. */
@@ -403,12 +407,13 @@ static bool page_drain(struct heap *h, struct page *page) {
     return stable;
 }
 
-/* Drains up to DRAINS pending pages. One that cannot be drained right now is pending again. */
-static void heap_drain(struct heap *h) {
+/* Drains up to DRAINS pending pages. One that cannot be drained right now is pending again. False
+ * if there was none left. */
+static bool heap_drain(struct heap *h) {
     for (unsigned i = 0; i < DRAINS; i++) {
         if (!h->todo) {
             if (!atomic_load_explicit(&h->pending, memory_order_relaxed))
-                return;
+                return false;
             h->todo = atomic_exchange_explicit(&h->pending, NULL, memory_order_acquire);
         }
         struct page *page = h->todo;
@@ -417,6 +422,7 @@ static void heap_drain(struct heap *h) {
         if (!page_drain(h, page))
             pending_push(h, page);
     }
+    return true;
 }
 
 /* Returns the blocks of a batch, which may have none. */

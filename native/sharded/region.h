@@ -39,7 +39,7 @@ enum {
     ARENA_STEP = 4 << 20,  /* bytes: the length of an arena is a multiple, if possible */
     ARENA_MOST = 64 << 20, /* bytes that are mapped ahead, at most */
     PIECE = 16,            /* granules that are purged at a time */
-    KEEP = 256,            /* dirty granules that a teardown leaves, at least */
+    KEEP = 64,             /* dirty granules that a teardown leaves, at least */
 };
 
 enum area_kind { PAGES, RUNS, AREAS };
@@ -359,11 +359,9 @@ static bool region_age(struct region *r, uint64_t now) {
     return true;
 }
 
-/* How many dirty granules a teardown leaves: a quarter as many as are in use, `keep`, or KEEP,
- * whichever is most. */
-static size_t region_keeps(struct region *r) {
-    size_t keep = r->used / 4 > r->keep ? r->used / 4 : r->keep;
-    return keep > KEEP ? keep : KEEP;
+/* How many dirty granules a teardown leaves. */
+static size_t region_keeps(const struct region *r) {
+    return r->keep > KEEP ? r->keep : KEEP;
 }
 
 /* Is there a surplus to purge, or has an interval passed? Called without the lock. */

@@ -248,7 +248,7 @@ static void heap_reclaim_one(void) {
     batches_send(h);
     heap_drain(h);
     heap_flush_pages(h);
-    heap_sweep(h, true);
+    heap_sweep(h, true, false);
     kept_give(h);
     heap_busy(h, false);
     life_release(h);
@@ -334,7 +334,7 @@ static void heap_tick(struct heap *h) {
     if (h->since != since)
         h->sparse_kept -= h->sparse_kept / 4;
     if (h->since != since || h->sweeping < CLASSES)
-        heap_sweep(h, h->since != since);
+        heap_sweep(h, h->since != since, false);
     h->since = since;
     heap_busy(h, busy);
 }
