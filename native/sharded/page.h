@@ -88,7 +88,7 @@ struct page {
 
     _Alignas(64) _Atomic(uint64_t) remote;
     struct page *pending; /* the next one in its owner's list of pages with remote frees */
-    uint64_t gone;        /* a bit for each piece that was purged (sweep.h) */
+    uint64_t purged;      /* a bit for each piece that was purged (sweep.h) */
     struct page *younger, *older; /* of a dirty free run: its neighbours by age */
     _Alignas(64) uint16_t stack[];
 };
@@ -262,8 +262,8 @@ static inline const uint16_t *page_places(struct page *page) {
     return page->stack + 1;
 }
 
-static inline bool page_has_gone(const struct page *page, size_t piece) {
-    return page->gone >> piece & 1;
+static inline bool page_is_purged(const struct page *page, size_t piece) {
+    return page->purged >> piece & 1;
 }
 
 /* ── lists of pages ────────────────────────────────────────────────────────── */
