@@ -121,8 +121,8 @@ def _check_batches(pages, heap, small):
         if at not in small:
             raise Broken(f'heap {heap.at:#x}: a batch is for the page {at:#x}, which is none')
         held += len(places) * small[at].size
-    if held != heap.held and not heap.busy:
-        raise Broken(f'heap {heap.at:#x}: says that its batches hold {heap.held} bytes; it is '
+    if held != heap.batched and not heap.busy:
+        raise Broken(f'heap {heap.at:#x}: says that its batches hold {heap.batched} bytes; it is '
                      f'{held}')
 
 

@@ -16,8 +16,8 @@ from .memory import ALL, PAGE, Layout, Unreadable
 REGION = ('era', 'used', 'dirty', 'oldest', 'youngest', 'older')
 RECORD = ('owner', 'start', 'origin', 'inverse', 'limit', 'size', 'granules', 'capacity',
           'carved', 'kind', 'class', 'shift', 'era', 'area', 'dirty', 'base', 'top', 'count', 'next',
-          'prev', 'budget', 'younger', 'older', 'listed', 'goal', 'remote', 'pending', 'gone')
-HEAP = ('tag', 'pages', 'held', 'busy', 'lost', 'todo', 'next', 'pending')
+          'prev', 'budget', 'younger', 'older', 'listed', 'goal', 'remote', 'pending', 'purged')
+HEAP = ('tag', 'pages', 'batched', 'busy', 'lost', 'todo', 'next', 'pending')
 HUGE = ('next', 'start', 'user', 'length')
 CONSTANTS = ('GRANULE_BITS', 'ALIGNMENT', 'STEPS', 'CLASSES', 'EXACT', 'BINS', 'WORTHWHILE',
              'BATCH', 'COLORED', 'MARK', 'REMOTE_PENDING', 'REMOTE_TAKEN', 'PAGE_SMALL',
@@ -264,8 +264,8 @@ class Pages:
         mark = (self.MARK & ALL).to_bytes(8, 'little')
         for number, state in enumerate(marks):
             at = number * page.size
-            gone = page.gone >> at // PAGE & 1 and not any(data[at:at + len(mark)])
-            if state and not gone and data[at:at + len(mark)] != mark:
+            purged = page.purged >> at // PAGE & 1 and not any(data[at:at + len(mark)])
+            if state and not purged and data[at:at + len(mark)] != mark:
                 return self._overwritten(page, number, marks, data)
         return None
 

@@ -106,7 +106,7 @@ test('the figures of a remote free are those of the code', () => {
   expect(text).toContain(`64 of them`);
   expect(owner('BATCHES')).toBe(64);
   expect(text).toContain(`has ${owner('BATCH')} places`);
-  expect(text).toContain(`more than ${owner('HELD') / 1024} KiB back in all`);
+  expect(text).toContain(`more than ${owner('BATCHED') / 1024} KiB back in all`);
   expect(text).toContain(`up to ${owner('DRAINS')} pages`);
   expect(text).toContain(`runs of up to ${owner('DRAINED')}`);
   expect(text).toContain(`more than ${owner('WAITING')} pages`);
