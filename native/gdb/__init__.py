@@ -13,6 +13,7 @@
     printers.py   pretty printers, so that `print heap` reads like the variant's picture
     library.py    which malloc is in this program, and why none can be told
     exported.py   what a malloc without a reader says of itself: libmalloc_walk, libmalloc_check
+    track.py tracked.py    the table of `--track`: stacks for every reader, and the heap of any malloc
     objects.py    C++ types of blocks
     symbols.py    what return addresses are called
     memory.py     bulk reads, and the layout of structs from the debug information

@@ -220,6 +220,8 @@ class Reader:
         """A table of what is free: (heading, rows, last line, the Broken that cut it short or None)."""
         raise NotImplementedError
 
+    knows_free = True  # of the rows of `heap`, all
+
     lists = ()  # kinds of lists of free blocks that can be asked for by name
 
     def listed(self, kind):

@@ -73,6 +73,19 @@ def current():
     return Provider(*provider())
 
 
+class Tool(Library):
+    """A library of ours that stands in front of a malloc: tracks it, traces it."""
+
+    def __init__(self, objfile):
+        self._objfile, self.path = objfile, objfile.filename
+
+
+def tool(path):
+    """What such a file is called, or ''."""
+    found = re.fullmatch(r'libmalloc-(probe|trace|layout|profile|track)\.so', os.path.basename(path or ''))
+    return found[1] if found else ''
+
+
 class Provider:
     """A library that is not ours, and has the malloc of this program. What these commands know of it
     comes from its memory."""
@@ -115,11 +128,12 @@ def provider():
 
 
 def first_with(name):
-    """The first of the loaded files, but for the dynamic linker, that defines a function; or None."""
+    """The first of the loaded files that defines a function; or None. Neither the dynamic linker's counts,
+    nor those of our tools, which pass the call on."""
     for objfile in gdb.objfiles():
         path = objfile.filename or ''
         if objfile.owner is None and not re.match(r'ld-|ld\d|ld\.so', os.path.basename(path)) and (
-                defines(path, name)):
+                not tool(path) and defines(path, name)):
             return objfile
     return None
 
@@ -210,7 +224,8 @@ def version_of(objfile):
 
 
 def _is_our_name(path):
-    return re.fullmatch(r'libmalloc(-\w+)?\.so[.\d]*', os.path.basename(path)) is not None
+    return (re.fullmatch(r'libmalloc(-\w+)?\.so[.\d]*', os.path.basename(path)) is not None and
+            not tool(path))
 
 
 def _built_again(path):
@@ -220,7 +235,7 @@ def _built_again(path):
 
 def _why_none():
     loaded = [objfile.filename or '' for objfile in gdb.objfiles() if objfile.is_valid()]
-    stripped = [path for path in loaded if _is_our_name(path) and '-probe.' not in path]
+    stripped = [path for path in loaded if _is_our_name(path)]
     if stripped:
         return f'{stripped[0]} has no debug information: build it with -g, as `make` does'
     shared = gdb.execute('info sharedlibrary', to_string=True)

@@ -247,9 +247,7 @@ static inline void *news_allocate_soon(size_t size, size_t alignment, uintptr_t 
 /* A malloc that asks the kernel by itself is not seen, nor is glibc's: the debugger then goes by where the
  * blocks lie. */
 static bool is_of_malloc(uintptr_t site) {
-    if (unlikely(!next.malloc) && !next.finding)
-        next_find();
-    return site - next.start < next.size;
+    return is_ready() && site - next.start < next.size;
 }
 
 static void range_ends(void *at, size_t size) {

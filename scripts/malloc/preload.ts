@@ -170,6 +170,11 @@ export function probe(): string {
   return helper('probe');
 }
 
+/** The absolute path of the library that keeps a table of live blocks. */
+export function tracker(): string {
+  return helper('track');
+}
+
 /** The absolute path of the library that stops a program at its end. */
 export function stopper(): string {
   return helper('layout');
