@@ -58,6 +58,8 @@ def unknown_heap(ours, memory, known):
     except gdb.GdbError:
         if known is None:
             raise
+    if known is None and track.tracker():
+        library.require_same_build(track.tracker())
     if known is None:
         raise gdb.GdbError(f'the malloc of this program is that of {ours.path}, which these commands cannot '
                            'read: no reader knows it, and it exports no libmalloc_walk. `libmalloc gdb --track` '

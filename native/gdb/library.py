@@ -65,7 +65,7 @@ def current():
     _require_memory()
     for objfile in gdb.objfiles():
         if version_symbol(objfile) is not None:
-            _require_same_build(objfile)
+            require_same_build(objfile)
             return of(objfile)
     problem = _why_none()
     if problem:
@@ -123,7 +123,7 @@ def provider():
     objfile = first_with(b'malloc')
     if objfile is None:
         raise gdb.GdbError('no loaded file has a malloc')
-    _require_same_build(objfile)
+    require_same_build(objfile)
     return objfile, malloc_called(os.path.basename(objfile.filename))
 
 
@@ -255,7 +255,7 @@ def _why_none():
     return None
 
 
-def _require_same_build(objfile):
+def require_same_build(objfile):
     if rebuilt([objfile]):
         raise gdb.GdbError(_built_again(objfile.filename))
 

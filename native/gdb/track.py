@@ -19,6 +19,7 @@ from .symbols import Code
 
 ALIGNMENT = 16  # all blocks within one begin the search at the same slot
 MOST_SLOTS, MOST_RANGES, MOST_NODES = 1 << 30, 1 << 24, 1 << 24
+PROBES = 1024  # slots that are looked at for one block: far more than there ever are between two empty ones
 HASH, SHIFT = 0x9e3779b97f4a7c15, 20  # slot_first in profile/blocks.h
 DEEPEST, NAMED = 256, 3  # frames of a stack; of those, how many a row has room for
 OUTERMOST = ('', '_start', '__libc_start_main', '__libc_start_call_main', 'start_thread', 'clone3', '__clone3')
@@ -41,10 +42,14 @@ class Tracked(NamedTuple):
 
 def table(memory):
     """The Table of this program, or None where nothing is tracked."""
-    for objfile in gdb.objfiles():
-        if objfile.owner is None and library.tool(objfile.filename) == 'track':
-            return Table(library.Tool(objfile), memory)
-    return None
+    objfile = tracker()
+    return Table(library.Tool(objfile), memory) if objfile and not library.rebuilt([objfile]) else None
+
+
+def tracker():
+    """The file of the library that keeps it, if the program has that."""
+    return next((objfile for objfile in gdb.objfiles()
+                 if objfile.owner is None and library.tool(objfile.filename) == 'track'), None)
 
 
 class Table:
@@ -59,7 +64,8 @@ class Table:
         self._size, self.used = int(blocks['size']), int(blocks['used'])
         self._words = [layout.offset(name) // WORD for name in ('address', 'size', 'stack')]
         self._ranges, self._count, self._room = (int(ranges[name]) for name in ('list', 'count', 'room'))
-        self.missed = int(tool.symbol('track')['missed'])
+        track = tool.symbol('track')
+        self.missed, self.holder = int(track['missed']), holder(track['lock'])
         self._code = Code()
 
     def require_sound(self):
@@ -76,9 +82,12 @@ class Table:
         """The blocks that begin in the 16 bytes around an address."""
         granule, mask = address // ALIGNMENT, self._size - 1
         found, i = [], (granule * HASH & ALL) >> SHIFT & mask
-        for _ in range(self._size):
-            at = self._at + (i & mask) * self._slot
-            block = Tracked(*self._unpack(self.memory.read(at, self._slot), 0))
+        for _ in range(min(self._size, PROBES)):
+            try:
+                data = self.memory.read(self._at + (i & mask) * self._slot, self._slot)
+            except Unreadable:
+                break
+            block = Tracked(*self._unpack(data, 0))
             if not block.start:
                 break
             if block.start // ALIGNMENT == granule and block.end < LARGEST:
@@ -97,7 +106,11 @@ class Table:
         self.require_sound()
         step, end = STRETCH * self._slot // WORD, self._at + self._size * self._slot
         for at in range(self._at, end, step):
-            words = as_words(self.memory.once(at, min(step, end - at)))
+            try:
+                words = as_words(self.memory.once(at, min(step, end - at)))
+            except Unreadable:
+                raise Broken('the table of --track cannot be read', [('slots', f'{at:#x}')],
+                             'nothing is counted') from None
             columns = [words[first::self._slot // WORD].tolist() for first in self._words]
             yield [array('Q', compress(column, columns[0])) for column in columns]
 
@@ -126,7 +139,10 @@ class Table:
         self.require_sound()
         if not self._count:
             return []
-        words = as_words(self.memory.once(self._ranges, self._count * 2 * WORD))
+        try:
+            words = as_words(self.memory.once(self._ranges, self._count * 2 * WORD))
+        except Unreadable:
+            return []
         return list(zip(words[::2], words[1::2]))
 
     def records(self):
@@ -143,10 +159,10 @@ class Table:
         at, nodes = int(tree['table']), {}
         if not at:
             return nodes
-        size = as_words(self.memory.read(at, WORD))[0] + 1
-        if size & (size - 1) or size > MOST_NODES:
-            return nodes  # overwritten
         try:
+            size = as_words(self.memory.read(at, WORD))[0] + 1
+            if size & (size - 1) or size > MOST_NODES:
+                return nodes  # overwritten
             words = as_words(self.memory.once(at + WORD, size * 2 * WORD))
         except Unreadable:
             return nodes
@@ -187,8 +203,18 @@ class Table:
                 *(('' if i else 'allocated', line) for i, line in enumerate(lines))]
 
     def notes(self):
-        return [f'{count(self.missed, "call")} of malloc or free by signal handlers are not in the table of '
-                '--track'] if self.missed else []
+        notes = []
+        if self.missed:
+            notes.append(f'{count(self.missed, "call")} by signal handlers are not in the table of --track')
+        if self.holder:
+            notes.append(f'thread {self.holder} has stopped while it changed the table of --track: its block may be '
+                         'missing')
+        return notes
+
+
+def holder(mutex):
+    """The thread (its LWP) that holds it, or 0."""
+    return int(mutex['__data']['__owner']) if int(mutex['__data']['__lock']) else 0
 
 
 class TrackedSites:

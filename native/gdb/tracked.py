@@ -17,6 +17,7 @@ from .memory import PAGE
 from .roots import writable
 
 STEP = 16  # bytes
+MANY = 1 << 16  # blocks: of more, not each is looked for in its place
 FAR = 64 << 10  # bytes that are searched for a block one by one; behind them, the table is sorted
 
 
@@ -37,8 +38,8 @@ class TrackedReader(Reader):
     def regions(self):
         """(start, end) in address order."""
         maps = writable()
-        found = [part for start, end in self.known.ranges for part in clipped(maps, start, end)]
-        return joined(sorted(found + list(self._around_blocks(maps, found))))
+        found = joined(sorted(part for start, end in self.known.ranges for part in clipped(maps, start, end)))
+        return joined(sorted(found + self._around_blocks(maps, found)))
 
     def _around_blocks(self, maps, known):
         """From the first to the last block of each mapping, where nobody saw it being mapped."""
@@ -49,7 +50,7 @@ class TrackedReader(Reader):
             for address, size in zip(addresses, sizes):
                 if size > PAGE:
                     at = address - address % PAGE
-                    ends[at] = max(ends.get(at, 0), address + size)
+                    ends[at] = max(ends.get(at, 0), -(-(address + size) // PAGE) * PAGE)
         hulls = {}
         for start, end in ends.items():
             i = bisect_right(starts, start) - 1
@@ -175,12 +176,32 @@ class TrackedReader(Reader):
 
     def check(self):
         starts, ends = self.known.by_address[0], self.known.ends()
+        self._check_table(starts, ends)
         for i in range(len(starts) - 1):
             if ends[i] > starts[i + 1]:
                 raise Broken(f'the live blocks {starts[i]:#x} and {starts[i + 1]:#x} overlap: the malloc handed out '
                              'memory that was in use', self._both(starts[i], starts[i + 1]))
         return (f'{count(len(starts), "live block")}, none of which overlaps another; what this malloc keeps '
                 'beside them is not known')
+
+    def _check_table(self, starts, ends):
+        if len(starts) != self.known.used and not self.known.holder:
+            raise Broken(f'the table of --track is overwritten: it counts {count(self.known.used, "block")}, and has '
+                         f'{len(starts)}')
+        i = 0
+        for low, high in self.regions:
+            if i < len(starts) and starts[i] < low:
+                break
+            i = bisect_right(starts, high - 1)
+            if i and ends[i - 1] > high:
+                i -= 1
+                break
+        if i < len(starts):
+            raise Broken(f'the table of --track is overwritten: {starts[i]:#x}, of {ends[i] - starts[i]} bytes, lies '
+                         'in no writable memory')
+        lost = next((at for at in starts if not self.known.find(at)), 0) if len(starts) < MANY else 0
+        if lost:
+            raise Broken(f'the table of --track is overwritten: {lost:#x} is not where it is looked for')
 
     def _both(self, *blocks):
         rows = []

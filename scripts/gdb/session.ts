@@ -177,7 +177,7 @@ export function gdbLine(plan: SessionPlan, session: string): string {
 }
 
 function live(plan: SessionPlan, plumbing: Plumbing | undefined): string[] {
-  const { batch, malloc: m, script } = plan;
+  const { batch, script } = plan;
   return [
     'set startup-with-shell on',
     ...wrapper(plan.preload, plumbing),

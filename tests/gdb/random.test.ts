@@ -11,18 +11,21 @@ beforeEach(() => void need('gdb'));
 
 const rounds = long ? 100 : 12;
 const foreign = ['glibc', 'mimalloc'];
+const peers = [...foreign, 'jemalloc'];
 const readers: [m: string, options: string[]][] = [
   ...['dumb', 'list', 'buddy', 'paged', 'sharded', ...foreign].map(
     (m) => [m, []] as [string, string[]],
   ),
+  ['jemalloc', ['--track']],
+  ['glibc', ['--track']],
   ...(long
     ? ['list', 'buddy', 'paged', 'sharded'].map((m) => [m, ['--debug']] as [string, string[]])
     : []),
 ];
 
 test.each(readers)('%s %j: no loop, no exception', async (m, build) => {
-  if (m === 'mimalloc') need(m);
-  const program = compileProgram(foreign.includes(m) ? 'gdb-glibc.c' : 'gdb-heap.c');
+  if (peers.includes(m) && m !== 'glibc') need(m);
+  const program = compileProgram(peers.includes(m) ? 'gdb-glibc.c' : 'gdb-heap.c');
   const script = commands('set pagination off', randomDamage(rounds), 'heap check');
   const options = [...build, '--break', 'stop_here', '-x', script];
   const { status, stderr } = await batch(m, options, [program, 'x']);
