@@ -110,6 +110,21 @@ test('memory that a malloc hands out twice is named, with both who have it', asy
   );
 });
 
+test('damage to the table itself is named', async () => {
+  const damaged = ["set var 'track.c'::blocks.used = 3", 'heap check', 'heap'];
+  const pointed = ["set var 'track.c'::blocks.slots = 4096", 'heap leaks', 'heap chunk grown'];
+  const { stderr } = await track(unknown, [...damaged, ...pointed, 'heap try-free grown']);
+  expect(answer(stderr, 'heap check')).toMatch(
+    /^broken: the table of --track .* counts 3 blocks, /m,
+  );
+  expect(row(answer(stderr, 'heap'), 'live')[0]).toBeGreaterThan(30);
+  expect(answer(stderr, 'heap leaks')).toMatch(/^broken: the table of --track cannot be read$/m);
+  expect(answer(stderr, 'heap chunk grown')).toMatch(
+    /^broken: the table of --track cannot be read$/m,
+  );
+  expect(answer(stderr, 'heap try-free grown')).toMatch(/ is no live block|^broken: /m);
+});
+
 test('a forked child goes on with the table of its parent, and a program by exec begins one', async () => {
   const child = await track(unknown, ['heap leaks'], ['fork'], ['--follow', 'child']);
   expect(answer(child.stderr, 'heap leaks')).toMatch(/^ +1 +4444 +4444 +nothing +lose < /m);
