@@ -1,7 +1,8 @@
 // `libmalloc gdb --track`: the blocks of any malloc, and who allocated them, by a table in the program's memory.
 
+import { execa } from 'execa';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { libmalloc } from '../lib/cli.ts';
+import { cli, libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
 import { answer, batch, questions, row, scratch, shownChunks } from '../lib/gdb.ts';
 import { need } from '../lib/need.ts';
@@ -142,6 +143,19 @@ test.each(['glibc', 'list', 'sharded'])('%s keeps its reader, and gets the stack
   );
   expect(answer(stderr, 'heap free')).not.toMatch(/is not known/);
   expect(answer(stderr, 'heap check')).toMatch(/^ok: /m);
+});
+
+test('a process that `run --track` has started is attached to, with all its blocks', async () => {
+  const words = ['run', '--track', '-m', unknown, '--', program, 'wait'];
+  const [file = '', ...rest] = [...cli, ...words];
+  const child = execa(file, rest, { stdin: 'pipe', reject: false });
+  const pid = String(await new Promise((done) => child.stdout.once('data', done))).trim();
+  const seen = await libmalloc(['gdb', '--pid', pid, '--batch', '-x', questions('heap leaks')]);
+  child.stdin.end('go on\n');
+  const { exitCode, stderr } = await child;
+  expect(answer(seen.stdout, 'heap leaks')).toMatch(/^30 blocks, 1200 bytes, lost: /m);
+  expect(stderr).toMatch(/^libmalloc: \S+ in 1 process \(gdb-tracked\S*\): \S*gdb-unknown/m);
+  expect([seen.status, exitCode]).toEqual([0, 3]);
 });
 
 test('without --track, and where it comes too late, a sentence says so', async () => {

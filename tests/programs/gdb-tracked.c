@@ -3,6 +3,7 @@
  *     gdb-tracked          stops in stop_here(), prints the places, status 3
  *     gdb-tracked fork     stops in the child, which has lost a block of its own, status 3
  *     gdb-tracked exec     becomes the first
+ *     gdb-tracked wait     prints its process's number, waits for a line, status 3
  *     gdb-tracked in-use   asks the malloc of gdb-unknown.c for memory that is in use
  */
 #include <pthread.h>
@@ -69,6 +70,12 @@ static void fork_once(void) {
     wait(NULL);
 }
 
+static int wait_for_line(void) {
+    char line[32];
+    int length = snprintf(line, sizeof line, "%d\n", (int)getpid());
+    return write(1, line, (size_t)length) == length && read(0, line, sizeof line) > 0 ? 3 : 1;
+}
+
 int main(int argc, char **argv) {
     const char *mode = argc > 1 ? argv[1] : "";
     if (!strcmp(mode, "exec"))
@@ -81,6 +88,8 @@ int main(int argc, char **argv) {
     if (!strcmp(mode, "in-use"))
         freed = malloc(4242);
     stack_clear();
+    if (!strcmp(mode, "wait"))
+        return wait_for_line();
     stop_here();
     printf("grown %p\ngiven %p\nkept %p\nlost %#zx\n", (void *)grown, (void *)given, (void *)kept, ~hidden);
     return 3;
