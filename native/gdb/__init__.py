@@ -20,6 +20,7 @@
     chunks.py     what every heap consists of: chunks, figures, findings
     dumb.py list.py buddy.py paged.py sharded.py glibc.py    one reader a malloc: chunks from structures
     list_ring.py       list's ring of chunks as it lies in memory
+    buddy_tags.py buddy_check.py           buddy's tags in bulk; its invariants
     mimalloc.py        that of Debian's mimalloc, in one file: an example for other mallocs
     glibc_structs.py glibc_locate.py       glibc's structures; where its arenas and thread caches are
     glibc_lists.py                         its lists of free chunks, and what is wrong on them
