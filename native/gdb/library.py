@@ -10,6 +10,8 @@ import types
 
 import gdb
 
+NOTE_OF_ID = b'\x03\0\0\0GNU\0'  # its type and name
+
 _exited = False
 
 
@@ -264,15 +266,22 @@ def rebuilt(objfiles):
     """Those of the files that were built again since: their symbols lie elsewhere than in this memory.
     A file's build id stands in it, and where the program has loaded it."""
     info, main = gdb.execute('info files', to_string=True), gdb.current_progspace().filename
-    notes = {path or main: (int(start, 16), int(end, 16)) for start, end, path in re.findall(
+    notes = {path or main: [(int(start, 16), int(end, 16))] for start, end, path in re.findall(
         r'^\s*(0x\w+) - (0x\w+) is \.note\.gnu\.build-id(?: in (.*))?$', info, re.M)}
-    notes[main] = _note_of_main() or notes.get(main, (0, 0))
+    notes[main] = _notes_of_main() or notes.get(main, [])
     return [objfile for objfile in objfiles if objfile.filename in notes and objfile.build_id and
-            not _has_note(notes[objfile.filename], bytes.fromhex(objfile.build_id))]
+            _has_other_id(notes[objfile.filename], bytes.fromhex(objfile.build_id))]
 
 
-def _note_of_main():
-    """(start, end) of the program's own notes, which GDB does not find when its file is another one: from
+def not_loaded():
+    """The files of libraries that GDB did not load although they are there: from version 16 on it takes no
+    other build than that of the core."""
+    shared = gdb.execute('info sharedlibrary', to_string=True)
+    return [path for path in re.findall(r'\sNo\s+(/.*)$', shared, re.M) if os.path.exists(path)]
+
+
+def _notes_of_main():
+    """(start, end) of each of the program's own notes, which GDB does not find when its file is another one: from
     the program headers in memory. None where they cannot be read."""
     auxv = gdb.execute('info auxv', to_string=True)
     where = [re.search(rf'{name} .*\s(\w+)$', auxv, re.M) for name in ('AT_PHDR', 'AT_PHNUM')]
@@ -285,13 +294,15 @@ def _note_of_main():
         return None
     headers = [struct.unpack_from('<IIQQQQQQ', data, i * 56) for i in range(number)]
     base = next((at - header[3] for header in headers if header[0] == 6), 0)  # PT_PHDR
-    notes = [(base + header[3], base + header[3] + header[5]) for header in headers if header[0] == 4]
-    return (min(notes)[0], max(notes)[1]) if notes else None
+    return [(base + header[3], base + header[3] + header[5]) for header in headers if header[0] == 4]
 
 
-def _has_note(note, build_id):
-    start, end = note
-    try:
-        return build_id in bytes(gdb.selected_inferior().read_memory(start, end - start))
-    except gdb.MemoryError:
-        return True  # it is not known
+def _has_other_id(notes, build_id):
+    """Is there a build id in these notes, and not this one? A core need not hold all of them."""
+    found = b''
+    for start, end in notes:
+        try:
+            found += bytes(gdb.selected_inferior().read_memory(start, end - start))
+        except (gdb.MemoryError, ValueError):
+            continue
+    return NOTE_OF_ID in found and build_id not in found
