@@ -65,6 +65,7 @@ class Table:
         self._words = [layout.offset(name) // WORD for name in ('address', 'size', 'stack')]
         self._ranges, self._count, self._room = (int(ranges[name]) for name in ('list', 'count', 'room'))
         track = tool.symbol('track')
+        self.bytes, self.outside = int(track['bytes']), int(track['outside'])
         self.missed, self.holder = int(track['missed']), holder(track['lock'])
         self._code = Code()
 

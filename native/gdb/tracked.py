@@ -11,6 +11,8 @@ from array import array
 from bisect import bisect_right
 from collections import Counter
 from functools import cached_property
+from itertools import islice
+from operator import gt
 
 from .chunks import LIVE, REGION, Broken, Chunk, Place, Reader, Stats, count, up_to
 from .memory import PAGE
@@ -39,7 +41,7 @@ class TrackedReader(Reader):
         """(start, end) in address order."""
         maps = writable()
         found = joined(sorted(part for start, end in self.known.ranges for part in clipped(maps, start, end)))
-        return joined(sorted(found + self._around_blocks(maps, found)))
+        return joined(sorted(found + self._around_blocks(maps, found))) if self.known.outside else found
 
     def _around_blocks(self, maps, known):
         """From the first to the last block of each mapping, where nobody saw it being mapped."""
@@ -114,9 +116,8 @@ class TrackedReader(Reader):
     def stats(self):
         stats = Stats()
         try:
-            for _, sizes, _ in self.known.columns():
-                stats.live_blocks += len(sizes)
-                stats.live_bytes += sum(sizes)
+            self.known.require_sound()
+            stats.live_blocks, stats.live_bytes = self.known.used, self.known.bytes
             stats.regions, stats.mapped = len(self.regions), sum(end - start for start, end in self.regions)
         except Broken as broken:
             return stats, broken
@@ -177,17 +178,18 @@ class TrackedReader(Reader):
     def check(self):
         starts, ends = self.known.by_address[0], self.known.ends()
         self._check_table(starts, ends)
-        for i in range(len(starts) - 1):
-            if ends[i] > starts[i + 1]:
-                raise Broken(f'the live blocks {starts[i]:#x} and {starts[i + 1]:#x} overlap: the malloc handed out '
-                             'memory that was in use', self._both(starts[i], starts[i + 1]))
+        if any(map(gt, ends, islice(starts, 1, None))):
+            i = next(i for i in range(len(starts)) if ends[i] > starts[i + 1])
+            raise Broken(f'the live blocks {starts[i]:#x} and {starts[i + 1]:#x} overlap: the malloc handed out '
+                         'memory that was in use', self._both(starts[i], starts[i + 1]))
         return (f'{count(len(starts), "live block")}, none of which overlaps another; what this malloc keeps '
                 'beside them is not known')
 
     def _check_table(self, starts, ends):
-        if len(starts) != self.known.used and not self.known.holder:
-            raise Broken(f'the table of --track is overwritten: it counts {count(self.known.used, "block")}, and has '
-                         f'{len(starts)}')
+        counted, there = (self.known.used, self.known.bytes), (len(starts), sum(self.known.by_address[1]))
+        if counted != there and not self.known.holder:
+            raise Broken('the table of --track is overwritten: it counts %d blocks of %d bytes, and has %d of %d' %
+                         (*counted, *there))
         i = 0
         for low, high in self.regions:
             if i < len(starts) and starts[i] < low:

@@ -53,6 +53,8 @@ static struct {
     struct last *lasts[LASTS]; /* the last stack of a thread: several share one, which is slow and not wrong */
     _Atomic(uint32_t) threads;
     _Atomic(uint64_t) missed; /* calls that are not in the table */
+    uint64_t bytes;           /* of the blocks in the table */
+    uint64_t outside;         /* blocks, in all, that lay in no range when they began */
 } track = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static _Thread_local struct {
@@ -153,10 +155,15 @@ static uint32_t stack_here(void) {
 /* If a block is there already, its free went unnoticed. */
 static void block_keep(struct block b) {
     struct block *stale = blocks_find((void *)b.address);
-    if (stale)
+    if (stale) {
+        track.bytes -= stale->size;
         *stale = b;
-    else if (!blocks_add(b))
+    } else if (!blocks_add(b)) {
         atomic_fetch_add(&track.missed, 1);
+        return;
+    }
+    track.bytes += b.size;
+    track.outside += !range_holds(b.address);
 }
 
 static __attribute__((noinline)) void block_begins(void *p, size_t size) {
@@ -174,8 +181,10 @@ static __attribute__((noinline)) bool block_ends(void *p, struct block *out) {
     if (!look())
         return false;
     struct block *b = blocks_find(p);
-    if (b)
+    if (b) {
         *out = blocks_take(b);
+        track.bytes -= out->size;
+    }
     look_away();
     errno = error;
     return b;

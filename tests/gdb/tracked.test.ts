@@ -112,13 +112,12 @@ test('memory that a malloc hands out twice is named, with both who have it', asy
 });
 
 test('damage to the table itself is named', async () => {
-  const damaged = ["set var 'track.c'::blocks.used = 3", 'heap check', 'heap'];
+  const damaged = ["set var 'track.c'::blocks.used = 3", 'heap check'];
   const pointed = ["set var 'track.c'::blocks.slots = 4096", 'heap leaks', 'heap chunk grown'];
   const { stderr } = await track(unknown, [...damaged, ...pointed, 'heap try-free grown']);
   expect(answer(stderr, 'heap check')).toMatch(
-    /^broken: the table of --track .* counts 3 blocks, /m,
+    /^broken: the table of --track .* counts 3 blocks of /m,
   );
-  expect(row(answer(stderr, 'heap'), 'live')[0]).toBeGreaterThan(30);
   expect(answer(stderr, 'heap leaks')).toMatch(/^broken: the table of --track cannot be read$/m);
   expect(answer(stderr, 'heap chunk grown')).toMatch(
     /^broken: the table of --track cannot be read$/m,

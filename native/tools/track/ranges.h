@@ -39,6 +39,11 @@ static size_t range_from(uintptr_t at) {
     return low;
 }
 
+static bool range_holds(uintptr_t at) {
+    size_t i = range_from(at + 1);
+    return i < ranges.count && ranges.list[i].start <= at;
+}
+
 /* Room for one more; false without memory. */
 static bool ranges_reach(void) {
     if (ranges.count < ranges.room)
