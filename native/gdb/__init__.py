@@ -13,12 +13,14 @@
     printers.py   pretty printers, so that `print heap` reads like the variant's picture
     library.py    which malloc this program uses, and why that cannot be determined
     exported.py   reads a malloc without a reader by its libmalloc_walk and libmalloc_check
+    track.py tracked.py    the table of `--track`: stacks for every reader, and the heap of any malloc
     objects.py    C++ types of blocks
     symbols.py    names of return addresses
     memory.py     bulk reads, and the layout of structs from the debug information
     chunks.py     what every heap consists of: chunks, figures, findings
     dumb.py list.py buddy.py paged.py sharded.py glibc.py    one reader a malloc: chunks from structures
     list_ring.py       list's ring of chunks in memory
+    buddy_tags.py buddy_check.py           buddy's tags in bulk; its invariants
     mimalloc.py        the reader of Debian's mimalloc, in one file: an example for other mallocs
     glibc_structs.py glibc_locate.py       glibc's structures; where its arenas and thread caches are
     glibc_lists.py                         its lists of free chunks, and damage on them

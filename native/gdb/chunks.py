@@ -221,6 +221,8 @@ class Reader:
         incomplete or None)."""
         raise NotImplementedError
 
+    knows_free = True  # the rows of `heap` include free memory
+
     lists = ()  # the kinds of lists of free blocks that `heap free` accepts
 
     def listed(self, kind):

@@ -4,11 +4,13 @@ import gc
 
 import gdb
 
-from . import exported, library
+from . import exported, library, track
 from .chunks import LIVE, Broken, Reader
 from .guard import guarded
 from .memory import Memory, Unreadable
 from .printing import print_broken
+from .track import TrackedSites
+from .tracked import TrackedReader
 
 _kept = None  # (the key of the process and library, the library, the reader) of the last command
 
@@ -40,15 +42,29 @@ def open_heap():
 
 def read_heap(ours):
     """As `open_heap`, for a given library."""
-    module = library.module_of(ours.variant)
+    module, memory = library.module_of(ours.variant), Memory()
     make = next((each for each in vars(module).values() if isinstance(each, type)
                  and issubclass(each, Reader) and each.__module__ == module.__name__), None)
-    if make is None and exported.offers(ours):
-        return ours, exported.ExportedReader(ours, Memory())
-    if make is None:
+    known = track.table(memory)
+    heap = guarded(ours, make(ours, memory)) if make else unknown_heap(ours, memory, known)
+    return ours, TrackedSites(heap, known) if known and not isinstance(heap, TrackedReader) else heap
+
+
+def unknown_heap(ours, memory, known):
+    """The heap of a malloc without a reader: as it describes itself, or as `--track` knows it."""
+    try:
+        if exported.offers(ours):
+            return exported.ExportedReader(ours, memory)
+    except gdb.GdbError:
+        if known is None:
+            raise
+    if known is None and track.tracker():
+        library.require_same_build(track.tracker())
+    if known is None:
         raise gdb.GdbError(f'the malloc of this program is that of {ours.path}, which these commands cannot '
-                           'read: no reader knows it, and it exports no libmalloc_walk')
-    return ours, guarded(ours, make(ours, Memory()))
+                           'read: no reader knows it, and it exports no libmalloc_walk. `libmalloc gdb --track` '
+                           'keeps a table of its blocks')
+    return TrackedReader(ours, memory, known)
 
 
 def chunks_of(heap, kinds=(LIVE,)):

@@ -46,13 +46,11 @@ on a core."""
         ours, heap = open_heap()
         stats, broken = heap.stats()
         gdb.write(f'{ours.version}  {ours.path}\n')
-        print_rows(('', 'count', 'bytes'), [
-            ('regions', stats.regions, stats.mapped),
-            ('live', stats.live_blocks, stats.live_bytes),
-            ('free', stats.free_blocks, stats.free_bytes),
-            ('fresh', '', stats.fresh_bytes),
-            ('headers', '', stats.header_bytes),
-        ])
+        rows = [('regions', stats.regions, stats.mapped), ('live', stats.live_blocks, stats.live_bytes)]
+        if heap.knows_free:
+            rows += [('free', stats.free_blocks, stats.free_bytes), ('fresh', '', stats.fresh_bytes),
+                     ('headers', '', stats.header_bytes)]
+        print_rows(('', 'count', 'bytes'), rows)
         print_shares(stats)
         owners = heap.owners()
         if owners:

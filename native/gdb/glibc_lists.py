@@ -72,7 +72,7 @@ class Lists(Located):
                 self._broken_link(each, back, at, 'is on a list already' if chunk in held else
                                   'is no chunk of this heap')
                 return
-            run, at = self._run(chunk, size, offset, masked)
+            once, run, at = self._run(each, chunk, offset, masked)
             if not run:
                 try:
                     head, word = self.word(chunk + WORD), self.word(chunk + HEADER)
@@ -82,20 +82,21 @@ class Lists(Located):
                 if head ^ size > FLAGS:
                     self._say(each, f'the free chunk {chunk:#x} on it has the size word {head:#x}',
                               lambda arenas, chunk=chunk: arenas.shown(chunk))
-                run, at = [chunk], word ^ chunk + HEADER >> 12 if masked else word
-            held.update(dict.fromkeys(run, each))
+                run, once = [chunk], {chunk: each}
+                at = word ^ chunk + HEADER >> 12 if masked else word
+            held.update(once)
             each.chunks += run
             back = run[-1]
 
-    def _run(self, chunk, size, offset, masked):
-        """(the chunks of a singly linked list from this one on, as far as they lie within 64 KiB and are on
-        no other list; where the last one's link leads). Empty if the first one is unusual. This loop runs
-        for each of a million chunks, so it checks little."""
+    def _run(self, each, chunk, offset, masked):
+        """(the run as keys, the run, where its last link leads): the run is the chunks of a singly linked list
+        from this one on, as far as they lie within 64 KiB and are on no other list. Empty if the first one is
+        unusual. This loop runs for each of a million chunks, so it checks little."""
         base = chunk & ~0xffff
         view = self._pieces[base >> 16] if base >> 16 in self._pieces else self._piece(chunk)
-        run, at, here, shift = [], chunk + offset, chunk, 12 if masked else 64
+        size, run, at, here, shift = each.size, [], chunk + offset, chunk, 12 if masked else 64
         if not view:
-            return run, at
+            return {}, run, at
         add = run.append
         for _ in range(1 + (1 << 16) // size):  # bounded, because the list may have a cycle
             i = here ^ base  # negative at the end of the list
@@ -104,9 +105,10 @@ class Lists(Located):
             add(here)
             at = view[(i >> 3) + 2] ^ here + 16 >> shift
             here = at - offset
-        if run and (len(set(run)) != len(run) or not self._held.keys().isdisjoint(run)):
-            return [], chunk + offset  # the caller goes step by step, to where the cycle closes
-        return run, at
+        once = dict.fromkeys(run, each)
+        if run and (len(once) != len(run) or not self._held.keys().isdisjoint(once)):
+            return once, [], chunk + offset  # the caller goes step by step, to where the cycle closes
+        return once, run, at
 
     def _broken_link(self, each, chunk, to, why):
         if not chunk:

@@ -10,6 +10,8 @@ import types
 
 import gdb
 
+NOTE_OF_ID = b'\x03\0\0\0GNU\0'  # its type and name
+
 _exited = False
 
 
@@ -65,12 +67,25 @@ def current():
     _require_memory()
     for objfile in gdb.objfiles():
         if version_symbol(objfile) is not None:
-            _require_same_build(objfile)
+            require_same_build(objfile)
             return of(objfile)
     problem = _why_none()
     if problem:
         raise gdb.GdbError(problem)
     return Provider(*provider())
+
+
+class Tool(Library):
+    """A library of ours that stands in front of a malloc: tracks it, traces it."""
+
+    def __init__(self, objfile):
+        self._objfile, self.path = objfile, objfile.filename
+
+
+def tool(path):
+    """What such a file is called, or ''."""
+    found = re.fullmatch(r'libmalloc-(probe|trace|layout|profile|track)\.so', os.path.basename(path or ''))
+    return found[1] if found else ''
 
 
 class Provider:
@@ -110,16 +125,17 @@ def provider():
     objfile = first_with(b'malloc')
     if objfile is None:
         raise gdb.GdbError('no loaded file has a malloc')
-    _require_same_build(objfile)
+    require_same_build(objfile)
     return objfile, malloc_called(os.path.basename(objfile.filename))
 
 
 def first_with(name):
-    """The first loaded file, except the dynamic linker, that defines a function; or None."""
+    """The first loaded file that defines a function, except the dynamic linker and our tools, which pass the call
+    on; or None."""
     for objfile in gdb.objfiles():
         path = objfile.filename or ''
         if objfile.owner is None and not re.match(r'ld-|ld\d|ld\.so', os.path.basename(path)) and (
-                defines(path, name)):
+                not tool(path) and defines(path, name)):
             return objfile
     return None
 
@@ -210,7 +226,8 @@ def version_of(objfile):
 
 
 def _is_our_name(path):
-    return re.fullmatch(r'libmalloc(-\w+)?\.so[.\d]*', os.path.basename(path)) is not None
+    return (re.fullmatch(r'libmalloc(-\w+)?\.so[.\d]*', os.path.basename(path)) is not None and
+            not tool(path))
 
 
 def _built_again(path):
@@ -220,7 +237,7 @@ def _built_again(path):
 
 def _why_none():
     loaded = [objfile.filename or '' for objfile in gdb.objfiles() if objfile.is_valid()]
-    stripped = [path for path in loaded if _is_our_name(path) and '-probe.' not in path]
+    stripped = [path for path in loaded if _is_our_name(path)]
     if stripped:
         return f'{stripped[0]} has no debug information: build it with -g, as `make` does'
     shared = gdb.execute('info sharedlibrary', to_string=True)
@@ -240,7 +257,7 @@ def _why_none():
     return None
 
 
-def _require_same_build(objfile):
+def require_same_build(objfile):
     if rebuilt([objfile]):
         raise gdb.GdbError(_built_again(objfile.filename))
 
@@ -249,15 +266,22 @@ def rebuilt(objfiles):
     """Those of the files that were rebuilt since, so that their symbols do not fit this memory. Compares
     the build-id in the file with that in the memory of the program."""
     info, main = gdb.execute('info files', to_string=True), gdb.current_progspace().filename
-    notes = {path or main: (int(start, 16), int(end, 16)) for start, end, path in re.findall(
+    notes = {path or main: [(int(start, 16), int(end, 16))] for start, end, path in re.findall(
         r'^\s*(0x\w+) - (0x\w+) is \.note\.gnu\.build-id(?: in (.*))?$', info, re.M)}
-    notes[main] = _note_of_main() or notes.get(main, (0, 0))
+    notes[main] = _notes_of_main() or notes.get(main, [])
     return [objfile for objfile in objfiles if objfile.filename in notes and objfile.build_id and
-            not _has_note(notes[objfile.filename], bytes.fromhex(objfile.build_id))]
+            _has_other_id(notes[objfile.filename], bytes.fromhex(objfile.build_id))]
 
 
-def _note_of_main():
-    """(start, end) of the program's own notes, from the program headers in memory, because GDB does not
+def not_loaded():
+    """The files of libraries that exist but that GDB did not load: from version 16 on it only loads the build that
+    the core names."""
+    shared = gdb.execute('info sharedlibrary', to_string=True)
+    return [path for path in re.findall(r'\sNo\s+(/.*)$', shared, re.M) if os.path.exists(path)]
+
+
+def _notes_of_main():
+    """(start, end) of each of the program's own notes, from the program headers in memory, because GDB does not
     find them if the file was replaced. None if they cannot be read."""
     auxv = gdb.execute('info auxv', to_string=True)
     where = [re.search(rf'{name} .*\s(\w+)$', auxv, re.M) for name in ('AT_PHDR', 'AT_PHNUM')]
@@ -270,13 +294,15 @@ def _note_of_main():
         return None
     headers = [struct.unpack_from('<IIQQQQQQ', data, i * 56) for i in range(number)]
     base = next((at - header[3] for header in headers if header[0] == 6), 0)  # PT_PHDR
-    notes = [(base + header[3], base + header[3] + header[5]) for header in headers if header[0] == 4]
-    return (min(notes)[0], max(notes)[1]) if notes else None
+    return [(base + header[3], base + header[3] + header[5]) for header in headers if header[0] == 4]
 
 
-def _has_note(note, build_id):
-    start, end = note
-    try:
-        return build_id in bytes(gdb.selected_inferior().read_memory(start, end - start))
-    except gdb.MemoryError:
-        return True  # unknown, so assume the same build
+def _has_other_id(notes, build_id):
+    """Do these notes contain a build id, but not this one? A core need not contain all of them."""
+    found = b''
+    for start, end in notes:
+        try:
+            found += bytes(gdb.selected_inferior().read_memory(start, end - start))
+        except (gdb.MemoryError, ValueError):
+            continue
+    return NOTE_OF_ID in found and build_id not in found

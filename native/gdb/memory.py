@@ -93,6 +93,8 @@ class Memory:
         self._progress(length)
         if address < 0 or address + length > 1 << 64:
             raise Unreadable(address)
+        if not length:
+            return b''  # GDB 16 reads no nothing
         try:
             return bytes(self._inferior.read_memory(address, length))
         except gdb.MemoryError:

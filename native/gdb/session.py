@@ -121,10 +121,11 @@ def open_core(core):
             return
         gdb.execute(f'file {name[1]}')
         gdb.execute(f'core-file {core}')
-    for objfile in library.rebuilt(gdb.objfiles()):
-        how = ('`file OLD` takes' if objfile.filename == gdb.current_progspace().filename else
+    rebuilt = [objfile.filename for objfile in library.rebuilt(gdb.objfiles())]
+    for path in (*rebuilt, *library.not_loaded()):
+        how = ('`file OLD` takes' if path == gdb.current_progspace().filename else
                '`set solib-search-path FOLDER` finds')
-        _say(f'{objfile.filename} was built again since the core was written, so its names and lines may be '
+        _say(f'{path} was built again since the core was written, so its names and lines may be '
              f'wrong: {how} the old one')
 
 

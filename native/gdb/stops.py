@@ -97,8 +97,9 @@ class Refusal(gdb.Breakpoint):
         return False
 
 
-class Return(gdb.FinishBreakpoint):
-    """Stops after the program's call of a public function, if that found no memory."""
+class Return(gdb.Breakpoint):
+    """Stops after the program's call of a public function, if that found no memory. It is no FinishBreakpoint,
+    because in GDB 16 one never stops if the function was reached by a jump from another."""
 
     waiting = {}  # by caller, so that a second refusal within one call sets no second breakpoint
 
@@ -106,20 +107,32 @@ class Return(gdb.FinishBreakpoint):
     def of(cls, call, sentence):
         caller = call.older()
         key = gdb.selected_thread().ptid, int(caller.read_register('sp')), caller.pc()
-        before = cls.waiting.get(key)
-        if before is None or not before.is_valid() or not before.enabled:
-            cls.waiting[key] = cls(call, sentence)
+        cls.waiting = {at: each for at, each in cls.waiting.items() if each.is_valid()}
+        if key not in cls.waiting:
+            for other in [each for each in cls.waiting.values() if not each.enabled]:
+                del cls.waiting[other.key]
+                other.delete()
+            cls.waiting[key] = cls(call, key, sentence)
+        elif not cls.waiting[key].enabled:
+            cls.waiting[key].begin(call, sentence)
 
-    def __init__(self, call, sentence):
-        super().__init__(call, internal=True)
-        self._sentence = sentence
+    def __init__(self, call, key, sentence):
+        super().__init__(f'*{key[2]:#x}', internal=True)
+        self.key = key
+        self.begin(call, sentence)
+
+    def begin(self, call, sentence):
+        self._sentence, self.enabled = sentence, True
         # The only function that returns an error instead of a block.
         self._bits, self._means = ((32, errno.ENOMEM) if call.name() == 'posix_memalign' else
                                    (64, 0))
 
     def stop(self):
-        result = int(gdb.newest_frame().read_register('rax')) & (1 << self._bits) - 1
-        if result != self._means:
+        frame = gdb.newest_frame()
+        if self.key != (gdb.selected_thread().ptid, int(frame.read_register('sp')), frame.pc()):
+            return False
+        self.enabled = False
+        if int(frame.read_register('rax')) & (1 << self._bits) - 1 != self._means:
             return False
         gdb.write(f'detected by libmalloc: {self._sentence}\n')
         return True

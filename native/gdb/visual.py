@@ -43,10 +43,10 @@ live green, free red, the malloc's own words blue."""
         shown = 0
         try:
             for chunk in heap.walk(start):
-                if chunk.kind in CONTAINERS:
-                    continue
                 if shown == most or argv and not shown and chunk.start > start:
                     break
+                if chunk.kind in CONTAINERS:
+                    continue
                 show_chunk(heap, chunk)
                 shown += 1
         finally:
@@ -184,7 +184,7 @@ class Where:
             return ''
         try:
             for chunk in self.heap.walk(value):
-                if chunk.kind in CONTAINERS:
+                if chunk.kind in CONTAINERS and chunk.start <= value:
                     continue
                 if chunk.user and chunk.start <= value < chunk.end:
                     into = value - chunk.user
