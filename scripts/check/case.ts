@@ -130,8 +130,8 @@ export interface Evidence {
 
 /** What a preliminary case asks, so that a failure can be said as a cause. */
 export interface Question {
-  /** What a malloc that fails it lacks: cases that need it are not run. */
-  word?: Need;
+  /** What a malloc that fails it lacks: cases that need one of these are not run. */
+  lacks?: Need[];
   /** Two lines: what happens to programs, and what to mend. */
   why: string;
   /** What the standard says, in short. */

@@ -36,7 +36,14 @@ const groupNeeds: Partial<Record<Group, Need[]>> = {
   threads: ['blocks', 'threads'],
   process: ['blocks'],
   exhaustion: ['blocks'],
+  misuse: ['blocks'],
+  random: ['blocks'],
+  programs: ['blocks'],
 };
+
+/** Why no case of this group with these needs is run on the malloc; undefined when it is. */
+export const missing = (subject: Subject, group: Group, needs: readonly Need[] = []) =>
+  firstLack(subject, ['calls', ...(groupNeeds[group] ?? []), ...needs]);
 
 /** A case of the catalogue, from one line of its tables. */
 export function programCase(group: Group, each: ProgramCase): Case {
@@ -49,9 +56,8 @@ export function programCase(group: Group, each: ProgramCase): Case {
     quick: each.quick ?? false,
     ...(each.question && { question: each.question }),
     run: (subject, patience) => {
-      const needs = [...(groupNeeds[group] ?? []), ...(each.needs ?? [])];
-      const missing = firstLack(subject, needs);
-      return missing === undefined ? judge(subject, each, patience) : skipped(missing);
+      const why = missing(subject, group, each.needs);
+      return why === undefined ? judge(subject, each, patience) : skipped(why);
     },
   };
 }
@@ -231,7 +237,7 @@ function evidence(
   return {
     source: fromHere(source),
     reproduce: reproduceLine(subject, source, run, plan),
-    debug: debugLine(subject.malloc, plan.argv, plan.settings),
+    debug: debugLine(subject, plan.argv, plan.settings),
     printed: cut(withoutWitness(result.stderr.toString()), PRINTED),
   };
 }
@@ -252,11 +258,14 @@ function reproduceLine(
 
 /** The session that shows the program where it fails. */
 export function debugLine(
-  malloc: Malloc,
+  { malloc, standIn }: Subject,
   argv: string[],
-  settings: Record<string, string> = {},
+  { LD_PRELOAD: more, ...settings }: Record<string, string> = {},
 ): string {
-  const variables = Object.entries(settings).map(([name, value]) => `${name}=${value}`);
+  const behind = [standIn, more].filter((file) => file).join(':');
+  const variables = Object.entries({ ...settings, ...(behind && { LD_PRELOAD: behind }) }).map(
+    ([name, value]) => `${name}=${value}`,
+  );
   const known = malloc.kind !== 'file' ? malloc.name : fromHere(malloc.file ?? '');
   const spec = known.includes('/') || malloc.kind !== 'file' ? known : `./${known}`;
   const verb = ['gdb', ...(malloc.debug ? ['--debug'] : []), '-m', spec, '--'];

@@ -20,12 +20,13 @@ type Function = (typeof functions)[number];
 
 /**
  * What the other preliminary questions (cases/basics.ts) are about, besides functions that work.
- * `blocks`: two live blocks never overlap. `alignment`: 16 bytes. `errno`: free leaves it alone.
- * `enomem`: a refusal says ENOMEM. `refusals`: impossible sizes are refused. `exhaustion`: NULL,
- * and no crash, when memory ends. `threads`: two may allocate at once. `fork`: a child may allocate
- * whose parent had other threads inside malloc.
+ * `calls`: malloc and free return. `blocks`: two live blocks never overlap. `alignment`: 16 bytes.
+ * `errno`: free leaves it alone. `enomem`: a refusal says ENOMEM. `refusals`: impossible sizes are
+ * refused. `exhaustion`: NULL, and no crash, when memory ends. `threads`: two may allocate at once.
+ * `fork`: a child may allocate whose parent had other threads inside malloc.
  */
 type Trait =
+  | 'calls'
   | 'blocks'
   | 'alignment'
   | 'errno'

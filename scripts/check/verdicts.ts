@@ -76,7 +76,7 @@ function failureText([{ case: each, level, verdict }, ...others]: [Finding, ...F
 /** `double free   at once`, for what is a report and no judgement. */
 function notes(findings: readonly Finding[]): string {
   const rows = findings
-    .filter(({ case: { group } }) => group === 'misuse')
+    .filter(({ case: { group }, verdict }) => group === 'misuse' && verdict.state !== 'skipped')
     .map(({ case: each, verdict }) => [each.promise.replace(/:.*/, ''), verdict.because ?? '']);
   return rows.length === 0 ? '' : table(['misuse', 'the program finds out'], rows);
 }

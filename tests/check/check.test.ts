@@ -216,6 +216,19 @@ describe('a first malloc', () => {
     expect([...new Set(threads.map(({ cause }) => cause))]).toEqual(['basics/threads']);
   });
 
+  test('whose free never ends hears that once, and nothing else is run', async () => {
+    const { stdout } = await libmalloc(['check', '--quick', '--json', '-', build('stuck')]);
+    const cases: (Verdict & { name: string })[] = JSON.parse(stdout).mallocs[0].cases;
+    const [failed, ...others] = cases.filter(({ state }) => state === 'failed');
+    expect([failed?.name, failed?.because, others]).toEqual([
+      'calls',
+      expect.stringMatching(/^not over after 5 s of processor time, then in free \(/),
+      [],
+    ]);
+    const asked = cases.filter(({ cause }) => cause !== 'basics/calls').map(({ name }) => name);
+    expect(asked).toEqual(['functions', 'alive', 'calls']);
+  });
+
   test('that exports no malloc gets one sentence, and what it exports instead', async () => {
     const { stdout, cases } = await judged('OTHER_NAMES');
     expect(cases.map(({ name }) => name)).toEqual(['functions']);
