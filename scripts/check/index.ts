@@ -62,7 +62,7 @@ export function checkCommand(): Command {
     .option('--quick', 'the most telling cases only')
     .option('--reduced', 'smaller sizes, for a malloc whose calls walk all blocks')
     .option('--seed <n>', 'what the random cases begin with', whole)
-    .option('--seconds <n>', 'how long each random case goes on (3)', whole)
+    .option('--seconds <n>', 'how long each random case goes on, in processor time (3)', whole)
     .option('--patience <x>', 'multiplies every timeout, on a slow machine by 3, say', factor, 1)
     .option('--json <file>', 'every finding, as JSON (- is standard output)')
     .option('--junit <file>', 'every finding, as JUnit has it')

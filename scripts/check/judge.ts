@@ -21,9 +21,9 @@ import type { Lack, Need } from './needs.ts';
 import { whereIs } from './stacks.ts';
 import { withoutWitness, witness, witnessed } from './witnessed.ts';
 
-/** Seconds of processor time that a case may use; on the clock, ten times that. */
+/** Seconds of processor time that a case may use; on the clock, thirty times that. */
 const TIMEOUT = 60;
-const CLOCK = 10;
+const CLOCK = 30;
 /** Seconds in which nothing moves: no case sleeps that long. */
 const IDLE = 15;
 /** A debug build does several times as much in each call. */
@@ -93,9 +93,10 @@ async function begin(
   const preload = [malloc.file, plan.settings.LD_PRELOAD].filter((file) => file !== undefined);
   const own = { MALLOC_UNDER_TEST: malloc.file ?? '', LD_PRELOAD: preload.join(':') };
   const [file = '', ...args] = machine.command(plan.argv, { ...plan.settings, ...own });
-  const { timeout } = allowed;
+  const { timeout, patience } = allowed;
+  const { cpu, idle } = patience; // GDB would show the emulator
   return {
-    ...(await execute(file, args, { timeout, env: process.env })),
+    ...(await execute(file, args, { timeout, patience: { cpu, idle }, env: process.env })),
     proofs: [],
     unreached: [],
     findings: [],

@@ -9,6 +9,7 @@ import { isFatal, levelFor, type Subject, type Verdict } from '../../scripts/che
 import { choose } from '../../scripts/check/groups.ts';
 import { junit } from '../../scripts/check/junit.ts';
 import { shrink } from '../../scripts/check/shrink.ts';
+import { standInFor } from '../../scripts/check/survey.ts';
 import { root } from '../../scripts/lib/paths.ts';
 import { resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { descendants } from '../../scripts/process/family.ts';
@@ -206,6 +207,21 @@ describe('a first malloc', () => {
       'calloc',
     ]);
     expect(stdout).toMatch(/^absent, .*: calloc, aligned_alloc, /m);
+  });
+
+  test.each([
+    ['with', 'passed'],
+    ['without', 'failed'],
+  ])('without calloc runs real programs %s a calloc of ours: %s', async (how, wanted) => {
+    need('ls');
+    const flags = ['-O1', '-fPIC', '-shared', '-DNO_CALLOC'];
+    const malloc = resolveMalloc(`first=${compileProgram('first-malloc.c', { flags })}`);
+    const standIn = standInFor({ none: false, absent: ['calloc'] });
+    const subject = { malloc, slow: false, ...(how === 'with' && standIn && { standIn }) };
+    const verdicts = await Promise.all(choose(['programs/ls']).map((each) => each.run(subject, 1)));
+    expect(verdicts.map(({ state, because }) => [state, because])).toEqual([
+      [wanted, wanted === 'failed' ? expect.stringMatching(/./) : undefined],
+    ]);
   });
 
   test('without a lock hears it once, and no case with threads is run', async () => {

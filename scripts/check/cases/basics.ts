@@ -116,7 +116,7 @@ const single: Basic[] = [
 
 const aligned = basic(
   'aligned',
-  'whoever asks for an aligned block gets one, and can free it',
+  'whoever asks for aligned blocks gets them, and can free them',
   {
     lacks: ['aligned_alloc', 'posix_memalign', 'memalign', 'valloc', 'pvalloc'],
     why: 'C++ (alignas), databases and sandboxes call these from their first lines on.\nAsk malloc for size + alignment and round up; free must find where the block begins.',

@@ -4,7 +4,7 @@ import { realpathSync, rmSync, statSync } from 'node:fs';
 import { temporaryFolder } from '../../lib/folders.ts';
 import { readElf } from '../../malloc/elf.ts';
 import { glibc, type Malloc } from '../../malloc/mallocs.ts';
-import { type Launched, launch } from '../../malloc/preload.ts';
+import { type Launched, launch, type Proof } from '../../malloc/preload.ts';
 import { findProgram, type Program, programs } from '../../malloc/programs.ts';
 import { disproof } from '../../malloc/proof.ts';
 import { atOurEnd } from '../../process/ending.ts';
@@ -52,12 +52,19 @@ async function play(each: RealProgram, { malloc, standIn, n, timeout }: Play): P
   const limits = isDumb(malloc) ? { addressSpace: 2 * GiB, cpu: 20, core: 0 } : {};
   try {
     const argv = ['/bin/sh', '-c', each.command];
-    return await launch(malloc, argv, { cwd, env, report, limits, ...patiently(timeout) });
+    const result = await launch(malloc, argv, { cwd, env, report, limits, ...patiently(timeout) });
+    return { ...result, proofs: result.proofs.map((proof) => credited(proof, malloc, standIn)) };
   } finally {
     release();
     remove();
   }
 }
+
+/** What the stand-in provides counts as the malloc's. */
+const credited = (proof: Proof, { file }: Malloc, standIn?: string): Proof =>
+  Object.fromEntries(
+    Object.entries(proof).map(([name, value]) => [name, value === standIn ? file : value]),
+  ) as unknown as Proof;
 
 const behind = (standIn?: string) =>
   standIn && { LD_PRELOAD: [standIn, process.env.LD_PRELOAD].filter(Boolean).join(':') };
