@@ -8,7 +8,8 @@ import { debugLine } from './judge.ts';
 const TIMEOUT = 20;
 const least = ['/bin/sh', '-c', ':'];
 
-async function judge({ malloc }: Subject, patience: number): Promise<Verdict> {
+async function judge(subject: Subject, patience: number): Promise<Verdict> {
+  const { malloc } = subject;
   const timeout = TIMEOUT * patience;
   const { status, signal, timedOut, seconds, stderr } = await launch(malloc, least, { timeout });
   if (status === 0) return { state: 'passed', seconds };
@@ -22,7 +23,7 @@ async function judge({ malloc }: Subject, patience: number): Promise<Verdict> {
     failure: {
       source: 'sh',
       reproduce: shellLine(['env', `LD_PRELOAD=${malloc.file ?? ''}`, ...least]),
-      debug: debugLine(malloc, least),
+      debug: debugLine(subject, least),
       printed: stderr.toString().slice(0, 2000),
     },
   };

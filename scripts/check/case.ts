@@ -134,8 +134,8 @@ export interface Evidence {
 
 /** What a preliminary case asks; the report lists its failure as a cause. */
 export interface Question {
-  /** What a malloc that fails it lacks; cases that need this are skipped. */
-  word?: Need;
+  /** What a malloc that fails it lacks: cases that need one of these are skipped. */
+  lacks?: Need[];
   /** Two lines: what happens to programs, and how to fix it. */
   why: string;
   /** What the standard says, in short. */

@@ -62,7 +62,7 @@ export function checkCommand(): Command {
     .option('--quick', 'the most telling cases only')
     .option('--reduced', 'smaller sizes, for a malloc whose calls walk all blocks')
     .option('--seed <n>', 'the first seed of the random cases', whole)
-    .option('--seconds <n>', 'how long each random case runs (3)', whole)
+    .option('--seconds <n>', 'how long each random case runs, in processor time (3)', whole)
     .option('--patience <x>', 'the factor for every timeout: 3, say, on a slow machine', factor, 1)
     .option('--json <file>', 'every finding, as JSON (- is standard output)')
     .option('--junit <file>', 'every finding, as JUnit XML')

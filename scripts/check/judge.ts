@@ -21,9 +21,9 @@ import type { Lack, Need } from './needs.ts';
 import { whereIs } from './stacks.ts';
 import { withoutWitness, witness, witnessed } from './witnessed.ts';
 
-/** Seconds of processor time that a case may use; on the clock, ten times that. */
+/** Seconds of processor time that a case may use; on the clock, thirty times that. */
 const TIMEOUT = 60;
-const CLOCK = 10;
+const CLOCK = 30;
 /** A case counts as hung when all its threads sleep this many seconds; no case sleeps so long. */
 const IDLE = 15;
 /** A debug build does several times as much work in each call. */
@@ -36,7 +36,14 @@ const groupNeeds: Partial<Record<Group, Need[]>> = {
   threads: ['blocks', 'threads'],
   process: ['blocks'],
   exhaustion: ['blocks'],
+  misuse: ['blocks'],
+  random: ['blocks'],
+  programs: ['blocks'],
 };
+
+/** Why no case of this group with these needs can run on the malloc; undefined if it can. */
+export const missing = (subject: Subject, group: Group, needs: readonly Need[] = []) =>
+  firstLack(subject, ['calls', ...(groupNeeds[group] ?? []), ...needs]);
 
 /** Makes a case of one entry in the tables of `cases/`. */
 export function programCase(group: Group, each: ProgramCase): Case {
@@ -49,9 +56,8 @@ export function programCase(group: Group, each: ProgramCase): Case {
     quick: each.quick ?? false,
     ...(each.question && { question: each.question }),
     run: (subject, patience) => {
-      const needs = [...(groupNeeds[group] ?? []), ...(each.needs ?? [])];
-      const missing = firstLack(subject, needs);
-      return missing === undefined ? judge(subject, each, patience) : skipped(missing);
+      const why = missing(subject, group, each.needs);
+      return why === undefined ? judge(subject, each, patience) : skipped(why);
     },
   };
 }
@@ -87,9 +93,10 @@ async function begin(
   const preload = [malloc.file, plan.settings.LD_PRELOAD].filter((file) => file !== undefined);
   const own = { MALLOC_UNDER_TEST: malloc.file ?? '', LD_PRELOAD: preload.join(':') };
   const [file = '', ...args] = machine.command(plan.argv, { ...plan.settings, ...own });
-  const { timeout } = allowed;
+  const { timeout, patience } = allowed;
+  const { cpu, idle } = patience; // GDB would show the emulator
   return {
-    ...(await execute(file, args, { timeout, env: process.env })),
+    ...(await execute(file, args, { timeout, patience: { cpu, idle }, env: process.env })),
     proofs: [],
     unreached: [],
     findings: [],
@@ -231,7 +238,7 @@ function evidence(
   return {
     source: fromHere(source),
     reproduce: reproduceLine(subject, source, run, plan),
-    debug: debugLine(subject.malloc, plan.argv, plan.settings),
+    debug: debugLine(subject, plan.argv, plan.settings),
     printed: cut(withoutWitness(result.stderr.toString()), PRINTED),
   };
 }
@@ -252,11 +259,14 @@ function reproduceLine(
 
 /** The shell command for a GDB session with the failing program. */
 export function debugLine(
-  malloc: Malloc,
+  { malloc, standIn }: Subject,
   argv: string[],
-  settings: Record<string, string> = {},
+  { LD_PRELOAD: more, ...settings }: Record<string, string> = {},
 ): string {
-  const variables = Object.entries(settings).map(([name, value]) => `${name}=${value}`);
+  const behind = [standIn, more].filter((file) => file).join(':');
+  const variables = Object.entries({ ...settings, ...(behind && { LD_PRELOAD: behind }) }).map(
+    ([name, value]) => `${name}=${value}`,
+  );
   const known = malloc.kind !== 'file' ? malloc.name : fromHere(malloc.file ?? '');
   const spec = known.includes('/') || malloc.kind !== 'file' ? known : `./${known}`;
   const verb = ['gdb', ...(malloc.debug ? ['--debug'] : []), '-m', spec, '--'];

@@ -19,13 +19,15 @@ export const functions = [
 type Function = (typeof functions)[number];
 
 /**
- * What the preliminary cases (cases/basics.ts) test besides functions. `blocks`: two live blocks
- * never overlap. `alignment`: blocks are aligned to 16 bytes. `errno`: free keeps it. `enomem`: a
- * refusal sets ENOMEM. `refusals`: impossible sizes are refused. `exhaustion`: malloc returns NULL,
- * instead of crashing, when memory runs out. `threads`: two threads may allocate at once. `fork`: a
- * child may allocate although its parent had other threads inside malloc.
+ * What the preliminary cases (cases/basics.ts) test besides functions. `calls`: malloc and free
+ * return. `blocks`: two live blocks never overlap. `alignment`: blocks are aligned to 16 bytes.
+ * `errno`: free keeps it. `enomem`: a refusal sets ENOMEM. `refusals`: impossible sizes are refused.
+ * `exhaustion`: malloc returns NULL, instead of crashing, when memory runs out. `threads`: two
+ * threads may allocate at once. `fork`: a child may allocate although its parent had other threads
+ * inside malloc.
  */
 type Trait =
+  | 'calls'
   | 'blocks'
   | 'alignment'
   | 'errno'

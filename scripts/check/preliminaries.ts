@@ -25,13 +25,13 @@ export async function enquire(begun: Subject, watch: Watch, patience: number): P
   let subject = equipped(begun, found);
   const findings = [...first, ...(await conduct(subject, [alive], watch, patience))];
   const dead = findings.some(({ case: { name }, ...rest }) => name === 'alive' && isFailed(rest));
-  for (const [at, wave] of waves.entries()) {
+  for (const wave of waves) {
     const cases = wave.map((each) => programCase('basics', each));
     const answers = await conduct(subject, cases, watch, patience);
     findings.push(...answers);
     subject = informed(subject, answers);
-    if (at === 1 && !dead && (await isSlow(subject, patience)))
-      subject = { ...subject, slow: true };
+    const sized = wave.some(({ name }) => name === 'sizes');
+    if (sized && !dead && (await isSlow(subject, patience))) subject = { ...subject, slow: true };
   }
   return { subject, findings, dead };
 }
@@ -57,10 +57,11 @@ function informed(subject: Subject, answers: readonly Finding[]): Subject {
   const lacks = new Map<Need, Lack>(subject.lacks);
   let { alignment } = subject;
   for (const { case: each, verdict } of answers) {
-    const word = each.question?.word;
-    if (word === undefined || verdict.state !== 'failed') continue;
-    lacks.set(word, { because: verdict.because ?? '', cause: nameOf(each) });
-    if (word === 'alignment') alignment = alignmentIn(verdict.because);
+    const words = each.question?.lacks ?? [];
+    if (verdict.state !== 'failed') continue;
+    for (const word of words)
+      lacks.set(word, { because: verdict.because ?? '', cause: nameOf(each) });
+    if (words.includes('alignment')) alignment = alignmentIn(verdict.because);
   }
   return { ...subject, ...(lacks.size > 0 && { lacks }), ...(alignment && { alignment }) };
 }

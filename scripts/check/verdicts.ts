@@ -76,7 +76,7 @@ function failureText([{ case: each, level, verdict }, ...others]: [Finding, ...F
 /** The table of misuses and their outcomes: `double free   at once`. */
 function notes(findings: readonly Finding[]): string {
   const rows = findings
-    .filter(({ case: { group } }) => group === 'misuse')
+    .filter(({ case: { group }, verdict }) => group === 'misuse' && verdict.state !== 'skipped')
     .map(({ case: each, verdict }) => [each.promise.replace(/:.*/, ''), verdict.because ?? '']);
   return rows.length === 0 ? '' : table(['misuse', 'detected'], rows);
 }

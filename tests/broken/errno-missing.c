@@ -1,4 +1,4 @@
-/* semantics/refusals: what cannot be had is NULL, but nobody says why. */
+/* basics/enomem: what cannot be had is NULL, but nobody says why. */
 #define MALLOC silent_malloc
 #include "base.h"
 

@@ -1,4 +1,4 @@
-/* semantics/aligned: a thread that asks for an aligned block waits for ever. */
+/* basics/aligned: a thread that asks for an aligned block waits for ever. */
 #define MEMALIGN patient_memalign
 #include "base.h"
 

@@ -9,6 +9,7 @@ import { isFatal, levelFor, type Subject, type Verdict } from '../../scripts/che
 import { choose } from '../../scripts/check/groups.ts';
 import { junit } from '../../scripts/check/junit.ts';
 import { shrink } from '../../scripts/check/shrink.ts';
+import { standInFor } from '../../scripts/check/survey.ts';
 import { root } from '../../scripts/lib/paths.ts';
 import { resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { descendants } from '../../scripts/process/family.ts';
@@ -208,12 +209,40 @@ describe('a first malloc', () => {
     expect(stdout).toMatch(/^absent, .*: calloc, aligned_alloc, /m);
   });
 
+  test.each([
+    ['with', 'passed'],
+    ['without', 'failed'],
+  ])('without calloc runs real programs %s a calloc of ours: %s', async (how, wanted) => {
+    need('ls');
+    const flags = ['-O1', '-fPIC', '-shared', '-DNO_CALLOC'];
+    const malloc = resolveMalloc(`first=${compileProgram('first-malloc.c', { flags })}`);
+    const standIn = standInFor({ none: false, absent: ['calloc'] });
+    const subject = { malloc, slow: false, ...(how === 'with' && standIn && { standIn }) };
+    const verdicts = await Promise.all(choose(['programs/ls']).map((each) => each.run(subject, 1)));
+    expect(verdicts.map(({ state, because }) => [state, because])).toEqual([
+      [wanted, wanted === 'failed' ? expect.stringMatching(/./) : undefined],
+    ]);
+  });
+
   test('without a lock gets one cause, and no case with threads runs', async () => {
     const { stdout, cases, fatal } = await judged('NO_LOCK');
     expect(causes(stdout).at(-1)).toMatch(/\(basics\/threads, must\)$/);
     expect(fatal).toEqual(['basics/threads']);
     const threads = cases.filter(({ group }) => group === 'threads');
     expect([...new Set(threads.map(({ cause }) => cause))]).toEqual(['basics/threads']);
+  });
+
+  test('whose free never ends hears that once, and nothing else is run', async () => {
+    const { stdout } = await libmalloc(['check', '--quick', '--json', '-', build('stuck')]);
+    const cases: (Verdict & { name: string })[] = JSON.parse(stdout).mallocs[0].cases;
+    const [failed, ...others] = cases.filter(({ state }) => state === 'failed');
+    expect([failed?.name, failed?.because, others]).toEqual([
+      'calls',
+      expect.stringMatching(/^not over after 5 s of processor time, then in free \(/),
+      [],
+    ]);
+    const asked = cases.filter(({ cause }) => cause !== 'basics/calls').map(({ name }) => name);
+    expect(asked).toEqual(['functions', 'alive', 'calls']);
   });
 
   test('that exports no malloc gets one sentence, which names what it exports instead', async () => {

@@ -204,9 +204,9 @@ static void goes_round(int signal) {
 /* A list that was made a ring is walked for ever: seconds of processor time show it, on a busy
  * machine as well. Who waits for ever uses none. */
 static void end_hangs(void) {
-    die_after(20);
+    die_after(100);
     signal(SIGPROF, goes_round);
-    setitimer(ITIMER_PROF, &(struct itimerval){.it_value = {4, 0}}, NULL);
+    setitimer(ITIMER_PROF, &(struct itimerval){.it_value = {2, 0}}, NULL);
 }
 
 int main(int argc, char **argv) {

@@ -2,8 +2,8 @@
  * call is checked against it. What call i does depends on the seed and on i alone, never
  * on what malloc answered, so any part of a sequence is a sequence, too.
  *
- *     random play SEED CALLS THREADS LARGEST SECONDS   rounds with SEED, SEED + 1, … until
- *                                                      the time is up (0: one round)
+ *     random play SEED CALLS THREADS LARGEST SECONDS   rounds with SEED, SEED + 1, … for so long
+ *                                                      of processor time (0: one round)
  *     random list SEED CALLS LARGEST                   prints the calls, makes none
  *     random file FILE                                 makes the calls of such a list
  *
@@ -204,10 +204,9 @@ int main(int argc, char **argv) {
     long threads = argument(argc, argv, 4, 1), seconds = argument(argc, argv, 6, 0);
     largest = (size_t)argument(argc, argv, 5, 40000);
     check(threads <= 64, "64 threads at most");
-    time_t end = time(NULL) + seconds;
     do {
         round_of(threads);
         seed++;
-    } while (time(NULL) < end);
+    } while (clock() < seconds * CLOCKS_PER_SEC);
     return 0;
 }

@@ -24,8 +24,19 @@ const basic = (
   ...more,
 });
 
+const calls = basic(
+  'calls',
+  'malloc and free return, and every block can be written',
+  {
+    lacks: ['calls'],
+    why: 'Every program makes these calls, so no other case can run.\nLook at the call below in GDB: a list with a cycle never ends, a broken header leads astray.',
+    standard: 'C23 7.24.4: malloc returns a null pointer or the space; free returns no value.',
+  },
+  { timeout: 5 },
+);
+
 const blocks = basic('blocks', 'two blocks that are live at the same time share no byte', {
-  word: 'blocks',
+  lacks: ['blocks'],
   why: 'One part of a program overwrites the data of another.\nLook at how a block is split, and at what lies before the pointer that malloc returns.',
   standard: 'C23 7.24.4: each allocation yields an object disjoint from any other object.',
 });
@@ -33,7 +44,7 @@ const blocks = basic('blocks', 'two blocks that are live at the same time share 
 /** Run once blocks are known to be disjoint; each is independent of the others. */
 const single: Basic[] = [
   basic('alignment', 'a block of 16 bytes or more is aligned to 16', {
-    word: 'alignment',
+    lacks: ['alignment'],
     why: 'Compilers use instructions (movaps) that crash on a block that is aligned to 8 only.\nRound the header and every size up to a multiple of 16.',
     standard: 'C23 7.24.4: the pointer is suitably aligned for any type that fits into the size.',
   }),
@@ -45,7 +56,7 @@ const single: Basic[] = [
     'calloc',
     'calloc returns zeroed memory, even where memory was used before',
     {
-      word: 'calloc',
+      lacks: ['calloc'],
       why: 'Memory from the system is zero only before its first use.\nClear a reused block: all of its count * size bytes.',
       standard: 'C23 7.24.4.3: the space is initialised to all bits zero.',
     },
@@ -55,7 +66,7 @@ const single: Basic[] = [
     'realloc',
     'realloc keeps the contents, up to the smaller of both sizes',
     {
-      word: 'realloc',
+      lacks: ['realloc'],
       why: 'A program that grows a block expects its data in the new one.\nCopy the smaller of both sizes before you free the old block.',
       standard: 'C23 7.24.4.7: the contents are the same up to the lesser of the two sizes.',
     },
@@ -65,19 +76,19 @@ const single: Basic[] = [
     'usable',
     'all bytes that malloc_usable_size counts belong to the block',
     {
-      word: 'malloc_usable_size',
+      lacks: ['malloc_usable_size'],
       why: 'Programs write to all of these bytes.\nCount from the pointer to the end of the block, without headers and without the next block.',
       standard: 'malloc_usable_size(3): the number of usable bytes, at least the size asked for.',
     },
     { needs: ['malloc_usable_size', 'blocks'] },
   ),
   basic('errno', 'free keeps errno', {
-    word: 'errno',
+    lacks: ['errno'],
     why: 'After an error, programs free what they hold and then report errno.\nSave errno before munmap, madvise or sbrk, and restore it.',
     standard: 'POSIX.1-2024 free: it shall not modify errno if ptr is null or a block.',
   }),
   basic('refusals', 'for impossible sizes the result is NULL', {
-    word: 'refusals',
+    lacks: ['refusals'],
     why: 'A size that overflows when a header is added, or in calloc’s product, becomes a small one.\nRefuse sizes above PTRDIFF_MAX first; multiply with __builtin_mul_overflow.',
     standard: 'C23 7.24.4: if the space cannot be allocated, a null pointer is returned.',
   }),
@@ -85,7 +96,7 @@ const single: Basic[] = [
     'sizes',
     'malloc can allocate a block of 64 MiB, and a thousand of 100,000 bytes',
     {
-      word: 'sizes',
+      lacks: ['sizes'],
       why: 'Cases that need more memory than that are skipped.\nA heap of a fixed size is enough for exercises; programs need one that grows.',
       standard: 'The standard sets no limit other than the available memory.',
     },
@@ -95,7 +106,7 @@ const single: Basic[] = [
     'reuse',
     'freed memory is reused',
     {
-      word: 'reuse',
+      lacks: ['reuse'],
       why: 'A program that runs long enough uses up all memory of the machine.\nLet free put the block into a list, and malloc search that list first.',
       standard: 'C23 7.24.4.4: the space is made available for further allocation.',
     },
@@ -103,13 +114,24 @@ const single: Basic[] = [
   ),
 ];
 
+const aligned = basic(
+  'aligned',
+  'the malloc has aligned blocks, and can free them',
+  {
+    lacks: ['aligned_alloc', 'posix_memalign', 'memalign', 'valloc', 'pvalloc'],
+    why: 'C++ (alignas), databases and sandboxes call these from their start on.\nAsk malloc for size + alignment and round up; free must find where the block begins.',
+    standard: 'C23 7.24.4.1: aligned_alloc gives a block whose address is a multiple of alignment.',
+  },
+  { needs: ['aligned_alloc', 'posix_memalign', 'memalign', 'blocks'], timeout: 5 },
+);
+
 /** Run once refusals, reuse and speed are known. */
 const limits: Basic[] = [
   basic(
     'enomem',
     'when malloc returns NULL, errno is ENOMEM',
     {
-      word: 'enomem',
+      lacks: ['enomem'],
       why: 'Programs print strerror(errno) when malloc fails.\nSet errno to ENOMEM wherever you return NULL because there is no memory.',
       standard: 'POSIX.1-2024 malloc: otherwise it shall return a null pointer and set errno.',
     },
@@ -119,7 +141,7 @@ const limits: Basic[] = [
     'exhaustion',
     'malloc returns NULL when memory runs out',
     {
-      word: 'exhaustion',
+      lacks: ['exhaustion'],
       why: 'When mmap returns MAP_FAILED, or sbrk (void *)-1, the malloc uses that as an address.\nTest for it, and return NULL with ENOMEM.',
       standard: 'C23 7.24.4: if the space cannot be allocated, a null pointer is returned.',
     },
@@ -131,7 +153,7 @@ const threads = basic(
   'threads',
   'threads may allocate and free at the same time',
   {
-    word: 'threads',
+    lacks: ['threads'],
     why: 'Two threads inside malloc get the same block from the list.\nLock a pthread_mutex_t in every public function, or give each thread a heap.',
     standard: 'C23 7.24.4: allocation functions cause no data race, whichever threads call them.',
   },
@@ -145,7 +167,7 @@ const fork = basic(
   'fork',
   'a child may allocate although its parent had another thread inside malloc',
   {
-    word: 'fork',
+    lacks: ['fork'],
     why: 'The child inherits a lock whose holder, a thread of the parent, does not exist in the child.\nTake the lock in the prepare handler of pthread_atfork; release it in parent and child.',
     standard: 'POSIX leaves it open; glibc’s malloc allows it, and programs rely on it.',
   },
@@ -165,4 +187,10 @@ export const speed: ProgramCase = {
 };
 
 /** In the order in which they run: a wave needs the results of the waves before it. */
-export const waves: Basic[][] = [[blocks], single, [...limits, threads], [fork]];
+export const waves: Basic[][] = [
+  [calls],
+  [blocks],
+  [...single, aligned],
+  [...limits, threads],
+  [fork],
+];

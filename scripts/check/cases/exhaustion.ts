@@ -25,7 +25,9 @@ function limit(resource: 'as' | 'data', size: number): ProgramCase {
           frugal: { args: [resource, 16, 16384, 0], env: { LIBMALLOC_BLOCK: '16384' } },
           needs: ['exhaustion', 'lean'],
         }
-      : { needs: size < 5000 ? ['exhaustion', 'sizes', 'lean'] : ['exhaustion', 'sizes'] }),
+      : {
+          needs: ['exhaustion', 'reuse', 'sizes', ...(size < 5000 ? (['lean'] as const) : [])],
+        }),
   };
 }
 

@@ -1,11 +1,18 @@
 // Misuses, and whether the malloc detects them (tests/programs/misuse.c): a report for other
 // mallocs, a promise of our variants that check their arguments.
 
-import { shellLine } from '../../lib/words.ts';
 import { type Launched, launch } from '../../malloc/preload.ts';
 import type { Case, Subject, Verdict } from '../case.ts';
 import { caseProgram, fromHere, sourceOf } from '../compile-case.ts';
-import { debugLine, environmentFor, toldTo } from '../judge.ts';
+import {
+  commandLine,
+  debugLine,
+  environmentFor,
+  missing,
+  patiently,
+  skipped,
+  toldTo,
+} from '../judge.ts';
 import { lack } from '../lacks.ts';
 import { withoutWitness } from '../witnessed.ts';
 
@@ -59,6 +66,9 @@ export const crimes: Crime[] = [
   { name: 'read of freed memory', call: 'read', kind: 'freed' },
 ];
 
+/** Seconds of processor time; the program itself gives up after two. */
+const TIMEOUT = 10;
+
 /** Small, medium and large: many mallocs have a separate path for each. */
 const crimeSizes = [64, 3000, 300_000];
 
@@ -91,7 +101,7 @@ export async function commit(subject: Subject, crime: Crime): Promise<Committed[
   for (const size of sizesFor(subject)) {
     const argv = [program, crime.call, crime.kind, String(size)];
     const env = environmentFor(subject, toldTo(subject, 'misuse'));
-    const result = await launch(subject.malloc, argv, { env, timeout: 30 });
+    const result = await launch(subject.malloc, argv, { ...patiently(TIMEOUT), env });
     committed.push({ size, argv, result, outcome: outcomeOf(result) });
   }
   return committed;
@@ -114,6 +124,8 @@ function promised(subject: Subject, { promise }: Crime): Outcome[] | undefined {
 }
 
 async function judge(subject: Subject, crime: Crime): Promise<Verdict> {
+  const why = missing(subject, 'misuse');
+  if (why !== undefined) return skipped(why);
   const committed = await commit(subject, crime);
   const seconds = committed.reduce((sum, { result }) => sum + result.seconds, 0);
   const found = summary(committed.map(({ outcome }) => outcome));
@@ -121,16 +133,14 @@ async function judge(subject: Subject, crime: Crime): Promise<Verdict> {
   if (allowed === undefined) return { state: 'noted', because: found, seconds };
   const late = committed.find(({ outcome }) => !allowed.includes(outcome));
   if (late === undefined) return { state: 'passed', because: found, seconds };
-  const { malloc } = subject;
-  const preload = malloc.file === undefined ? [] : ['env', `LD_PRELOAD=${fromHere(malloc.file)}`];
   return {
     state: 'failed',
     because: `${found}, not ${allowed.join(' or ')} (blocks of ${late.size} bytes)`,
     seconds,
     failure: {
       source: fromHere(sourceOf('misuse')),
-      reproduce: shellLine([...preload, ...late.argv.map(fromHere)]),
-      debug: debugLine(malloc, late.argv),
+      reproduce: commandLine(subject, late.argv.map(fromHere)),
+      debug: debugLine(subject, late.argv),
       printed: late.result.stderr.toString().slice(0, 2000),
     },
   };

@@ -9,12 +9,13 @@ import {
   debugLine,
   ending,
   environmentFor,
+  missing,
   overdue,
   patiently,
   skipped,
   toldTo,
 } from '../judge.ts';
-import { firstLack, lack } from '../lacks.ts';
+import { lack } from '../lacks.ts';
 import type { Lack } from '../needs.ts';
 import { writeReproducer } from '../reproducer.ts';
 import { shrink } from '../shrink.ts';
@@ -126,8 +127,7 @@ export async function play(subject: Subject, mix: Mix, options: RandomOptions): 
 
 /** Why this malloc cannot serve such calls; undefined if it can. */
 export function excuse(subject: Subject, mix: Mix): Lack | undefined {
-  return firstLack(subject, [
-    'blocks',
+  return missing(subject, 'random', [
     ...(mix.frugal === undefined ? (['sizes'] as const) : []),
     ...(mix.threads > 1 ? (['threads'] as const) : []),
   ]);
@@ -188,7 +188,7 @@ function roundEvidence(subject: Subject, seed: number, args: string[]): Omit<Evi
   return {
     source: fromHere(sourceOf('random')),
     reproduce: commandLine(subject, [fromHere(program()), ...args], toldTo(subject, 'random')),
-    debug: debugLine(subject.malloc, [program(), ...args], toldTo(subject, 'random')),
+    debug: debugLine(subject, [program(), ...args], toldTo(subject, 'random')),
     seed,
   };
 }
@@ -221,7 +221,7 @@ async function sequenceEvidence(subject: Subject, name: string, seed: number, se
       ...offered,
       source: fromHere(files.source),
       reproduce: commandLine(subject, [fromHere(file)]),
-      debug: debugLine(malloc, [file]),
+      debug: debugLine(subject, [file]),
     };
   const args = ['file', files.list];
   if (await alwaysFails(() => start(subject, args, TRIAL)))

@@ -2,15 +2,14 @@
 
 import { realpathSync, rmSync, statSync } from 'node:fs';
 import { temporaryFolder } from '../../lib/folders.ts';
-import { shellLine } from '../../lib/words.ts';
 import { readElf } from '../../malloc/elf.ts';
 import { glibc, type Malloc } from '../../malloc/mallocs.ts';
-import { type Launched, launch } from '../../malloc/preload.ts';
+import { type Launched, launch, type Proof } from '../../malloc/preload.ts';
 import { findProgram, type Program, programs } from '../../malloc/programs.ts';
 import { disproof } from '../../malloc/proof.ts';
 import { atOurEnd } from '../../process/ending.ts';
 import type { Case, Evidence, Subject, Verdict } from '../case.ts';
-import { debugLine } from '../judge.ts';
+import { commandLine, debugLine, missing, overdue, patiently, skipped } from '../judge.ts';
 import { lack } from '../lacks.ts';
 import { prepared, workshop } from '../workshop.ts';
 import { type RealProgram, realPrograms } from './real-programs-table.ts';
@@ -23,9 +22,11 @@ export const idle = 'does not work here on glibc either';
 /** How a command is run. */
 interface Play {
   malloc: Malloc;
+  /** Preloaded after the malloc: provides the functions that it lacks and programs need. */
+  standIn?: string | undefined;
   /** `$N`, which says how much there is to do. */
   n: number;
-  /** In seconds. */
+  /** In seconds of processor time. */
   timeout: number;
 }
 
@@ -41,27 +42,37 @@ function settings(each: RealProgram, { malloc, n }: Pick<Play, 'malloc' | 'n'>) 
   };
 }
 
-async function play(each: RealProgram, { malloc, n, timeout }: Play): Promise<Launched> {
+async function play(each: RealProgram, { malloc, standIn, n, timeout }: Play): Promise<Launched> {
   const cwd = temporaryFolder('check');
   const remove = () => rmSync(cwd, { recursive: true, force: true });
   const release = atOurEnd(remove);
-  const env = { ...process.env, ...settings(each, { malloc, n }) };
+  const env = { ...process.env, ...settings(each, { malloc, n }), ...behind(standIn) };
   const report = malloc.kind !== 'glibc';
   // A malloc that never reuses memory must not use up all of the machine.
   const limits = isDumb(malloc) ? { addressSpace: 2 * GiB, cpu: 20, core: 0 } : {};
   try {
     const argv = ['/bin/sh', '-c', each.command];
-    return await launch(malloc, argv, { cwd, env, report, timeout, limits });
+    const result = await launch(malloc, argv, { cwd, env, report, limits, ...patiently(timeout) });
+    return { ...result, proofs: result.proofs.map((proof) => credited(proof, malloc, standIn)) };
   } finally {
     release();
     remove();
   }
 }
 
+/** The proof, with the functions of the stand-in counted as the malloc's. */
+const credited = (proof: Proof, { file }: Malloc, standIn?: string): Proof =>
+  Object.fromEntries(
+    Object.entries(proof).map(([name, value]) => [name, value === standIn ? file : value]),
+  ) as unknown as Proof;
+
+const behind = (standIn?: string) =>
+  standIn && { LD_PRELOAD: [standIn, process.env.LD_PRELOAD].filter(Boolean).join(':') };
+
 /** The result of each command on glibc, which runs once. */
 const references = new Map<string, Promise<Launched>>();
 
-function reference(each: RealProgram, how: Omit<Play, 'malloc'>): Promise<Launched> {
+function reference(each: RealProgram, how: Omit<Play, 'malloc' | 'standIn'>): Promise<Launched> {
   const key = `${each.name} ${how.n}`;
   const known = references.get(key) ?? playFirst(each, { ...how, malloc: glibc });
   references.set(key, known);
@@ -101,7 +112,7 @@ const briefly = (text: string): string =>
   text.length > 80 ? `${text.slice(0, 80).replaceAll('\n', ' / ')}…` : text.trimEnd();
 
 function complaint(each: RealProgram, malloc: Malloc, ours: Launched, theirs: Launched) {
-  if (ours.timedOut) return `not over after ${Math.round(ours.seconds)} s`;
+  if (ours.timedOut) return overdue(ours);
   if (ours.status !== theirs.status)
     return `ended with status ${ours.status}, on glibc with ${theirs.status}`;
   if (!ours.stdout.equals(theirs.stdout))
@@ -131,32 +142,36 @@ function amount(subject: Subject): number {
 
 async function judge(subject: Subject, each: RealProgram, patience: number): Promise<Verdict> {
   const { malloc, slow } = subject;
-  const skipped = (because: string): Verdict => ({ state: 'skipped', because, seconds: 0 });
+  const lacking = missing(subject, 'programs');
+  if (lacking !== undefined) return skipped(lacking);
   const reason = obstacle(subject, each);
-  if (reason !== undefined) return skipped(reason);
-  const how: Play = { malloc, n: amount(subject), timeout: TIMEOUT * patience };
+  if (reason !== undefined) return skipped({ because: reason });
+  const how = { n: amount(subject), timeout: TIMEOUT * patience };
   const theirs = await reference(each, how);
-  if (theirs.timedOut || theirs.stdout.length === 0) return skipped(`${each.name} ${idle}`);
-  const ours = await play(each, how);
+  if (theirs.timedOut || theirs.stdout.length === 0)
+    return skipped({ because: `${each.name} ${idle}` });
+  const ours = await play(each, { malloc, standIn: subject.standIn, ...how });
   const because = complaint(each, malloc, ours, theirs);
   if (because === undefined) return { state: 'passed', seconds: ours.seconds };
   if (ours.timedOut && slow)
-    return skipped(
-      'so many blocks are live at once that calls that walk all of them take too long',
-    );
-  return { state: 'failed', because, seconds: ours.seconds, failure: evidence(each, how, ours) };
+    return skipped({
+      because: 'so many blocks are live at once that calls that walk all of them take too long',
+    });
+  return {
+    state: 'failed',
+    because,
+    seconds: ours.seconds,
+    failure: evidence(subject, each, how.n, ours),
+  };
 }
 
-function evidence(each: RealProgram, how: Play, { stderr }: Launched): Evidence {
-  const { malloc } = how;
+function evidence(subject: Subject, each: RealProgram, n: number, { stderr }: Launched): Evidence {
   const argv = ['/bin/sh', '-c', each.command];
-  const needed = settings(each, how);
-  const preload = malloc.file === undefined ? {} : { LD_PRELOAD: malloc.file };
-  const variables = Object.entries({ ...needed, ...preload }).map(([k, value]) => `${k}=${value}`);
+  const needed = settings(each, { malloc: subject.malloc, n });
   return {
     source: each.needs.join(', ') || 'node',
-    reproduce: `cd $(mktemp -d) && ${shellLine(['env', ...variables, ...argv])}`,
-    debug: debugLine(malloc, argv, needed),
+    reproduce: `cd $(mktemp -d) && ${commandLine(subject, argv, needed)}`,
+    debug: debugLine(subject, argv, needed),
     printed: stderr.toString().slice(0, 2000),
   };
 }
