@@ -29,10 +29,9 @@
 #include "profile/chance.h"
 #include "profile/blocks.h"
 #include "profile/held.h"
+#include "profile/asked.h"
 
 #define SITE ((uintptr_t)__builtin_return_address(0))
-
-enum { EVERY = 512 * 1024 };
 
 /* C23, not declared by the C library of Debian 12. */
 EXPORT void free_sized(void *p, size_t size);
@@ -50,47 +49,6 @@ static _Thread_local struct {
 static struct last nobody;
 
 /* ── start ─────────────────────────────────────────────────────────────────── */
-
-static bool is_word(const char *text, size_t length, const char *word) {
-    return strlen(word) == length && memcmp(text, word, length) == 0;
-}
-
-static int signal_number(const char *text, size_t length) {
-    static const struct {
-        char name[8];
-        int number;
-    } names[] = {{"HUP", SIGHUP}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"URG", SIGURG},
-                 {"WINCH", SIGWINCH}, {"IO", SIGIO}, {"PWR", SIGPWR}};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (is_word(text, length, names[i].name))
-            return names[i].number;
-    return 0;
-}
-
-/* `every=1000,seconds=5,signal=USR1,/path`: words, then a path from the root. */
-static bool options_read(const char *text) {
-    profile.every = EVERY;
-    for (; *text && *text != '/'; text += strcspn(text, ",") + 1) {
-        size_t length = strcspn(text, ",");
-        if (text[length] != ',')
-            return false;
-        if (is_word(text, length, "all"))
-            profile.every = 0;
-        else if (is_word(text, length, "roots"))
-            profile.rooted = true;
-        else if (strncmp(text, "every=", 6) == 0)
-            profile.every = strtoul(text + 6, NULL, 10);
-        else if (strncmp(text, "seconds=", 8) == 0)
-            profile.moment_every = strtoul(text + 8, NULL, 10);
-        else if (strncmp(text, "signal=", 7) != 0 ||
-                 !(profile.signal = signal_number(text + 7, length - 7)))
-            return false;
-    }
-    if (*text != '/' || strlen(text) >= sizeof file.path)
-        return false;
-    strcpy(file.path, text);
-    return true;
-}
 
 /* free and realloc treat early blocks like sampled ones. */
 static void early_mark(const void *p) {
@@ -224,17 +182,9 @@ static uint64_t countdown_start(void) {
 }
 
 /* Counts an allocation down. False if it ends the countdown: then the caller calls take_back, before
- * anything else can allocate. Two instructions, a subtraction in memory and a jump; gcc would make five. */
+ * anything else can allocate. */
 static inline bool passes_by(size_t size) {
-#ifdef __x86_64__
-    bool passes;
-    __asm__("subq %2, %0" : "+m"(here.left), "=@cca"(passes) : "er"(size));
-    return passes;
-#else
-    uint64_t left = here.left;
-    here.left = left - size;
-    return left > size;
-#endif
+    return subtract_leaves(&here.left, size);
 }
 
 static inline void take_back(size_t size) {
