@@ -82,7 +82,7 @@ static COLD void process_begin(void) {
     file.process = atomic_fetch_add(&file.header->processes, 1) + 1;
     totals_begin();
     process_describe(parent);
-    maps_write();
+    codes = 0; /* the first sample writes the maps down: small processes have none */
     profile.moment_due = profile.moment_every ? file_now() + profile.moment_every : UINT64_MAX;
     atomic_store(profile.alive, 1);
     calm_end(calm);
