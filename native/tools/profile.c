@@ -31,12 +31,6 @@
 #include "profile/held.h"
 #include "profile/asked.h"
 
-#define SITE ((uintptr_t)__builtin_return_address(0))
-
-/* C23, not declared by the C library of Debian 12. */
-EXPORT void free_sized(void *p, size_t size);
-EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size);
-
 static _Thread_local struct {
     uint64_t left; /* the allocation of so many bytes or more is sampled; 0 at the start */
     uint64_t serial, chance;
@@ -315,13 +309,6 @@ static COLD void *calloc_seen(size_t count, size_t size, uintptr_t site) {
 EXPORT void *calloc(size_t count, size_t size) {
     return likely(passes_by(product(count, size))) ? next.calloc(count, size)
                                                    : calloc_seen(count, size, SITE);
-}
-
-static void *early_resize(void *p, size_t size) {
-    void *q = malloc(size);
-    if (q && p)
-        memcpy(q, p, early_size(p) < size ? early_size(p) : size);
-    return q;
 }
 
 static COLD void *resize(void *p, size_t count, size_t size, uintptr_t site) {

@@ -22,12 +22,6 @@
 #include "trace/callers.h"
 #include "trace/count.h"
 
-#define SITE ((uintptr_t)__builtin_return_address(0))
-
-/* C23, not declared by the C library of Debian 12. */
-EXPORT void free_sized(void *p, size_t size);
-EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size);
-
 /* ── start ─────────────────────────────────────────────────────────────────── */
 
 /* `stacks,sites,snapshots=1000,/path` or `count,/path`: words, then a path from the root. */
@@ -203,13 +197,6 @@ EXPORT void *calloc(size_t count, size_t size) {
         return early_allocate(product(count, size));
     WORK;
     return got(next.calloc(count, size), TRACE_CALLOC, product(count, size), 0, SITE);
-}
-
-static void *early_resize(void *p, size_t size) {
-    void *q = malloc(size);
-    if (q && p)
-        memcpy(q, p, early_size(p) < size ? early_size(p) : size);
-    return q;
 }
 
 EXPORT void *realloc(void *p, size_t size) {
