@@ -56,7 +56,7 @@ class BuddyReader(Reader):
         arenas = list(self._arenas(int(self.heap['arena'])))
         if not arenas:
             raise Broken('`heap.arena` is NULL')
-        # The arena in use, unless it has just taken over: whoever looks then wants the old one.
+        # The arena in use. If it is new and still empty, the old one, which holds the blocks.
         self.number = next((i for i, arena in enumerate(arenas) if self._field(arena, 'regions')), 0)
         self.arena = arenas.pop(self.number)
         self.others = arenas
@@ -79,8 +79,8 @@ class BuddyReader(Reader):
     # ── regions, and the blocks that the tags name ───────────────────────────
 
     def regions(self, problems, arena=None):
-        """The regions in address order; what is wrong with one is added to `problems`. One whose start
-        or order is damaged is known by the other, as its record lies behind its blocks."""
+        """The regions in address order; adds what is wrong with one to `problems`. If the start or the
+        order of one is damaged, the other determines it, because the record lies behind the blocks."""
         at, end = self._field(arena or self.arena, 'regions'), 0
         while at:
             try:
@@ -110,7 +110,7 @@ class BuddyReader(Reader):
             'the regions behind it are not counted' if not rows else 'all blocks are counted')))
 
     def _order(self, record, start, order):
-        """The order of a region of which either this start or this order is right, or 0."""
+        """The order of a region if either this start or this order is right, or 0."""
         length = max(record - start, 0)
         for each in (length.bit_length() - 1, order):
             if self.chunk <= each < self.orders and record % (1 << each) == 0 and (
@@ -144,14 +144,14 @@ class BuddyReader(Reader):
                       'ends there', [(f'{self._where(region, start):#x} tag', f'{tag:#04x}')])
 
     def _tags(self, region, address):
-        """The tags from an address on, as many as are read at once."""
+        """The tags from an address on, as many as one read returns."""
         at = self._where(region, address)
         end = region.tags + (1 << region.order - self.least)
         return self.memory.stretch(at, min(end, at + PIECE))
 
     def tagged(self, problems, start=0):
-        """(region, address, tag) of every block that ends behind `start`, in address order, also of those
-        without memory; goes on behind damage, which is added to `problems`."""
+        """(region, address, tag) of every block that ends after `start`, in address order, including
+        those without memory; continues after damage, which it adds to `problems`."""
         for region in self.regions(problems):
             if region.end > start:
                 yield from self._blocks(region, problems, self._from(region, start))
@@ -161,7 +161,7 @@ class BuddyReader(Reader):
             try:
                 return self._around(region, start).start
             except Broken:
-                pass  # the walk from the first block on meets it
+                pass  # the walk from the first block on will report it
         return region.start
 
     def _blocks(self, region, problems, at):
@@ -189,7 +189,7 @@ class BuddyReader(Reader):
                 tags = b''
 
     def _resume(self, region, bad):
-        """Where the first block behind this one begins: inside of blocks there are no tags."""
+        """Where the first block behind this one begins: inside blocks all tags are 0."""
         at = bad + (1 << self.least)
         while at < region.end:
             try:
@@ -242,7 +242,8 @@ class BuddyReader(Reader):
         return counts, stretches, problems
 
     def walk(self, start=0):
-        # A pass of its own: a container comes before its content. From a place on, a region is one.
+        # Needs a pass of its own, because containers come before their content. If `start` is given,
+        # each region is one container.
         problems, within = [], None
         stretches = {} if start else self._counted[1]
         for region, at, tag in self.tagged(problems, start):
@@ -304,7 +305,7 @@ class BuddyReader(Reader):
         return []
 
     def records(self):
-        # Whoever asked walks as well, and says what is wrong.
+        # Ignores damage, because the caller also walks the heap, and reports it.
         return [(arena, arena + self.arena_layout.size) for arena in (self.arena, *self.others)] + [
             (region.record, region.tags + (1 << region.order - self.least))
             for region in self.regions([])]
@@ -431,11 +432,11 @@ class BuddyReader(Reader):
             raise Broken(f'block {lost:#x} is free, and missing from the list of its order')
 
 
-# ── how `print heap` reads ───────────────────────────────────────────────────
+# ── pretty printers for `print heap` ─────────────────────────────────────────
 
 
 def region_blocks(value):
-    """A picture of the first blocks of a region, as they follow each other: |##--#|"""
+    """A picture of the first blocks of a region, in address order: |##--#|"""
     order, tags = int(value['order']), int(value['tag'].address)
     states, at = [], 0
     while at < 1 << order and len(states) < MOST:
@@ -449,7 +450,7 @@ def region_blocks(value):
 
 
 def arena(value):
-    """The first region is shown, not where it lies."""
+    """Shows the first region instead of its address."""
     regions = value['regions']
     free = [('free' + index, first) for index, first in filled(value['free'])]
     return Printed(None, [*parts(value, 'call', 'free', 'regions'), *free,

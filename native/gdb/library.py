@@ -1,5 +1,5 @@
-"""Which malloc is in this program: a library of ours, glibc, or another; one sentence that says why,
-when it cannot be told."""
+"""Determines which malloc this program uses: a library of ours, glibc, or another; or says in one
+sentence why it cannot."""
 
 import importlib
 import importlib.util
@@ -28,7 +28,7 @@ gdb.events.new_objfile.connect(_note_new_program)
 
 
 class Library:
-    """One of our libraries, loaded. Symbols come from it alone: a program may have a `heap` too."""
+    """One of our libraries, loaded. Looks up symbols in it alone: a program may have a `heap`, too."""
 
     def __init__(self, objfile, version):
         self._objfile = objfile
@@ -52,8 +52,8 @@ class Library:
 
 
 def module_of(variant):
-    """The module of a variant, which is called like it: it has the Reader of its heap, and may have
-    PRINTERS. An empty module where there is none: the malloc may be somebody's own."""
+    """The module named after a variant: it has the Reader of its heap, and may have PRINTERS. An empty
+    module if there is none: the malloc may be the user's own."""
     name = f'{__package__}.{variant}'
     if not variant.isidentifier() or importlib.util.find_spec(name) is None:
         return types.ModuleType(name)
@@ -61,7 +61,7 @@ def module_of(variant):
 
 
 def current():
-    """The library of the selected program or core; a GdbError of one sentence without one."""
+    """The library of the selected program or core; raises a GdbError of one sentence if there is none."""
     _require_memory()
     for objfile in gdb.objfiles():
         if version_symbol(objfile) is not None:
@@ -74,8 +74,8 @@ def current():
 
 
 class Provider:
-    """A library that is not ours, and has the malloc of this program. What these commands know of it
-    comes from its memory."""
+    """A library of others that provides the malloc of this program. These commands learn about it from
+    its memory only."""
 
     def __init__(self, objfile, variant):
         self._objfile = objfile
@@ -96,7 +96,7 @@ class Provider:
                 yield int(start, 16), int(end, 16)
 
     def address(self, name):
-        """Where a variable lies, if there is debug information that knows it; else 0."""
+        """The address of a variable according to debug information; 0 without it."""
         for objfile in gdb.objfiles():
             if objfile is self._objfile or objfile.owner is self._objfile:
                 symbol = objfile.lookup_static_symbol(name)
@@ -106,7 +106,7 @@ class Provider:
 
 
 def provider():
-    """(the first of the loaded files that defines malloc, what it is called)."""
+    """(the first loaded file that defines malloc, the name of that malloc)."""
     objfile = first_with(b'malloc')
     if objfile is None:
         raise gdb.GdbError('no loaded file has a malloc')
@@ -115,7 +115,7 @@ def provider():
 
 
 def first_with(name):
-    """The first of the loaded files, but for the dynamic linker, that defines a function; or None."""
+    """The first loaded file, except the dynamic linker, that defines a function; or None."""
     for objfile in gdb.objfiles():
         path = objfile.filename or ''
         if objfile.owner is None and not re.match(r'ld-|ld\d|ld\.so', os.path.basename(path)) and (
@@ -128,8 +128,8 @@ READERS = {'c': 'glibc', 'mimalloc': 'mimalloc'}  # by the name of a file, witho
 
 
 def malloc_called(file):
-    """`libmimalloc.so.2` has mimalloc, `libc.so.6` and `libc-2.31.so` have glibc's malloc; what no reader
-    knows is called like its file."""
+    """`libmimalloc.so.2` is mimalloc, `libc.so.6` and `libc-2.31.so` are glibc; a malloc without a reader
+    gets the name of its file."""
     return READERS.get(re.sub(r'^lib|(-[\d.]+)?\.so[.\d]*$', '', file), file)
 
 
@@ -137,7 +137,7 @@ _defines = {}
 
 
 def defines(path, name):
-    """Is there a definition of this name in the dynamic symbols of a 64-bit ELF file?"""
+    """True if the dynamic symbols of a 64-bit ELF file define this name."""
     if (path, name) not in _defines:
         try:
             with open(path, 'rb') as file:
@@ -164,12 +164,12 @@ def _has_symbol(elf, name):
 
 
 def of(objfile):
-    """The library that is this file of ours."""
+    """The Library of one of our files."""
     return Library(objfile, version_of(objfile))
 
 
 def own_id(thread):
-    """The number by which the program knows a thread: another one than GDB's in a PID namespace."""
+    """A thread's id as the program sees it, which differs from GDB's in a PID namespace."""
     process, lwp, _ = thread.ptid
     if is_core():
         return lwp
@@ -195,14 +195,14 @@ def _require_memory():
 
 
 def version_symbol(objfile):
-    """What every variant of ours declares, and nobody else."""
+    """The symbol that every variant of ours declares, and no other library."""
     if not objfile.is_valid() or objfile.owner is not None:
         return None
     return objfile.lookup_static_symbol('heap_version')
 
 
 def version_of(objfile):
-    """The text of that symbol; nonsense or '' where the file is not the one that the program loaded."""
+    """The text of that symbol; garbage or '' if the file is not the one that the program loaded."""
     try:
         return version_symbol(objfile).value().string('latin-1')
     except gdb.error:
@@ -246,8 +246,8 @@ def _require_same_build(objfile):
 
 
 def rebuilt(objfiles):
-    """Those of the files that were built again since: their symbols lie elsewhere than in this memory.
-    A file's build id stands in it, and where the program has loaded it."""
+    """Those of the files that were rebuilt since, so that their symbols do not fit this memory. Compares
+    the build-id in the file with that in the memory of the program."""
     info, main = gdb.execute('info files', to_string=True), gdb.current_progspace().filename
     notes = {path or main: (int(start, 16), int(end, 16)) for start, end, path in re.findall(
         r'^\s*(0x\w+) - (0x\w+) is \.note\.gnu\.build-id(?: in (.*))?$', info, re.M)}
@@ -257,8 +257,8 @@ def rebuilt(objfiles):
 
 
 def _note_of_main():
-    """(start, end) of the program's own notes, which GDB does not find when its file is another one: from
-    the program headers in memory. None where they cannot be read."""
+    """(start, end) of the program's own notes, from the program headers in memory, because GDB does not
+    find them if the file was replaced. None if they cannot be read."""
     auxv = gdb.execute('info auxv', to_string=True)
     where = [re.search(rf'{name} .*\s(\w+)$', auxv, re.M) for name in ('AT_PHDR', 'AT_PHNUM')]
     if None in where:
@@ -279,4 +279,4 @@ def _has_note(note, build_id):
     try:
         return build_id in bytes(gdb.selected_inferior().read_memory(start, end - start))
     except gdb.MemoryError:
-        return True  # it is not known
+        return True  # unknown, so assume the same build

@@ -1,4 +1,4 @@
-// The call stacks of a process: numbers for them while events come, names for them at the end.
+// The call stacks of a process: numbers them as events arrive, and names their functions at the end.
 
 import {
   type Calls,
@@ -18,14 +18,20 @@ import { Tally } from './tally.ts';
 type Named = Callers & Pick<HeapFacts, 'known' | 'remarks'>;
 
 export class Stacks {
+<<<<<<< HEAD
   readonly tally: Tally;
   /** Our numbers by the trace's, and 1; 0 for a stack that has made no call yet. */
   readonly #byStack: Uint32Array;
   /** Our numbers of single call sites, where the trace has no stacks. */
+=======
+  readonly tally: Tally = new Tally();
+  /** Our number for each stack of the trace, and for each call site if the trace has no stacks. */
+  readonly #byStack: number[] = [];
+>>>>>>> 98745e7aed3d2ed7837f45e81e54249f6f1e18ec
   readonly #bySite = new Map<number, number>();
-  /** By row of the ledger. */
+  /** The stack of each row of the ledger. */
   readonly #ofRow: number[] = [];
-  /** The row that each thread allocated last, while it lives. */
+  /** For each thread, the row that it allocated last, as long as that block is live. */
   readonly #last: number[] = [];
 
   /** `within`: no stack of the trace has a number as large as this. */
@@ -39,7 +45,7 @@ export class Stacks {
     return this.#ofRow[row] ?? 0;
   }
 
-  /** After an event with which a block began, or came back. */
+  /** Call after an event that allocated a block, or made one live again because a realloc failed. */
   born({ born, revived, rows }: Ledger, event: TraceEvent, position: number): void {
     if (!revived) {
       this.#ofRow[born] = this.number(event);
@@ -48,7 +54,7 @@ export class Stacks {
     this.tally.born(this.of(born), rows.size[born] as number, position, revived);
   }
 
-  /** After an event with which a block ended; before what the same event began. */
+  /** Call after an event that ended a block, and before born() for the same event. */
   died({ died, rows }: Ledger, event: TraceEvent, position: number, life: number): void {
     const last = this.#last[event.thread] === died;
     const short = last && isRelease(event.op) && event.op !== Op.release;
@@ -67,7 +73,7 @@ export class Stacks {
     return next;
   }
 
-  /** The tree of all of them, with names as far as files tell them. */
+  /** The tree of all stacks, with the function names that could be found. */
   async finish(trace: Trace, process: TraceProcess): Promise<Named> {
     const calls = trace.calls(process);
     const figures = this.tally.finish();
@@ -90,7 +96,7 @@ export class Stacks {
     return { ...treeOf(selection, names, figures), known, remarks };
   }
 
-  /** The trace's tree, single call sites behind it; and the node of each of our numbers. */
+  /** The trace's tree, followed by single call sites; and the node of each of our numbers. */
   #tree(calls: Calls) {
     const sites = [...this.#bySite].filter(([site]) => site > 0);
     const stacks = new Uint32Array(this.tally.count);
@@ -112,7 +118,7 @@ export class Stacks {
   }
 }
 
-/** Return addresses in code that lies in no file. */
+/** Return addresses in code that a program generated, so that no file contains it. */
 function generatedIn({ address, flags, length }: Calls): Set<number> {
   const found = new Set<number>();
   for (let node = 1; node < length; node++)
