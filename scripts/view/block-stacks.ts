@@ -18,16 +18,10 @@ import { Tally } from './tally.ts';
 type Named = Callers & Pick<HeapFacts, 'known' | 'remarks'>;
 
 export class Stacks {
-<<<<<<< HEAD
   readonly tally: Tally;
   /** Our numbers by the trace's, and 1; 0 for a stack that has made no call yet. */
   readonly #byStack: Uint32Array;
   /** Our numbers of single call sites, where the trace has no stacks. */
-=======
-  readonly tally: Tally = new Tally();
-  /** Our number for each stack of the trace, and for each call site if the trace has no stacks. */
-  readonly #byStack: number[] = [];
->>>>>>> 98745e7aed3d2ed7837f45e81e54249f6f1e18ec
   readonly #bySite = new Map<number, number>();
   /** The stack of each row of the ledger. */
   readonly #ofRow: number[] = [];
