@@ -18,6 +18,7 @@
 #include <malloc.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Has this process had no second thread so far? glibc tells since 2.32. The reference is weak, so
  * that our library also loads where the variable does not exist; the answer is then false. */
@@ -48,3 +49,17 @@ enum {
     M_MXFAST = 1,
 };
 #endif
+
+/* Takes `n` from `*from`. Is anything left? Where it is too little, the result wraps around. On x86-64
+ * two instructions, a subtraction in memory and the jump on its flags: gcc would make five. */
+static inline bool subtract_leaves(uint64_t *from, uint64_t n) {
+#ifdef __x86_64__
+    bool leaves;
+    __asm__("subq %2, %0" : "+m"(*from), "=@cca"(leaves) : "er"(n) : "cc");
+    return leaves;
+#else
+    uint64_t before = *from;
+    *from = before - n;
+    return before > n;
+#endif
+}

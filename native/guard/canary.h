@@ -36,6 +36,13 @@ accuse(const struct record *r, const char *call, const char *format, ...) {
     finding_write(line, length);
     void *here[STACK_MOST];
     stack_walk(here);
+    lines_begin();
+    lines_add(here);
+    if (r) {
+        lines_add(r->allocated);
+        lines_add(r->freed);
+    }
+    lines_ask();
     if (r)
         stack_print("allocated", r->allocated);
     if (r)

@@ -18,13 +18,15 @@
  *      left to the variant, which may resize it without copying.
  *
  * After a finding we print a sentence and the calls that allocated the block, freed it and
- * found out (stack.h), and abort the program; `libmalloc run` adds source lines (finding.h).
+ * found out (stack.h), and abort the program; `libmalloc run` adds source lines (finding.h),
+ * without it lines.h does.
  * LIBMALLOC_DEBUG=KEY=VALUE,…
  *
  *      quarantine=BYTES   how many bytes wait there (16777216; 0: none)
  *      fill=0             neither fresh nor freed blocks are filled
  *      stack=N            how many calls are remembered (0 to 8)
  *      leaks=1            report at exit the blocks to which nothing points (leaks.h)
+ *      lines=0            no program is started that finds source lines (lines.h)
  *      match=0            new may be freed, malloc may be deleted (cplusplus.h)
  *
  * The price: 32 bytes or more and a record of 176 for each block, a microsecond for each
@@ -383,13 +385,14 @@ static bool option_is(const char *option, const char *key, unsigned long most, u
  * default in place; `libmalloc run` and `doctor` refuse it. */
 __attribute__((constructor)) static void guard_begin(void) {
     unsigned long quarantine = guard.quarantine, stack = guard.stack, fill = 1, leaks = 0,
-                  match = 1;
+                  match = 1, lines_wanted = 1;
     const char *option = secure_getenv("LIBMALLOC_DEBUG");
     while (option) {
         (void)(option_is(option, "quarantine", PTRDIFF_MAX, &quarantine) ||
                option_is(option, "stack", STACK_MOST, &stack) ||
                option_is(option, "fill", 1, &fill) || option_is(option, "leaks", 1, &leaks) ||
-               option_is(option, "match", 1, &match));
+               option_is(option, "match", 1, &match) ||
+               option_is(option, "lines", 1, &lines_wanted));
         option = strchr(option, ',');
         option = option ? option + 1 : NULL;
     }
@@ -398,7 +401,9 @@ __attribute__((constructor)) static void guard_begin(void) {
     guard.fill = fill;
     guard.leaks = leaks;
     guard.match = match;
+    guard.lines = lines_wanted;
     finding_begin();
+    lines_prepare();
 }
 
 static void record_verify_last(struct record *r, bool freed, void *arg) {

@@ -126,11 +126,29 @@ __attribute__((format(printf, 2, 3))) static void leaks_say(const char *call, co
     finding_write(line, length);
 }
 
+static bool is_leak(const struct leaks *l, size_t i) {
+    return !l->kept[i] && record_at(l->blocks[i])->state == LIVE;
+}
+
+/* Asks once for the source lines of all leaks that are shown. */
+static void leaks_name(const struct leaks *l) {
+    size_t blocks = 0;
+    for (size_t i = 0; i < l->count && blocks < LEAKS_SHOWN; i++) {
+        if (!is_leak(l, i))
+            continue;
+        if (blocks++ == 0)
+            lines_begin();
+        lines_add(record_at(l->blocks[i])->allocated);
+    }
+    lines_ask();
+}
+
 static void leaks_tell(struct leaks *l) {
     size_t blocks = 0, bytes = 0;
+    leaks_name(l);
     for (size_t i = 0; i < l->count; i++) {
         struct record *r = record_at(l->blocks[i]);
-        if (l->kept[i] || r->state != LIVE)
+        if (!is_leak(l, i))
             continue;
         bytes += r->size;
         if (blocks++ >= LEAKS_SHOWN)

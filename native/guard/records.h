@@ -85,8 +85,8 @@ static struct {
     /* LIBMALLOC_DEBUG */
     size_t quarantine; /* bytes */
     unsigned stack;
-    bool fill, leaks, match;
-} guard = {.quarantine = 16 << 20, .stack = STACK_MOST, .fill = true, .match = true};
+    bool fill, leaks, match, lines;
+} guard = {.quarantine = 16 << 20, .stack = STACK_MOST, .fill = true, .match = true, .lines = true};
 
 /* The memory to which a slot leads; the first thread that asks maps it. NULL without memory. */
 static void *memory_make(_Atomic(void *) *slot, size_t size) {

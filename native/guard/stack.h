@@ -3,8 +3,8 @@
  * unwind.h walks the stack, by unwind tables, and by frame pointers where there are none. We
  * remember bare addresses, and check only before we print one that it is a return address.
  *
- * Names are read from the symbol tables of the mapped files, with system calls alone,
- * because the loader's own function (dladdr) takes its lock.
+ * Functions are named by the symbol tables of the mapped files (names.h), source lines by a program
+ * that reads debug information (lines.h).
  */
 #pragma once
 
@@ -14,6 +14,8 @@
 #include "../base/os.h"
 #include "../unwind/unload.h"
 #include "finding.h"
+#include "lines.h"
+#include "names.h"
 #include "records.h"
 
 /* Stores the return addresses of our callers, without our own functions; NULL behind the last. */
@@ -27,57 +29,6 @@ static __attribute__((noinline)) void stack_walk(void *frames[STACK_MOST]) {
 }
 
 /* ── names ─────────────────────────────────────────────────────────────────── */
-
-struct file {
-    const char *bytes;
-    size_t size;
-};
-
-/* `count` things of `each` bytes in the file; NULL if the file is too short. */
-static const void *file_part(struct file f, size_t offset, size_t count, size_t each) {
-    bool fits = offset <= f.size && count <= (f.size - offset) / (each ? each : 1);
-    return fits ? f.bytes + offset : NULL;
-}
-
-/* The address that the file gives to an offset in it; 0 if that is not loaded. */
-static uintptr_t file_address(struct file f, const Elf64_Ehdr *head, uintptr_t offset) {
-    const Elf64_Phdr *p = file_part(f, head->e_phoff, head->e_phnum, sizeof *p);
-    for (unsigned i = 0; p && i < head->e_phnum; i++)
-        if (p[i].p_type == PT_LOAD && offset >= p[i].p_offset &&
-            offset - p[i].p_offset < p[i].p_filesz)
-            return offset - p[i].p_offset + p[i].p_vaddr;
-    return 0;
-}
-
-/* The function of one symbol table that holds the address; its start in `*start`. */
-static const char *symbols_search(struct file f, const Elf64_Shdr *all, const Elf64_Shdr *symbols,
-                              unsigned count, uintptr_t address, uintptr_t *start) {
-    size_t most = symbols->sh_size / sizeof(Elf64_Sym);
-    const Elf64_Sym *s = file_part(f, symbols->sh_offset, most, sizeof *s);
-    if (!s || symbols->sh_link >= count)
-        return NULL;
-    const Elf64_Shdr *strings = &all[symbols->sh_link];
-    const char *names = file_part(f, strings->sh_offset, strings->sh_size, 1);
-    for (size_t i = 0; names && i < most; i++)
-        if (ELF64_ST_TYPE(s[i].st_info) == STT_FUNC && s[i].st_name < strings->sh_size &&
-            address >= s[i].st_value && address - s[i].st_value < s[i].st_size)
-            return *start = s[i].st_value, names + s[i].st_name;
-    return NULL;
-}
-
-static const char *file_name(struct file f, uintptr_t offset, uintptr_t *address,
-                             uintptr_t *start) {
-    const Elf64_Ehdr *head = file_part(f, 0, 1, sizeof *head);
-    if (!head || memcmp(head->e_ident, ELFMAG, SELFMAG) || head->e_ident[EI_CLASS] != ELFCLASS64)
-        return NULL;
-    *address = file_address(f, head, offset);
-    const Elf64_Shdr *all = file_part(f, head->e_shoff, head->e_shnum, sizeof *all);
-    const char *name = NULL;
-    for (unsigned i = 0; all && !name && i < head->e_shnum; i++)
-        if (all[i].sh_type == SHT_SYMTAB || all[i].sh_type == SHT_DYNSYM)
-            name = symbols_search(f, all, &all[i], head->e_shnum, *address, start);
-    return name;
-}
 
 /* Does the name of the function that holds this return address begin so? False without a name. */
 static bool frame_is(const void *frame, const char *beginning) {
@@ -104,28 +55,51 @@ static bool follows_call(const unsigned char *at, const struct mapping *m) {
     return call;
 }
 
-/* Prints a line for one return address: `main+0x2d (/tmp/program+0x1166)`, which
- * `addr2line -e /tmp/program 0x1166` understands. False if it is no return address. */
+static void line_print(const char *label, const char *name, const char *place, const char *source,
+                       const char *more) {
+    char line[512];
+    int length = snprintf(line, sizeof line, "    %-10s %s%s%s%s%s\n", label, name, place,
+                          *source ? " at " : "", source, more);
+    if (length >= (int)sizeof line)
+        line[(length = sizeof line - 1) - 1] = '\n';
+    if (length > 0 && write(STDERR_FILENO, line, (size_t)length) < 0) { /* nothing can be done */
+    }
+}
+
+/* The functions that were inlined at this address, a line each, innermost first. `*label` is used up.
+ * Returns the line that has the address itself. */
+static struct source inlined_print(const char **label, const void *frame) {
+    struct source s = {"", ""}, outer = s;
+    const char *answer = lines_of(frame);
+    for (lines_next(&answer, &s); lines_next(&answer, &outer); s = outer) {
+        bool echo = !lines.llvm && strcmp(s.function, outer.function) == 0; /* a name of addr2line's */
+        line_print(*label, echo || !*s.function ? "a function" : s.function, "", s.place, ", inlined");
+        *label = "";
+    }
+    return s;
+}
+
+/* Prints what is known of a return address: `main+0x2d (/tmp/program+0x1166) at program.c:12`.
+ * `addr2line -e /tmp/program 0x1166` understands the number. False if it is no return address. */
 static bool frame_print(const char *label, const void *frame) {
     struct mapping m;
-    char line[400];
-    int length;
-    if (!mapping_find((uintptr_t)frame, &m))
+    char name[160], place[280];
+    if (!mapping_find((uintptr_t)frame, &m) || !follows_call(frame, &m))
         return false;
-    if (!follows_call(frame, &m))
-        return false;
+    struct source source = inlined_print(&label, frame);
     struct file f = {0};
     f.bytes = m.path[0] == '/' ? os_map_file(m.path, &f.size) : NULL;
     uintptr_t start = 0, address = (uintptr_t)frame - m.start + m.offset;
-    const char *name = f.bytes ? file_name(f, address - 1, &address, &start) : NULL;
-    if (name)
-        length = snprintf(line, sizeof line, "    %-10s %.100s+0x%zx (%s+0x%zx)\n", label, name,
-                          address - start, m.path, address);
+    const char *symbol = f.bytes ? file_name(f, address - 1, &address, &start) : NULL;
+    if (symbol) /* the program that reads lines may know a readable form of it */
+        snprintf(name, sizeof name, "%.120s+0x%zx", *source.function ? source.function : symbol,
+                 address - start);
+    else if (*source.place && lines.llvm) /* addr2line takes the nearest symbol, which may be wrong */
+        snprintf(name, sizeof name, "%s", source.function);
     else
-        length = snprintf(line, sizeof line, "    %-10s %p (%s+0x%zx)\n", label, frame,
-                          m.path[0] ? m.path : "no file", address);
-    if (length > 0 && write(STDERR_FILENO, line, (size_t)length) < 0) { /* nothing can be done */
-    }
+        snprintf(name, sizeof name, "%p", frame);
+    snprintf(place, sizeof place, " (%s+0x%zx)", m.path[0] ? m.path : "no file", address);
+    line_print(label, name, place, source.place, "");
     if (f.bytes)
         os_unmap((void *)(uintptr_t)f.bytes, f.size);
     return true;

@@ -22,8 +22,6 @@
 #include "trace/callers.h"
 #include "trace/count.h"
 
-#define SITE ((uintptr_t)__builtin_return_address(0))
-
 /* ── start ─────────────────────────────────────────────────────────────────── */
 
 /* `stacks,sites,snapshots=1000,/path` or `count,/path`: words, then a path from the root. */

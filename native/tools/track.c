@@ -32,7 +32,6 @@
 #include "../unwind/tree.h"
 #include "trace/next.h"
 
-#define SITE ((uintptr_t)__builtin_return_address(0))
 
 struct block {
     uintptr_t address;

@@ -56,6 +56,14 @@ export const debugKeys: Readonly<Record<string, Key & { most: bigint }>> = {
     otherwise: '0',
     most: 1n,
   },
+  lines: {
+    value: '0|1',
+    meaning:
+      'a report has source lines, which llvm-symbolizer or addr2line finds; `libmalloc run` adds them ' +
+      'itself',
+    otherwise: '1',
+    most: 1n,
+  },
   match: {
     value: '0|1',
     meaning:
@@ -71,8 +79,8 @@ function brokenDebug(value: string): string | undefined {
     const most = Object.hasOwn(debugKeys, key) ? debugKeys[key]?.most : undefined;
     if (most === undefined || number === undefined || BigInt(number) > most)
       return (
-        `not '${option}': give quarantine=BYTES, fill=0 or 1, stack=0 to 8, leaks=0 or 1, with ` +
-        'commas between: LIBMALLOC_DEBUG=leaks=1,stack=4'
+        `not '${option}': give quarantine=BYTES, stack=0 to 8, and fill, leaks, lines or match=0 or 1, ` +
+        'with commas between: LIBMALLOC_DEBUG=leaks=1,stack=4'
       );
   }
   return undefined;

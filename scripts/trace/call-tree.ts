@@ -20,6 +20,9 @@ const NODE = bytesOf('frame');
 const NODES = Math.floor((SEGMENT_BYTES - HEAD_BYTES) / NODE);
 const at = { parent: offset('frame', 'parent'), flags: offset('frame', 'flags') };
 
+/** More nodes than these segments of a process hold. */
+export const nodesWithin = (heads: readonly SegmentHead[]): number => 1 + heads.length * NODES;
+
 /** Reads `heads`, the STACKS segments of one process. What is damaged is left out, and said. */
 export function readCalls(file: SegmentFile, heads: SegmentHead[]): Calls {
   const sorted = [...heads].sort(

@@ -10,7 +10,7 @@
  */
 import { chunkKinds } from '../malloc/chunk-kinds.ts';
 import type { Proof } from '../malloc/proof.ts';
-import { type Calls, readCalls } from './call-tree.ts';
+import { type Calls, nodesWithin, readCalls } from './call-tree.ts';
 import { Cursor } from './cursor.ts';
 import { blankEvent, type TraceChunk, type TraceEvent, type TraceProcess } from './event.ts';
 import {
@@ -209,12 +209,20 @@ export class Trace {
   calls(process: TraceProcess): Calls {
     const known = this.#calls.get(process.number);
     if (known) return known;
-    const heads = this.#file.heads.filter(
-      (head) => head.kind === kinds.stacks && head.process === process.number,
-    );
-    const calls = readCalls(this.#file, heads);
+    const calls = readCalls(this.#file, this.#stacksOf(process));
     this.#calls.set(process.number, calls);
     return calls;
+  }
+
+  /** No stack of the process has a number as large as this. */
+  stacksWithin(process: TraceProcess): number {
+    return nodesWithin(this.#stacksOf(process));
+  }
+
+  #stacksOf(process: TraceProcess): SegmentHead[] {
+    return this.#file.heads.filter(
+      (head) => head.kind === kinds.stacks && head.process === process.number,
+    );
   }
 
   /** The return addresses of a stack, the innermost first. Empty for 0, and for what is lost. */

@@ -18,14 +18,21 @@ import { Tally } from './tally.ts';
 type Named = Callers & Pick<HeapFacts, 'known' | 'remarks'>;
 
 export class Stacks {
-  readonly tally: Tally = new Tally();
-  /** Our number for each stack of the trace, and for each call site if the trace has no stacks. */
-  readonly #byStack: number[] = [];
+  readonly tally: Tally;
+  /** Our numbers by the trace's, and 1; 0 for a stack that has made no call yet. */
+  readonly #byStack: Uint32Array;
+  /** Our numbers of single call sites, where the trace has no stacks. */
   readonly #bySite = new Map<number, number>();
   /** The stack of each row of the ledger. */
   readonly #ofRow: number[] = [];
   /** For each thread, the row that it allocated last, as long as that block is live. */
   readonly #last: number[] = [];
+
+  /** `within`: no stack of the trace has a number as large as this. */
+  constructor(within: number) {
+    this.tally = new Tally(within);
+    this.#byStack = new Uint32Array(within);
+  }
 
   /** The stack that allocated the block of a row. */
   of(row: number): number {
@@ -51,10 +58,11 @@ export class Stacks {
 
   /** The number of the stack that made a call. */
   number({ stack, site }: TraceEvent): number {
-    const known = stack > 0 ? this.#byStack[stack] : this.#bySite.get(site);
-    if (known !== undefined) return known;
+    const whole = stack > 0 && stack < this.#byStack.length;
+    const known = whole ? (this.#byStack[stack] as number) - 1 : (this.#bySite.get(site) ?? -1);
+    if (known >= 0) return known;
     const next = this.tally.add();
-    if (stack > 0) this.#byStack[stack] = next;
+    if (whole) this.#byStack[stack] = next + 1;
     else this.#bySite.set(site, next);
     return next;
   }
@@ -74,7 +82,11 @@ export class Stacks {
       (each) => made.has(each),
       trace.buildIds(process),
     );
-    const known = this.#byStack.length > 0 ? 'stacks' : addresses.length > 0 ? 'sites' : 'nothing';
+    const known = this.#byStack.some((number) => number > 0)
+      ? 'stacks'
+      : addresses.length > 0
+        ? 'sites'
+        : 'nothing';
     return { ...treeOf(selection, names, figures), known, remarks };
   }
 
@@ -82,9 +94,10 @@ export class Stacks {
   #tree(calls: Calls) {
     const sites = [...this.#bySite].filter(([site]) => site > 0);
     const stacks = new Uint32Array(this.tally.count);
-    this.#byStack.forEach((number, stack) => {
-      if (stack < calls.length && calls.address[stack] !== 0) stacks[number] = stack;
-    });
+    for (let stack = 1; stack < Math.min(calls.length, this.#byStack.length); stack++) {
+      const number = this.#byStack[stack] as number;
+      if (number > 0 && calls.address[stack] !== 0) stacks[number - 1] = stack;
+    }
     if (sites.length === 0) return { tree: calls, stacks };
     const length = calls.length + sites.length;
     const address = new Float64Array(length);

@@ -58,7 +58,8 @@ export function select(
     for (let node = 0; node < weight.length; node++)
       weight[node] = Math.max(weight[node] as number, (sums[node] as number) / whole);
   }
-  const least = weight.slice().sort()[tree.length - most] as number;
+  sums.set(weight);
+  const least = sums.sort()[tree.length - most] as number;
   for (let node = 1; node < tree.length; node++)
     kept[node] = (weight[node] as number) > least ? 1 : 0;
   return { tree, stacks, kept };

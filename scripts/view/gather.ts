@@ -37,7 +37,8 @@ const none = new Float64Array();
 /** Throws a Failure if the trace has no such process, or the process no call. */
 export async function gather(trace: Trace, options: GatherOptions = {}): Promise<HeapData> {
   const process = chooseProcess(trace, options.process);
-  const gatherer = new Gatherer(options.keeper ?? new Keeper(process.records));
+  const keeper = options.keeper ?? new Keeper(process.records);
+  const gatherer = new Gatherer(keeper, new Stacks(trace.stacksWithin(process)));
   const step = Math.max(1, Math.floor(process.records / 200));
   let seen = 0;
   for (const event of trace.events(process)) {
@@ -79,7 +80,7 @@ class Gatherer {
   readonly #ledger = new Ledger();
   readonly #keeper: Keeper;
   readonly #touched = new Touched();
-  readonly #stacks = new Stacks();
+  readonly #stacks: Stacks;
   readonly #sizes = new Histogram();
   readonly #lifetimes = new Histogram();
   readonly #walks: { number: number; at: number }[] = [];
@@ -89,8 +90,9 @@ class Gatherer {
   #start = 0;
   #peak = 0;
 
-  constructor(keeper: Keeper) {
+  constructor(keeper: Keeper, stacks: Stacks) {
     this.#keeper = keeper;
+    this.#stacks = stacks;
   }
 
   take(event: TraceEvent): void {

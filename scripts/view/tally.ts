@@ -30,7 +30,12 @@ export class Tally {
   /** The position at which most bytes were live so far. */
   peakAt = 0;
   count = 0;
-  #columns = make(FIRST);
+  #columns: Columns;
+
+  /** `room` for so many stacks costs memory only as they come: fresh pages are not touched before. */
+  constructor(room: number = FIRST) {
+    this.#columns = make(Math.max(FIRST, room));
+  }
 
   /** Makes room for a stack. */
   add(): number {

@@ -35,13 +35,6 @@ EXPORT void *calloc(size_t count, size_t size) {
     return got(next.calloc(count, size), TRACE_CALLOC, product(count, size), 0, SITE);
 }
 
-static void *early_resize(void *p, size_t size) {
-    void *q = malloc(size);
-    if (q && p)
-        memcpy(q, p, early_size(p) < size ? early_size(p) : size);
-    return q;
-}
-
 EXPORT void *realloc(void *p, size_t size) {
     if (unlikely(early_owns(p)) || unlikely(!is_ready()))
         return early_resize(p, size);

@@ -17,6 +17,13 @@
 #define COLD        __attribute__((cold, noinline))
 #define EXPORT      __attribute__((visibility("default")))
 
+/* The caller of the function that says so. */
+#define SITE ((uintptr_t)__builtin_return_address(0))
+
+/* C23, not declared by the C library of Debian 12. */
+EXPORT void free_sized(void *p, size_t size);
+EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size);
+
 /* The functions that the dynamic linker would have bound the program to without us. */
 static struct {
     void *(*malloc)(size_t);
@@ -64,6 +71,14 @@ static size_t early_size(const void *p) {
     size_t size;
     memcpy(&size, (const char *)p - 16, sizeof size);
     return size;
+}
+
+/* By the malloc that the tool defines: it may be ready meanwhile. The early block is left as it is. */
+static void *early_resize(void *p, size_t size) {
+    void *q = malloc(size);
+    if (q && p)
+        memcpy(q, p, early_size(p) < size ? early_size(p) : size);
+    return q;
 }
 
 /* Converts an object pointer to a function pointer, as POSIX requires of dlsym. */
