@@ -65,9 +65,9 @@ static void bit_drop(unsigned bit) {
     if (blocks.counts[bit])
         return;
     atomic_fetch_and(&blocks.bits[bit / 64], ~((uint64_t)1 << bit % 64));
-    uint8_t mark = 0;
+    bool mark = false;
     for (unsigned i = bit % MARKS; i < BITS; i += MARKS)
-        mark |= blocks.counts[i] > 0;
+        mark = mark || blocks.counts[i] > 0;
     atomic_store_explicit(&marks[bit % MARKS], mark, memory_order_relaxed);
 }
 
