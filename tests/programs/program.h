@@ -203,8 +203,8 @@ UNUSED static size_t chance_size(uint64_t *state, size_t limit) {
 
 /* ── memory ────────────────────────────────────────────────────────────────── */
 
-/* Resident memory of this process. Reads without a FILE, which would allocate. */
-/* Not from statm, whose pages are the kernel's: those of an emulator may be larger. */
+/* Resident memory of this process. Reads without a FILE, which would allocate; and not statm, which
+ * counts the kernel's pages: those of an emulator may be larger. */
 UNUSED static long resident_kib(void) {
     char text[4096] = "";
     int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
