@@ -65,15 +65,19 @@ async function newestGlibc(files: string[]): Promise<string | undefined> {
 const isMalloc = (step: Step): boolean => step.line === variantArguments;
 
 /**
- * Strips debug information from all libraries but the mallocs, which GDB reads, and puts what these have
- * in common into one file, libmalloc.debug. Libraries for musl have none, because the package has to
- * stay small; to debug them, compile them.
+ * Strips names and debug information from all libraries but the mallocs, which GDB reads, and puts what
+ * these have in common into one file, libmalloc.debug. Libraries for musl have none, because the package
+ * has to stay small; to debug them, compile them.
  */
 async function slim(files: string[], mallocs: string[], compiler: string[]): Promise<string[]> {
   const folder = dirname(files[0] ?? '');
   const readable = folder.endsWith('-glibc') ? mallocs : [];
   const strip = await run([...compiler, '-print-prog-name=strip']);
-  await run([strip.trim(), '-g', ...files.filter((file) => !readable.includes(file))]);
+  await run([
+    strip.trim(),
+    '--strip-unneeded',
+    ...files.filter((file) => !readable.includes(file)),
+  ]);
   if (readable.length === 0) return files;
   const shared = join(folder, 'libmalloc.debug');
   await run(['dwz', '-r', '-m', shared, ...readable]);
