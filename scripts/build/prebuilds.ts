@@ -25,6 +25,7 @@ import {
   sha256,
   sourcesHash,
 } from '../lib/prebuilt.ts';
+import { defaultVariant } from '../malloc/mallocs.ts';
 import { targetCompiler, targetOf } from './cross-targets.ts';
 import { planNative, type Step } from './native.ts';
 import { broken, quietly, runSteps } from './run-steps.ts';
@@ -64,23 +65,26 @@ async function newestGlibc(files: string[]): Promise<string | undefined> {
 
 const isMalloc = (step: Step): boolean => step.line === variantArguments;
 
+/** The mallocs whose debug information GDB finds in the package, which has to stay small. */
+const readable: Readonly<Record<string, (name: string) => boolean>> = {
+  'linux-x64-glibc': () => true,
+  'linux-arm64-glibc': (name) => name === defaultVariant(),
+};
+
 /**
- * Strips names and debug information from all libraries but the mallocs, which GDB reads, and puts what
- * these have in common into one file, libmalloc.debug. Libraries for musl have none, because the package
- * has to stay small; to debug them, compile them.
+ * Strips names and debug information from all files but the readable ones, and puts what these have in
+ * common into one file, libmalloc.debug. To debug the others, compile them: `libmalloc gdb --debug`.
  */
-async function slim(files: string[], mallocs: string[], compiler: string[]): Promise<string[]> {
-  const folder = dirname(files[0] ?? '');
-  const readable = folder.endsWith('-glibc') ? mallocs : [];
+async function slim(files: string[], kept: string[], compiler: string[]): Promise<string[]> {
   const strip = await run([...compiler, '-print-prog-name=strip']);
-  await run([
-    strip.trim(),
-    '--strip-unneeded',
-    ...files.filter((file) => !readable.includes(file)),
-  ]);
-  if (readable.length === 0) return files;
-  const shared = join(folder, 'libmalloc.debug');
-  await run(['dwz', '-r', '-m', shared, ...readable]);
+  const bare = files.filter((file) => !kept.includes(file));
+  await run([strip.trim(), '--strip-unneeded', ...bare]);
+  if (kept.length < 2) {
+    if (kept.length > 0) await run(['dwz', ...kept]);
+    return files;
+  }
+  const shared = join(dirname(files[0] ?? ''), 'libmalloc.debug');
+  await run(['dwz', '-r', '-m', shared, ...kept]);
   return [...files, shared];
 }
 
@@ -105,8 +109,11 @@ async function make(platform: string, target: string): Promise<string[]> {
   steps.forEach(({ output }, index) => {
     copyFileSync(output, copies[index] ?? '');
   });
-  const mallocs = copies.filter((_, index) => isMalloc(steps[index] as Step));
-  const files = await slim(copies, mallocs, compiler);
+  const kept = copies.filter((_, index) => {
+    const step = steps[index] as Step;
+    return isMalloc(step) && readable[platform]?.(step.name);
+  });
+  const files = await slim(copies, kept, compiler);
   const hashes = files.map((file) => [basename(file), sha256(readFileSync(file))]);
   const glibc = await newestGlibc(files);
   const manifest: Manifest = {
