@@ -230,8 +230,8 @@ describe('a machine that libmalloc does not run on', () => {
   };
 
   test.each([
-    [{ platform: 'darwin' }, 'linux,because it preloads ELF', '"os":"darwin"'],
-    [{ arch: 'ia32' }, 'x64,arm64,riscv64,because its heaps need 64-bit', '"cpu":"ia32"'],
+    [{ platform: 'darwin' }, 'linux,because it preloads ELF', /"os":"darwin"/],
+    [{ arch: 'ia32' }, 'x64,arm64,riscv64,because its heaps need 64-bit', /"(cpu|arch)":"ia32"/],
   ])('is refused by npm, which says what is right, and why: %o', async (machine, valid, actual) => {
     const other = mkdtempSync(join(folder, 'other-'));
     const env = { npm_config_cache: join(folder, 'cache'), ...pretending(machine) };
@@ -240,7 +240,7 @@ describe('a machine that libmalloc does not run on', () => {
     expect(exitCode).not.toBe(0);
     expect(stderr).toContain('EBADPLATFORM');
     expect(stderr).toContain(valid); // npm 9 words the lines around it otherwise
-    expect(stderr).toContain(actual);
+    expect(stderr).toMatch(actual);
   });
 
   test('is refused by every verb with one sentence, which the doctor has in its table', async () => {
