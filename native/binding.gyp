@@ -15,7 +15,7 @@
         {
             'target_name': 'libraries',
             'type': 'none',
-            'sources': ['<!@(grep -l ^LIBMALLOC_VARIANT *.c)', 'tools/probe.c', 'tools/layout.c', 'tools/trace.c', 'tools/profile.c'],
+            'sources': ['<!@(grep -l ^LIBMALLOC_VARIANT *.c)', 'tools/probe.c', 'tools/layout.c', 'tools/trace.c', 'tools/profile.c', 'tools/track.c'],
             'rules': [{
                 'rule_name': 'library',
                 'extension': 'c',

@@ -227,7 +227,7 @@ static char *arena_take(struct arena *a, size_t alignment, size_t size) {
         from++;
     if (from >= ORDERS)
         return region_create(a, least) ? arena_take(a, alignment, size) : NULL;
-    if (from >= CHUNK && !limit_take(held(order_of(size))))
+    if (from >= CHUNK && !limit_charge(held(order_of(size))))
         return NULL;
     char *p = (char *)a->free[from];
     block_unlink(region_of(a, p), p, from);
@@ -240,7 +240,7 @@ static void arena_give(struct region *r, char *p) {
     p = block_merge(r, p, &order, CHUNK);
     if (order >= CHUNK) {
         pages_give(p, bytes(order));
-        limit_give(bytes(order));
+        limit_refund(bytes(order));
         p = block_merge(r, p, &order, r->order);
     }
     block_link(r, p, order);
@@ -286,7 +286,7 @@ static void *heap_resize(void *p, size_t size, const char *call) {
     if (to <= from && r->arena == a) {
         char *rest = align_up((char *)p + size, os_page_size());
         pages_give(rest, from < CHUNK - 2 ? 0 : (size_t)((char *)p + bytes(from) - rest));
-        limit_give(held(from) - held(to));
+        limit_refund(held(from) - held(to));
         return arena_leave(a, block_split(r, p, from, to));
     }
     char *new = arena_take(a, ALIGNMENT, size);

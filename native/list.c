@@ -198,7 +198,7 @@ static char *arena_break(struct arena *a, intptr_t n) {
     if (n > a->limit - old || (n > 0 && !limit_commit(old, (size_t)n)))
         return os_refuse();
     if (n < 0)
-        limit_give((size_t)-n);
+        limit_refund((size_t)-n);
     a->top += n;
     return old;
 }

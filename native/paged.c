@@ -404,7 +404,7 @@ static bool large_move(struct span *s, size_t length) {
     }
     table_set(from, GRANULE, s);
     os_unmap(to, length);
-    limit_give(length - s->length);
+    limit_refund(length - s->length);
     return false;
 }
 

@@ -70,7 +70,7 @@ static struct {
 /* Locks the current region. If a signal handler forks while its thread holds the lock, the
  * interrupted call continues in the child with the region that it locked; later calls lock a fresh
  * one (heap_freeze). */
-static struct region *region_enter(void) {
+static struct region *region_lock(void) {
     struct region *r;
     do
         r = heap.region;
@@ -78,7 +78,7 @@ static struct region *region_enter(void) {
     return r;
 }
 
-static void region_leave(struct region *r) {
+static void region_unlock(struct region *r) {
     lock_drop(&r->lock);
 }
 
@@ -89,31 +89,31 @@ static void region_leave(struct region *r) {
 /* ── malloc ────────────────────────────────────────────────────────────────── */
 
 /* Takes a run for a page of that class. Only if `more` does the region grow for it. */
-static struct page *page_take(struct heap *h, unsigned class, bool more) {
+static struct page *page_allocate(struct heap *h, unsigned class, bool more) {
     uint32_t granules = class_granules(class_size(class));
-    struct region *r = region_enter();
+    struct region *r = region_lock();
     struct page *page = NULL;
     if (near_open(r) && (more || run_find(r, granules, PAGES)) &&
         (page = record_make(&slabs.pools[h->pool], class)) &&
-        !run_take(r, granules, PAGES, page)) {
+        !run_acquire(r, granules, PAGES, page)) {
         record_free(page);
         page = NULL;
     }
-    region_leave(r);
+    region_unlock(r);
     return page;
 }
 
 /* After GROWS fresh pages of a class, each further one is populated at once: one system call
  * instead of 16 page faults a granule. A dirty page is resident already. */
 static struct page *page_make(struct heap *h, unsigned class) {
-    struct page *page = page_take(h, class, false);
+    struct page *page = page_allocate(h, class, false);
     if (!page) { /* before the region grows, empty our batches and reclaim an abandoned heap */
         batches_send(h);
         heap_reclaim_one();
-        page = page_take(h, class, true);
+        page = page_allocate(h, class, true);
     }
     if (!page && heaps_reclaim())
-        page = page_take(h, class, true);
+        page = page_allocate(h, class, true);
     if (!page)
         return os_refuse();
     if (!page->dirty && h->made[class] < GROWS)
@@ -175,7 +175,8 @@ static struct page *page_next(struct heap *h, unsigned class) {
     struct page *page = h->current[class];
     if (++h->slow % SLOW == 0)
         heap_tick(h);
-    heap_drain(h);
+    for (unsigned i = 0; i < REDRAINS && !page->count && !h->partial[class] && heap_drain(h); i++) {
+    }
     if (page->count)
         return page;
     if (page != NONE && page->class == class) {
@@ -485,11 +486,11 @@ static void heaps_forked(void) {
         if (h->busy || (h == self && os_interrupted_us()))
             h->lost = true;
         else
-            life_begin(&h->life);
+            life_init(&h->life);
     if (self != &heap_none && self->lost)
         self_set(&heap_none);
     else if (self != &heap_none)
-        life_take(self);
+        life_acquire(self);
 }
 
 __attribute__((constructor)) static void heaps_watch(void) {

@@ -16,7 +16,7 @@ static _Atomic(size_t) limit_taken; /* bytes */
 
 /* Counts `size` bytes that the caller is about to get; false with errno ENOMEM if that is
  * beyond the limit. One compare-and-swap. */
-UNUSED static bool limit_take(size_t size) {
+UNUSED static bool limit_charge(size_t size) {
     if (unlikely(!options.read))
         options_read();
     size_t taken = atomic_load_explicit(&limit_taken, memory_order_relaxed);
@@ -31,7 +31,7 @@ UNUSED static bool limit_take(size_t size) {
 }
 
 /* The bytes were given back, or could not be had after all. Keeps errno. */
-UNUSED static void limit_give(size_t size) {
+UNUSED static void limit_refund(size_t size) {
     atomic_fetch_sub_explicit(&limit_taken, size, memory_order_relaxed);
 }
 
@@ -39,50 +39,50 @@ UNUSED static void limit_give(size_t size) {
 
 /* Maps memory that will replace `replaced` bytes, which are counted already. */
 UNUSED static void *limit_map(size_t size, size_t alignment, size_t replaced) {
-    if (!limit_take(size - replaced))
+    if (!limit_charge(size - replaced))
         return NULL;
     void *p = os_map_aligned(size, alignment);
     if (!p)
-        limit_give(size - replaced);
+        limit_refund(size - replaced);
     return p;
 }
 
 UNUSED static bool limit_unmap(void *p, size_t size) {
     bool done = os_unmap(p, size);
     if (done)
-        limit_give(size);
+        limit_refund(size);
     return done;
 }
 
 /* Grows a mapping where it stands. */
 UNUSED static bool limit_resize(void *p, size_t size, size_t wanted) {
     int saved = errno;
-    if (!limit_take(wanted - size)) {
+    if (!limit_charge(wanted - size)) {
         errno = saved;
         return false;
     }
     bool done = os_resize(p, size, wanted) == 0;
     if (!done)
-        limit_give(wanted - size);
+        limit_refund(wanted - size);
     return done;
 }
 
 UNUSED static bool limit_commit(void *p, size_t size) {
-    if (!limit_take(size))
+    if (!limit_charge(size))
         return false;
     bool done = os_commit(p, size);
     if (!done)
-        limit_give(size);
+        limit_refund(size);
     return done;
 }
 
 UNUSED static char *limit_break(intptr_t n) {
-    if (n > 0 && !limit_take((size_t)n))
+    if (n > 0 && !limit_charge((size_t)n))
         return NULL;
     char *old = os_break(n);
     if (n > 0 && !old)
-        limit_give((size_t)n);
+        limit_refund((size_t)n);
     if (n < 0 && old)
-        limit_give((size_t)-n);
+        limit_refund((size_t)-n);
     return old;
 }

@@ -6,33 +6,35 @@
     picture.py    heap map
     visual.py     heap vis, heap telescope, heap try-free, heap vmmap
     search.py     heap find, heap refs, heap leaks
-    roots.py      where else pointers are: writable memory, stacks, registers
+    roots.py      where pointers are outside the heap: writable memory, stacks, registers
     changes.py    heap save, heap diff
     stops.py      heap watch, and stops where the library detects something (`--on`)
-    in_use.py     what `--break` needs: the malloc in use, conditions that make no sense
+    in_use.py     what `--break` needs: the malloc in use, a check of conditions
     printers.py   pretty printers, so that `print heap` reads like the variant's picture
-    library.py    which malloc is in this program, and why none can be told
-    exported.py   what a malloc without a reader says of itself: libmalloc_walk, libmalloc_check
+    library.py    which malloc this program uses, and why that cannot be determined
+    exported.py   reads a malloc without a reader by its libmalloc_walk and libmalloc_check
+    track.py tracked.py    the table of `--track`: stacks for every reader, and the heap of any malloc
     objects.py    C++ types of blocks
-    symbols.py    what return addresses are called
+    symbols.py    names of return addresses
     memory.py     bulk reads, and the layout of structs from the debug information
     chunks.py     what every heap consists of: chunks, figures, findings
     dumb.py list.py buddy.py paged.py sharded.py glibc.py    one reader a malloc: chunks from structures
-    list_ring.py       list's ring of chunks as it lies in memory
-    mimalloc.py        that of Debian's mimalloc, in one file: an example for other mallocs
+    list_ring.py       list's ring of chunks in memory
+    buddy_tags.py buddy_check.py           buddy's tags in bulk; its invariants
+    mimalloc.py        the reader of Debian's mimalloc, in one file: an example for other mallocs
     glibc_structs.py glibc_locate.py       glibc's structures; where its arenas and thread caches are
-    glibc_lists.py                         its lists of free chunks, and what is wrong on them
+    glibc_lists.py                         its lists of free chunks, and damage on them
     glibc_arenas.py glibc_mapped.py        the chunks of its arenas; those with mappings of their own
     glibc_free.py                          what its free would do with a pointer
-    sharded_pages.py sharded_check.py      sharded's pages as they lie in memory; its invariants
-    session.py    what `libmalloc gdb` does by itself: batches, cores, attaching
+    sharded_pages.py sharded_check.py      sharded's pages in memory; its invariants
+    session.py    what `libmalloc gdb` runs by itself: batches, cores, attaching
 
-A reader only reads memory: it never calls into the program, which may be stopped in the middle
-of malloc, or be a core. It trusts nothing that it reads: a program has corrupted its heap when
-these commands are wanted most. The package is named `libmalloc` in GDB's Python (see gdbinit).
+A reader only reads memory. It never calls into the program, which may be stopped inside malloc,
+or be a core. It trusts nothing that it reads, because these commands are needed most when a
+program has corrupted its heap. The package is named `libmalloc` in GDB's Python (see gdbinit).
 """
 
-from . import commands as commands  # first: it makes the prefix `heap`
+from . import commands as commands  # first, because it defines the prefix `heap`
 from . import changes as changes
 from . import in_use as in_use
 from . import picture as picture

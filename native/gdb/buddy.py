@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 import gdb
 
+from .buddy_check import LINKS, check
+from .buddy_tags import Odd, Tags
 from .chunks import (FREE, FROZEN, LIVE, REGION, Broken, Chunk, Place, Reader, Stats, count, owner,
                      owners_note, skipped)
 from .memory import PIECE, WORD, Layout, Unreadable
 from .printers import MOST, Printed, filled, parts, picture
 
-LINKS = ('next', 'prev')
 RECORD = ('start', 'order', 'arena', 'next')
 
 
@@ -56,10 +57,11 @@ class BuddyReader(Reader):
         arenas = list(self._arenas(int(self.heap['arena'])))
         if not arenas:
             raise Broken('`heap.arena` is NULL')
-        # The arena in use, unless it has just taken over: whoever looks then wants the old one.
+        # The arena in use. If it is new and still empty, the old one, which holds the blocks.
         self.number = next((i for i, arena in enumerate(arenas) if self._field(arena, 'regions')), 0)
         self.arena = arenas.pop(self.number)
         self.others = arenas
+        self.known = Tags(memory, self.least, self.chunk, self.free_bit)
         self.away, self.skips = self.free_bit | self.chunk, {}  # without memory; damage → its end
 
     def _arenas(self, arena):
@@ -79,8 +81,8 @@ class BuddyReader(Reader):
     # ── regions, and the blocks that the tags name ───────────────────────────
 
     def regions(self, problems, arena=None):
-        """The regions in address order; what is wrong with one is added to `problems`. One whose start
-        or order is damaged is known by the other, as its record lies behind its blocks."""
+        """The regions in address order; adds what is wrong with one to `problems`. If the start or the
+        order of one is damaged, the other determines it, because the record lies behind the blocks."""
         at, end = self._field(arena or self.arena, 'regions'), 0
         while at:
             try:
@@ -97,7 +99,7 @@ class BuddyReader(Reader):
                 else None)
             if problem:
                 order = self._order(at, start, order)
-                self._note(problems, f'region {at:#x}: {problem}', self._show(at),
+                self._note(problems, f'region {at:#x}: {problem}', self.show(at),
                            None if order else 'it and the regions behind it are not counted')
                 if not order or at - (1 << order) < end:
                     return
@@ -110,7 +112,7 @@ class BuddyReader(Reader):
             'the regions behind it are not counted' if not rows else 'all blocks are counted')))
 
     def _order(self, record, start, order):
-        """The order of a region of which either this start or this order is right, or 0."""
+        """The order of a region if either this start or this order is right, or 0."""
         length = max(record - start, 0)
         for each in (length.bit_length() - 1, order):
             if self.chunk <= each < self.orders and record % (1 << each) == 0 and (
@@ -118,18 +120,18 @@ class BuddyReader(Reader):
                 return each
         return 0
 
-    def _show(self, record):
+    def show(self, record):
         values = self.memory.record(self.region_layout, record, *RECORD)
         return [(f'{record + self.region_layout.offset(name):#x} {name}', f'{value:#x}')
                 for name, value in zip(RECORD, values)]
 
-    def _where(self, region, address):
+    def where(self, region, address):
         """Where the tag of an address lies."""
         return region.tags + (address - region.start >> self.least)
 
-    def _tag(self, region, address):
+    def tag(self, region, address):
         try:
-            return self.memory.read(self._where(region, address), 1)[0]
+            return self.memory.read(self.where(region, address), 1)[0]
         except Unreadable as error:
             raise Broken(f'a tag is missing: {error}') from None
 
@@ -141,17 +143,17 @@ class BuddyReader(Reader):
     def _misfit(self, region, start, tag):
         return Broken(f'block {start:#x}: its tag is {tag:#x}, and no block of that order can begin '
                       'there' if tag else f'block {start:#x}: its tag is 0, but the block before it '
-                      'ends there', [(f'{self._where(region, start):#x} tag', f'{tag:#04x}')])
+                      'ends there', [(f'{self.where(region, start):#x} tag', f'{tag:#04x}')])
 
     def _tags(self, region, address):
-        """The tags from an address on, as many as are read at once."""
-        at = self._where(region, address)
+        """The tags from an address on, as many as one read returns."""
+        at = self.where(region, address)
         end = region.tags + (1 << region.order - self.least)
         return self.memory.stretch(at, min(end, at + PIECE))
 
     def tagged(self, problems, start=0):
-        """(region, address, tag) of every block that ends behind `start`, in address order, also of those
-        without memory; goes on behind damage, which is added to `problems`."""
+        """(region, address, tag) of every block that ends after `start`, in address order, including
+        those without memory; continues after damage, which it adds to `problems`."""
         for region in self.regions(problems):
             if region.end > start:
                 yield from self._blocks(region, problems, self._from(region, start))
@@ -161,7 +163,7 @@ class BuddyReader(Reader):
             try:
                 return self._around(region, start).start
             except Broken:
-                pass  # the walk from the first block on meets it
+                pass  # the walk from the first block on will report it
         return region.start
 
     def _blocks(self, region, problems, at):
@@ -189,7 +191,7 @@ class BuddyReader(Reader):
                 tags = b''
 
     def _resume(self, region, bad):
-        """Where the first block behind this one begins: inside of blocks there are no tags."""
+        """Where the first block behind this one begins: inside blocks all tags are 0."""
         at = bad + (1 << self.least)
         while at < region.end:
             try:
@@ -208,7 +210,7 @@ class BuddyReader(Reader):
         """The block that holds the address: where some of its low bits are 0."""
         for order in range(self.least, region.order + 1):
             start = address & -(1 << order)
-            tag = self._tag(region, start)
+            tag = self.tag(region, start)
             if tag & ~self.free_bit >= order:
                 if not self._fits(region, start, tag):
                     raise self._misfit(region, start, tag)
@@ -231,6 +233,11 @@ class BuddyReader(Reader):
     @cached_property
     def _counted(self):
         """(how often each tag is there, start → end of each stretch of memory, problems)."""
+        try:
+            problems = []
+            return *self._swept(problems), problems
+        except Odd:
+            pass
         problems, stretches, start, end = [], {}, None, None
         counts, away, mask = Counter(), self.away, ~self.free_bit
         for _, at, tag in self.tagged(problems):
@@ -241,8 +248,23 @@ class BuddyReader(Reader):
                 counts[tag] += 1
         return counts, stretches, problems
 
+    def _swept(self, problems):
+        """As `_counted`, in bulk."""
+        counts, stretches, start, end = Counter(), {}, None, None
+        for region in self.regions(problems):
+            for at, large, tags in self.known.sweep(region):
+                if large >= self.away:
+                    continue
+                if at != end:
+                    start = at
+                stretches[start] = end = at + (1 << ((large & ~self.free_bit) or self.chunk))
+                for tag in (large,) if large else self.known.tags():
+                    counts[tag] += tags.count(tag)
+        return +counts, stretches
+
     def walk(self, start=0):
-        # A pass of its own: a container comes before its content. From a place on, a region is one.
+        # Needs a pass of its own, because containers come before their content. If `start` is given,
+        # each region is one container.
         problems, within = [], None
         stretches = {} if start else self._counted[1]
         for region, at, tag in self.tagged(problems, start):
@@ -304,7 +326,7 @@ class BuddyReader(Reader):
         return []
 
     def records(self):
-        # Whoever asked walks as well, and says what is wrong.
+        # Ignores damage, because the caller also walks the heap, and reports it.
         return [(arena, arena + self.arena_layout.size) for arena in (self.arena, *self.others)] + [
             (region.record, region.tags + (1 << region.order - self.least))
             for region in self.regions([])]
@@ -347,7 +369,7 @@ class BuddyReader(Reader):
         if block.order == block.region.order:
             return 'none: the block is the whole region'
         at = block.start ^ 1 << block.order
-        tag = self._tag(block.region, at)
+        tag = self.tag(block.region, at)
         order = tag & ~self.free_bit
         return f'{at:#x}  {"split" if order != block.order else FREE if tag != order else LIVE}'
 
@@ -376,66 +398,15 @@ class BuddyReader(Reader):
         return owners_note([owner(lock)]) + frozen + [
             f'another arena: {other:#x}' for other in self.others if self._field(other, 'regions')]
 
-    # ── the invariants ───────────────────────────────────────────────────────
-
     def check(self):
-        lists, blocks, problems = {}, 0, []
-        for region, at, tag in self.tagged(problems):
-            if problems:
-                break
-            blocks += 1
-            order = tag & ~self.free_bit
-            self._check_inside(region, at, order)
-            if tag != order:
-                lists.setdefault(order, set()).add(at)
-                buddy = at ^ 1 << order
-                if order < region.order and self._tag(region, buddy) == tag:
-                    raise Broken(f'blocks {at:#x} and {buddy:#x} are free, buddies, and not merged')
-        for region in self.regions(problems):
-            arena, = self.memory.record(self.region_layout, region.record, 'arena')
-            if arena != self.arena:
-                problems.append(Broken(f'region {region.record:#x}: its arena is {arena:#x}, and should '
-                                       f'be {self.arena:#x}', self._show(region.record)))
-        if problems:
-            raise problems[0]
-        for order in range(self.orders):
-            self._check_list(order, lists.get(order, set()))
-        return (f'{count(blocks, "block")}: tags and lists are sound, and no two free buddies are '
-                'left unmerged')
-
-    def _check_inside(self, region, start, order):
-        """Inside of a block all tags are 0; of one larger than a chunk, those of its first."""
-        at = self._where(region, start)
-        tags = self.memory.read(at + 1, (1 << min(order, self.chunk) - self.least) - 1)
-        rest = tags.lstrip(b'\0')
-        if rest:
-            raise Broken(f'block {start:#x}: it has {1 << order} bytes, but a tag says that another '
-                         'begins inside', [(f'{at + 1 + len(tags) - len(rest):#x} tag', f'{rest[0]:#04x}')])
-
-    def _check_list(self, order, blocks):
-        """The list of an order holds each free block of it once, and no other."""
-        head = self.arena + self.arena_layout.offset('free') + WORD * order
-        at, before, listed = int.from_bytes(self.memory.read(head, WORD), 'little'), 0, set()
-        while at:
-            if at not in blocks or at in listed:
-                why = 'comes twice' if at in listed else 'is no free block of it'
-                raise Broken(f'the list of free blocks of {1 << order} bytes: {at:#x} {why}',
-                             [('the one before', f'{before:#x}')])
-            following, prev = self.memory.record(self.links, at, *LINKS)
-            if prev != before:
-                raise Broken(f'block {at:#x} was written to after its free: its `prev` is {prev:#x},'
-                             f' but the block before it in the list is {before:#x}')
-            listed.add(at)
-            before, at = at, following
-        for lost in sorted(blocks - listed):
-            raise Broken(f'block {lost:#x} is free, and missing from the list of its order')
+        return check(self)
 
 
-# ── how `print heap` reads ───────────────────────────────────────────────────
+# ── pretty printers for `print heap` ─────────────────────────────────────────
 
 
 def region_blocks(value):
-    """A picture of the first blocks of a region, as they follow each other: |##--#|"""
+    """A picture of the first blocks of a region, in address order: |##--#|"""
     order, tags = int(value['order']), int(value['tag'].address)
     states, at = [], 0
     while at < 1 << order and len(states) < MOST:
@@ -449,7 +420,7 @@ def region_blocks(value):
 
 
 def arena(value):
-    """The first region is shown, not where it lies."""
+    """Shows the first region instead of its address."""
     regions = value['regions']
     free = [('free' + index, first) for index, first in filled(value['free'])]
     return Printed(None, [*parts(value, 'call', 'free', 'regions'), *free,

@@ -17,7 +17,7 @@ def live():
 
 
 class HeapSave(Command):
-    """Remembers what is live now, under a name: heap save NAME. `heap diff NAME` compares."""
+    """Saves the list of live blocks under a name: heap save NAME. `heap diff NAME` compares."""
 
     usage = ' NAME'
 
@@ -38,9 +38,9 @@ class HeapSave(Command):
 class HeapDiff(Command):
     """What was allocated and freed since `heap save NAME`: heap diff NAME [all].
 
-A block that was freed and handed out again in between, at the same place with the same size, is
-not seen as a change. More than twenty are grouped by size, C++ type and, in debug builds, by who
-allocated them."""
+A block that was freed and allocated again in between, at the same address with the same size,
+does not count as a change. More than twenty are grouped by size, C++ type and, in debug builds,
+by the code that allocated them."""
 
     usage = ' NAME [all]'
 

@@ -1,6 +1,6 @@
-"""What every heap consists of, whatever the variant: chunks, figures, places, findings.
+"""What every heap consists of, whatever the malloc: chunks, figures, places, findings.
 
-The same words and the same figures as libmalloc.h; tests hold them equal.
+It uses the words and figures of libmalloc.h; tests compare both.
 """
 
 from array import array
@@ -12,8 +12,8 @@ CONTAINERS = (REGION, SPAN)
 
 
 class Chunk(NamedTuple):
-    """As `struct libmalloc_chunk`. `size_class` is 0 where there are no classes, `owner` where
-    there is one heap for all."""
+    """As `struct libmalloc_chunk`. `size_class` is 0 if there are no classes, `owner` if all threads
+    share one heap."""
 
     kind: str
     start: int
@@ -29,7 +29,7 @@ class Chunk(NamedTuple):
 
 
 class Stats:
-    """As `struct libmalloc_stats`, and the largest single piece that is not in use."""
+    """As `struct libmalloc_stats`, plus the largest single piece that is not in use."""
 
     def __init__(self, header_bytes=0):
         self.regions = self.mapped = 0
@@ -71,7 +71,7 @@ class Stats:
 
     @property
     def in_use(self):
-        """Per cent of the mapped bytes that callers have."""
+        """Per cent of the mapped bytes that are in live blocks."""
         return 100 * self.live_bytes / self.mapped if self.mapped else 0.0
 
     @property
@@ -90,8 +90,8 @@ class Place(NamedTuple):
 class Broken(Exception):
     """An invariant that does not hold: a sentence, and rows that show the bytes in question.
 
-    Raised in the middle of a walk too: what came before it can be trusted. `price` says what
-    becomes of the figures.
+    A walk may raise it, too; the chunks before it are correct. `price` says how the damage affects
+    the figures.
     """
 
     price = 'only what comes before the damage is counted'
@@ -109,13 +109,13 @@ class Reader:
         self.library, self.memory = library, memory
 
     def walk(self, start=0):
-        """Every chunk that ends behind `start`, in address order, each container before its content.
-        Goes on behind damage as well as it can; raises the first Broken at its end."""
+        """Every chunk that ends after `start`, in address order, each container before its content.
+        Continues after damage as well as it can; raises the first Broken at its end."""
         raise NotImplementedError
 
     def live(self):
-        """(where each live block begins, where it ends, (start, end) of the regions, the Broken that
-        cut them short or None); the first two are arrays in address order."""
+        """(the starts of the live blocks, their ends, (start, end) of the regions, the Broken because
+        of which they are incomplete or None); the first two are arrays in address order."""
         starts, ends, regions, broken = array('Q'), array('Q'), [], None
         try:
             for chunk in self.walk():
@@ -129,15 +129,15 @@ class Reader:
         return starts, ends, regions, broken
 
     def lowest(self):
-        """Where the heap begins, or None: what is smaller is no address but the number of a chunk."""
+        """The start of the heap, or None. `heap chunks` takes a smaller number as that of a chunk."""
         try:
             return next((chunk.start for chunk in self.walk()), None)
         except Broken:
             return None
 
     def sizes(self):
-        """({up to how many bytes: [live blocks, their bytes, free blocks, their bytes]}, the Broken
-        that cut it short or None)."""
+        """({largest size: [live blocks, their bytes, free blocks, their bytes]}, the Broken because of
+        which it is incomplete or None)."""
         found, broken = {}, None
         try:
             for chunk in self.walk():
@@ -151,26 +151,26 @@ class Reader:
         return found, broken
 
     def overhead(self):
-        """Bytes of records outside of every region."""
+        """Bytes of records outside all regions."""
         return 0
 
     shares = {}  # a thread's heap → [pages, live blocks, their bytes, free, remote]: see `stats`
 
     def owner_at(self, address):
-        """Which of the `shares` a block belongs to, or None."""
+        """The key in `shares` of the heap that owns a block, or None."""
         return None
 
     def header(self, chunk):
-        """(address, bytes) of what stands in front of a block, or None where nothing does."""
+        """(address, bytes) of a block's header, or None if it has none."""
         return None
 
     def fields(self, chunk):
-        """(address of a word, its name) of what the malloc itself keeps in a chunk: headers, links."""
+        """(address of a word, its name) of the malloc's own words in a chunk: headers, links."""
         found = self.header(chunk)
         return [(at, 'header') for at in range(found[0], sum(found), 8)] if found else []
 
     def try_free(self, address):
-        """(would free take it?, a sentence on what it would do and why)."""
+        """(True if free would accept the pointer, a sentence on what it would do and why)."""
         chunk = None
         for each in self.walk(address):
             if each.kind not in CONTAINERS:
@@ -189,21 +189,21 @@ class Reader:
         return True, f'{address:#x} is a live block of {chunk.usable} bytes, and becomes free'
 
     def site(self, address):
-        """By whom the block that begins here was allocated, in a few words, or '' (debug builds)."""
+        """The functions that allocated the block that begins here, shortened, or '' (debug builds)."""
         return ''
 
     def records(self):
-        """(start, end) of the malloc's records that lie neither in a region nor in the library:
-        what they point to is nobody's yet."""
+        """(start, end) of the malloc's records that lie neither in a region nor in the library. A
+        pointer in them does not make a block reachable for the program."""
         return []
 
     def callers(self, address):
-        """Who allocated the block that begins here, and who freed it: rows of (label, text), where
-        that is known (debug builds)."""
+        """Who allocated the block that begins here, and who freed it, if known (debug builds): rows
+        of (label, text)."""
         return []
 
     def stats(self):
-        """The figures, and the Broken that cut them short, or None."""
+        """The figures, and the Broken because of which they are incomplete, or None."""
         stats, broken = Stats(self.overhead()), None
         try:
             for chunk in self.walk():
@@ -213,40 +213,43 @@ class Reader:
         return stats, broken
 
     def place(self, address):
-        """The Place of an address, or None when it lies in no part of this heap."""
+        """The Place of an address, or None if it lies outside this heap."""
         raise NotImplementedError
 
     def free(self):
-        """A table of what is free: (heading, rows, last line, the Broken that cut it short or None)."""
+        """A table of free memory: (heading, rows, last line, the Broken because of which it is
+        incomplete or None)."""
         raise NotImplementedError
 
-    lists = ()  # kinds of lists of free blocks that can be asked for by name
+    knows_free = True  # the rows of `heap` include free memory
+
+    lists = ()  # the kinds of lists of free blocks that `heap free` accepts
 
     def listed(self, kind):
-        """([(list, place on it, block, bytes)] of the lists of a kind, the Broken that cut them short
-        or None)."""
+        """([(list, place on it, block, bytes)] of the lists of a kind, the Broken because of which they
+        are incomplete or None)."""
         raise NotImplementedError
 
     def check(self):
-        """Verifies every invariant; a line that says what holds, or raises Broken."""
+        """Verifies every invariant; returns a line that says what holds, or raises Broken."""
         raise NotImplementedError
 
     def owners(self):
-        """Whose heaps there are: (heading, rows), or None where all threads share one."""
+        """The heaps and their owners: (heading, rows), or None if all threads share one heap."""
         return None
 
     def notes(self):
-        """Lines on the state of the heap that a reader of any figure should know."""
+        """Lines on the state of the heap that affect all figures."""
         return []
 
 
 def up_to(size):
-    """The power of two that sizes without a class are counted under."""
+    """The power of two under which a size without a class is counted."""
     return 1 << max(size - 1, 1).bit_length()
 
 
 def skipped(start, end):
-    """The price of a damaged header: the bytes from it on to where sense begins again."""
+    """The price of a damaged header: how many bytes are skipped up to the next valid chunk."""
     return f'{end - start} bytes from {start:#x} on are skipped; what comes behind them is counted'
 
 
@@ -275,7 +278,7 @@ def owner(lock):
 
 
 def owners_note(owners):
-    """What it means that these threads were inside malloc when the program stopped."""
+    """A note if threads were inside malloc when the program stopped."""
     who = ', '.join(str(each) for each in sorted(set(owners) - {0}))
     return [f'a lock is held by thread {who}: stopped inside a call, so a change may be half done'
             ] if who else []

@@ -1,16 +1,18 @@
-"""What every command shares: finding the heap, its arguments, and how it fails: in a sentence."""
+"""What all commands share: they find the heap, parse arguments, and fail with one sentence."""
 
 import gc
 
 import gdb
 
-from . import exported, library
+from . import exported, library, track
 from .chunks import LIVE, Broken, Reader
 from .guard import guarded
 from .memory import Memory, Unreadable
 from .printing import print_broken
+from .track import TrackedSites
+from .tracked import TrackedReader
 
-_kept = None  # (what was looked at, the library, the reader) of the last command
+_kept = None  # (the key of the process and library, the library, the reader) of the last command
 
 
 def _forget(_=None):
@@ -24,8 +26,8 @@ for name in ('cont', 'stop', 'exited', 'memory_changed', 'inferior_call', 'new_o
 
 
 def open_heap():
-    """The malloc in the selected program or core, and a reader of its heap: that of the command
-    before, as long as the program stands still."""
+    """The malloc in the selected program or core, and a reader of its heap: that of the previous
+    command, unless the program has continued since."""
     global _kept
     ours, inferior = library.current(), gdb.selected_inferior()
     looked = inferior.num, inferior.pid, ours.path, gdb.current_progspace().filename
@@ -39,20 +41,35 @@ def open_heap():
 
 
 def read_heap(ours):
-    """As `open_heap`, of a library that is known."""
-    module = library.module_of(ours.variant)
+    """As `open_heap`, for a given library."""
+    module, memory = library.module_of(ours.variant), Memory()
     make = next((each for each in vars(module).values() if isinstance(each, type)
                  and issubclass(each, Reader) and each.__module__ == module.__name__), None)
-    if make is None and exported.offers(ours):
-        return ours, exported.ExportedReader(ours, Memory())
-    if make is None:
+    known = track.table(memory)
+    heap = guarded(ours, make(ours, memory)) if make else unknown_heap(ours, memory, known)
+    return ours, TrackedSites(heap, known) if known and not isinstance(heap, TrackedReader) else heap
+
+
+def unknown_heap(ours, memory, known):
+    """The heap of a malloc without a reader: as it describes itself, or as `--track` knows it."""
+    try:
+        if exported.offers(ours):
+            return exported.ExportedReader(ours, memory)
+    except gdb.GdbError:
+        if known is None:
+            raise
+    if known is None and track.tracker():
+        library.require_same_build(track.tracker())
+    if known is None:
         raise gdb.GdbError(f'the malloc of this program is that of {ours.path}, which these commands cannot '
-                           'read: no reader knows it, and it exports no libmalloc_walk')
-    return ours, guarded(ours, make(ours, Memory()))
+                           'read: no reader knows it, and it exports no libmalloc_walk. `libmalloc gdb --track` '
+                           'keeps a table of its blocks')
+    return TrackedReader(ours, memory, known)
 
 
 def chunks_of(heap, kinds=(LIVE,)):
-    """The chunks of some kinds, in address order, and the Broken that cut them short, or None."""
+    """The chunks of some kinds, in address order, and the Broken because of which they are incomplete,
+    or None."""
     chunks, broken = [], None
     try:
         chunks.extend(chunk for chunk in heap.walk() if chunk.kind in kinds)
@@ -62,7 +79,7 @@ def chunks_of(heap, kinds=(LIVE,)):
 
 
 def block_at(heap, address):
-    """(the live chunk that holds an address or None, the Broken that may be why)."""
+    """(the live chunk that contains an address or None, the Broken that may be the reason)."""
     try:
         for chunk in heap.walk(address):
             if chunk.kind == LIVE and chunk.start <= address < chunk.end:
@@ -75,12 +92,12 @@ def block_at(heap, address):
 
 
 class Command(gdb.Command):
-    """A command whose `run(argv)` prints; whatever is wrong with the heap ends in a sentence."""
+    """A command whose `run(argv)` prints. Damage of the heap ends it with one sentence."""
 
     usage = ''
 
     def __init__(self, name, **options):
-        # a class given here would silence the method `complete`
+        # With a completer class GDB would not call the method `complete`.
         completes = {} if hasattr(self, 'complete') else {
             'completer_class': gdb.COMPLETE_EXPRESSION if self.usage else gdb.COMPLETE_NONE}
         super().__init__(name, gdb.COMMAND_DATA, **completes, **options)
@@ -88,7 +105,7 @@ class Command(gdb.Command):
 
     def invoke(self, argument, from_tty):
         self.dont_repeat()
-        gc.disable()  # it would look through millions of numbers again and again
+        gc.disable()  # the collector would traverse millions of numbers again and again
         try:
             self.run(gdb.string_to_argv(argument))
         except Broken as broken:
@@ -106,7 +123,7 @@ class Command(gdb.Command):
         return argv
 
     def one_expression(self, argument, from_tty):
-        """Of a command whose argument is a single expression, blanks and quotes included."""
+        """`invoke` for a command whose argument is one expression, blanks and quotes included."""
         Command.invoke(self, f'"{escape(argument)}"' if argument.strip() else '', from_tty)
 
 

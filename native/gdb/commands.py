@@ -16,25 +16,25 @@ class Heap(Command):
 
 heap                       the figures (as libmalloc_stats counts them)
 heap chunks [FROM [COUNT]] every chunk in address order
-heap chunk ADDR            the chunk that holds an address, and its neighbours
-heap free [CLASS]          what is free: in each size class, or block by block
-heap bins [CLASS]          the same, by the name that pwndbg and gef know
+heap chunk ADDR            the chunk that contains an address, and its neighbours
+heap free [CLASS]          free memory: in each size class, or block by block
+heap bins [CLASS]          the same, by the name that pwndbg and gef use
 heap check                 verifies every invariant, shows the first that is broken
 heap map [ADDR [BYTES]]    a character for each page, or from ADDR on for each 16 bytes
 heap vis [ADDR [COUNT]]    the bytes of chunks, with headers, links and canaries named
-heap telescope ADDR        words, and what they lead to
+heap telescope ADDR        words, and what they point to
 heap try-free ADDR         what free would do with a pointer, and why
-heap vmmap                 the mappings of the process, and what they hold
-heap stats                 how many blocks of which size
+heap vmmap                 the mappings of the process, and what they contain
+heap stats                 the number of blocks of each size
 heap find [-all] VALUE     the live blocks that contain a value
-heap refs [-all] ADDR      who points to this block: blocks, globals, stacks, registers
+heap refs [-all] ADDR      what points to this block: blocks, globals, stacks, registers
 heap leaks [all]           live blocks that nothing points to
-heap save NAME             remembers what is live now
+heap save NAME             saves the list of live blocks
 heap diff NAME [all]       what was allocated and freed since then
 heap watch ADDR            stops when the block is freed, resized, or its header is written
 heap help [COMMAND]        this list, or more about one of them
 
-They read memory only: they work on a live program stopped anywhere, and (all but `heap watch`)
+They only read memory: they work on a live program stopped anywhere, and (all but `heap watch`)
 on a core."""
 
     def __init__(self):
@@ -46,13 +46,11 @@ on a core."""
         ours, heap = open_heap()
         stats, broken = heap.stats()
         gdb.write(f'{ours.version}  {ours.path}\n')
-        print_rows(('', 'count', 'bytes'), [
-            ('regions', stats.regions, stats.mapped),
-            ('live', stats.live_blocks, stats.live_bytes),
-            ('free', stats.free_blocks, stats.free_bytes),
-            ('fresh', '', stats.fresh_bytes),
-            ('headers', '', stats.header_bytes),
-        ])
+        rows = [('regions', stats.regions, stats.mapped), ('live', stats.live_blocks, stats.live_bytes)]
+        if heap.knows_free:
+            rows += [('free', stats.free_blocks, stats.free_bytes), ('fresh', '', stats.fresh_bytes),
+                     ('headers', '', stats.header_bytes)]
+        print_rows(('', 'count', 'bytes'), rows)
         print_shares(stats)
         owners = heap.owners()
         if owners:
@@ -66,8 +64,9 @@ on a core."""
 class HeapChunks(Command):
     """Every chunk in address order: heap chunks [FROM [COUNT]].
 
-FROM is an address (begin with the chunk that holds it; numbers are then not counted) or the number of
-a chunk; COUNT is how many to show. `start` and `bytes` are the whole chunk, `block` and `usable` the caller's part."""
+FROM is an address (begins with the chunk that contains it, without numbers) or the number of a
+chunk; COUNT is how many to show. `start` and `bytes` are the whole chunk, `block` and `usable` the
+caller's part."""
 
     usage = ' [FROM [COUNT]]'
 
@@ -91,7 +90,7 @@ a chunk; COUNT is how many to show. `start` and `bytes` are the whole chunk, `bl
 
 
 class HeapChunk(Command):
-    """The chunk that holds an address, also an interior one: heap chunk ADDR.
+    """The chunk that contains an address, also an interior one: heap chunk ADDR.
 
 ADDR is any expression: `heap chunk p`, `heap chunk 0x5555555592a0`, `heap chunk $rdi`."""
 
@@ -121,11 +120,11 @@ ADDR is any expression: `heap chunk p`, `heap chunk 0x5555555592a0`, `heap chunk
 
 
 class HeapFree(Command):
-    """What is free: block by block, or for a heap with size classes by class: heap free [CLASS].
+    """Free memory: block by block, or for a heap with size classes by class: heap free [CLASS].
 
-With CLASS, a number of bytes, the free blocks of the class that serves it, one by one. On glibc CLASS
-may also be tcache, fastbin, unsorted, small or large: the blocks on these lists, in their order. `heap
-bins` is the same command."""
+With CLASS, a number of bytes, lists the free blocks of the class that serves it. For glibc CLASS may
+also be tcache, fastbin, unsorted, small or large: the blocks on these lists, in order. `heap bins` is
+the same command."""
 
     usage = ' [CLASS]'
 
@@ -168,7 +167,7 @@ bins` is the same command."""
 
 
 def print_lists(rows, broken):
-    """Free blocks in the order of their lists."""
+    """Prints free blocks in the order of their lists."""
     if rows:
         print_rows(('list', 'place', 'block', 'bytes'), rows)
     gdb.write(f'{count(len(rows), "free block")}, {sum(row[3] for row in rows)} bytes\n')
@@ -190,7 +189,7 @@ class HeapCheck(Command):
 
 
 class HeapStats(Command):
-    """How many blocks of which size are live and free, by size class (or power of two)."""
+    """The number of live and free blocks of each size class (or power of two)."""
 
     def __init__(self):
         super().__init__('heap stats')
@@ -212,7 +211,7 @@ class HeapStats(Command):
 
 
 class HeapHelp(Command):
-    """What the heap commands are, on one page; or one of them: heap help [COMMAND]."""
+    """Explains the heap commands on one page, or one of them: heap help [COMMAND]."""
 
     usage = ' [COMMAND]'
     names = tuple(re.findall(r'^heap ([\w-]+)', Heap.__doc__, re.M))
@@ -248,9 +247,9 @@ BLOCK = '  0x%016x  %12d'
 
 
 def print_chunks(heap, first, count):
-    """The chunks from `first` (a number, or an address when it is one of the heap) on, and the
-    containers that they lie in; returns how many. Broken where the heap is. From an address on they
-    have no numbers, which would have to be counted from the beginning."""
+    """Prints the chunks from `first` on (an address if it lies in the heap, else a number) and their
+    containers; returns how many. Raises the heap's Broken. From an address on, chunks have no
+    numbers, because these would have to be counted from the beginning."""
     lines = [HEADING]
     containers, index, shown, lowest = {}, 0, 0, heap.lowest() if first else None
     by_address = lowest is not None and first >= lowest

@@ -1,10 +1,10 @@
-"""Reads the heap of dumb.c, which remembers nothing but where it begins and ends."""
+"""Reads the heap of dumb.c, which records only where it begins and ends."""
 
 from .chunks import LIVE, REGION, Broken, Chunk, Place, Reader, owner, owners_note
 from .library import is_core
 from .roots import writable
 
-MOST = 1 << 36  # bytes that the heap of a core may have behind those that the core holds
+MOST = 1 << 36  # the most bytes of a heap that a core may omit at its end
 
 
 class DumbReader(Reader):
@@ -14,14 +14,14 @@ class DumbReader(Reader):
         self.heap = library.symbol('heap')
         self.start, self.end = int(self.heap['start']), int(self.heap['end'])
         self.block = int(self.heap['block'])
-        self.last = self._mapped()  # where what can be read of it ends
+        self.last = self._mapped()  # the end of its readable part
 
     def _mapped(self):
         at, ranges = self.start, writable()
         for start, end in ranges:
             if start <= at < end:
                 at = end
-        if is_core():  # it leaves out what was never written to
+        if is_core():  # a core omits memory that was never written
             at = min([start for start, _ in ranges if start > at] + [at + MOST])
         return min(at, self.end)
 

@@ -1,9 +1,9 @@
-"""Asks a malloc that no reader knows: where it exports libmalloc_walk (native/libmalloc.h), it tells its
-chunks itself.
+"""Reads a malloc without a reader by calling its libmalloc_walk (native/libmalloc.h), if it exports that.
 
-This is the one place where these commands call into the program, so it must live, and no thread may be
-stopped inside of this malloc, whose lock the call would wait for. The callbacks are a few instructions in
-memory that is mapped for the call: they copy what they are given into a buffer, which is read and unmapped.
+This is the only place where these commands call into the program. So the program must be live, and no
+thread may be stopped inside this malloc, because the call would wait for its lock. The callbacks are a few
+instructions in memory that is mapped for the call: they copy their arguments into a buffer, which is then
+read and unmapped.
 """
 
 import struct
@@ -20,12 +20,11 @@ from .roots import each_thread
 
 KINDS = (REGION, SPAN, HEADER, LIVE, FREE, FRESH, CACHED, REMOTE)  # as in libmalloc.h
 RECORD = struct.Struct('<QQQQIIQ')  # struct libmalloc_chunk
-FEWEST, MOST = 1 << 18, 1 << 24  # records that the buffer has room for
-LINES = 64 * 1024  # bytes for what libmalloc_check reports
+FEWEST, MOST = 1 << 18, 1 << 24  # the capacity of the buffer in records
+LINES = 64 * 1024  # bytes for the report of libmalloc_check
 FRAMES = 64
 RWX, PRIVATE, ANONYMOUS, NORESERVE = 7, 2, 0x20, 0x4000
-# Both have (rdi: what they are given, rsi: the buffer); the buffer begins with how much is in it, and how
-# much room there is.
+# Both get (rdi: the chunk or line, rsi: the buffer); the buffer begins with its fill level and capacity.
 VISIT = bytes.fromhex('488b06'      # mov rax, [rsi]
                       '483b4608'    # cmp rax, [rsi+8]
                       '7320'        # jae full
@@ -93,7 +92,7 @@ class ExportedReader(Reader):
             room *= 8
 
     def _call(self, name, code, room, unit):
-        """(what the function returned, what its callback was given, as bytes)."""
+        """(the function's result, what its callback received, as bytes)."""
         length = PAGE + 16 + room * unit
         inferior = gdb.selected_inferior()
         with in_program():
@@ -169,7 +168,7 @@ def stopped_inside(path):
 
 @contextmanager
 def in_program():
-    """The selected thread alone runs, and a call that a signal interrupts is undone."""
+    """Lets only the selected thread run, and undoes a call that a signal interrupts."""
     with gdb.with_parameter('scheduler-locking', 'on'), gdb.with_parameter('unwindonsignal', True):
         yield
 

@@ -1,7 +1,8 @@
-"""Reads the heap of glibc's malloc, 2.31 to 2.41: what the commands ask, answered from its arenas.
+"""Reads the heap of glibc's malloc, 2.31 to 2.41: answers the commands from its arenas.
 
-A chunk begins with its size word here; the word in front of that is the data of the block before it,
-as long as that is in use. Sizes are the bytes that the caller may use, as malloc_usable_size.
+In what we show, a chunk begins with its size word: the word before that belongs to the data of the
+previous block while that is in use. Sizes are the bytes that the caller may use, as malloc_usable_size
+returns them.
 """
 
 import re
@@ -152,7 +153,7 @@ class GlibcReader(Reader):
             top = heap.arena.top
             if heap.first <= top < heap.end:
                 stats.add(Chunk(FRESH, top, heap.end - top))
-        for each in lists:  # they are in use by what the chunk behind them says
+        for each in lists:  # the flags in the next chunk still say that these are in use
             if each.kind in ('tcache', 'fastbin'):
                 row = sizes.setdefault(each.size, [0, 0])
                 row[0] -= len(each.chunks)
@@ -167,7 +168,7 @@ class GlibcReader(Reader):
         return sizes, stats, problems
 
     def _move(self, chunks, size):
-        """In the shares, from the live ones to the free ones."""
+        """Moves chunks in the shares from live to free."""
         if len(self.shares) == 1:
             numbers = [(share, len(chunks)) for share in self.shares.values()]
         else:
@@ -214,7 +215,7 @@ class GlibcReader(Reader):
             problems[0] if problems else None)
 
     def owners(self):
-        """Asked after `stats`."""
+        """Call after `stats`, which computes the shares."""
         rows = []
         for arena in self.arenas.arenas:
             share = self.shares.get(arena.at)
@@ -258,8 +259,8 @@ class GlibcReader(Reader):
         return self._chunk_place(address, heap, chunk, size, used, before, problems)
 
     def _chunk_at(self, heap, address, problems):
-        """(chunk, its size, whether it is in use, the chunk before): the word in front of a size is
-        the block's before it while that is in use."""
+        """(chunk, its size, True if it is in use, the chunk before). The word before a size word belongs
+        to the previous block while that is in use."""
         before = 0
         for chunk, size, used in self.arenas.chunks(heap, address, problems):
             if address < chunk:
@@ -363,7 +364,7 @@ class GlibcReader(Reader):
                 'ones: sizes, flags, links, keys and counts are sound')
 
     def _check_heap(self, heap, problems):
-        """Looks at each chunk of a heap, quickly where all is plain; returns how many there are."""
+        """Checks each chunk of a heap, fast if all are sound; returns how many there are."""
         arenas, chunks, before = self.arenas, 1, -1
         try:
             for used, gone in arenas.sweep(heap):

@@ -1,5 +1,5 @@
-"""The chunks of glibc's arenas, one after the other, and where they can be followed again behind damage.
-Each step is checked before it is followed, so that it ends on every heap.
+"""Walks the chunks of glibc's arenas, and finds where the walk can resume after damage. It checks each
+step before it follows it, so that it ends on every heap.
 """
 
 from functools import cached_property
@@ -10,15 +10,15 @@ from .glibc_mapped import find_mapped
 from .glibc_structs import ELSEWHERE, FLAGS, HEADER, IN_USE, LEAST, MAPPED
 from .memory import ALL, PAGE, STRETCH, WORD, Unreadable, as_words
 
-SURE = 8  # headers in a row that make sense, for a place to be believed after damage
+SURE = 8  # consecutive valid headers needed to resume at a place after damage
 
 
 class Odd(Exception):
-    """Something in a heap needs to be looked at with care."""
+    """The fast sweep met something that the careful walk must examine."""
 
 
 class Steps(dict):
-    """Size word → words to the next chunk; of one that no chunk in use by this arena has, too many."""
+    """Size word → words to the next chunk; a huge number for a word that no live chunk of this arena has."""
 
     def __init__(self, bad):
         super().__init__()
@@ -41,20 +41,20 @@ class Arenas(Lists):
 
     @cached_property
     def found(self):
-        """What is wrong with the records and on the lists, as Broken. Describing a chunk asks which
-        list it is on, so this waits until those are known."""
+        """What is wrong with the records and on the lists, as Broken. Computed after the lists, because
+        the description of a chunk says which list it is on."""
         self.lists
         return self.problems + [
             Broken(what, rows(self), 'blocks behind the damage on a list may count as live')
             for what, rows in self.said]
 
     def chunks(self, heap, start=0, problems=None):
-        """(chunk, size, whether the next one says that it is in use) in address order, from the one
-        that holds `start` on. Goes on behind damage; what is wrong is added to `problems`."""
+        """(chunk, size, True if the next one says that it is in use) in address order, from the chunk
+        that contains `start` on. Continues after damage, which it adds to `problems`."""
         problems = [] if problems is None else problems
         top, main, end = heap.arena.top, heap.arena.is_main, heap.end
         at, before = heap.first, 0
-        if start > heap.first:  # from the chunk before: the one asked for may deny that it is in use
+        if start > heap.first:  # begins one chunk earlier, whose use the flags of this one tell
             at = self._skim(heap, start)
             at = self.chunk_before(heap, at) or at
         words, base, limit = (), 0, 0
@@ -108,8 +108,8 @@ class Arenas(Lists):
             before, at = 0, skipped
 
     def sweep(self, heap):
-        """([size words of the chunks in use], [(chunk, size) of the free ones]) of each stretch of a heap:
-        three million chunks a second. Raises Odd where all is not plain."""
+        """([size words of the chunks in use], [(chunk, size) of the free ones]) of each stretch of a heap,
+        at three million chunks a second. Raises Odd at anything unusual."""
         top, end, at, is_main = heap.arena.top, heap.end, heap.first, heap.arena.is_main
         steps = Steps(MAPPED | 8 | (ELSEWHERE if is_main else 0))
         while at != top:
@@ -152,8 +152,8 @@ class Arenas(Lists):
         return size
 
     def _odd(self, heap, before, at, size, word, behind, said, used):
-        """Looks closer at a chunk that is free, or does not say whose it is: (Broken or None, whether
-        it counts as in use)."""
+        """Examines a chunk that is free, or whose arena flag is wrong: (Broken or None, True if it
+        counts as in use)."""
         following, main = at + size, heap.arena.is_main
         if used:
             if not main and not word & ELSEWHERE or main and word & ELSEWHERE:
@@ -171,12 +171,12 @@ class Arenas(Lists):
                 not self.in_ring(at))
 
     def in_ring(self, chunk):
-        """Is the chunk on a list of those that count as free?"""
+        """True if the chunk is in a bin whose chunks are marked as free (not tcache or fastbin)."""
         held = self.binned.get(chunk)
         return held is not None and held.kind not in ('tcache', 'fastbin')
 
     def _is_loose(self, at, heap):
-        """Does nothing that looks like a chunk begin here?"""
+        """True if no valid chunk begins here."""
         return at != heap.arena.top and not self._leads(heap, at, 2)
 
     def top_problem(self, heap):
@@ -189,7 +189,7 @@ class Arenas(Lists):
                       f'{heap.end:#x}, {heap.end - at} bytes behind it', self.shown(at, 0))
 
     def _is_fence(self, heap, at, size):
-        """At the end of a heap that goes on elsewhere stand chunks that are too small."""
+        """True for the undersized chunks at the end of a heap that continues elsewhere."""
         if not heap.arena.is_main:
             return heap.end - at <= 2 * HEADER
         behind = self.try_word(at + HEADER + WORD)
@@ -201,9 +201,9 @@ class Arenas(Lists):
         return before is not None and before & ~FLAGS == HEADER
 
     def _torn(self, heap, before, at, following, problems):
-        """Where the chunk `at` ends, none begins that makes sense: (the first chunk that is damaged, where
-        chunks can be followed again). Either that header was overwritten or the size of `at` was, and
-        then another begins inside of it."""
+        """Call if no valid chunk begins where the chunk `at` ends. Returns (the first damaged chunk, where
+        the walk can resume). Either the next header was overwritten, or the size of `at`; in the second
+        case a chunk begins inside it."""
         found, word = self._find_chain(heap, at + LEAST, following), self.word(following + WORD)
         if found is not None:
             lost, rows = at, self.shown(at, before or None)
@@ -217,7 +217,7 @@ class Arenas(Lists):
         return lost, found
 
     def _after(self, heap, before, at, problems, word):
-        """As `_torn`, of a header whose size is impossible, with the chunk before it, or 0."""
+        """As `_torn`, for a header with an impossible size; `before` is the chunk before it, or 0."""
         if before:
             return self._torn(heap, 0, before, at, problems)[1]
         found = self._find_chain(heap, at + 16, heap.end) or heap.end
@@ -226,7 +226,7 @@ class Arenas(Lists):
         return found
 
     def _find_chain(self, heap, start, end):
-        """The first place in [start, end) from which SURE headers in a row make sense."""
+        """The first place in [start, end) from which SURE consecutive headers are valid."""
         at, top = start + -start % 16, heap.arena.top
         known = sorted(chunk for chunk in self.binned if start <= chunk < end)
         while at < end:
@@ -247,7 +247,7 @@ class Arenas(Lists):
         return None
 
     def _leads(self, heap, at, steps):
-        """Do so many headers in a row make sense, up to the top at most?"""
+        """True if `steps` consecutive headers are valid, or all up to the top."""
         main, top = heap.arena.is_main, heap.arena.top
         for _ in range(steps):
             if at == top or heap.end - at <= 2 * HEADER and not main:
@@ -269,8 +269,8 @@ class Arenas(Lists):
         return True
 
     def _skim(self, heap, address):
-        """The chunk that holds an address: from size to size, and nothing else is looked at, so ten
-        million take a second; where that leads nowhere, with care."""
+        """The chunk that contains an address. Follows only the sizes, ten million a second; if that fails,
+        walks carefully."""
         anchors, end = heap.anchors, heap.end
         number = min((address - heap.first) // heap.ANCHOR, len(anchors) - 1)
         while anchors[number] > address:
@@ -317,8 +317,8 @@ class Arenas(Lists):
     # ── showing ──────────────────────────────────────────────────────────────
 
     def shown(self, chunk, before=None, *links):
-        """A chunk as it stands in memory, and whose data ends where it begins: the usual suspect."""
-        if self._searching:  # for the chunk before another: who asked for that shows it
+        """The words of a chunk, and the block before it, which is the usual culprit."""
+        if self._searching:  # for a chunk before another: the caller of that shows it
             return []
         if before is None:
             heap = self.heap_of(chunk)

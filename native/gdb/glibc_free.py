@@ -9,14 +9,14 @@ FAST_MOST = 128  # bytes; the largest chunk of a fastbin, unless mallopt says ot
 
 
 class Free:
-    """What free of 2.36 would do with a pointer: its own checks, in its own order and words. Others
-    among 2.31 to 2.41 differ in few of them."""
+    """What free of glibc 2.36 would do with a pointer: its own checks, in its own order and words. Other
+    versions from 2.31 to 2.41 differ in few of them."""
 
     def __init__(self, arenas):
         self.arenas = arenas
 
     def verdict(self, address):
-        """(would free take it?, a sentence)."""
+        """(True if free would accept the pointer, a sentence)."""
         try:
             taken, why = self._verdict(address)
             held = self.arenas.binned.get(address - HEADER)

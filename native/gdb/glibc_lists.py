@@ -1,4 +1,4 @@
-"""The lists of free chunks in glibc's malloc: tcaches, fastbins and bins, and what is wrong on them."""
+"""The lists of free chunks in glibc's malloc: tcaches, fastbins and bins, and damage on them."""
 
 from functools import cached_property
 
@@ -6,19 +6,19 @@ from .glibc_locate import Located
 from .glibc_structs import BIN_COUNT, FASTBINS, FLAGS, HEADER, TCACHE_ENTRIES, Bin
 from .memory import WORD, Unreadable
 
-ALIGNED, SAFE_LINKING = 15, (2, 32)  # since when links in caches and fastbins are masked
+ALIGNED, SAFE_LINKING = 15, (2, 32)  # the first version that masks links in tcaches and fastbins
 
 
 class Lists(Located):
 
     def __init__(self, library, memory):
         super().__init__(library, memory)
-        self._held = {}  # what is known of `binned` so far
-        self.said = []  # (sentence, function of the Arenas that makes the rows) of what is wrong on them
+        self._held = {}  # `binned`, as far as it is known yet
+        self.said = []  # damage on the lists: (sentence, function that makes the rows from the Arenas)
 
     @cached_property
     def lists(self):
-        """Every list of free chunks that is not empty. What is wrong with one is in `found`."""
+        """Every list of free chunks that is not empty. Damage goes into `found`."""
         found = []
         for cache in self.caches:
             try:
@@ -61,8 +61,8 @@ class Lists(Located):
         self.said.append((f'{each}: {what}', rows))
 
     def _follow(self, each, first, offset):
-        """A list with one link: from block to block in a tcache (`offset` 16), from chunk to chunk in a
-        fastbin (0)."""
+        """Follows a singly linked list: from block to block in a tcache (`offset` 16), from chunk to chunk
+        in a fastbin (0)."""
         masked = self.library.numbers >= SAFE_LINKING
         at, back, size, held = first, 0, each.size, self._held
         low, high = (self.heaps[0].start, self.heaps[-1].end) if self.heaps else (0, 0)
@@ -72,7 +72,7 @@ class Lists(Located):
                 self._broken_link(each, back, at, 'is on a list already' if chunk in held else
                                   'is no chunk of this heap')
                 return
-            run, at = self._run(chunk, size, offset, masked)
+            once, run, at = self._run(each, chunk, offset, masked)
             if not run:
                 try:
                     head, word = self.word(chunk + WORD), self.word(chunk + HEADER)
@@ -82,31 +82,33 @@ class Lists(Located):
                 if head ^ size > FLAGS:
                     self._say(each, f'the free chunk {chunk:#x} on it has the size word {head:#x}',
                               lambda arenas, chunk=chunk: arenas.shown(chunk))
-                run, at = [chunk], word ^ chunk + HEADER >> 12 if masked else word
-            held.update(dict.fromkeys(run, each))
+                run, once = [chunk], {chunk: each}
+                at = word ^ chunk + HEADER >> 12 if masked else word
+            held.update(once)
             each.chunks += run
             back = run[-1]
 
-    def _run(self, chunk, size, offset, masked):
-        """(chunks that a list with one link goes through within 64 KiB, from this one on, none of which
-        is on a list; where the last one's link leads). No chunk where something is odd about the first.
-        This loop runs for each of a million chunks, so it looks at little."""
+    def _run(self, each, chunk, offset, masked):
+        """(the run as keys, the run, where its last link leads): the run is the chunks of a singly linked list
+        from this one on, as far as they lie within 64 KiB and are on no other list. Empty if the first one is
+        unusual. This loop runs for each of a million chunks, so it checks little."""
         base = chunk & ~0xffff
         view = self._pieces[base >> 16] if base >> 16 in self._pieces else self._piece(chunk)
-        run, at, here, shift = [], chunk + offset, chunk, 12 if masked else 64
+        size, run, at, here, shift = each.size, [], chunk + offset, chunk, 12 if masked else 64
         if not view:
-            return run, at
+            return {}, run, at
         add = run.append
-        for _ in range(1 + (1 << 16) // size):  # without an end it may lead round and round
+        for _ in range(1 + (1 << 16) // size):  # bounded, because the list may have a cycle
             i = here ^ base  # negative at the end of the list
             if not 0 <= i <= 0xffff - 2 * WORD or i & ALIGNED or view[(i >> 3) + 1] ^ size > 7:
                 break
             add(here)
             at = view[(i >> 3) + 2] ^ here + 16 >> shift
             here = at - offset
-        if run and (len(set(run)) != len(run) or not self._held.keys().isdisjoint(run)):
-            return [], chunk + offset  # step by step, to where it meets itself
-        return run, at
+        once = dict.fromkeys(run, each)
+        if run and (len(once) != len(run) or not self._held.keys().isdisjoint(once)):
+            return once, [], chunk + offset  # the caller goes step by step, to where the cycle closes
+        return once, run, at
 
     def _broken_link(self, each, chunk, to, why):
         if not chunk:
@@ -118,7 +120,7 @@ class Lists(Located):
                   lambda arenas: arenas.shown(chunk, None, 'link', 'key'))
 
     def _follow_ring(self, each, header):
-        """From the front; where that breaks, the rest from the back."""
+        """Follows a ring from the front; if that breaks, the rest from the back."""
         for forward, back in ((HEADER, HEADER + WORD), (HEADER + WORD, HEADER)):
             before, at = header, self.word(header + forward)
             while at != header:
@@ -154,7 +156,7 @@ class Lists(Located):
             arenas.rows(header + HEADER, 'fd', 'bk')))
 
     def _check_keys(self, lists):
-        """All blocks in caches bear the same key behind the link (2.29 to 2.33: of their own cache)."""
+        """All blocks in tcaches have the same key after the link (2.29 to 2.33: the address of their cache)."""
         keys = {}
         for each in lists:
             for chunk in each.chunks:

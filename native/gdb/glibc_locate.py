@@ -1,6 +1,6 @@
-"""Where glibc's malloc keeps its heap: main_arena, mp_, the other arenas, their heaps, the thread caches.
-No debug information is needed: each is found by what must hold of it. A symbol of libc6-dbg is tried
-first, where there is one, and checked alike.
+"""Finds the structures of glibc's malloc: main_arena, mp_, the other arenas, their heaps, the thread
+caches. It needs no debug information: it recognises each by its invariants. If libc6-dbg provides a
+symbol, it tries that first, and checks it in the same way.
 """
 
 from functools import cached_property
@@ -14,7 +14,7 @@ from .glibc_structs import (BINS, BIN_COUNT, FLAGS, HEADER, HEAP_MAX, HEAP_PREV,
 from .memory import PAGE, WORD, Unreadable, as_words
 from .roots import writable
 
-TLS_LOOK = 32 * 1024  # bytes beside a thread pointer where `tcache` and `thread_arena` may lie
+TLS_LOOK = 32 * 1024  # how far from a thread pointer `tcache` and `thread_arena` may lie
 
 
 class Located(Words):
@@ -38,8 +38,8 @@ class Located(Words):
     # ── the arenas ───────────────────────────────────────────────────────────
 
     def _find_main(self, library):
-        """The address of main_arena: of all places in libc's data, the one where the bins look most
-        like bins; each of them is a ring, and most are empty."""
+        """The address of main_arena: of all places in libc's data, the one with most valid bins; each bin
+        is a ring, and most are empty."""
         best, where = 0, 0
         places = [library.address('main_arena')] if library.address('main_arena') else []
         for start, end in library.sections('.data', '.bss'):
@@ -58,8 +58,8 @@ class Located(Words):
         return where
 
     def _places(self, words, start):
-        """Where main_arena may begin: a ring of itself alone, or one of the last bins is empty. Those
-        look the same from 16 bytes on, so only the last place in a row is one."""
+        """Where main_arena may begin: its ring contains only itself, or one of its last bins is empty. Two
+        places 16 bytes apart look the same, so of several in a row only the last is a candidate."""
         room = len(words) - STATE_SIZE // WORD
         for i in range(room):
             if words[i + NEXT // WORD] == start + i * WORD:
@@ -82,7 +82,7 @@ class Located(Words):
         return rings if rings > BIN_COUNT // 4 else 1 if untouched else 0
 
     def _find_par(self, library):
-        """What mp_ says, known by the limits of the tcache in it; or None."""
+        """The contents of mp_, recognised by the limits of the tcache in it; or None."""
         for start, end in library.sections('.data', '.bss'):
             try:
                 words = as_words(self.memory.once(start, end - start))
@@ -98,7 +98,7 @@ class Located(Words):
         return Arena(at, name, as_words(self.memory.once(at, STATE_SIZE)))
 
     def _all_arenas(self):
-        """The main arena, and those that its ring leads to."""
+        """The main arena, and the others in its ring."""
         found = {self.main_at: self._arena(self.main_at, 'main_arena')}
         found[self.main_at].is_main = True
         before, at = found[self.main_at], found[self.main_at].next
@@ -122,7 +122,7 @@ class Located(Words):
             self._find_main_heaps(arena)
             return
         info = arena.at - arena.at % HEAP_MAX
-        header = arena.at - info  # of a heap_info, which has grown in 2.35
+        header = arena.at - info  # the size of heap_info, which grew in 2.35
         at, seen = arena.top - arena.top % HEAP_MAX, set()
         while at and at not in seen:
             seen.add(at)
@@ -146,8 +146,8 @@ class Located(Words):
         return Heap(arena, at, first + -first % 16, at + size)
 
     def _find_main_heaps(self, arena):
-        """From sbrk_base on; and where sbrk gave no more, what was mapped instead: the mapping that
-        holds the top."""
+        """The stretch from sbrk_base on; and, if sbrk failed and memory was mapped instead, the mapping
+        that contains the top."""
         unused = arena.at + TOP
         if arena.top in (0, unused) and not (self.par and self.par.sbrk_base):
             return
@@ -186,8 +186,8 @@ class Located(Words):
 
     @cached_property
     def caches(self):
-        """The tcache of each thread: a chunk of one size that a word beside the thread pointer, the
-        same for all threads, leads to. Where no thread pointer is known, the first chunk."""
+        """The tcache of each thread: a chunk of a certain size to which a word near the thread pointer
+        points, at the same offset in all threads. If no thread pointer is known, the first chunk."""
         found = {}  # offset → [Cache]
         low, high = (self.heaps[0].start, self.heaps[-1].end) if self.heaps else (0, 0)
         for thread, pointer, words, base in self._tls:
@@ -229,7 +229,7 @@ class Located(Words):
         return found
 
     def threads_of(self, arena):
-        """Which threads have this arena: a word beside their thread pointer says so."""
+        """The threads that use this arena: a word near their thread pointer points to it."""
         return [thread for thread, _, words, _ in self._tls if arena.at in words]
 
     def _is_cache(self, block):

@@ -3,12 +3,12 @@
 from .glibc_structs import FLAGS, HEADER, MAPPED
 from .memory import PAGE, WORD, Unreadable, as_words
 
-LOOKED = 1 << 30  # bytes that are searched for mapped chunks at most
+LOOKED = 1 << 30  # the most bytes to search for mapped chunks
 
 
 def find_mapped(arenas):
-    """(start of the mapping, chunk, end) of each, in address order: the writable memory is searched
-    for their headers until as many are found as mp_ counts."""
+    """(start of the mapping, chunk, end) of each, in address order. Searches the writable memory for
+    their headers, until it has found as many as mp_ counts."""
     wanted = arenas.par.n_mmaps if arenas.par else 0
     if not wanted:
         return []
@@ -38,8 +38,8 @@ def find_mapped(arenas):
 
 
 def _mapped_at(words, base, at, end):
-    """(chunk, size) where a mapping begins with one, else size 0. An aligned block has its header
-    further in, which says how far, behind one that tells of the whole."""
+    """(chunk, size) if a mapping begins with a mapped chunk, else size 0. The header of an aligned block
+    lies further in and says how far; before it stands one with the size of the whole mapping."""
     i, limit = at - base >> 3, len(words) - 1
     whole = words[i + 1] & ~FLAGS if i < limit else 0
     if i < limit and (words[i], words[i + 1] & FLAGS) == (0, MAPPED) and whole and (

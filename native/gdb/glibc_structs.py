@@ -1,4 +1,4 @@
-"""The structures of glibc's malloc (2.31 to 2.41), known by their sizes, and how their words are read.
+"""The structures of glibc's malloc (2.31 to 2.41), given as offsets, and access to their words.
 
       start                                               top          end
       │ chunk │ chunk │ free chunk │ chunk │ … │ chunk │ top chunk │   the main heap (sbrk)
@@ -26,8 +26,8 @@ IN_USE, MAPPED, ELSEWHERE, FLAGS = 1, 2, 4, 7
 
 
 class Heap:
-    """A stretch of chunks: its first one, and where they end. Chunks on the way are remembered, about one
-    in each MiB."""
+    """A stretch of chunks: the first one, and the end. Keeps the address of about one chunk in each MiB,
+    so that later walks can begin there."""
 
     ANCHOR = 1 << 20
 
@@ -36,7 +36,7 @@ class Heap:
         self.anchors = [first]
 
     def remember(self, chunk):
-        """A chunk begins here."""
+        """Notes that a chunk begins here."""
         while chunk >= self.first + len(self.anchors) * self.ANCHOR:
             self.anchors.append(chunk)
 
@@ -84,8 +84,8 @@ class Cache:
 
 
 class Par:
-    """What is needed of mp_ (struct malloc_par), known by where its tcache_bins lies; `words` begin
-    six before that. 2.35 has put an int in front of n_mmaps."""
+    """The fields that we need of mp_ (struct malloc_par), located by its tcache_bins; `words` begin six
+    words before that. 2.35 added an int before n_mmaps."""
 
     def __init__(self, at, words, numbers):
         self.at, self.length = at - 6 * WORD, 10 * WORD
@@ -110,7 +110,7 @@ class Words:
         return view[(address & 0xffff) >> 3]
 
     def _piece(self, address):
-        """The 64 KiB around an address as words, or (); read by the MiB where that can be had."""
+        """The 64 KiB around an address as words, or (); reads a MiB at once if possible."""
         for size in (STRETCH, 1 << 16):
             base = address - address % size
             try:
@@ -120,7 +120,7 @@ class Words:
             for i in range(size >> 16):
                 self._pieces[(base >> 16) + i] = words[i << 13:i + 1 << 13]
             return self._pieces[address >> 16]
-        self._pieces[address >> 16] = ()  # a mapping begins or ends in it
+        self._pieces[address >> 16] = ()  # a mapping begins or ends here
         return ()
 
     def try_word(self, address):
@@ -143,6 +143,6 @@ class Words:
 
 
 def text_of(word):
-    """The bytes of a word as text, where they look like some: the usual overflow is a string."""
+    """The bytes of a word as text if they are printable, because most overflows are strings."""
     data = word.to_bytes(WORD, 'little').rstrip(b'\0')
     return f'"{data.decode()}"' if len(data) > 3 and all(32 <= byte < 127 for byte in data) else ''

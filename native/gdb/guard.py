@@ -1,7 +1,8 @@
-"""What the guard of a debug build (native/guard/guard.h) knows: what the program asked for, and by whom.
+"""Reads the guard's records in a debug build (native/guard/guard.h): which blocks the program
+requested, and which code did.
 
-It wraps the reader of a variant: blocks appear with the program's bounds, those in quarantine as
-free. Its records are found as guard/records.h finds them, by reading memory only.
+It wraps the reader of a variant and shows blocks with the bounds that the program requested, and
+blocks in quarantine as free. It finds records as guard/records.h does, by reading memory only.
 """
 
 from typing import NamedTuple
@@ -17,7 +18,7 @@ ALIGNMENT = 16
 LEAF_SLOTS, MAP_LEAVES, MAPS = 1 << 16, 1 << 14, 1 << 13
 SLAB, SLABS = 1024, 1 << 16
 GONE = 2 ** 32 - 1
-STATES = {1: LIVE, 2: FREE, 3: LIVE}  # the last one: a thread is at work on it
+STATES = {1: LIVE, 2: FREE, 3: LIVE}  # 3: a thread is working on the block
 FREED_FILL, FILL_MOST, CANARY_MOST = 0xdf, 1 << 20, 64
 FRONTS = (0, *(ALIGNMENT << i for i in range(9)))  # as guard_front: up to a page
 CANARY = bytes(0x80 | at * 37 & 0x3f for at in range(64))  # by address: it repeats
@@ -46,7 +47,7 @@ class Record(NamedTuple):
 
 
 def guarded(library, reader):
-    """The reader itself, or one that shows what the program has, where there is a guard."""
+    """The reader itself or, if there is a guard, one that shows the blocks of the program."""
     try:
         guard = library.symbol('guard')
     except (gdb.GdbError, AttributeError):  # no such variable, or a malloc that is not ours
@@ -55,7 +56,7 @@ def guarded(library, reader):
 
 
 class GuardedReader:
-    """A Reader; what it does not know better is the variant's own answer."""
+    """A Reader; for all else it returns the variant's own answer."""
 
     def __init__(self, reader, library, guard):
         self._reader = reader
@@ -82,7 +83,7 @@ class GuardedReader:
         return self._tables[name, index]
 
     def _leaf(self, leaf):
-        """The record numbers of a leaf, or none."""
+        """The record numbers of a leaf; empty if there is no leaf."""
         if leaf not in self._leaves:
             table = self._table('maps', leaf // MAP_LEAVES)
             at = self._word(table + 8 * (leaf % MAP_LEAVES)) if table else 0
@@ -98,7 +99,7 @@ class GuardedReader:
         return self._slabs[slab]
 
     def _begins(self, address):
-        """The record of the block that begins just here, or None."""
+        """The record of the block that begins exactly here, or None."""
         granule = address // ALIGNMENT
         slots = self._leaf(granule // LEAF_SLOTS)
         number = slots[granule % LEAF_SLOTS] if slots else 0
@@ -110,7 +111,7 @@ class GuardedReader:
         return record if record.user == address and record.state in STATES else None
 
     def _of_base(self, base):
-        """The record of a block that the variant knows by this address, or None."""
+        """The record of the block that has this address for the variant, or None."""
         granule = base // ALIGNMENT
         slots = self._leaf(granule // LEAF_SLOTS)
         for front in FRONTS:
@@ -122,7 +123,7 @@ class GuardedReader:
         return None
 
     def _around(self, address):
-        """The record of the block that holds this address, canaries included, or None."""
+        """The record of the block that contains this address, canaries included, or None."""
         for above in range(address, address + CANARY_MOST + 1):
             record = None if above % ALIGNMENT else self._begins(above)
             if record and record.base <= address:
@@ -135,7 +136,7 @@ class GuardedReader:
         while leaf >= 0:
             if not self._table('maps', leaf // MAP_LEAVES):
                 leaf -= leaf % MAP_LEAVES
-            begun = bytes(self._leaf(leaf)[:slot + 1]).rstrip(b'\0')  # quickly over large blocks
+            begun = bytes(self._leaf(leaf)[:slot + 1]).rstrip(b'\0')  # skips large blocks fast
             for i in range(-(-len(begun) // 4) - 1, -1, -1):
                 record = self._begins((leaf * LEAF_SLOTS + i) * ALIGNMENT)
                 if record:
@@ -146,10 +147,10 @@ class GuardedReader:
     # ── what the commands ask ────────────────────────────────────────────────
 
     def _shown(self, chunk):
-        """(chunk as the program has it, its record or None)."""
-        # What the variant has for free has no record: in quarantine, blocks are live to it.
+        """(the chunk with the program's bounds, its record or None)."""
+        # A chunk that is free for the variant has no record; blocks in quarantine are live for it.
         record = self._of_base(chunk.user) if chunk.kind == LIVE else None
-        if record is None or record.room != chunk.usable:  # dumb's is all blocks in one
+        if record is None or record.room != chunk.usable:  # dumb reports all blocks as one
             return chunk, None
         return Chunk(STATES[record.state], chunk.start, chunk.extent, record.user, record.size,
                      chunk.size_class, chunk.owner), record
@@ -165,9 +166,10 @@ class GuardedReader:
         return self._reader.lowest()
 
     def sizes(self):
-        """The variant's, with what the records say of its live blocks; in the same rows."""
+        """The variant's rows, with its live blocks counted by their records."""
         found, broken = self._reader.sizes()
-        if getattr(self._reader, 'others', True):  # records are of several heaps, or blocks are one
+        # Records of several heaps, or dumb, which reports all blocks as one.
+        if getattr(self._reader, 'others', True):
             return Reader.sizes(self)
         for row in found.values():
             row[0] = row[1] = 0
@@ -180,8 +182,8 @@ class GuardedReader:
         return {size: row for size, row in found.items() if any(row)}, broken
 
     def stats(self):
-        """The variant's figures, each block corrected by its record; as counted from the walk where
-        those are cut short, or where records are of several heaps (dumb's blocks are one)."""
+        """The variant's figures, each block corrected by its record. Counts from the walk instead if those
+        are incomplete, if there are records of several heaps, or for dumb, which reports one block."""
         stats, broken = self._reader.stats()
         if broken or getattr(self._reader, 'others', True):
             return self._walked_stats()
@@ -207,7 +209,7 @@ class GuardedReader:
         return stats, None
 
     def _records(self):
-        """(state, user, size, room, front) of each record ever made, in bulk."""
+        """(state, user, size, room, front) of each record ever made, read in bulk."""
         unpack = self._record.unpacker('state', 'user', 'size', 'room', 'front')
         length, made = self._record.size, int(self._guard['made'])
         for slab in range(made // SLAB + 1):
@@ -262,7 +264,7 @@ class GuardedReader:
                       'it goes into quarantine')
 
     def records(self):
-        """With the guard's own: its map leads to every block, lost ones too."""
+        """Includes the guard's own records, whose map points to every block, even to lost ones."""
         maps, slabs = MAPS * WORD, SLABS * WORD
         found = [(at, at + MAP_LEAVES * WORD) for at in self._entries('maps', maps)]
         leaves = [leaf for start, end in found
@@ -312,7 +314,7 @@ class GuardedReader:
         for frame in as_words(frames):
             functions = self._code.functions(frame) if frame else []
             if not functions:
-                break  # the guard follows frame pointers, and ends up in none
+                break  # frame pointers led the guard to an address that is no code
             lines += functions
         return [('' if i else label, line) for i, line in enumerate(lines)]
 
@@ -329,7 +331,7 @@ class GuardedReader:
         return heading, rows, last, broken
 
     def check(self):
-        """A canary says who allocated what was overrun, so it comes before what else is broken."""
+        """Checks canaries first, because those name the code that allocated the overrun block."""
         checked = 0
         for record in self._walked():
             self._check(record)
@@ -345,7 +347,7 @@ class GuardedReader:
                 if record:
                     yield record
         except Broken:
-            return  # the variant's own check tells
+            return  # the variant's own check reports it
 
     def _check(self, record):
         """As record_broken in guard.h."""
@@ -370,7 +372,7 @@ class GuardedReader:
 
 
 def add_share(share, chunk):
-    """Adds to what a thread's heap has: pages, live blocks, their bytes, free and remote ones."""
+    """Adds a chunk to the share of a thread's heap: pages, live blocks, their bytes, free, remote."""
     kinds = {SPAN: (0,), LIVE: (1, 2), FREE: (3,), REMOTE: (4,)}
     for i in kinds.get(chunk.kind, ()):
         share[i] += chunk.usable if i == 2 else 1

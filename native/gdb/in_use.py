@@ -1,5 +1,4 @@
-"""Breakpoints that `libmalloc gdb --break` asks for: in the malloc in use, and with a condition that makes
-sense."""
+"""Breakpoints of `libmalloc gdb --break`: stop only in the malloc in use, and check conditions."""
 
 import re
 
@@ -9,12 +8,12 @@ from . import library
 
 NONSENSE = re.compile(r'A syntax error|Unmatched|Invalid (number|character)|Junk|Unterminated')
 UNKNOWN = re.compile(r'No symbol "')
-ELSEWHERE = 0x10000000  # where a library is looked at before the program has loaded it
+ELSEWHERE = 0x10000000  # where we put a library's symbols before the program has loaded it
 
 
 class InUse(gdb.Function):
-    """$_in_use(NAME): is this the function NAME that the program's calls reach? The dynamic linker has a
-    malloc of its own, and libc's is there too when another one is preloaded."""
+    """$_in_use(NAME): true in the function NAME that the program's calls reach. The dynamic linker has a
+    malloc of its own, and libc's is loaded, too, when another one is preloaded."""
 
     def __init__(self):
         super().__init__('_in_use')
@@ -26,9 +25,10 @@ class InUse(gdb.Function):
 
 
 def check(location, condition, file, family):
-    """Ends the session when GDB cannot make sense of a condition: it would say so when the program has been
-    started, and stop at every call. `file` is the malloc's, which the program has not loaded yet; in
-    the conditions of the `family` only names of the program and of that file have a meaning."""
+    """Ends the session if GDB cannot parse a condition. Otherwise GDB would report that only after the
+    program has started, and stop at every call. `file` is that of the malloc, which the program has not
+    loaded yet. Conditions on functions of the malloc `family` may use names of the program and of that
+    file only."""
     try:
         added = _try(location, condition) or file is None or _with_file(file, location, condition)
         if not added or file is None:
@@ -40,7 +40,7 @@ def check(location, condition, file, family):
 
 
 def _try(location, condition):
-    """Is there such a location by now? The condition is then looked at there."""
+    """True if the location exists by now; raises if the condition is invalid there."""
     breakpoint = gdb.Breakpoint(location, internal=True)
     try:
         if breakpoint.pending:
@@ -62,7 +62,7 @@ def _with_file(file, location, condition):
 def _parse(condition, family):
     try:
         gdb.parse_and_eval(condition)
-    except gdb.error as error:  # registers have no value yet, which is no reason
+    except gdb.error as error:  # registers have no value yet, so not every error is the condition's
         if NONSENSE.match(str(error)) or (family and UNKNOWN.match(str(error))):
             raise
 

@@ -1,4 +1,4 @@
-"""What `libmalloc layout` asks of a live process: where its malloc's regions and records lie, as
+"""For `libmalloc layout`: prints where the regions and records of a live process's malloc lie, as
 JSON."""
 
 import json
@@ -13,7 +13,7 @@ PAGE = 4096
 
 
 def merged(ranges):
-    """The same memory in few ranges: those that share a page, or touch, are one."""
+    """Merges ranges that share a page or touch."""
     found = []
     for start, end in sorted((start // PAGE * PAGE, end) for start, end in ranges):
         if found and start <= found[-1][1]:
@@ -24,8 +24,8 @@ def merged(ranges):
 
 
 def regions():
-    """One line: the variant, its regions with their figures, where records lie outside of them
-    and of the library, and what is broken, or None."""
+    """Prints one line: the variant, its regions with their figures, the records outside the regions
+    and the library, and what is broken, or None."""
     ours, heap = open_heap()
     found, stats, broken = [], None, None
     try:

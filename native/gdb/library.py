@@ -1,5 +1,5 @@
-"""Which malloc is in this program: a library of ours, glibc, or another; one sentence that says why,
-when it cannot be told."""
+"""Determines which malloc this program uses: a library of ours, glibc, or another; or says in one
+sentence why it cannot."""
 
 import importlib
 import importlib.util
@@ -9,6 +9,8 @@ import struct
 import types
 
 import gdb
+
+NOTE_OF_ID = b'\x03\0\0\0GNU\0'  # its type and name
 
 _exited = False
 
@@ -28,7 +30,7 @@ gdb.events.new_objfile.connect(_note_new_program)
 
 
 class Library:
-    """One of our libraries, loaded. Symbols come from it alone: a program may have a `heap` too."""
+    """One of our libraries, loaded. Looks up symbols in it alone: a program may have a `heap`, too."""
 
     def __init__(self, objfile, version):
         self._objfile = objfile
@@ -52,8 +54,8 @@ class Library:
 
 
 def module_of(variant):
-    """The module of a variant, which is called like it: it has the Reader of its heap, and may have
-    PRINTERS. An empty module where there is none: the malloc may be somebody's own."""
+    """The module named after a variant: it has the Reader of its heap, and may have PRINTERS. An empty
+    module if there is none: the malloc may be the user's own."""
     name = f'{__package__}.{variant}'
     if not variant.isidentifier() or importlib.util.find_spec(name) is None:
         return types.ModuleType(name)
@@ -61,11 +63,11 @@ def module_of(variant):
 
 
 def current():
-    """The library of the selected program or core; a GdbError of one sentence without one."""
+    """The library of the selected program or core; raises a GdbError of one sentence if there is none."""
     _require_memory()
     for objfile in gdb.objfiles():
         if version_symbol(objfile) is not None:
-            _require_same_build(objfile)
+            require_same_build(objfile)
             return of(objfile)
     problem = _why_none()
     if problem:
@@ -73,9 +75,22 @@ def current():
     return Provider(*provider())
 
 
+class Tool(Library):
+    """A library of ours that stands in front of a malloc: tracks it, traces it."""
+
+    def __init__(self, objfile):
+        self._objfile, self.path = objfile, objfile.filename
+
+
+def tool(path):
+    """What such a file is called, or ''."""
+    found = re.fullmatch(r'libmalloc-(probe|trace|layout|profile|track)\.so', os.path.basename(path or ''))
+    return found[1] if found else ''
+
+
 class Provider:
-    """A library that is not ours, and has the malloc of this program. What these commands know of it
-    comes from its memory."""
+    """A library of others that provides the malloc of this program. These commands learn about it from
+    its memory only."""
 
     def __init__(self, objfile, variant):
         self._objfile = objfile
@@ -96,7 +111,7 @@ class Provider:
                 yield int(start, 16), int(end, 16)
 
     def address(self, name):
-        """Where a variable lies, if there is debug information that knows it; else 0."""
+        """The address of a variable according to debug information; 0 without it."""
         for objfile in gdb.objfiles():
             if objfile is self._objfile or objfile.owner is self._objfile:
                 symbol = objfile.lookup_static_symbol(name)
@@ -106,20 +121,21 @@ class Provider:
 
 
 def provider():
-    """(the first of the loaded files that defines malloc, what it is called)."""
+    """(the first loaded file that defines malloc, the name of that malloc)."""
     objfile = first_with(b'malloc')
     if objfile is None:
         raise gdb.GdbError('no loaded file has a malloc')
-    _require_same_build(objfile)
+    require_same_build(objfile)
     return objfile, malloc_called(os.path.basename(objfile.filename))
 
 
 def first_with(name):
-    """The first of the loaded files, but for the dynamic linker, that defines a function; or None."""
+    """The first loaded file that defines a function, except the dynamic linker and our tools, which pass the call
+    on; or None."""
     for objfile in gdb.objfiles():
         path = objfile.filename or ''
         if objfile.owner is None and not re.match(r'ld-|ld\d|ld\.so', os.path.basename(path)) and (
-                defines(path, name)):
+                not tool(path) and defines(path, name)):
             return objfile
     return None
 
@@ -128,8 +144,8 @@ READERS = {'c': 'glibc', 'mimalloc': 'mimalloc'}  # by the name of a file, witho
 
 
 def malloc_called(file):
-    """`libmimalloc.so.2` has mimalloc, `libc.so.6` and `libc-2.31.so` have glibc's malloc; what no reader
-    knows is called like its file."""
+    """`libmimalloc.so.2` is mimalloc, `libc.so.6` and `libc-2.31.so` are glibc; a malloc without a reader
+    gets the name of its file."""
     return READERS.get(re.sub(r'^lib|(-[\d.]+)?\.so[.\d]*$', '', file), file)
 
 
@@ -137,7 +153,7 @@ _defines = {}
 
 
 def defines(path, name):
-    """Is there a definition of this name in the dynamic symbols of a 64-bit ELF file?"""
+    """True if the dynamic symbols of a 64-bit ELF file define this name."""
     if (path, name) not in _defines:
         try:
             with open(path, 'rb') as file:
@@ -164,12 +180,12 @@ def _has_symbol(elf, name):
 
 
 def of(objfile):
-    """The library that is this file of ours."""
+    """The Library of one of our files."""
     return Library(objfile, version_of(objfile))
 
 
 def own_id(thread):
-    """The number by which the program knows a thread: another one than GDB's in a PID namespace."""
+    """A thread's id as the program sees it, which differs from GDB's in a PID namespace."""
     process, lwp, _ = thread.ptid
     if is_core():
         return lwp
@@ -195,14 +211,14 @@ def _require_memory():
 
 
 def version_symbol(objfile):
-    """What every variant of ours declares, and nobody else."""
+    """The symbol that every variant of ours declares, and no other library."""
     if not objfile.is_valid() or objfile.owner is not None:
         return None
     return objfile.lookup_static_symbol('heap_version')
 
 
 def version_of(objfile):
-    """The text of that symbol; nonsense or '' where the file is not the one that the program loaded."""
+    """The text of that symbol; garbage or '' if the file is not the one that the program loaded."""
     try:
         return version_symbol(objfile).value().string('latin-1')
     except gdb.error:
@@ -210,7 +226,8 @@ def version_of(objfile):
 
 
 def _is_our_name(path):
-    return re.fullmatch(r'libmalloc(-\w+)?\.so[.\d]*', os.path.basename(path)) is not None
+    return (re.fullmatch(r'libmalloc(-\w+)?\.so[.\d]*', os.path.basename(path)) is not None and
+            not tool(path))
 
 
 def _built_again(path):
@@ -220,7 +237,7 @@ def _built_again(path):
 
 def _why_none():
     loaded = [objfile.filename or '' for objfile in gdb.objfiles() if objfile.is_valid()]
-    stripped = [path for path in loaded if _is_our_name(path) and '-probe.' not in path]
+    stripped = [path for path in loaded if _is_our_name(path)]
     if stripped:
         return f'{stripped[0]} has no debug information: build it with -g, or debug with: libmalloc gdb --debug'
     shared = gdb.execute('info sharedlibrary', to_string=True)
@@ -240,25 +257,32 @@ def _why_none():
     return None
 
 
-def _require_same_build(objfile):
+def require_same_build(objfile):
     if rebuilt([objfile]):
         raise gdb.GdbError(_built_again(objfile.filename))
 
 
 def rebuilt(objfiles):
-    """Those of the files that were built again since: their symbols lie elsewhere than in this memory.
-    A file's build id stands in it, and where the program has loaded it."""
+    """Those of the files that were rebuilt since, so that their symbols do not fit this memory. Compares
+    the build-id in the file with that in the memory of the program."""
     info, main = gdb.execute('info files', to_string=True), gdb.current_progspace().filename
-    notes = {path or main: (int(start, 16), int(end, 16)) for start, end, path in re.findall(
+    notes = {path or main: [(int(start, 16), int(end, 16))] for start, end, path in re.findall(
         r'^\s*(0x\w+) - (0x\w+) is \.note\.gnu\.build-id(?: in (.*))?$', info, re.M)}
-    notes[main] = _note_of_main() or notes.get(main, (0, 0))
+    notes[main] = _notes_of_main() or notes.get(main, [])
     return [objfile for objfile in objfiles if objfile.filename in notes and objfile.build_id and
-            not _has_note(notes[objfile.filename], bytes.fromhex(objfile.build_id))]
+            _has_other_id(notes[objfile.filename], bytes.fromhex(objfile.build_id))]
 
 
-def _note_of_main():
-    """(start, end) of the program's own notes, which GDB does not find when its file is another one: from
-    the program headers in memory. None where they cannot be read."""
+def not_loaded():
+    """The files of libraries that exist but that GDB did not load: from version 16 on it only loads the build that
+    the core names."""
+    shared = gdb.execute('info sharedlibrary', to_string=True)
+    return [path for path in re.findall(r'\sNo\s+(/.*)$', shared, re.M) if os.path.exists(path)]
+
+
+def _notes_of_main():
+    """(start, end) of each of the program's own notes, from the program headers in memory, because GDB does not
+    find them if the file was replaced. None if they cannot be read."""
     auxv = gdb.execute('info auxv', to_string=True)
     where = [re.search(rf'{name} .*\s(\w+)$', auxv, re.M) for name in ('AT_PHDR', 'AT_PHNUM')]
     if None in where:
@@ -270,13 +294,15 @@ def _note_of_main():
         return None
     headers = [struct.unpack_from('<IIQQQQQQ', data, i * 56) for i in range(number)]
     base = next((at - header[3] for header in headers if header[0] == 6), 0)  # PT_PHDR
-    notes = [(base + header[3], base + header[3] + header[5]) for header in headers if header[0] == 4]
-    return (min(notes)[0], max(notes)[1]) if notes else None
+    return [(base + header[3], base + header[3] + header[5]) for header in headers if header[0] == 4]
 
 
-def _has_note(note, build_id):
-    start, end = note
-    try:
-        return build_id in bytes(gdb.selected_inferior().read_memory(start, end - start))
-    except gdb.MemoryError:
-        return True  # it is not known
+def _has_other_id(notes, build_id):
+    """Do these notes contain a build id, but not this one? A core need not contain all of them."""
+    found = b''
+    for start, end in notes:
+        try:
+            found += bytes(gdb.selected_inferior().read_memory(start, end - start))
+        except (gdb.MemoryError, ValueError):
+            continue
+    return NOTE_OF_ID in found and build_id not in found

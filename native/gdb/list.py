@@ -1,4 +1,4 @@
-"""Reads the heap of list.c: what the commands ask, answered from its ring of chunks."""
+"""Reads the heap of list.c: answers the commands from its ring of chunks."""
 
 from array import array
 from collections import Counter
@@ -25,14 +25,14 @@ class ListReader(Reader):
             wrong.price = 'the first arena is shown instead, which a fork may have frozen'
         if not arenas:
             raise wrong
-        # The arena in use, unless it has just taken over: whoever looks then wants the old one.
+        # The arena in use. If it is new and still empty, the old one, which holds the blocks.
         self.number = next((i for i, arena in enumerate(arenas) if arena.start), 0)
         self.arena = arenas.pop(self.number)
         self.others = arenas
         self.ring = Ring(memory, layout.target('sentinel'), self.arena, wrong)
 
     def _arenas(self, layout, address):
-        """(the arena in use, then those that were frozen; the Broken that cuts them short or None)."""
+        """(the arena in use, then frozen ones; the Broken because of which they are incomplete or None)."""
         found, seen, own = [], set(), int(self.library.symbol('first_sentinel').address)
         if not address:
             return found, Broken('`heap.arena` is NULL')
@@ -55,7 +55,8 @@ class ListReader(Reader):
         return self.ring.start
 
     def walk(self, start=0):
-        # A pass of its own: a container comes before its content. From a place on, the arena is one.
+        # Needs a pass of its own, because containers come before their content. If `start` is given,
+        # the arena is one container.
         regions = {} if start else self.ring.regions()
         problems, header = [], self.ring.header_size
         if start and self.ring.start < self.ring.end:

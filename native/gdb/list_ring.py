@@ -1,5 +1,4 @@
-"""The ring of list.c as it lies in memory: chunks behind a sentinel, in address order, and how a walk
-comes past one that is damaged.
+"""The ring of list.c in memory: chunks behind a sentinel, in address order. A walk can skip damaged ones.
 """
 
 from bisect import bisect_right
@@ -22,18 +21,18 @@ class Arena(NamedTuple):
 class Ring:
 
     def __init__(self, memory, layout, arena, wrong=None):
-        """`wrong` is the Broken for which this arena may not be the one that was meant, or None."""
+        """`wrong`: the Broken because of which this may not be the arena in use, or None."""
         self.memory, self.layout, self.header_size = memory, layout, layout.size
         self.sentinel, self.start, self.end = arena.sentinel, arena.start, arena.end
         self._links = [layout.offset(link) // WORD for link in ('next', 'prev')]
         self.wrong = wrong
         self._anchors = []  # (the chunk before, a chunk), in address order
-        self.skips, self._regions = {}, None  # a damaged chunk → where sense begins again
+        self.skips, self._regions = {}, None  # a damaged chunk → the next valid chunk
 
     def headers(self, before=0, at=0):
-        """(address, size, free, next) of each chunk, from the first or from `at` on. Follows a link
-        only after it has been found sound, so it ends on every heap; Broken at the first that is
-        not, with its address in `_at`."""
+        """(address, size, free, next) of each chunk, from the first or from `at` on. Checks a link before
+        it follows it, so it ends on every heap. Raises Broken at the first bad one; `_at` is then the
+        address of its chunk."""
         sentinel, end, header = self.sentinel, self.end, self.header_size
         unpack = self.layout.unpacker(*FIELDS)
         buffer, base, limit = b'', 0, -1
@@ -67,8 +66,8 @@ class Ring:
                          f'{self._link(sentinel, "prev"):#x}', self.show(sentinel))
 
     def chunks(self, problems, start=0):
-        """As `headers`, from the chunk that holds `start` on, and behind damage: what is wrong is added
-        to `problems`."""
+        """As `headers`, from the chunk that contains `start` on. Continues after damage, which it adds to
+        `problems`."""
         before, at = (0, 0) if start <= self.start else self._from(start)
         problems += [self.wrong] if self.wrong else []
         while True:
@@ -88,8 +87,8 @@ class Ring:
             self.skips[bad] = at
 
     def _passes_over(self, at, edge, following):
-        """Does `next` lead past a chunk that begins where this one ends? (Where it ends at a hole, somebody
-        else has moved the break.)"""
+        """True if `next` skips a chunk that begins where this one ends. (If this one ends at a hole, other
+        code moved the break.)"""
         try:
             back, = self.memory.record(self.layout, following, 'prev')
             return back != at and self.memory.record(self.layout, edge, 'prev')[0] == at
@@ -97,7 +96,7 @@ class Ring:
             return False
 
     def _from(self, address):
-        """(the chunk before, the chunk that holds an address)."""
+        """(the chunk before, the chunk that contains an address)."""
         if address < self.end:
             found = self.skim(address)
             if found:
@@ -105,9 +104,9 @@ class Ring:
         return 0, 0
 
     def _resume(self, bad):
-        """(the chunk before, the first chunk behind this one that makes sense), or None: it and the next
-        ones lead to each other and back. What is left in memory of a chunk that was merged with
-        others may look like one, but nobody leads back to that."""
+        """(the chunk before, the first valid chunk after this one), or None. A chunk is valid if it and the
+        next ones link to each other and back. The old header of a chunk that was merged may look like
+        one, but no chunk links back to it."""
         ahead, back = self._links
         at, last = bad + ALIGNMENT, self.end - self.header_size
         while at <= last:
@@ -124,7 +123,7 @@ class Ring:
         return None
 
     def _makes_sense(self, at):
-        """Do this chunk and the next three lead to each other and back?"""
+        """True if this chunk and the next three link to each other and back."""
         for _ in range(4):
             if at == self.sentinel:
                 return True
@@ -177,7 +176,7 @@ class Ring:
         return Broken(name + what, [*self.show(at), *self._show_before(before)])
 
     def regions(self):
-        """start → end of each stretch without a hole, as far as the ring can be followed."""
+        """start → end of each stretch without a hole, as far as the ring is sound."""
         if self._regions is None:
             regions, start, end = {}, None, None
             for at, size, _, _ in self.chunks([]):
@@ -190,13 +189,13 @@ class Ring:
     # ── which chunk holds an address ─────────────────────────────────────────
 
     def _remember(self, before, at):
-        """A chunk that was found sound, once in a while: a later question begins there."""
+        """Keeps a sound chunk from time to time, so that later searches can begin there."""
         if not self._anchors or at > self._anchors[-1][1] + STRETCH // 2:
             self._anchors.append((before, at))
 
     def skim(self, address):
-        """From the nearest chunk that is known, else from the nearer end; where that way is broken, from
-        the other."""
+        """Searches from the nearest kept chunk, else from the nearer end; if the ring is broken on the way,
+        from the other end."""
         i = bisect_right(self._anchors, address, key=lambda each: each[1]) - 1
         if i >= 0 and self._anchors[-1][1] + 2 * STRETCH > address:
             found = self._skim_from_start(address, *self._anchors[i])
@@ -207,13 +206,13 @@ class Ring:
             ways.reverse()
         return ways[0](address) or ways[1](address)
 
-    # A skim follows one link from chunk to chunk and asks only whether the other one agrees, so half
-    # a million chunks take a tenth of a second. What an address lies in needs no more: whoever
-    # overwrote a size or a state elsewhere has moved no chunk.
+    # A skim follows one link from chunk to chunk, and checks only whether the other link agrees, so
+    # half a million chunks take a tenth of a second. That suffices to find the chunk of an address,
+    # because a damaged size or state elsewhere moves no chunk.
 
     def _skim_from_start(self, address, before=0, at=0):
-        """(the chunk before, the last one that begins at or before the address, the chunk behind), or
-        None where links disagree on the way."""
+        """(the chunk before, the last one that begins at or before the address, the next chunk), or None if
+        links disagree on the way."""
         (ahead, back), base, limit = self._links, 0, 0
         before = before or self.sentinel
         try:
@@ -238,7 +237,7 @@ class Ring:
         return (before, at, following) if agrees and self._fits(at, following) else None
 
     def _skim_from_end(self, address):
-        """As above, the other way round: the chunk before is only what this one says it is."""
+        """As above, from the end; here only this chunk's own link says which chunk is before it."""
         (ahead, back), following, base, limit = self._links, self.sentinel, 0, 0
         try:
             at = self._link(following, 'prev')
@@ -260,11 +259,11 @@ class Ring:
         return (before, at, following) if self._fits(at, following) else None
 
     def _words(self, start, end):
-        """(the memory from `start` on as words, where they begin): as many as can be had at once."""
+        """(the memory from `start` on as words, where they begin): as many as one read returns."""
         return as_words(self.memory.stretch(start, end)), start
 
     def _words_before(self, end):
-        """As `_words`, up to `end`."""
+        """As `_words`, but the memory up to `end`."""
         base = max(self.start, end - STRETCH)
         try:
             data = self.memory.once(base, end - base)
@@ -274,7 +273,7 @@ class Ring:
         return as_words(data), base
 
     def _fits(self, at, following):
-        """Are the size and the state of this chunk possible?"""
+        """True if the size and the state of this chunk are possible."""
         size, free = self.memory.record(self.layout, at, 'size', 'free')
         bound = self.end if following == self.sentinel else following
         return free <= 1 and size % ALIGNMENT == 0 and at + self.header_size + size <= bound <= self.end
@@ -282,7 +281,7 @@ class Ring:
     # ── showing ──────────────────────────────────────────────────────────────
 
     def show(self, chunk):
-        """The four words of a header, as they stand in memory."""
+        """The four words of a header."""
         rows = []
         for field in FIELDS:
             try:
@@ -295,7 +294,7 @@ class Ring:
         return rows
 
     def _show_before(self, before):
-        """Whose data ends where the broken header begins: it is the usual suspect."""
+        """The block that ends where the broken header begins, which is the usual culprit."""
         if before == self.sentinel:
             return []
         return [('the one before', self.describe(before))]

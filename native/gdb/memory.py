@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import gdb
 
-PIECE = 64 * 1024  # bytes; one read of so many costs about as much as one of 8
+PIECE = 64 * 1024  # bytes; one read of this size costs about as much as one of 8 bytes
 STRETCH = 1024 * 1024
 PAGE, WORD = 4096, 8
 ALL = 2 ** 64 - 1
@@ -16,12 +16,12 @@ CODES = {1: 'B', 2: 'H', 4: 'I', 8: 'Q'}
 
 
 def as_words(data):
-    """Bytes as 64-bit words; what is over at the end is left out."""
+    """Bytes as 64-bit words, without a remainder at the end."""
     return memoryview(data)[:len(data) // WORD * WORD].cast('Q')
 
 
 class Unreadable(Exception):
-    """No memory is mapped at `address`, or the core leaves it out."""
+    """No memory is mapped at `address`, or the core omits it."""
 
     def __init__(self, address):
         super().__init__(f'the memory at {address:#x} cannot be read')
@@ -29,7 +29,7 @@ class Unreadable(Exception):
 
 
 class Memory:
-    """Reads on behalf of one command: the program stands still, so pieces are kept."""
+    """Reads the program's memory, and caches pieces, because the program does not run meanwhile."""
 
     def __init__(self):
         self._inferior = gdb.selected_inferior()
@@ -44,18 +44,18 @@ class Memory:
             try:
                 self._pieces[number] = self._direct(number * PIECE, PIECE)
             except Unreadable:
-                self._pieces[number] = None  # a mapping begins or ends in it
+                self._pieces[number] = None  # a mapping begins or ends here
         piece = self._pieces[number]
         if piece is None or offset + length > PIECE:
             return self._direct(address, length)
         return piece[offset:offset + length]
 
     def once(self, address, length):
-        """As `read`, for what this command will not look at again: nothing is kept."""
+        """As `read`, without caching, for memory that the command reads only once."""
         return self._direct(address, length)
 
     def stretch(self, address, end):
-        """As many bytes from `address` on as can be had at once, at most up to `end`."""
+        """As many bytes from `address` on as one read returns, at most up to `end`."""
         length = min(STRETCH, end - address)
         while length > 0:
             try:
@@ -72,7 +72,7 @@ class Memory:
         return layout.unpacker(*names)(self.read(address, layout.size), 0)
 
     def begin(self):
-        """A command begins: one that takes long says how far it is, to a person."""
+        """Call when a command begins. A long one shows its progress on a terminal."""
         self._bytes, self._begun = 0, time.monotonic()
         self._next = self._begun + PATIENCE if os.isatty(2) else float('inf')
 
@@ -93,6 +93,8 @@ class Memory:
         self._progress(length)
         if address < 0 or address + length > 1 << 64:
             raise Unreadable(address)
+        if not length:
+            return b''  # GDB 16 reads no nothing
         try:
             return bytes(self._inferior.read_memory(address, length))
         except gdb.MemoryError:
@@ -106,7 +108,7 @@ class Field(NamedTuple):
 
 
 def _flat(type_, base):
-    """(name, Field) of a struct; members without a name are as if their own stood here."""
+    """(name, Field) of a struct; expands anonymous members."""
     for field in type_.fields():
         if field.name:
             yield field.name, Field(field.type, base + field.bitpos, field.bitsize)
@@ -115,7 +117,7 @@ def _flat(type_, base):
 
 
 class Layout:
-    """Where the fields of a struct lie, as the library's debug information says."""
+    """The offsets of a struct's fields, from the library's debug information."""
 
     def __init__(self, type_):
         self.type = type_.strip_typedefs().unqualified()

@@ -1,14 +1,14 @@
 """Reads the heap of mimalloc 2.0.9, the one of Debian 12, which has neither symbols nor debug information.
 
-Segments lie at multiples of 32 MiB, so memory is looked at there, and what must hold of a segment says
-whether one is there: above all its cookie, which is its address XOR a number that all segments share.
+Segments lie at multiples of 32 MiB. The reader looks at these addresses, and recognises a segment by its
+invariants, above all its cookie: its address XOR a number that all segments share.
 
       segment (32 MiB, or more for one huge block)
       │ header: a record for each slice │ page of small blocks │ page of medium ones … │ free slices │
       slices of 64 KiB: 0                 1                      2 … 9                   10 …
 
-A page has three lists of free blocks: `free`, `local_free` and, from other threads, `thread_free`; what is
-freed elsewhere while the page is full goes to its heap's `thread_delayed_free`. Blocks have no headers.
+A page has three lists of free blocks: `free`, `local_free` and, from other threads, `thread_free`. What
+other threads free while the page is full goes to its heap's `thread_delayed_free`. Blocks have no headers.
 """
 
 import struct
@@ -33,7 +33,7 @@ RECORD = struct.Struct('<IIBxHHBBQIIQQQQQQ')  # struct mi_page_s
 SEGMENT_HEADER = TABLE + (MOST + 1) * RECORD.size
 # struct mi_heap_s
 DELAYED, HEAP_THREAD, HEAP_SIZE = 2840, 2848, 3064
-COLOUR = 384  # bytes left out at the start of a page whose blocks have 8 to 1024 bytes
+COLOUR = 384  # bytes unused at the start of a page whose blocks have 8 to 1024 bytes
 STATES = (LIVE, FREE, REMOTE)  # by mark
 EXACT = 128 << 10  # blocks up to here come from size classes
 VERSION = 209
@@ -76,7 +76,7 @@ class Segment:
         return self.base + self.slices * SLICE
 
     def wrong(self, key):
-        """(what does not hold, its offset) of what must hold of every segment."""
+        """(name, offset) of each invariant of a segment that does not hold."""
         slices = MOST if self.kind == 0 else 1 + self._record(1)[0]
         tests = (('cookie', COOKIE, self.key == key),
                  ('segment_slices', SLICES, self.slices == slices > 1),
@@ -91,13 +91,13 @@ class Segment:
         return RECORD.unpack_from(self.data, TABLE + i * RECORD.size)
 
     def _begins(self, i):
-        """Can a page, or free slices, begin with this slice?"""
+        """True if a page, or free slices, can begin with this slice."""
         n, offset, *_ = self._record(i)
         return 0 < n <= self.slices - i and not offset
 
     def parts(self, problems):
-        """Its pages, and chunks for the slices that are in none, in address order."""
-        if not self.thread and not self.used:  # given back by its thread, kept for the next one
+        """Its pages, and chunks for the slices in no page, in address order."""
+        if not self.thread and not self.used:  # its thread released it; kept for the next thread
             yield Chunk(CACHED, self.base + SLICE, self.end - self.base - SLICE)
             return
         i = 1
@@ -138,7 +138,7 @@ class MimallocReader(Reader):
     def __init__(self, library, memory):
         super().__init__(library, memory)
         library.version = self._version()
-        self.found, self.late = [], []  # what is wrong with segments; with lists of delayed frees
+        self.found, self.late = [], []  # damage of segments; of lists of delayed frees
         self.segments = self._find_segments()
         self.bases = [each.base for each in self.segments]
         library.own = [(heap, heap + HEAP_SIZE) for heap in self.heaps]
@@ -184,7 +184,7 @@ class MimallocReader(Reader):
 
     @cached_property
     def parts(self):
-        """(segment, its pages and spans) in address order, and what is wrong with their records."""
+        """(segment, its pages and spans) in address order, and the damage of their records."""
         problems = list(self.found)
         parts = [(segment, list(segment.parts(problems))) for segment in self.segments]
         return parts, problems
@@ -201,7 +201,7 @@ class MimallocReader(Reader):
 
     @cached_property
     def delayed(self):
-        """The record of a page → which of its blocks other threads freed while it was full."""
+        """The record of a page → the numbers of its blocks that other threads freed while it was full."""
         found, seen = {}, set()
         for _, at in self.heaps.values():
             while at and at not in seen:
@@ -223,7 +223,7 @@ class MimallocReader(Reader):
             return 0
 
     def part_of(self, address):
-        """(segment, page or span) that holds an address; None where there is none."""
+        """(segment, page or span) that contains an address; None for each that does not exist."""
         i = bisect_right(self.bases, address) - 1
         if i < 0 or address >= self.segments[i].end:
             return None, None
@@ -237,7 +237,7 @@ class MimallocReader(Reader):
     # ── the blocks of a page ─────────────────────────────────────────────────
 
     def marks(self, page, problems):
-        """What each block is, as numbers of STATES. Blocks behind a damaged link count as live."""
+        """The state of each block, as an index into STATES. Blocks behind a damaged link count as live."""
         marks, first, size = bytearray(page.capacity), page.first, page.size
         words = self._words(page) if size <= 4096 and any(at for _, at in page.lists) else None
         for name, at in page.lists:
@@ -312,8 +312,8 @@ class MimallocReader(Reader):
 
     @cached_property
     def _counted(self):
-        """(Stats, block size → [live blocks, bytes, free blocks, bytes], what is wrong): from the
-        counts in the records; only lists that other threads free to are followed."""
+        """(Stats, block size → [live blocks, bytes, free blocks, bytes], damage or None): from the counts
+        in the records; follows only the lists of remote frees."""
         stats, sizes, problems, self.shares = Stats(HEAP_SIZE * len(self.heaps)), {}, [], {}
         for segment, parts in self.parts[0]:
             stats.add(Chunk(REGION, segment.base, segment.slices * SLICE))
@@ -356,7 +356,7 @@ class MimallocReader(Reader):
         return {size: row for size, row in sizes.items() if any(row)}, broken
 
     def owners(self):
-        """Asked after `stats`."""
+        """Call after `stats`, which computes the shares."""
         table = [(f'{heap:#x}', *share, self._whose(heap)) for heap, share in self.shares.items()]
         return (('heap', 'pages', 'live', 'bytes', 'free', 'remote', 'of'), table) if table else None
 
@@ -368,7 +368,7 @@ class MimallocReader(Reader):
 
     @cached_property
     def _threads(self):
-        """A thread pointer, by which mimalloc knows a thread → the number of the thread."""
+        """The thread pointer, which is mimalloc's id of a thread → GDB's number of the thread."""
         found = {}
         for thread in each_thread():
             for name in ('fs_base', 'tpidr'):

@@ -1,5 +1,5 @@
-"""Of what C++ type a block is: one with virtual functions begins with a pointer to a virtual table, and in
-front of that a pointer leads to the type's name (Itanium C++ ABI). No symbols are needed."""
+"""Finds the C++ type of a block. An object with virtual functions begins with a pointer to a virtual table;
+before the table, a pointer leads to the type's name (Itanium C++ ABI). This needs no symbols."""
 
 import re
 
@@ -8,7 +8,7 @@ import gdb
 from .memory import WORD, Unreadable, as_words
 from .symbols import sections
 
-LONGEST = 1000  # characters of a name that is believed
+LONGEST = 1000  # characters; a longer string is no name
 
 
 class Types:
@@ -27,7 +27,7 @@ class Types:
         return self._names[word]
 
     def _is_constant(self, address):
-        """Does a virtual table lie there, as far as the sections tell?"""
+        """True if the address lies in a section that may contain virtual tables."""
         if self._constant is None:
             self._constant = [(start, end) for start, end, name, _ in sections()
                               if name in ('.data.rel.ro', '.data.rel.ro.local', '.rodata')]
@@ -53,7 +53,7 @@ class Types:
 
 
 def plain(name):
-    """A type without the arguments of templates that are nearly always the default."""
+    """A type without template arguments that are nearly always the default."""
     default = r', (std::(allocator|less|hash|equal_to|char_traits|default_delete)<[^<>]*> ?|\(__gnu_cxx::\w+\)\d)'
     while re.search(default, name):
         name = re.sub(default, '', name)

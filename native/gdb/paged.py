@@ -1,6 +1,6 @@
 """Reads the heap of paged.c: a table over the address space leads to spans of equal blocks.
 
-Figures come from counting bits, so a heap of a million blocks costs no more than its spans.
+It counts bits for the figures, so that their cost depends on the number of spans, not of blocks.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ WORD_BITS = 64
 
 
 class Span(NamedTuple):
-    """A `struct span` found sound enough to be used, and which of its blocks are free."""
+    """A `struct span` that passed the checks, and the bits of its free blocks."""
 
     record: int
     index: int  # of its class
@@ -38,7 +38,7 @@ class Span(NamedTuple):
 
     @property
     def freed(self):
-        """How many blocks were handed out before and are free now."""
+        """The number of blocks that were handed out before and are free now."""
         return (self.bits & ((1 << self.fresh) - 1)).bit_count()
 
     def is_free(self, block):
@@ -68,7 +68,7 @@ class PagedReader(Reader):
         leaves = heap.field('leaves').range()[1] + 1
         table = memory.read(address + heap.offset('leaves'), leaves * POINTER)
         self.leaves = memoryview(table).cast('Q')
-        # The arena in use, unless it has just taken over: whoever looks then wants the old one.
+        # The arena in use. If it is new and still empty, the old one, which holds the blocks.
         arenas = self._arenas(int(self.heap['arena']))
         self.number = next((i for i, arena in enumerate(arenas) if self._records_used(arena)), 0)
         self.arena = arenas.pop(self.number) if arenas else 0
@@ -79,15 +79,15 @@ class PagedReader(Reader):
     # ── the table and the spans ──────────────────────────────────────────────
 
     def entry(self, address):
-        """What the table says about an address: 0, `gone`, or the address of a span's record."""
+        """The table's entry for an address: 0, `gone`, or the address of a span's record."""
         leaf, index = divmod(address // self.granule, self.leaf_length)
         if not 0 <= leaf < len(self.leaves) or not self.leaves[leaf]:
             return 0
         return int.from_bytes(self._read(self.leaves[leaf] + index * POINTER, POINTER), 'little')
 
     def spans(self, problems=None):
-        """The spans of this arena, in address order; Broken at the first impossible one, or, with a list
-        of `problems`, all others."""
+        """The spans of this arena, in address order. Raises Broken at the first impossible one; with a list
+        of `problems`, adds it there and continues."""
         for number, leaf in enumerate(self.leaves):
             if not leaf:
                 continue
@@ -118,7 +118,7 @@ class PagedReader(Reader):
         problems.append(error)
 
     def span(self, record, at):
-        """The span whose record the table names for the granule `at`; None in another arena."""
+        """The span whose record the table names for the granule `at`; None if it is of another arena."""
         try:
             values = self.memory.record(self.span_layout, record, *self.FIELDS)
         except Unreadable as error:
@@ -180,7 +180,7 @@ class PagedReader(Reader):
             raise Broken(f'a record is missing: {error}') from None
 
     def _show(self, record):
-        """A record, as it stands in memory."""
+        """The fields of a record."""
         values = self.memory.record(self.span_layout, record, *self.FIELDS)
         return [(f'{record + self.span_layout.offset(name):#x} {name}', f'{value:#x}  {value}')
                 for name, value in zip(self.FIELDS, values)]
@@ -248,7 +248,7 @@ class PagedReader(Reader):
         arenas = [(at, at + self.arena_layout.size) for at in (self.arena, *self.others) if at]
         leaves = [(at, at + self.leaf_length * POINTER) for at in self.leaves if at]
         spans = []
-        for span in self.spans([]):  # whoever asked walks as well, and says what is wrong
+        for span in self.spans([]):  # ignores damage: the caller also walks the heap, and reports it
             words = -(-span.capacity // WORD_BITS)
             spans.append((span.record, span.record + self.span_layout.size + words * POINTER))
         return arenas + leaves + spans
@@ -262,7 +262,7 @@ class PagedReader(Reader):
             at = address - address % self.granule
             span = self.span(entry, at)
             return self._elsewhere(address) if span is None else self._block(address, span)
-        # Of a large block only the first granule is in the table.
+        # The table has only the first granule of a large block.
         for span in self.spans([]):
             if span.start <= address < span.end:
                 return self._block(address, span)
@@ -372,7 +372,7 @@ class PagedReader(Reader):
                              f'part at {at:#x}', self._show(span.record))
 
     def _check_class(self, index, spans):
-        """The list of a class holds each span with room once, and no other."""
+        """Checks that the list of a class contains each span with room once, and no other."""
         address = self.arena + self.arena_layout.offset('classes') + index * self.class_layout.size
         room, empty = self.memory.record(self.class_layout, address, 'room', 'empty')
         name = 'large blocks' if index == self.large else f'class {index}'

@@ -18,9 +18,9 @@ UNITS = (('@', 'a live block begins', 32), ('#', 'live', 32), ('=', 'a free bloc
 class HeapMap(Command):
     """The heap as a picture: heap map [ADDR [BYTES]].
 
-Without ADDR a character for each page of 4 KiB, lines that repeat folded; from ADDR on, for BYTES
-(4096 unless given), a character for each 16 bytes. Coloured on a terminal (`set style enabled off`
-turns that off)."""
+Without ADDR, draws a character for each page of 4 KiB, and folds repeated lines; from ADDR on, for
+BYTES (4096 unless given), a character for each 16 bytes. Coloured on a terminal (`set style enabled
+off` turns that off)."""
 
     usage = ' [ADDR [BYTES]]'
 
@@ -48,7 +48,8 @@ turns that off)."""
 
 
 def draw_pages(heap):
-    """Each region, a character a page; returns the Broken that cut it short, or None."""
+    """Draws each region, a character a page; returns the Broken because of which it is incomplete, or
+    None."""
     region, cells, broken, any_region = None, b'', None, False
     try:
         for chunk in heap.walk():
@@ -84,7 +85,7 @@ def spread(cells, bit, start, end, first):
     else:
         cells[a] |= bit
         cells[b - 1] |= bit
-        cells[a + 1:b - 1] = bytes([bit]) * (b - a - 2)  # nobody else is in there
+        cells[a + 1:b - 1] = bytes([bit]) * (b - a - 2)  # no other chunk is in these pages
 
 
 def page_character(bits):
@@ -105,7 +106,7 @@ def draw_region(region, cells):
 
 
 def draw_units(heap, start, end):
-    """[start, end), a character for 16 bytes; (Broken or None, whether any of it is heap)."""
+    """Draws [start, end), a character for 16 bytes; returns (Broken or None, True if any of it is heap)."""
     characters, broken = [' '] * (-(-(end - start) // UNIT)), None
     try:
         for chunk in heap.walk(start):

@@ -1,6 +1,6 @@
-"""Pretty printers: `print heap` and its parts read as the pictures at the head of each variant.
+"""Pretty printers: `print heap` and its parts look like the pictures at the head of each variant.
 
-They apply to types of our own libraries only: a program may have a `struct chunk` of its own.
+They apply to types of our own libraries only, because a program may have a `struct chunk`, too.
 `set print pretty on` (gdbinit) puts each part on a line; `print/r heap` shows the raw fields. In
 pictures of blocks, `#` is live, `-` free, `.` fresh.
 """
@@ -10,13 +10,13 @@ import gdb
 from . import library
 
 WORD_BITS = 64
-MOST = 64  # blocks that a picture of a span or a page shows
-RING = 32  # chunks of list that are shown
+MOST = 64  # the most blocks in a picture of a span or a page
+RING = 32  # the most chunks of list to show
 SMALL_PAGE = 1  # of enum page_kind
 
 
 class Printed:
-    """A line (or None), and what stands under it: (name, value) pairs."""
+    """A line (or None), and the (name, value) pairs below it."""
 
     def __init__(self, line, parts=None):
         self._line = line
@@ -28,7 +28,7 @@ class Printed:
 
 
 def parts(value, *but):
-    """The fields, but for some; a pointer to bytes is an address here, and no string."""
+    """The fields except those in `but`; shows a pointer to bytes as an address, not as a string."""
     return [(field.name, plain(value[field.name]))
             for field in value.type.strip_typedefs().fields() if field.name not in but]
 
@@ -43,17 +43,17 @@ def plain(value):
 
 
 def static(value, name):
-    """A static variable of the library that the value's type comes from."""
+    """A static variable of the library that defines the value's type."""
     return value.type.strip_typedefs().objfile.lookup_static_symbol(name).value()
 
 
 def picture(states, capacity):
-    """Blocks in address order, as at the head of the variants: |##--#....|"""
+    """Blocks in address order, in the style of the variants' pictures: |##--#....|"""
     return f'|{"".join(states)}{"…" if capacity > MOST else ""}|'
 
 
 def filled(array, empty=0):
-    """The elements of an array of pointers or numbers that say something, by index."""
+    """(index, element) of an array of pointers or numbers, without those that are 0 or `empty`."""
     low, high = array.type.strip_typedefs().range()
     return [(f'[{i}]', array[i]) for i in range(low, high + 1) if int(array[i]) not in (0, empty)]
 
@@ -81,7 +81,7 @@ def chunk_words(value):
 
 
 def list_arena(value):
-    """The first chunks in their order, as far as they lie in the arena."""
+    """The first chunks in order, as far as they lie in the arena."""
     start, end = int(value['start']), int(value['end'])
     at, words = value['sentinel']['next'], []
     while start <= int(at) < end and len(words) <= RING:
@@ -117,7 +117,7 @@ def paged_arena(value):
 
 
 def paged_class(value):
-    """The first span with room is shown, not where it lies."""
+    """Shows the first span with room instead of its address."""
     room = value['room']
     return Printed(None, [*parts(value, 'arena', 'room'),
                           ('room', room.dereference() if room else room)])
@@ -142,7 +142,7 @@ def page(value):
 
 
 def page_states(value, size, capacity):
-    """Of what other threads have freed, as far as it has arrived."""
+    """The states of the first blocks; remote frees count as free once they have arrived in the page."""
     carved, shift, filled = int(value['carved']), int(value['shift']), int(value['remote']) >> 16
     states = ['#' if i < carved else '.' for i in range(min(capacity, MOST))]
     stack = gdb.selected_inferior().read_memory(int(value['stack'].address), 2 * capacity + 2)
@@ -165,13 +165,13 @@ def batch(value):
 
 
 def life(value):
-    """Whose heap it is: a robust mutex."""
+    """The owner of a heap, from its robust mutex."""
     data = value['__data']
     return f'held by thread {int(data["__owner"])}' if int(data['__lock']) else 'free'
 
 
 def sharded_heap(value):
-    """The region and the newest heap are shown, not where they lie."""
+    """Shows the region and the newest heap instead of their addresses."""
     shown = ('region', 'heaps')
     return Printed(None, [*((name, value[name].dereference()) for name in shown if int(value[name])),
                           *parts(value, *shown)])
@@ -197,8 +197,8 @@ def huges(value):
                           *(('bucket' + i, each) for i, each in filled(value['bucket']))])
 
 
-# By variant, then by the name of the struct; '' is the variable `heap`, whose struct has none. A
-# variant that is not listed has its own in its module.
+# By variant, then by the name of the struct; '' is the variable `heap`, whose struct has no name. A
+# variant that is not listed here has printers in its own module.
 PRINTERS = {
     'dumb': {'lock': lock, '': plainly},
     'list': {'lock': lock, 'chunk': chunk, 'arena': list_arena},
@@ -232,7 +232,7 @@ class Lookup:
         try:
             return make and make(value)
         except gdb.error:
-            return None  # damaged: the raw fields show how
+            return None  # damaged: GDB then shows the raw fields
 
 
 def register(event):

@@ -1,15 +1,15 @@
-"""How the commands print: addresses in hex, sizes in decimal, colours on a terminal only."""
+"""Prints for all commands: addresses in hex, sizes in decimal, colours on a terminal only."""
 
 import os
 
 import gdb
 
 LINES_AT_ONCE = 1000
-MANY = 20  # rows that a list shows unless it is asked for `all`
+MANY = 20  # the most rows that a list shows without `all`
 
 
 def print_rows(heading, rows):
-    """Columns: text to the left, numbers to the right. One with a heading and no cell is left out."""
+    """Prints columns: text left-aligned, numbers right-aligned. Omits a column with empty cells only."""
     kept = [i for i, head in enumerate(heading) if not head or any(row[i] != '' for row in rows)]
     heading, rows = [heading[i] for i in kept], [[row[i] for i in kept] for row in rows]
     table = [[str(cell) for cell in row] for row in (heading, *rows)]
@@ -48,14 +48,14 @@ def print_broken(broken):
 
 
 def print_many(heading, rows, everything, how):
-    """The first rows of a list, and how to see the rest of it."""
+    """Prints the first rows of a list, and how to see the rest."""
     print_rows(heading, rows if everything else rows[:MANY])
     if len(rows) > MANY and not everything:
         gdb.write(f'  … and {len(rows) - MANY} more: `{how}`\n')
 
 
 def print_groups(heading, rows, keys, sizes, how):
-    """What many rows have in common: a row for each key, the most bytes first."""
+    """Prints a row for each group of rows with the same key, the most bytes first."""
     groups = {}
     for row, key, size in zip(rows, keys, sizes):
         group = groups.setdefault(key, [0, 0, row])
@@ -70,5 +70,5 @@ def print_groups(heading, rows, keys, sizes, how):
 
 
 def colours():
-    """Is colour wanted, and is there somebody to see it?"""
+    """True if colour is enabled and output goes to a terminal."""
     return bool(gdb.parameter('style enabled')) and os.isatty(1) and not os.environ.get('NO_COLOR')

@@ -1,4 +1,4 @@
-"""Where a program can keep pointers besides its heap: writable memory, stacks, registers."""
+"""Where a program can keep pointers outside its heap: writable memory, stacks, registers."""
 
 import re
 
@@ -11,8 +11,8 @@ RED_ZONE = 128  # bytes below the stack pointer that a function may use (x86-64)
 
 
 class Roots:
-    """Of the selected program or core. `but` is memory to leave out: the heap itself, and the
-    malloc's own records, as (start, end)."""
+    """The roots of the selected program or core. `but`: (start, end) of memory to exclude: the heap
+    itself, and the malloc's own records."""
 
     def __init__(self, memory, but):
         self.memory = memory
@@ -36,16 +36,16 @@ class Roots:
             try:
                 self.registers.append((int(value) & 2 ** 64 - 1, register.name, thread))
             except gdb.error:
-                continue  # a core does not keep all of them
+                continue  # a core does not contain all registers
 
     def words(self):
-        """(address, memoryview of 64-bit words) of every piece of memory that holds roots."""
+        """(address, memoryview of 64-bit words) of every piece of memory that contains roots."""
         for start, end in self.ranges:
             yield from pieces(self.memory, start, end)
 
 
 def pieces(memory, start, end):
-    """The aligned words in [start, end), piece by piece; what cannot be read is left out."""
+    """The aligned words in [start, end), piece by piece, up to the first that cannot be read."""
     start += -start % WORD
     end -= end % WORD
     while start < end:
@@ -58,7 +58,7 @@ def pieces(memory, start, end):
 
 
 def each_thread():
-    """Selects one thread after the other, and at the end the one that was selected."""
+    """Selects one thread after the other, and finally the one that was selected before."""
     chosen, frame = gdb.selected_thread(), gdb.selected_frame()
     try:
         for thread in gdb.selected_inferior().threads():
@@ -84,14 +84,14 @@ def writable():
 
 
 def clip(ranges, stacks):
-    """Of a stack, only what lies above its stack pointer is in use."""
+    """Cuts stacks to the part above the stack pointer, which is in use."""
     for start, end in ranges:
         pointers = [pointer for pointer, _ in stacks if start <= pointer < end]
         yield max(start, min(pointers) - RED_ZONE) if pointers else start, end
 
 
 def without(ranges, but):
-    """The ranges, less others."""
+    """The ranges, minus others."""
     holes = sorted(but)
     for start, end in ranges:
         for hole_start, hole_end in holes:

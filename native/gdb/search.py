@@ -1,4 +1,4 @@
-"""`heap find`, `heap refs`, `heap leaks`: what the live blocks hold, and what leads to them."""
+"""`heap find`, `heap refs`, `heap leaks`: what live blocks contain, and what points to them."""
 
 from bisect import bisect_right
 from collections import deque
@@ -12,20 +12,20 @@ from .objects import Types
 from .printing import MANY, print_broken, print_groups, print_many, print_notes
 from .roots import Roots, pieces
 
-PREVIEW = 16  # bytes of a block that are shown
+PREVIEW = 16  # bytes of a block to show
 
 
 class Blocks:
-    """The live blocks of a heap, to be found by address; `broken` is what cut them short."""
+    """The live blocks of a heap, searchable by address; `broken`: why they are incomplete, or None."""
 
     def __init__(self, ours, heap):
         self.ours, self.heap, self.memory = ours, heap, heap.memory
         self._types = Types(heap.memory)
-        self._views = {}  # pieces of STRETCH bytes: a read for each block takes long
+        self._views = {}  # pieces of STRETCH bytes, because a read for each block would take long
         self.starts, self.ends, self.regions, self.broken = heap.live()
 
     def index(self, address):
-        """Which block the address lies in, or None."""
+        """The number of the block that contains the address, or None."""
         i = bisect_right(self.starts, address) - 1
         return i if i >= 0 and address < self.ends[i] else None
 
@@ -45,8 +45,8 @@ class Blocks:
         return bisect_right(self.regions, (address, ALL)) - 1
 
     def _view(self, region, number):
-        """(where it begins, the words of a region in the number-th piece of STRETCH bytes): None
-        where that cannot be read."""
+        """(where it begins, the words of a region in the number-th piece of STRETCH bytes or None if that
+        cannot be read)."""
         start, end = self.regions[region] if region >= 0 else (0, 0)
         start, end = max(start, number * STRETCH), min(end, (number + 1) * STRETCH)
         try:
@@ -55,7 +55,7 @@ class Blocks:
             return start, None
 
     def stretch(self, address):
-        """The memory from an address in a region on: as much as can be had at once, or none."""
+        """The memory from an address in a region on: as much as one read returns, or b''."""
         i = self._region(address)
         try:
             return self.memory.stretch(address, self.regions[i][1]) if i >= 0 else b''
@@ -63,15 +63,15 @@ class Blocks:
             return b''
 
     def all_words(self):
-        """(address, memoryview of 64-bit words) of pieces that hold all blocks, and what lies
-        between them."""
+        """(address, memoryview of 64-bit words) of pieces that contain all blocks, and the memory between
+        them."""
         for start, end in self.regions:
             while start < end:
                 data = self.stretch(start)
                 if data:
                     yield start, as_words(data)
                     start += len(data)
-                else:  # goes on with the next block
+                else:  # continue with the next block
                     i = bisect_right(self.starts, start)
                     start = self.starts[i] if i < len(self.starts) else end
 
@@ -79,7 +79,7 @@ class Blocks:
         return (self.starts[0], self.ends[-1]) if self.starts else (0, 0)
 
     def what(self, i):
-        """What is known of a block that others may share: its C++ type, and who allocated it."""
+        """The C++ type of a block and who allocated it, as far as known; used to group blocks."""
         start = self.starts[i]
         return self._types.of(start, self.ends[i] - start), self.heap.site(start)
 
@@ -97,7 +97,7 @@ class Blocks:
 
 
 def open_blocks():
-    """The blocks of the heap; kept with its reader, until the program moves."""
+    """The blocks of the heap; kept with its reader, until the program continues."""
     ours, heap = open_heap()
     if 'blocks' not in vars(heap):
         heap.blocks = Blocks(ours, heap)
@@ -114,9 +114,9 @@ def finish(blocks):
 class HeapFind(Command):
     """The live blocks that contain a value: heap find VALUE.
 
-VALUE is any expression, searched for as it would lie in memory: `heap find "text"`, `heap find p`,
-`heap find (short)7`, `heap find *node`. Shows each place, and the block that it lies in; more than
-twenty are grouped by the blocks' size and type unless it begins with -all."""
+VALUE is any expression; its bytes are searched for: `heap find "text"`, `heap find p`, `heap find
+(short)7`, `heap find *node`. Shows each place, and the block that contains it; more than twenty are
+grouped by the blocks' size and type, unless the command begins with -all."""
 
     usage = ' [-all] VALUE'
 
@@ -152,8 +152,8 @@ def asked_for_all(text):
 
 
 def places(blocks, needle):
-    """(address, number of the live block) of each place where the bytes stand, in address order.
-    Looks through whole stretches of memory, as a read for each block takes long."""
+    """(address, number of the live block) of each place that contains the bytes, in address order.
+    Searches whole stretches of memory, because a read for each block would take long."""
     starts, ends, length = blocks.starts, blocks.ends, len(needle)
     base, data, i, at = 0, b'', 0, 0
     while i < len(starts):
@@ -175,7 +175,7 @@ def places(blocks, needle):
 
 
 def as_bytes(text):
-    """The value of an expression as it lies in memory."""
+    """The bytes of an expression's value in memory."""
     try:
         value = gdb.parse_and_eval(text)
         type_ = value.type.strip_typedefs()
@@ -197,12 +197,12 @@ def as_bytes(text):
 
 
 class HeapRefs(Command):
-    """Who points to a block: heap refs ADDR.
+    """What points to a block: heap refs ADDR.
 
-Looks for pointers to the live block that holds ADDR (to ADDR itself where none does) in the live
-blocks, in globals and all other writable memory, on the stacks and in the registers of all
-threads. Anything that looks like a pointer counts as one. More than twenty are grouped by where they are,
-unless it begins with -all."""
+Looks for pointers to the live block that contains ADDR (to ADDR itself if there is none) in the live
+blocks, in globals and all other writable memory, on the stacks and in the registers of all threads.
+Anything that looks like a pointer counts as one. More than twenty are grouped by place, unless the
+command begins with -all."""
 
     usage = ' [-all] ADDR'
 
@@ -244,7 +244,7 @@ unless it begins with -all."""
 
 
 def root_of(blocks, row):
-    """(what kind of place points here; if it is a block, its type, and who allocated it)."""
+    """(the kind of place that points here; if it is a block, its type, and who allocated it)."""
     if ' live block ' not in row[1]:
         return row[1].split(' + ')[0] if row[0].startswith('0x') else 'registers', '', ''
     i = blocks.index(int(row[0], 16))
@@ -256,7 +256,7 @@ def hits(base, words, start, end):
 
 
 def describe(at, roots):
-    """What lies there: a variable, a stack, or nothing that has a name."""
+    """What is at an address: a variable, a stack, or other memory."""
     symbol = gdb.execute(f'info symbol {at:#x}', to_string=True).split(' in section ')
     if len(symbol) == 2:
         return symbol[0]
@@ -269,10 +269,10 @@ class HeapLeaks(Command):
     """Live blocks that nothing points to: heap leaks [all].
 
 Starts from globals and other writable memory, stacks and registers, and follows every word that
-looks like a pointer into a live block, also into its middle. What it never reaches is lost: the
-program cannot free it any more. `held by` names another lost block that points to it. A stale
-value on a stack may still hide a leak. More than twenty are grouped by size, holder, C++ type and, in
-debug builds, who allocated them; `all` lists them one by one."""
+looks like a pointer to a live block, or into it. A block that it never reaches is lost: the program
+cannot free it any more. `held by` names another lost block that points to it. A stale value on a
+stack may hide a leak. More than twenty are grouped by size, holder, C++ type and, in debug builds,
+by who allocated them; `all` lists them one by one."""
 
     usage = ' [all]'
 
@@ -312,7 +312,7 @@ debug builds, who allocated them; `all` lists them one by one."""
 
 
 def unreached(blocks):
-    """The numbers of the blocks that no root leads to."""
+    """The numbers of the blocks that are not reachable from any root."""
     low, high = blocks.bounds()
     reached, queue = bytearray(len(blocks.starts)), deque()
 

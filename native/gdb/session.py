@@ -1,4 +1,4 @@
-"""What a session of `libmalloc gdb` does by itself: cores, and batches from start to end."""
+"""What `libmalloc gdb` runs by itself: opens cores, attaches, runs batches from start to end."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from . import library
 FAILED = 125
 BACKTRACE = 10  # frames
 
-# Lines of a script that start the program, or that only make sense before it runs.
+# Lines of a script that start the program, or that are useful only before it runs.
 STARTS = re.compile(r'^\s*(r|run|start|starti)\b', re.M)
 BREAKS = re.compile(r'^\s*(b|br|break|tb|tbreak|hbreak|rbreak|watch|rwatch|awatch|catch|tcatch)\b',
                     re.M)
@@ -39,10 +39,10 @@ class Ending:
 def batch(script=None, breaks=False):
     """Runs the program to its end and quits with its status (128+n after signal n).
 
-    At the first stop (a breakpoint, a crash) it runs the commands of `script`, or shows where the
-    program is and its heap. With a script and no breakpoints, the end of the program is a stop as
-    well. A script that starts the program itself, or sets breakpoints where none were given, is
-    read before. Afterwards only breakpoints with `commands` stop the program again.
+    At the first stop (a breakpoint, a crash) it runs the commands of `script`, or shows a backtrace
+    and the heap. With a script and without breakpoints, it also stops at the program's end. A script
+    that starts the program itself, or sets breakpoints if none were given, runs first. Afterwards
+    only breakpoints with `commands` stop the program again.
     """
     ending, ok = Ending(), True
     try:
@@ -68,14 +68,14 @@ def batch(script=None, breaks=False):
 
 
 def batch_core(script=None):
-    """Runs the commands of `script` on a core, or shows where it died and its heap; quits."""
+    """Runs the commands of `script` on a core, or shows a backtrace and the heap; quits."""
     ok = _source(script) if script else _show()
     gdb.execute(f'quit {0 if ok else FAILED}')
 
 
 def attach(pid):
-    """Attaches to a running process; where the kernel refuses, says what to do about it. In a container
-    or a chroot, its files are looked for below its own root."""
+    """Attaches to a running process; if the kernel refuses, says what to do. For a process in a container
+    or a chroot, looks for its files below its own root."""
     try:
         if _has_other_root(pid):
             gdb.execute(f'set sysroot /proc/{pid}/root')
@@ -88,17 +88,17 @@ def attach(pid):
 
 
 def _has_other_root(pid):
-    """Is what `/` means to a process another folder than it is to us?"""
+    """True if the root folder of the process is not ours."""
     try:
         theirs, ours = os.stat(f'/proc/{pid}/root'), os.stat('/')
     except OSError:
-        return False  # not ours to look at: attaching fails as well
+        return False  # no permission, so attaching will fail as well
     return (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino)
 
 
 def batch_attached(pid, script=None):
-    """Runs the commands of `script` on a running process, or shows where it is and its heap; lets
-    go of it and quits."""
+    """Runs the commands of `script` on a running process, or shows a backtrace and the heap; detaches
+    and quits."""
     try:
         attach(pid)
         ok = _source(script) if script else _show()
@@ -110,21 +110,22 @@ def batch_attached(pid, script=None):
 
 
 def open_core(core):
-    """Opens a core; finds its program when none was given. Says once which files are no longer those that
-    it was written with."""
+    """Opens a core; finds its program if none was given. Reports files that were rebuilt since the core
+    was written."""
     gdb.execute(f'core-file {core}')
     if gdb.current_progspace().filename is None:
         name = re.search(r'AT_EXECFN .*"(.*)"$', gdb.execute('info auxv', to_string=True), re.M)
         if not name or not os.path.exists(name[1]):
-            _say(f'the program of this core ({name[1] if name else "unknown"}) is not there: '
-                 'say where it is, `libmalloc gdb --core CORE -- PROGRAM`')
+            _say(f'the program of this core ({name[1] if name else "unknown"}) does not exist here: '
+                 'name it, `libmalloc gdb --core CORE -- PROGRAM`')
             return
         gdb.execute(f'file {name[1]}')
         gdb.execute(f'core-file {core}')
-    for objfile in library.rebuilt(gdb.objfiles()):
-        how = ('`file OLD` takes' if objfile.filename == gdb.current_progspace().filename else
+    rebuilt = [objfile.filename for objfile in library.rebuilt(gdb.objfiles())]
+    for path in (*rebuilt, *library.not_loaded()):
+        how = ('`file OLD` takes' if path == gdb.current_progspace().filename else
                '`set solib-search-path FOLDER` finds')
-        _say(f'{objfile.filename} was built again since the core was written, so its names and lines may be '
+        _say(f'{path} was built again since the core was written, so its names and lines may be '
              f'wrong: {how} the old one')
 
 
@@ -165,14 +166,14 @@ def _finish(ending):
         if breakpoint.commands:
             breakpoint.enabled = True
     while _alive():
-        # GDB keeps some signals (SIGINT, SIGTRAP) to itself: here the program gets all of them.
+        # GDB does not pass some signals (SIGINT, SIGTRAP) on, so we send them to the program.
         signal, ending.stop = _signal(ending.stop), None
         gdb.execute(f'signal {signal}' if signal else 'continue')
 
 
 def _signal(stop):
-    """The signal that stopped the program, or None. GDB does not name a SIGTRAP, being itself
-    the cause of most; of one that was sent the kernel says so: its si_code is not positive."""
+    """The signal that stopped the program, or None. GDB does not report a SIGTRAP, because it causes
+    most of them itself; if another process sent one, the kernel sets an si_code of 0 or less."""
     if isinstance(stop, gdb.SignalEvent):
         return stop.stop_signal
     if stop is None or isinstance(stop, gdb.BreakpointEvent):

@@ -1,7 +1,7 @@
-"""Reads the heap of sharded.c: what the commands ask, answered from the records of its runs.
+"""Reads the heap of sharded.c: answers the commands from the records of its runs.
 
-Figures come from the records alone. Which blocks of a page live is told by its stack: those that
-are on it, or in the batch of another thread, are free.
+Figures come from the records alone. Blocks of a page that are on its stack, or in a batch of another
+thread, are free; all others that were carved are live.
 """
 
 import gdb
@@ -20,7 +20,7 @@ OWNER_DIED, OWNER = 0x40000000, 0x3fffffff  # in the futex of a robust mutex
 
 
 class ShardedReader(Reader):
-    others = ()  # arenas are of all regions
+    others = ()  # `pages.arenas` covers all regions
 
     def __init__(self, library, memory):
         super().__init__(library, memory)
@@ -151,7 +151,7 @@ class ShardedReader(Reader):
         return self.owned.get(address >> self.pages.GRANULE_BITS)
 
     def owners(self):
-        """Asked after `stats`."""
+        """Call after `stats`, which computes the shares."""
         if not self.shares:
             return None
         rows = [(f'{heap:#x}', *share, self._whose(heap)) for heap, share in self.shares.items()]
@@ -192,7 +192,7 @@ class ShardedReader(Reader):
             found += [(idle.start, idle.end)] if idle else []
             found += [(at, at + pages.granule) for at in pages.record_granules()]
         except Broken:
-            pass  # whoever asked walks as well, and says so
+            pass  # the caller also walks the heap, and reports the damage
         return found
 
     def place(self, address):

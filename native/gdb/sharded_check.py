@@ -1,4 +1,4 @@
-"""The invariants of sharded: the runs tile their arenas, lists and counts agree with them."""
+"""Checks the invariants of sharded: runs tile their arenas, and lists and counts agree with them."""
 
 from .chunks import Broken, count
 from .memory import ALL
@@ -6,7 +6,7 @@ from .sharded_pages import HUGE
 
 
 def check(reader):
-    """A line that says what holds; raises Broken at the first that does not."""
+    """Returns a line that says what holds; raises Broken at the first invariant that does not."""
     pages, region = reader.pages, reader.region
     pages.heaps, pages.huges, pages.idle()
     if pages.lists_problem:
@@ -23,7 +23,7 @@ def check(reader):
     for heap in pages.heaps.values():
         _check_kept(pages, heap, kept)
         _check_batches(pages, heap, small)
-        if not heap.busy and not heap.lost:  # else its lists may be half done
+        if not heap.busy and not heap.lost:  # otherwise a change of its lists may be half done
             _check_heap(pages, heap, {at: page for at, page in small.items()
                                       if page.owner == heap.at})
     for before, after in zip(pages.huges, pages.huges[1:]):
@@ -47,7 +47,7 @@ def _check_page(pages, page):
 
 
 def _check_runs(pages, region, runs):
-    """Free runs are merged, in the bins, and their ends agree; the counts are right."""
+    """Checks that free runs are merged, are in the bins, and agree at both ends; and the counts."""
     free = {run.at: run for run in runs if run.kind == pages.PAGE_FREE}
     for before, after in zip(runs, runs[1:]):
         if before.at in free and after.at in free and before.end == after.start and (
@@ -90,7 +90,8 @@ def _check_runs(pages, region, runs):
 
 
 def _list(pages, name, head, among, forward='next', back='prev'):
-    """The pages of a list; each is one of `among`, comes once, and is linked both ways."""
+    """Yields the pages of a list; checks that each is one of `among`, occurs once, and is linked both
+    ways."""
     before, seen = 0, set()
     while head:
         page = among.get(head)
@@ -106,7 +107,7 @@ def _list(pages, name, head, among, forward='next', back='prev'):
 
 
 def _check_kept(pages, heap, kept):
-    """A run that a thread keeps is of the length that it is kept for, and kept by one."""
+    """Checks that each run that a thread keeps has the right length, and that only one thread keeps it."""
     for granules, at in enumerate(pages.array(heap, 'kept'), 1):
         run = kept.pop(at, None)
         if at and (run is None or run.granules != granules):
@@ -120,8 +121,8 @@ def _check_batches(pages, heap, small):
         if at not in small:
             raise Broken(f'heap {heap.at:#x}: a batch is for the page {at:#x}, which is none')
         held += len(places) * small[at].size
-    if held != heap.held and not heap.busy:
-        raise Broken(f'heap {heap.at:#x}: says that its batches hold {heap.held} bytes; it is '
+    if held != heap.batched and not heap.busy:
+        raise Broken(f'heap {heap.at:#x}: says that its batches hold {heap.batched} bytes; it is '
                      f'{held}')
 
 
@@ -159,8 +160,8 @@ def _check_heap(pages, heap, own):
 
 
 def _check_budget(pages, page):
-    """Of a page that is not current: frees until its goal. A thread
-    that was stopped inside of free may have counted the block, and not yet the free."""
+    """Checks the budget of a page that is not current: the number of frees until its goal. A thread
+    stopped inside free may have counted the block, but not yet the free."""
     whole = page.goal
     if not whole <= page.budget + page.count <= whole + 1:
         raise pages.damage(page, f'a budget of {page.budget} and {page.count} free are not {whole} '

@@ -1,5 +1,5 @@
-"""The memory of sharded.c as it stands: arenas of runs, pages with their stacks, heaps, and blocks
-that other threads freed. Each step is checked before it is followed, so that it ends on every heap.
+"""The structures of sharded.c in memory: arenas of runs, pages with their stacks, heaps, and blocks
+that other threads freed. Checks each step before it follows it, so that it ends on every heap.
 
       start                         end
       │ run │ run │ run │ … │ run │ run │   an arena
@@ -12,12 +12,12 @@ from functools import cached_property
 from .chunks import Broken, skipped
 from .memory import ALL, PAGE, Layout, Unreadable
 
-# The fields of native/sharded.c and sharded/*.h that are read here.
+# The fields of native/sharded.c and sharded/*.h that we read here.
 REGION = ('era', 'used', 'dirty', 'oldest', 'youngest', 'older')
 RECORD = ('owner', 'start', 'origin', 'inverse', 'limit', 'size', 'granules', 'capacity',
           'carved', 'kind', 'class', 'shift', 'era', 'area', 'dirty', 'base', 'top', 'count', 'next',
-          'prev', 'budget', 'younger', 'older', 'listed', 'goal', 'remote', 'pending', 'gone')
-HEAP = ('tag', 'pages', 'held', 'busy', 'lost', 'todo', 'next', 'pending')
+          'prev', 'budget', 'younger', 'older', 'listed', 'goal', 'remote', 'pending', 'purged')
+HEAP = ('tag', 'pages', 'batched', 'busy', 'lost', 'todo', 'next', 'pending')
 HUGE = ('next', 'start', 'user', 'length')
 CONSTANTS = ('GRANULE_BITS', 'ALIGNMENT', 'STEPS', 'CLASSES', 'EXACT', 'BINS', 'WORTHWHILE',
              'BATCH', 'COLORED', 'MARK', 'REMOTE_PENDING', 'REMOTE_TAKEN', 'PAGE_SMALL',
@@ -82,7 +82,7 @@ class Pages:
         return memoryview(data).cast('Q').tolist()
 
     def show(self, layout, names, at):
-        """A struct as it stands in memory, in rows."""
+        """The fields of a struct in memory, as rows."""
         values = self.memory.record(layout, at, *names)
         return [(f'{at + layout.offset(name):#x} {name}', f'{value:#x}  {value}')
                 for name, value in zip(names, values)]
@@ -93,8 +93,8 @@ class Pages:
     # ── regions, arenas and runs ─────────────────────────────────────────────
 
     def regions(self):
-        """The region in use, then those that a fork or the library's own end froze, each of which
-        leads to the one before."""
+        """The region in use, then those that were frozen by a fork or when the library ended, each linked
+        from the one after it."""
         regions, at = {}, int(self.variable['region'])
         while at and at not in regions:
             regions[at] = self.record(self.region_layout, REGION, at, 'the region')
@@ -102,7 +102,7 @@ class Pages:
         return list(regions.values())
 
     def bins(self, region):
-        """(area, dirty, which bins are said to hold something, the first run of each)."""
+        """(area, dirty, the bits of the bins in use, the first run of each bin)."""
         field = self.region_layout.field('free')
         layout, kinds = Layout(field.target().target()), 2 * (field.range()[1] + 1)
         used, first = layout.offset('used') // 8, layout.offset('first') // 8
@@ -137,7 +137,7 @@ class Pages:
         return arenas
 
     def page_of(self, address):
-        """The record that the map has for this address; it may be about other memory."""
+        """The record to which the map leads for this address; it may describe other memory."""
         at = self.entries + 8 * (address >> self.GRANULE_BITS & self.mask)
         distance, = self.words(at, 1, 'the map')
         return self.page(self.map + distance & ALL)
@@ -151,8 +151,8 @@ class Pages:
         return page
 
     def runs(self, arena, problems=None):
-        """The runs of an arena in address order; Broken at the first impossible one, or, with a list of
-        `problems`, all others."""
+        """The runs of an arena in address order. Raises Broken at the first impossible one; with a list of
+        `problems`, adds it there and continues."""
         at = arena.start
         while at < arena.end:
             try:
@@ -174,7 +174,7 @@ class Pages:
         return run
 
     def _next_run(self, arena, at):
-        """Where the next run begins, as its own record and the map say."""
+        """Where the next run begins, according to its own record and the map."""
         while at < arena.end:
             try:
                 return self._run(arena, at).start
@@ -183,7 +183,7 @@ class Pages:
         return arena.end
 
     def problem(self, run, arena, at):
-        """Why there can be no such run, or None."""
+        """Why such a run is impossible, or None."""
         if run.kind not in self.kinds:
             return f'its kind is {run.kind}, but one must begin here'
         if run.start != at:
@@ -209,8 +209,8 @@ class Pages:
         return None
 
     def run_at(self, arena, address):
-        """The run of which the address is a part. The map has each granule of a short run in use;
-        of others the first ones and the last."""
+        """The run that contains the address. The map has an entry for each granule of a short run in use,
+        and for the first ones and the last of other runs."""
         for at in range(address - address % self.granule, arena.start - 1, -self.granule):
             run = self.page_of(at)
             if run.kind in self.kinds and run.start <= address < run.end:
@@ -223,8 +223,8 @@ class Pages:
     # ── which blocks of a page are free ──────────────────────────────────────
 
     def marks(self, page):
-        """A byte for each block that was ever carved: 0, IN_STACK or FREED_REMOTELY; and the
-        Broken that is about a place that cannot be right, or None."""
+        """A byte for each block that was ever carved: 0, IN_STACK or FREED_REMOTELY; and a Broken if a
+        listed place is impossible, or None."""
         marks, problem = bytearray(page.carved), None
         at = page.at + self.page_layout.size
         try:
@@ -249,12 +249,12 @@ class Pages:
         return marks, problem
 
     def remote(self, page):
-        """How many of its blocks other threads have freed: listed in its record, or in batches."""
+        """The number of its blocks that other threads have freed: in its record, or in their batches."""
         return page.filled + len(self.batches.get(page.at, ()))
 
     def damage_of(self, page, marks, problem):
-        """The problem of `marks`, or that a free block does not bear the mark of one, unless its
-        memory went to the kernel; or None."""
+        """The problem of `marks`; or a Broken if a free block lacks its mark, unless its memory was
+        returned to the kernel; or None."""
         if problem or not any(marks):
             return problem
         try:
@@ -264,13 +264,13 @@ class Pages:
         mark = (self.MARK & ALL).to_bytes(8, 'little')
         for number, state in enumerate(marks):
             at = number * page.size
-            gone = page.gone >> at // PAGE & 1 and not any(data[at:at + len(mark)])
-            if state and not gone and data[at:at + len(mark)] != mark:
+            purged = page.purged >> at // PAGE & 1 and not any(data[at:at + len(mark)])
+            if state and not purged and data[at:at + len(mark)] != mark:
                 return self._overwritten(page, number, marks, data)
         return None
 
     def _overwritten(self, page, number, marks, data):
-        """With the block in front of it, as that may have run over its end."""
+        """Shows the block before it, too, because that may have been overrun."""
         at = number * page.size
         word, block = int.from_bytes(data[at:at + 8], 'little'), page.start + at
         rows = [(f'{block:#x}', f'{word:#018x}  should be {self.MARK & ALL:#018x}')]
@@ -286,7 +286,7 @@ class Pages:
 
     @cached_property
     def batches(self):
-        """The record of a page → the places of its blocks that threads have freed and hold back."""
+        """The record of a page → the places of its blocks that other threads keep in batches."""
         found = {}
         for heap in self.heaps.values():
             for page, places in self.batches_of(heap):
@@ -308,7 +308,7 @@ class Pages:
 
     @cached_property
     def heaps(self):
-        """Address → heap, of every thread that ever had one; as far as their list can be followed."""
+        """Address → heap, for every thread that ever had one, as far as their list is sound."""
         heaps, at = {}, int(self.variable['heaps'])
         while at:
             try:
@@ -328,7 +328,7 @@ class Pages:
         return self.words(heap.at + self.heap_layout.offset(name), length, 'the heap')
 
     def pending(self, heap):
-        """The pages of a heap, by record, that other threads freed blocks of."""
+        """The pages of a heap, by record, of which other threads freed blocks."""
         found = {}
         for at in (heap.pending, heap.todo):
             while at:
@@ -380,11 +380,11 @@ class Pages:
 
     @property
     def lists_problem(self):
-        """What is wrong with the list of heaps or those of huge blocks, as far as they were followed."""
+        """What is wrong with the list of heaps or those of huge blocks, or None."""
         return self.heaps_problem or self.huges_problem
 
     def record_granules(self):
-        """Where records lie: the granules that hold those in use, or may hold some again."""
+        """The granules that contain records in use, or are kept for new ones."""
         found, next_ = set(), Layout(self.slabs['empty'].type.target())
         records = [*self.heaps, *(huge.at for huge in self.huges)]
         records += [run.at for arena in self.arenas for run in self.runs(arena, [])]

@@ -1,6 +1,6 @@
-"""Where to stop: when the library detects a misuse or has no memory (`--on`), and when something
-happens to one block (`heap watch`). Python decides at each stop, so the program need not be built
-for it, nor its library changed."""
+"""Stops when the library detects a misuse or has no memory (`--on`), and when something happens to
+one block (`heap watch`). Python decides at each stop, so neither the program nor the library needs
+changes for it."""
 
 import errno
 import os
@@ -28,7 +28,7 @@ ARGUMENTS = ('rdi', 'rsi', 'rdx', 'rcx', 'r8', 'r9')  # of a call, on x86-64
 
 
 def on(event):
-    """Stops where the library detects the event; waits for the library to be loaded."""
+    """Sets a breakpoint where the library detects the event, as soon as the library is loaded."""
     seen = set()
 
     def look(*_):
@@ -44,7 +44,7 @@ def on(event):
 
 
 class Detection(gdb.Breakpoint):
-    """At the first instruction of die_detected(line, length): every detection passes there."""
+    """Stops at die_detected(line, length), which every detection calls."""
 
     def __init__(self, address, event, objfile):
         super().__init__(f'*{address:#x}')
@@ -69,8 +69,8 @@ def last_words():
 
 
 def stacks(objfile, sentence):
-    """Who allocated and who freed the first block that a sentence names, where the guard of a debug
-    build knows it: rows of (label, function)."""
+    """Who allocated and who freed the first block that a sentence names, if the guard of a debug build
+    recorded it: rows of (label, function)."""
     try:
         _, heap = read_heap(library.of(objfile))
         found = (heap.callers(int(at, 16)) for at in re.findall(r'0x[0-9a-f]+', sentence))
@@ -84,8 +84,8 @@ def string(address):
 
 
 class Refusal(gdb.Breakpoint):
-    """Where the malloc looked for memory in vain. It may find some elsewhere, so what the program
-    gets is looked at where its call returns."""
+    """Runs where the malloc failed to get memory. It may still find some elsewhere, so we check the
+    result where the program's call returns."""
 
     def __init__(self):
         super().__init__('os_refuse')
@@ -97,51 +97,64 @@ class Refusal(gdb.Breakpoint):
         return False
 
 
-class Return(gdb.FinishBreakpoint):
-    """Behind the program's call of a public function; stops there if that found no memory."""
+class Return(gdb.Breakpoint):
+    """Stops after the program's call of a public function, if that found no memory. It is no FinishBreakpoint,
+    because in GDB 16 one never stops if the function was reached by a jump from another."""
 
-    waiting = {}  # by caller: a second refusal within one call needs no second stop
+    waiting = {}  # by caller, so that a second refusal within one call sets no second breakpoint
 
     @classmethod
     def of(cls, call, sentence):
         caller = call.older()
         key = gdb.selected_thread().ptid, int(caller.read_register('sp')), caller.pc()
-        before = cls.waiting.get(key)
-        if before is None or not before.is_valid() or not before.enabled:
-            cls.waiting[key] = cls(call, sentence)
+        cls.waiting = {at: each for at, each in cls.waiting.items() if each.is_valid()}
+        if key not in cls.waiting:
+            for other in [each for each in cls.waiting.values() if not each.enabled]:
+                del cls.waiting[other.key]
+                other.delete()
+            cls.waiting[key] = cls(call, key, sentence)
+        elif not cls.waiting[key].enabled:
+            cls.waiting[key].begin(call, sentence)
 
-    def __init__(self, call, sentence):
-        super().__init__(call, internal=True)
-        self._sentence = sentence
-        # The one function whose result is an error, not a block.
+    def __init__(self, call, key, sentence):
+        super().__init__(f'*{key[2]:#x}', internal=True)
+        self.key = key
+        self.begin(call, sentence)
+
+    def begin(self, call, sentence):
+        self._sentence, self.enabled = sentence, True
+        # The only function that returns an error instead of a block.
         self._bits, self._means = ((32, errno.ENOMEM) if call.name() == 'posix_memalign' else
                                    (64, 0))
 
     def stop(self):
-        result = int(gdb.newest_frame().read_register('rax')) & (1 << self._bits) - 1
-        if result != self._means:
+        frame = gdb.newest_frame()
+        if self.key != (gdb.selected_thread().ptid, int(frame.read_register('sp')), frame.pc()):
+            return False
+        self.enabled = False
+        if int(frame.read_register('rax')) & (1 << self._bits) - 1 != self._means:
             return False
         gdb.write(f'detected by libmalloc: {self._sentence}\n')
         return True
 
 
 def gives_back(call):
-    """Has this function a result that could say that there was no memory?"""
+    """True if the function returns a value, which may report that there was no memory."""
     function = call.function()
     return function is None or function.type.target().code != gdb.TYPE_CODE_VOID
 
 
 def asked_for():
-    """The outermost of our frames, which the program called, and how much it asked for. Where a
-    public function has jumped into an inner one, that is outermost: its name means nothing to the
-    program."""
+    """The outermost of our frames, which the program called, and the requested size. If a public
+    function has jumped into an inner one, that one is outermost, and we omit its name, because the
+    program does not know it."""
     frame, told = gdb.newest_frame(), 'a request'
     path, call = gdb.current_progspace().solib_name(frame.pc()), frame
     while frame is not None and gdb.current_progspace().solib_name(frame.pc()) == path:
         try:
             told = f'{int(frame.read_var("size"))} bytes'
         except (gdb.error, ValueError):
-            pass  # optimized out here, or not a thing of this frame
+            pass  # optimized out, or no variable of this frame
         call, frame = frame, frame.older()
     return call, f'{told} ({call.name()})' if call.name() in GIVES_BLOCK else told
 
@@ -150,10 +163,10 @@ def asked_for():
 
 
 class Taken(gdb.Breakpoint):
-    """At a function that is given the block back."""
+    """Stops at a function that frees or reallocates the block."""
 
     def __init__(self, ours, function, block, size):
-        if isinstance(ours, library.Provider):  # by address: what is beside a name depends on symbols
+        if isinstance(ours, library.Provider):  # by address, because a name may match other places
             super().__init__(f'*(unsigned long)&__libc_{function}')
         else:
             super().__init__(source=f'{ours.variant}.c', function=function)
@@ -172,7 +185,7 @@ class Taken(gdb.Breakpoint):
 
 
 class HeaderWritten(gdb.Breakpoint):
-    """At a write to the header of the block by anybody but its malloc."""
+    """Stops at a write to the header of the block by any code but the malloc."""
 
     def __init__(self, header, length, block, path):
         super().__init__(f'*(unsigned long (*)[{length // 8}]) {header:#x}',
@@ -189,7 +202,8 @@ class HeaderWritten(gdb.Breakpoint):
 
 
     def _is_malloc(self, frame):
-        """Is this the malloc at work? libc also has strcpy: there, the functions above it tell."""
+        """True if this frame belongs to the malloc. libc also contains strcpy and the like, so in libc
+        the functions further out decide."""
         path, space = self._path, gdb.current_progspace()
         if not re.match(r'libc[-.]', os.path.basename(path)):
             return space.solib_name(frame.pc()) == path
@@ -201,22 +215,22 @@ class HeaderWritten(gdb.Breakpoint):
 
 
 def choose_watchpoints():
-    """Where hardware watchpoints never fire, has GDB do without for the rest of the session."""
+    """Turns hardware watchpoints off for the rest of the session if they do not work here."""
     global _tried
     if _tried or not gdb.parameter('can-use-hw-watchpoints'):
         return
     _tried = True
     if not hardware_fires():
         gdb.execute('set can-use-hw-watchpoints 0')
-        gdb.write("  note: this machine's debug registers do nothing, so GDB will look after every "
-                  'instruction: the program gets slow\n')
+        gdb.write("  note: this machine's debug registers do not work, so GDB will single-step: the "
+                  'program becomes slow\n')
 
 
 _tried = False
 
 
 def hardware_fires():
-    """Asks a GDB of its own, with a program of its own. True also when that cannot be asked."""
+    """Tests it in a separate GDB with another program. True also if that GDB cannot run."""
     script = os.path.join(os.path.dirname(__file__), 'watchpoints.gdb')
     words = [os.readlink('/proc/self/exe'), '-nx', '-q', '-batch', '-x', script, '/bin/true']
     try:
@@ -230,11 +244,12 @@ def hardware_fires():
 class HeapWatch(Command):
     """Follows one live block: heap watch ADDR.
 
-Stops when it is freed or reallocated, and where the malloc keeps a header in front of each block
-(list) when anybody else writes to that. `info breakpoints` lists what it set, `delete` ends it.
+Stops when it is freed or reallocated and, if the malloc has a header in front of each block (list),
+when other code writes to that. `info breakpoints` lists the breakpoints that it set, `delete` removes
+them.
 
-Writes are seen by the processor's debug registers. Some virtual machines have none that work; this
-is tried, and there GDB looks after every instruction instead, which is slow."""
+It uses the processor's debug registers. On some virtual machines these do not work; it tests this,
+and then lets GDB single-step, which is slow."""
 
     usage = ' ADDR'
 

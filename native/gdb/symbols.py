@@ -1,4 +1,4 @@
-"""What return addresses are called: function and line, or a place in a file that has no symbols."""
+"""Names return addresses: by function and line, or by the place in a file without symbols."""
 
 import os
 import re
@@ -7,28 +7,28 @@ import gdb
 
 
 class Code:
-    """Of one program as it stands; names that were found are kept."""
+    """The code of one program; caches the names that it found."""
 
     def __init__(self):
         self._names, self._files = {}, None
 
     def name(self, address):
-        """The function that an address lies in, `program+0x11f5` where the file has no symbols, or ''."""
+        """The function at an address, `program+0x11f5` if the file has no symbols, or ''."""
         if address not in self._names:
             self._names[address] = self._found(address) if address else ''
         return self._names[address]
 
     def functions(self, returns_to):
-        """The functions that a return address lies in, with their lines; more than one where calls
-        were inlined, the innermost first. Without debug information, its name; none if it has none."""
-        call = returns_to - 1  # the next instruction may be of another line, or function
+        """The functions at a return address, with their lines; several if calls were inlined, the
+        innermost first. Without debug information, its name; empty if it has none."""
+        call = returns_to - 1  # the next instruction may belong to another line or function
         block, line = gdb.block_for_pc(call), gdb.find_pc_line(call)
         where, rows = (line.symtab, line.line), []
         block = _of_function(block)
         while block is not None and where[0] is not None:
             symtab, number = where
             caller = _of_function(block.superblock)
-            # A nested function (GNU C) has its own code, outside of the one around it.
+            # A nested function (GNU C) has its own code, outside that of the enclosing one.
             inlined = caller is not None and caller.start <= block.start < caller.end
             rows.append(f'{block.function.print_name} ({os.path.basename(symtab.filename)}:{number})' +
                         (', inlined' if inlined else ''))
@@ -50,7 +50,7 @@ class Code:
         if self._files is None:
             begun, self._files = {}, []
             for start, end, name, path in sections():
-                begun.setdefault(path, start & ~0xfff)  # its ELF header stands in front of it
+                begun.setdefault(path, start & ~0xfff)  # the page of the ELF header
                 if name == '.text':
                     self._files.append((start, end, path, begun[path]))
         return self._files

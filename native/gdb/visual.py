@@ -1,5 +1,5 @@
-"""`heap vis`, `heap telescope`, `heap try-free`, `heap vmmap`: memory as it stands, with what the malloc
-means by it."""
+"""`heap vis`, `heap telescope`, `heap try-free`, `heap vmmap`: raw memory, annotated with what it is for
+the malloc."""
 
 import gdb
 
@@ -12,7 +12,7 @@ from .roots import Roots, writable
 
 LINE, LINES, CHUNKS, WORDS, STEPS, TEXT = 16, 8, 8, 8, 5, 24
 SHADES = {LIVE: 32, FREE: 31, REMOTE: 35, 'fresh': 2, 'cached': 36, 'header': 34}
-OWN = 34  # what the malloc keeps in a chunk
+OWN = 34  # the colour of the malloc's own words in a chunk
 
 
 def shaded(text, shade):
@@ -26,9 +26,9 @@ def as_text(data):
 class HeapVis(Command):
     """The bytes of chunks, with headers, links, marks and canaries named: heap vis [ADDR [COUNT]].
 
-Begins with the chunk that holds ADDR (else the first of the heap) and shows COUNT chunks (8 unless
-given), sixteen bytes a line, of a long chunk the first and the last lines. Coloured on a terminal: live
-green, free red, what the malloc keeps blue."""
+Begins with the chunk that contains ADDR (without ADDR, with the first) and shows COUNT chunks (8 unless
+given), sixteen bytes a line; of a long chunk only the first and the last lines. Coloured on a terminal:
+live green, free red, the malloc's own words blue."""
 
     usage = ' [ADDR [COUNT]]'
 
@@ -43,10 +43,10 @@ green, free red, what the malloc keeps blue."""
         shown = 0
         try:
             for chunk in heap.walk(start):
-                if chunk.kind in CONTAINERS:
-                    continue
                 if shown == most or argv and not shown and chunk.start > start:
                     break
+                if chunk.kind in CONTAINERS:
+                    continue
                 show_chunk(heap, chunk)
                 shown += 1
         finally:
@@ -93,8 +93,8 @@ def show_line(heap, chunk, at, names):
 class HeapTryFree(Command):
     """What free would do with a pointer, and why, without doing it: heap try-free ADDR.
 
-Of glibc the answer is its own message, where it would end the program; of ours the reason for which the
-library would."""
+If free would end the program, shows glibc's own message or, for our mallocs, the reason that the
+library would print."""
 
     usage = ' ADDR'
 
@@ -121,10 +121,10 @@ library would."""
 
 
 class HeapTelescope(Command):
-    """Words from an address on, and what they lead to: heap telescope ADDR [COUNT].
+    """Words from an address on, and what they point to: heap telescope ADDR [COUNT].
 
-Follows each word that is an address, five steps at most, and tells where every step lies: in a block, in a
-variable, on a stack; and text where there is some."""
+Follows each word that is an address, at most five steps, and shows where each step leads: to a block, a
+variable, a stack; and text, if there is any."""
 
     usage = ' ADDR [COUNT]'
 
@@ -155,7 +155,7 @@ variable, on a stack; and text where there is some."""
 
 
 class Where:
-    """Says of an address what lies there."""
+    """Describes what is at an address."""
 
     def __init__(self, heap):
         self.heap, self.ranges = heap, writable()
@@ -168,7 +168,7 @@ class Where:
             return None
 
     def text(self, address):
-        """What stands there, when it looks like text."""
+        """The bytes at an address, if they look like text."""
         try:
             data = self.heap.memory.read(address, TEXT).split(b'\0')[0]
         except Unreadable:
@@ -184,7 +184,7 @@ class Where:
             return ''
         try:
             for chunk in self.heap.walk(value):
-                if chunk.kind in CONTAINERS:
+                if chunk.kind in CONTAINERS and chunk.start <= value:
                     continue
                 if chunk.user and chunk.start <= value < chunk.end:
                     into = value - chunk.user
@@ -201,9 +201,9 @@ class Where:
 
 
 class HeapVmmap(Command):
-    """The mappings of the process, and what the malloc and the threads have in them.
+    """The mappings of the process, and the memory of the malloc and the threads in them.
 
-Of a core, the writable ones that it holds."""
+For a core, shows the writable mappings that it contains."""
 
     def __init__(self):
         super().__init__('heap vmmap')

@@ -1,6 +1,6 @@
-# Do hardware watchpoints fire on this machine? `heap watch` and `libmalloc doctor` ask, on a program of
-# no consequence; where they do, the answer has "Old value". Some virtual machines take what GDB puts in
-# the debug registers, and never stop for it.
+# Tests whether hardware watchpoints work on this machine, for `heap watch` and `libmalloc doctor`, with
+# an arbitrary program. If they do, the output contains "Old value". Some virtual machines accept what GDB
+# writes to the debug registers, but never stop.
 #
 #     gdb -nx -q -batch -x native/gdb/watchpoints.gdb /bin/true
 set debuginfod enabled off

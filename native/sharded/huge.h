@@ -24,7 +24,7 @@ struct huges {
     struct huge *bucket[HUGE_BUCKETS];
     struct huge *spare; /* records to reuse */
     struct huge *idle;  /* the mapping of a freed block, kept for the next one */
-    size_t gone;        /* the length of the last block's mapping that was freed, */
+    size_t freed;       /* the length of the last block's mapping that was freed, */
     uint64_t since;     /* and when, in ms */
     bool repeats;       /* such a length was wanted again soon, so one mapping is kept */
     size_t count, bytes, colored; /* blocks; bytes of their mappings; of these before the blocks */
@@ -75,8 +75,8 @@ static void huge_spare(struct huges *all, struct huge *block) {
  * short while ago, the next mapping freed will be kept. */
 static struct huge *huge_reuse(struct huges *all, size_t length, size_t alignment) {
     struct huge *block = all->idle;
-    bool soon = all->gone && now_ms() - all->since < options.decay_ms;
-    if (!block && soon && length <= all->gone && length >= all->gone / 4 * 3)
+    bool soon = all->freed && now_ms() - all->since < options.decay_ms;
+    if (!block && soon && length <= all->freed && length >= all->freed / 4 * 3)
         all->repeats = true;
     if (!block || block->length < length || block->length / 4 * 3 > length ||
         (uintptr_t)block->start % alignment)
@@ -91,7 +91,7 @@ static struct huge *huge_retire(struct huges *all, struct huge *block) {
     struct huge *other = all->repeats ? all->idle : block;
     if (all->repeats)
         all->idle = block;
-    all->gone = block->length;
+    all->freed = block->length;
     all->since = now_ms();
     return other;
 }

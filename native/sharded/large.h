@@ -45,18 +45,18 @@ static size_t huge_length(size_t size) { return round_up(size + COLORED, GRANULE
 
 static void *huge_allocate(size_t alignment, size_t size, bool *zero) {
     size_t length = huge_length(size);
-    struct region *r = region_enter();
+    struct region *r = region_lock();
     struct huge *block = huge_reuse(&heap.huges, length, alignment);
     bool reused = block;
     if (!block)
         block = huge_record(&heap.huges);
-    region_leave(r);
+    region_unlock(r);
     if (block && !reused) {
         size_t aligned = alignment > HUGE_PAGE ? alignment : HUGE_PAGE;
         block->length = length;
         block->start = limit_map(length, aligned, 0);
     }
-    r = region_enter();
+    r = region_lock();
     char *user = NULL;
     if (block && block->start) {
         *zero = !reused;
@@ -65,7 +65,7 @@ static void *huge_allocate(size_t alignment, size_t size, bool *zero) {
     } else if (block) {
         huge_spare(&heap.huges, block);
     }
-    region_leave(r);
+    region_unlock(r);
     return user ? user : os_refuse();
 }
 
@@ -74,26 +74,26 @@ static void huge_drop(struct huge *block) {
         return;
     if (!limit_unmap(block->start, block->length)) /* the hole would be one mapping too many */
         os_purge(block->start, block->length);
-    struct region *r = region_enter();
+    struct region *r = region_lock();
     huge_spare(&heap.huges, block);
-    region_leave(r);
+    region_unlock(r);
 }
 
 static bool huge_free(void *p) {
-    struct region *r = region_enter();
+    struct region *r = region_lock();
     struct huge **at = huge_find(&heap.huges, p);
     struct huge *block = *at ? huge_unlink(&heap.huges, at) : NULL;
     struct huge *other = block ? huge_retire(&heap.huges, block) : NULL;
-    region_leave(r);
+    region_unlock(r);
     huge_drop(other);
     return block;
 }
 
 static size_t huge_usable(void *p) {
-    struct region *r = region_enter();
+    struct region *r = region_lock();
     struct huge *block = *huge_find(&heap.huges, p);
     size_t size = block ? (size_t)(block->start + block->length - block->user) : 0;
-    region_leave(r);
+    region_unlock(r);
     return size;
 }
 
@@ -123,14 +123,14 @@ static bool run_keep(struct page *run) {
 }
 
 /* Frees the runs that a thread keeps. */
-static void kept_give(struct heap *h) {
-    struct region *r = region_enter();
+static void kept_flush(struct heap *h) {
+    struct region *r = region_lock();
     for (uint32_t i = 0; i < KEPT; i++)
         if (h->kept[i]) {
-            run_give(r, h->kept[i], true);
+            run_free(r, h->kept[i], true);
             h->kept[i] = NULL;
         }
-    region_leave(r);
+    region_unlock(r);
 }
 
 /* Makes a run in use; NULL with errno ENOMEM. For an alignment of more than a granule it takes a
@@ -140,7 +140,7 @@ static struct page *run_make(struct region *r, uint32_t granules, size_t alignme
     uint32_t slack = alignment > GRANULE ? (uint32_t)(alignment >> GRANULE_BITS) - 1 : 0;
     if (!run)
         return os_refuse();
-    if (!run_take(r, granules + slack, RUNS, run)) {
+    if (!run_acquire(r, granules + slack, RUNS, run)) {
         record_free(run);
         return NULL;
     }
@@ -150,7 +150,7 @@ static struct page *run_make(struct region *r, uint32_t granules, size_t alignme
     uint32_t front = (uint32_t)((align_up(run->start, alignment) - run->start) >> GRANULE_BITS);
     struct page *rest = front ? record_make(&slabs.pools[0], CLASSES) : run;
     if (!rest) {
-        run_give(r, run, dirty);
+        run_free(r, run, dirty);
         return os_refuse();
     }
     if (front) { /* free what lies before; `rest` is for the block */
@@ -158,7 +158,7 @@ static struct page *run_make(struct region *r, uint32_t granules, size_t alignme
         run->granules = front;
         run_split(rest, run, page_end(run), behind);
         map_set_all(rest);
-        run_give(r, run, dirty);
+        run_free(r, run, dirty);
     }
     run_resize(r, rest, granules, dirty);
     return rest;
@@ -176,9 +176,9 @@ static void *run_allocate(size_t alignment, size_t size, bool *zero) {
         return *zero = false, kept;
     struct page *run = NULL;
     for (int i = 0; i < 2 && !run && (i == 0 || heaps_reclaim()); i++) {
-        struct region *r = region_enter();
+        struct region *r = region_lock();
         run = run_make(r, granules, alignment);
-        region_leave(r);
+        region_unlock(r);
     }
     if (!run)
         return NULL;
@@ -218,10 +218,10 @@ static __attribute__((noinline)) void large_free(void *p, struct page *page, con
              call, "%s of %p", freed_twice(call), p);
     if (likely(run_keep(page)))
         return;
-    struct region *r = region_enter();
+    struct region *r = region_lock();
     uint32_t granules = page->granules;
-    run_give(r, page, true);
-    region_leave(r);
+    run_free(r, page, true);
+    region_unlock(r);
     region_tear(granules);
     if (self != &heap_none)
         heap_tick(self);
@@ -256,14 +256,14 @@ static void *huge_resize(struct huge **at, size_t size) {
     size_t old = block->length, exact = round_up(size + COLORED, os_page_size()), length = exact;
     if (length > old) /* it will probably grow further */
         length = round_up(length + length / 16, HUGE_PAGE);
-    bool allowed = length <= old || limit_take(length - old);
-    if (!allowed && (allowed = limit_take(exact - old)))
+    bool allowed = length <= old || limit_charge(length - old);
+    if (!allowed && (allowed = limit_charge(exact - old)))
         length = exact;
     void *new = allowed ? huge_remap(block, length) : NULL;
     if (new && length < old)
-        limit_give(old - length);
+        limit_refund(old - length);
     else if (!new && allowed && length > old)
-        limit_give(length - old);
+        limit_refund(length - old);
     if (new && length > old && options.huge)
         os_make_huge(block->start, length);
     huge_link(&heap.huges, block);
@@ -281,7 +281,7 @@ static bool large_purge_end(struct page *page, char *end) {
 static void *large_resize(void *p, size_t old, size_t size, size_t longest) {
     if (old <= SMALL || size <= SMALL)
         return NULL;
-    struct region *r = region_enter();
+    struct region *r = region_lock();
     struct page *page = page_of(p);
     struct huge **at = large_begins(page, p) ? NULL : huge_find(&heap.huges, p);
     void *new = NULL;
@@ -289,11 +289,11 @@ static void *large_resize(void *p, size_t old, size_t size, size_t longest) {
         new = size >= GROWN ? huge_resize(at, size) : NULL;
     } else if (!at && size <= LARGE && page->era == r->era && (size < old || old < longest)) {
         size_t offset = (size_t)(page->base - page->start);
-        bool gone = size < old && large_purge_end(page, page->base + size);
-        if (run_resize(r, page, (uint32_t)((offset + size + GRANULE - 1) >> GRANULE_BITS), !gone))
+        bool purged = size < old && large_purge_end(page, page->base + size);
+        if (run_resize(r, page, (uint32_t)((offset + size + GRANULE - 1) >> GRANULE_BITS), !purged))
             new = p;
     }
-    region_leave(r);
+    region_unlock(r);
     return new;
 }
 

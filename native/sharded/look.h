@@ -13,30 +13,30 @@
 /* Adopts every abandoned heap until heaps_release, so that this thread may read their pages. */
 static void heaps_hold(void) {
     for (struct heap *h = heap.heaps; h; h = h->next)
-        h->held_here = h == self || life_take(h) == 0;
+        h->inspected = h == self || life_acquire(h) == 0;
 }
 
 static void heaps_release(void) {
     for (struct heap *h = heap.heaps; h; h = h->next) {
-        if (h->held_here && h != self)
+        if (h->inspected && h != self)
             life_release(h);
-        h->held_here = false;
+        h->inspected = false;
     }
 }
 
-/* Marks the blocks of this page that other threads freed: those at its far end, and those in
+/* Adds the blocks of this page that other threads freed: those at its far end, and those in
  * batches. A running thread may change its batches while we read them, so a check, which must be
- * exact, reads only those of heaps that this thread holds (`held`). */
-static uint32_t marks_set_remote(struct marks *marks, struct page *page, bool held) {
+ * exact, reads only those of heaps that this thread holds (`exact`). */
+static uint32_t blocks_add_remote(struct block_set *set, struct page *page, bool exact) {
     uint32_t filled = remote_stable(atomic_load_explicit(&page->remote, memory_order_acquire));
-    uint32_t wrong = marks_set(marks, page, page_far_end(page) - filled, filled);
+    uint32_t wrong = blocks_add(set, page, page_far_end(page) - filled, filled);
     for (struct heap *h = heap.newest; h; h = h->older) {
-        if (held && !h->held_here)
+        if (exact && !h->inspected)
             continue;
         struct batch *b = batch_of(h, page);
         uint32_t left = b->left;
         if (b->page == page && left <= BATCH)
-            wrong += marks_set(marks, page, b->place + left, BATCH - left);
+            wrong += blocks_add(set, page, b->place + left, BATCH - left);
     }
     return wrong;
 }
@@ -44,21 +44,21 @@ static uint32_t marks_set_remote(struct marks *marks, struct page *page, bool he
 /* The record of a page that another thread is using tells how many blocks are live, not which. They
  * are shown as if they were the first ones. */
 static void page_snapshot(struct page *page, struct snapshot *out) {
-    struct marks frees = {0}, remote = {0};
+    struct block_set frees = {0}, remote = {0};
     size_t size = page->size;
     uint32_t carved = __atomic_load_n(&page->carved, __ATOMIC_RELAXED); /* may be changing */
     size_t count = __atomic_load_n(&page->count, __ATOMIC_RELAXED);
-    if (page->owner->held_here) {
-        marks_set(&frees, page, page_places(page), count);
-        marks_set_remote(&remote, page, false);
+    if (page->owner->inspected) {
+        blocks_add(&frees, page, page_places(page), count);
+        blocks_add_remote(&remote, page, false);
     } else {
         count += remote_filled(atomic_load_explicit(&page->remote, memory_order_relaxed));
         for (size_t i = count < carved ? carved - count : 0; i < carved; i++)
             frees.bits[i / 64] |= 1ull << i % 64;
     }
     for (uint32_t i = 0; i < carved; i++) {
-        enum libmalloc_kind kind = marked(&frees, i)    ? LIBMALLOC_FREE
-                                   : marked(&remote, i) ? LIBMALLOC_REMOTE
+        enum libmalloc_kind kind = blocks_have(&frees, i)    ? LIBMALLOC_FREE
+                                   : blocks_have(&remote, i) ? LIBMALLOC_REMOTE
                                                         : LIBMALLOC_LIVE;
         snapshot_block(out, kind, page->start + i * size, 0, size, size);
     }
@@ -142,12 +142,12 @@ static void heaps_drain_all(void) {
 
 static void heap_snapshot(struct snapshot *out) {
     heaps_drain_all();
-    struct region *r = region_enter();
+    struct region *r = region_lock();
     heaps_hold();
     for (char *at = NULL; (at = snapshot_next(at, out));) {
     }
     heaps_release();
-    region_leave(r);
+    region_unlock(r);
 }
 
 /* Adds a run to the figures, from its record alone. */
@@ -181,7 +181,7 @@ static void run_count(struct page *run, void *out) {
 static bool heap_count(struct libmalloc_stats *out, bool patient) {
     if (!patient && !heap_is_idle())
         return false;
-    struct region *r = region_enter();
+    struct region *r = region_lock();
     out->header_bytes = heap_overhead();
     out->regions = arenas.count + heap.huges.count;
     for (size_t i = 0; i < arenas.count; i++) {
@@ -192,24 +192,24 @@ static bool heap_count(struct libmalloc_stats *out, bool patient) {
     out->live_blocks += heap.huges.count;
     out->live_bytes += heap.huges.bytes - heap.huges.colored;
     out->header_bytes += heap.huges.colored;
-    region_leave(r);
+    region_unlock(r);
     return true;
 }
 
 static void page_verify(struct page *page, struct findings *out) {
-    struct marks frees = {0};
+    struct block_set frees = {0};
     void *start = page->start;
-    uint32_t wrong = marks_set(&frees, page, page_places(page), page->count);
+    uint32_t wrong = blocks_add(&frees, page, page_places(page), page->count);
     expect(out, !wrong,
            "page %p: %u of %zu places on its stack are not those of free blocks, or twice",
            start, wrong, page->count);
-    wrong = marks_set_remote(&frees, page, true);
+    wrong = blocks_add_remote(&frees, page, true);
     expect(out, !wrong, "page %p: %u blocks that other threads freed are none, or free already",
            start, wrong);
     for (uint32_t i = 0; i < page->carved; i++) {
         struct block *b = (struct block *)(page->start + (size_t)i * page->size);
-        expect(out, !marked(&frees, i) || block_is_whole(b) ||
-                        page_has_gone(page, i * (size_t)page->size / os_page_size()),
+        expect(out, !blocks_have(&frees, i) || block_is_whole(b) ||
+                        page_is_purged(page, i * (size_t)page->size / os_page_size()),
                "page %p: the free block %p was written to after its free", start, (void *)b);
     }
     if (page->owner->current[page->class] == page)
@@ -227,7 +227,7 @@ static void run_verify(struct page *run, void *out) {
                    !(runs_merge(page_of(page_end(run)), run) &&
                      page_of(page_end(run))->start == page_end(run)),
                "free run %p: its ends disagree, or it is not merged", (void *)run->start);
-    else if (kind == PAGE_SMALL && run->owner->held_here)
+    else if (kind == PAGE_SMALL && run->owner->inspected)
         page_verify(run, out);
     else
         expect(out,
@@ -237,10 +237,10 @@ static void run_verify(struct page *run, void *out) {
 
 static void heap_verify(struct findings *out) {
     heaps_drain_all();
-    struct region *r = region_enter();
+    struct region *r = region_lock();
     heaps_hold();
     for (size_t i = 0; i < arenas.count; i++)
         runs_visit(&arenas.list[i], run_verify, out);
     heaps_release();
-    region_leave(r);
+    region_unlock(r);
 }

@@ -9,10 +9,10 @@
  *                    └ stack: │ own free blocks ─>        <─ freed by other threads │ <┘
  *
  * Only the owner changes its pages. A thread that frees another thread's block puts it in a batch,
- * at most HELD bytes in all batches, and returns each batch to the far end of the page's stack. The
- * two ends never meet, because a block is in one of them at most. Only the owner hands the blocks
- * out again, so threads do not come to share cache lines this way. The owner drains its pending
- * pages, DRAINS at a time, whenever one of its pages runs out.
+ * at most BATCHED bytes in all batches, and returns each batch to the far end of the page's stack.
+ * The two ends never meet, because a block is in one of them at most. Only the owner hands the
+ * blocks out again, so threads do not come to share cache lines this way. The owner drains its
+ * pending pages, DRAINS at a time, whenever one of its pages runs out.
  *
  * A full page has no free block, and is in no list of its owner until some are freed. If other
  * threads return all of its blocks while the owner does not drain, the last of them gives the page
@@ -40,10 +40,11 @@ enum {
     LOOKS = 4,           /* heaps at the front of the list, and others, that heap_adopt tries */
     BATCHES = 64,        /* pages of other threads for which a thread collects blocks */
     BATCH = 56,          /* blocks in a batch: it has two cache lines */
-    HELD = 64 << 10,     /* bytes of other threads' blocks that a thread holds back in all */
+    BATCHED = 64 << 10,     /* bytes of other threads' blocks that a thread holds back in all */
     WAITING = 32,        /* an owner with more pending pages is taken to be asleep */
     DRAINED = 128,       /* blocks that are taken from a page at a time */
-    DRAINS = 16,         /* pending pages that are drained at a time */
+    DRAINS = 16,         /* pending pages that are drained at a time, */
+    REDRAINS = 4,        /* and so many times before a heap takes a fresh page */
     TICK = 4096,         /* frees to a current page between two ticks, */
     SLOW = 64,           /* and calls that run out of a page */
     KEPT = 2,            /* granules of the longest run that a thread keeps */
@@ -51,9 +52,9 @@ enum {
     FEW = 24,            /* pages of a heap below which classes share pages */
     AT_ONCE = 16384,     /* bytes that are carved at a time from a page of dirty memory */
     WORTHWHILE = 16,     /* a page is used again when a sixteenth of it is free */
-    SPARSE = 8,          /* it is sparse when at most an eighth of its carved blocks are live */
-    SPARSE_LEAST = 128,  /* bytes: of smaller blocks a live one lies in most pieces even then */
-    SPARSE_KEPT = 256,   /* sparse pages that keep their memory, at least */
+    SPARSE = 8,          /* it is sparse when at most an eighth of its blocks and 1 more are live */
+    SPARSE_LEAST = 64,   /* bytes: of smaller blocks a live one lies in most pieces even then */
+    SPARSE_RETAINED = 256, /* sparse pages that keep their memory, at least */
 };
 
 /* Blocks of one page of another heap, as places on its stack. A batch is filled from its end, so
@@ -74,16 +75,18 @@ struct heap {
     struct page *kept[KEPT];       /* a freed run of each length */
     uint8_t made[CLASSES];         /* fresh pages that were not populated, up to GROWS */
     uint32_t pages;                /* how many in all */
-    uint32_t held, held_before;    /* bytes of the blocks in batches; at the last tick */
+    uint32_t batched;              /* bytes of the blocks in batches */
+    uint32_t batched_before;       /* the same at the last tick */
     uint32_t slow;                 /* slow calls: every SLOWth is a tick */
     uintptr_t tag;                 /* a number of its own: see page_begins_for */
     uint8_t pool;                  /* where records for its pages come from */
     bool busy;                     /* a slow path is in progress: lists may be half changed */
-    bool held_here;                /* this thread describes or verifies the heap, and owns it */
+    bool inspected;                /* this thread describes or verifies the heap, and owns it */
     uint8_t sweeping;              /* the class that a sweep has reached; CLASSES: no sweep */
     bool lost;                     /* its lists may be half changed for ever: nobody adopts it */
     struct page *sweep;            /* the next page of that class to sweep */
-    uint32_t sparse, sparse_kept;  /* sparse pages; how many more than SPARSE_KEPT keep memory */
+    uint32_t sparse;               /* sparse pages */
+    uint32_t sparse_retained;      /* how many more than SPARSE_RETAINED keep their memory */
     uint64_t since;                /* when the interval of the last tick began, in ms */
     struct page *todo;             /* pages taken from `pending` that are not drained yet */
     struct heap *next;             /* in heap.heaps */
@@ -141,7 +144,7 @@ static inline void heap_busy(struct heap *h, bool busy) {
  * so that a thread that lost `self` (it allocated before our relocation) gets EDEADLK from its own
  * heap, and so finds it. In a vfork child, libc's thread is the parent's, so the child uses the
  * heap of the parent. */
-static void life_begin(pthread_mutex_t *life) {
+static void life_init(pthread_mutex_t *life) {
     pthread_mutexattr_t attributes;
     pthread_mutexattr_init(&attributes);
     pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
@@ -152,7 +155,7 @@ static void life_begin(pthread_mutex_t *life) {
 
 /* Makes this thread the owner of an abandoned heap: 0. EDEADLK if it is the owner already, EBUSY if
  * another thread is, or if the heap is lost. */
-static int life_take(struct heap *h) {
+static int life_acquire(struct heap *h) {
     int error = h->lost ? EBUSY : pthread_mutex_trylock(&h->life);
     if (error == EOWNERDEAD) {
         pthread_mutex_consistent(&h->life);
@@ -203,7 +206,7 @@ static void page_open(struct page *page, struct heap *h, unsigned class) {
     page->capacity = (uint16_t)(page_length(page) / size);
     page->count = 0;
     page->listed = page->sparse = false;
-    page->gone = page->seen = page->swept = 0;
+    page->purged = page->seen = page->swept = 0;
     page_set_carved(page, 0);
     atomic_store_explicit(&page->remote, 0, memory_order_relaxed);
     page->owner = h;
@@ -220,7 +223,7 @@ static void page_verify_empty(struct page *page) {
     size_t size = page->size;
     for (uint32_t i = 0; i < page->carved; i++) {
         char *b = page->start + i * size;
-        must((page->gone && page_has_gone(page, i * size / os_page_size())) ||
+        must((page->purged && page_is_purged(page, i * size / os_page_size())) ||
                  block_is_whole(b), "free",
              "the free block %p was written to after its free", (void *)b);
     }
@@ -246,7 +249,7 @@ static void heap_tick(struct heap *h);
 /* The `count` from which on a page is sparse: memory between its live blocks may be purged. */
 static uint32_t page_sparse_from(const struct page *page) {
     uint32_t carved = page->carved;
-    return page->size >= SPARSE_LEAST ? carved - carved / SPARSE : carved;
+    return page->size >= SPARSE_LEAST ? carved - carved / SPARSE - (carved >= SPARSE) : carved;
 }
 
 static void partial_remove(struct heap *h, struct page *page) {
@@ -259,16 +262,19 @@ static void partial_remove(struct heap *h, struct page *page) {
 }
 
 static uint32_t page_sweep(struct page *page);
+static void heap_sweep(struct heap *h, bool begin, bool torn);
 
-/* The page is sparse, or sparser than before. If more than SPARSE_KEPT pages and a quarter of the
- * heap are, the program is tearing down its data and may never call us again, so we purge the free
- * memory of the page at once; later, if such memory was soon wanted again (page_revive). */
+/* The page is sparse, or sparser than before. If more than SPARSE_RETAINED pages and a quarter of
+ * the heap are, the program is tearing down its data and may never call us again, so we purge the
+ * free memory of sparse pages at once; later, if such memory was soon wanted again (page_revive). */
 static void page_thins(struct heap *h, struct page *page, uint32_t goal) {
     h->sparse += !page->sparse;
     page->sparse = true;
     page->goal = (uint16_t)goal;
-    if (h->sparse > SPARSE_KEPT + h->sparse_kept && h->sparse > h->pages / 4)
+    if (h->sparse > SPARSE_RETAINED + h->sparse_retained && h->sparse > h->pages / 4) {
         page_sweep(page);
+        heap_sweep(h, true, true);
+    }
 }
 
 /* Does what is due when the budget is spent. True if the page was dropped. */
@@ -325,7 +331,7 @@ static void pending_push(struct heap *h, struct page *page) {
                                                   memory_order_relaxed));
 }
 
-static void page_give_empty(struct page *page, char *start, uint64_t word);
+static void page_release_empty(struct page *page, char *start, uint64_t word);
 static void record_return(struct page *page);
 
 /* Not memcpy: with an unknown length that is a call, or an instruction that is slow to start. */
@@ -364,7 +370,7 @@ static void page_return(struct page *page, const uint16_t *place, uint32_t count
         pending_push(owner, page);
     if ((next & REMOTE_FULL) && remote_filled(next) == page->capacity &&
         atomic_load_explicit(&owner->waiting, memory_order_relaxed) > WAITING)
-        page_give_empty(page, start, next);
+        page_release_empty(page, start, next);
 }
 
 /* Moves blocks that other threads freed from the far end of the stack to the near one, those freed
@@ -403,12 +409,13 @@ static bool page_drain(struct heap *h, struct page *page) {
     return stable;
 }
 
-/* Drains up to DRAINS pending pages. One that cannot be drained right now is pending again. */
-static void heap_drain(struct heap *h) {
+/* Drains up to DRAINS pending pages. One that cannot be drained right now is pending again. False
+ * if there was none left. */
+static bool heap_drain(struct heap *h) {
     for (unsigned i = 0; i < DRAINS; i++) {
         if (!h->todo) {
             if (!atomic_load_explicit(&h->pending, memory_order_relaxed))
-                return;
+                return false;
             h->todo = atomic_exchange_explicit(&h->pending, NULL, memory_order_acquire);
         }
         struct page *page = h->todo;
@@ -417,6 +424,7 @@ static void heap_drain(struct heap *h) {
         if (!page_drain(h, page))
             pending_push(h, page);
     }
+    return true;
 }
 
 /* Returns the blocks of a batch, which may have none. */
@@ -425,11 +433,11 @@ static void batch_send(struct heap *h, struct batch *b) {
         return;
     struct page *page = b->page;
     b->page = NULL;
-    h->held -= b->bytes;
+    h->batched -= b->bytes;
     page_return(page, b->place + b->left, BATCH - b->left);
 }
 
-/* Sends the batch with most bytes: the heap holds more than HELD. */
+/* Sends the batch with most bytes: the heap holds more than BATCHED. */
 static void batch_send_largest(struct heap *h) {
     struct batch *largest = h->batches;
     for (struct batch *b = h->batches; b < h->batches + BATCHES; b++)
@@ -469,10 +477,10 @@ static __attribute__((noinline)) void collect_slowly(struct heap *h, struct page
     }
     b->place[--b->left] = page_place(page, p);
     b->bytes += page->size;
-    h->held += page->size;
+    h->batched += page->size;
     if (b->left <= b->last)
         batch_send(h, b);
-    if (h->held > HELD)
+    if (h->batched > BATCHED)
         batch_send_largest(h);
 }
 
@@ -481,10 +489,10 @@ static inline void collect(struct heap *h, struct page *page, void *p) {
     struct batch *b = batch_of(h, page);
     heap_busy(h, true);
     block_mark(p);
-    if (likely(b->page == page && b->left > b->last + 1 && h->held + page->size <= HELD)) {
+    if (likely(b->page == page && b->left > b->last + 1 && h->batched + page->size <= BATCHED)) {
         b->place[--b->left] = page_place(page, p);
         b->bytes += page->size;
-        h->held += page->size;
+        h->batched += page->size;
     } else {
         collect_slowly(h, page, p);
     }

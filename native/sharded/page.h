@@ -84,12 +84,12 @@ struct page {
                                * both as one vector, which takes four instructions more */
     bool listed, sparse;      /* is in its heap's `partial`; is sparse (page_thins) */
     uint16_t goal;            /* `count` at which the budget ends, unless the page is current */
-    struct page *younger, *older; /* of a dirty free run: its neighbours by age */
+    uint16_t seen, swept;     /* `count` at the last heap_sweep; at the last page_sweep */
 
     _Alignas(64) _Atomic(uint64_t) remote;
     struct page *pending; /* the next one in its owner's list of pages with remote frees */
-    uint64_t gone;        /* a bit for each piece that was purged (sweep.h) */
-    uint16_t seen, swept; /* `count` at the last heap_sweep; at the last page_sweep */
+    uint64_t purged;      /* a bit for each piece that was purged (sweep.h) */
+    struct page *younger, *older; /* of a dirty free run: its neighbours by age */
     _Alignas(64) uint16_t stack[];
 };
 static_assert(sizeof(struct page) == 3 * 64, "three cache lines before the stack");
@@ -262,8 +262,8 @@ static inline const uint16_t *page_places(struct page *page) {
     return page->stack + 1;
 }
 
-static inline bool page_has_gone(const struct page *page, size_t piece) {
-    return page->gone >> piece & 1;
+static inline bool page_is_purged(const struct page *page, size_t piece) {
+    return page->purged >> piece & 1;
 }
 
 /* ── lists of pages ────────────────────────────────────────────────────────── */

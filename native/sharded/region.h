@@ -19,7 +19,7 @@
  * Dirty runs are used first, because a page fault costs more than a dozen calls of malloc. An
  * interval is half of options.decay_ms. What was idle throughout one is surplus (the low-water mark
  * of `dirty`) and is purged. A program that frees much of its heap may never call us again, so what
- * then exceeds region_keeps is purged at once; `keep` grows when such memory is soon wanted again.
+ * then exceeds region_retains is purged at once; `retain` grows if such memory is soon wanted again.
  *
  * Locking: the caller holds the region's lock.
  */
@@ -38,8 +38,8 @@ enum {
     TRIES = 8,             /* runs of the first bin that are examined before the next bin */
     ARENA_STEP = 4 << 20,  /* bytes: the length of an arena is a multiple, if possible */
     ARENA_MOST = 64 << 20, /* bytes that are mapped ahead, at most */
-    PIECE = 16,            /* granules that are purged at a time */
-    KEEP = 256,            /* dirty granules that a teardown leaves, at least */
+    PORTION = 16,            /* granules that are purged at a time */
+    RETAIN = 64,             /* dirty granules that a teardown leaves, at least */
 };
 
 enum area_kind { PAGES, RUNS, AREAS };
@@ -58,7 +58,7 @@ struct region {
     size_t least;                   /* the least value of `dirty` in this interval */
     size_t surplus;                 /* granules to be purged: idle throughout the last interval */
     size_t most;                    /* the most that were in use in this interval */
-    size_t keep;                    /* dirty granules that a teardown leaves (region_keeps) */
+    size_t retain;                  /* dirty granules that a teardown leaves (region_retains) */
     size_t torn;                    /* granules purged by teardowns in it, and not wanted since */
     uint64_t since;                 /* when the interval began, in ms */
     bool locked;                    /* the kernel refused a purge: memory is locked */
@@ -227,7 +227,7 @@ static void run_split(struct page *part, const struct page *run, char *start, ui
 static bool run_cut(struct region *r, struct page *run, uint32_t granules, struct page *record) {
     struct page *rest = run->granules > granules ? record_make(&slabs.pools[0], CLASSES) : NULL;
     if ((run->granules > granules && !rest) ||
-        (!run->dirty && !limit_take((size_t)granules << GRANULE_BITS))) {
+        (!run->dirty && !limit_charge((size_t)granules << GRANULE_BITS))) {
         if (rest)
             record_free(rest);
         return false;
@@ -250,7 +250,7 @@ static bool run_cut(struct region *r, struct page *run, uint32_t granules, struc
 
 /* Makes `record` a run in use of so many granules; record->dirty says whether it may hold old data.
  * False with errno ENOMEM. */
-static bool run_take(struct region *r, uint32_t granules, enum area_kind kind,
+static bool run_acquire(struct region *r, uint32_t granules, enum area_kind kind,
                      struct page *record) {
     if (!near_open(r))
         return os_refuse();
@@ -264,15 +264,15 @@ static bool run_take(struct region *r, uint32_t granules, enum area_kind kind,
     } else if (!run->dirty && r->torn) { /* what a teardown gave back is wanted again */
         size_t again = granules < r->torn ? granules : r->torn;
         r->torn -= again;
-        r->keep += 4 * again;
-        if (r->keep > 2 * r->most) /* more than it ever used, because free runs may be too short */
-            r->keep = 2 * r->most;
+        r->retain += 4 * again;
+        if (r->retain > 2 * r->most) /* more than was in use, because free runs may be too short */
+            r->retain = 2 * r->most;
     }
     return run_cut(r, run, granules, record) || os_refuse();
 }
 
 /* Frees a run; its record becomes that of the free run. */
-static void run_give(struct region *r, struct page *run, bool dirty) {
+static void run_free(struct region *r, struct page *run, bool dirty) {
     run->owner = NULL;
     run->limit = 0;
     run->kind = PAGE_BUSY;
@@ -281,7 +281,7 @@ static void run_give(struct region *r, struct page *run, bool dirty) {
     r->used -= run->granules;
     run->dirty = dirty;
     if (!dirty)
-        limit_give(page_length(run));
+        limit_refund(page_length(run));
     run_insert(r, run);
 }
 
@@ -314,7 +314,7 @@ static bool run_resize(struct region *r, struct page *run, uint32_t granules, bo
         run->granules = granules;
         run_split(rest, run, page_end(run), behind);
         map_set(run, granules - 1);
-        run_give(r, rest, dirty);
+        run_free(r, rest, dirty);
         return true;
     }
     if (runs_after(run, granules - run->granules) < granules - run->granules)
@@ -352,18 +352,16 @@ static bool region_age(struct region *r, uint64_t now) {
     __atomic_store_n(&r->since, now, __ATOMIC_RELAXED);
     r->surplus = r->least;
     r->least = r->dirty;
-    r->keep -= r->keep / 4;
+    r->retain -= r->retain / 4;
     r->most = r->used;
     r->torn = 0;
     r->locked = false;
     return true;
 }
 
-/* How many dirty granules a teardown leaves: a quarter as many as are in use, `keep`, or KEEP,
- * whichever is most. */
-static size_t region_keeps(struct region *r) {
-    size_t keep = r->used / 4 > r->keep ? r->used / 4 : r->keep;
-    return keep > KEEP ? keep : KEEP;
+/* How many dirty granules a teardown leaves. */
+static size_t region_retains(const struct region *r) {
+    return r->retain > RETAIN ? r->retain : RETAIN;
 }
 
 /* Is there a surplus to purge, or has an interval passed? Called without the lock. */
@@ -373,20 +371,20 @@ static bool region_is_due(struct region *r) {
            now_ms() - __atomic_load_n(&r->since, __ATOMIC_RELAXED) >= options.decay_ms / 2;
 }
 
-/* Takes a piece off the end of the oldest dirty run, so that the caller can purge it without the
+/* Takes a portion off the end of the oldest dirty run, so that the caller can purge it without the
  * lock; NULL if there is none. */
 static struct page *purge_begin(struct region *r) {
     struct page *run = r->oldest;
     if (!run)
         return NULL;
-    struct page *part = run->granules > PIECE ? record_make(&slabs.pools[0], CLASSES) : run;
+    struct page *part = run->granules > PORTION ? record_make(&slabs.pools[0], CLASSES) : run;
     if (!part)
         return NULL;
     struct page *younger = run->younger;
     run_unlink(r, run);
     if (part != run) {
-        run->granules -= PIECE;
-        run_split(part, run, page_end(run), PIECE);
+        run->granules -= PORTION;
+        run_split(part, run, page_end(run), PORTION);
         map_set_ends(part);
         run_link(r, run);
         if (younger) { /* it is still the oldest */
@@ -406,7 +404,7 @@ static void purge_end(struct region *r, struct page *part, bool done) {
     r->surplus -= r->surplus < granules ? r->surplus : granules;
     part->dirty = !done;
     if (done)
-        limit_give(page_length(part));
+        limit_refund(page_length(part));
     else
         __atomic_store_n(&r->locked, true, __ATOMIC_RELAXED);
     run_insert(r, part);

@@ -2,18 +2,20 @@
  *
  * One live block keeps a page of 64 KiB in use. After a spike most blocks of most pages are free.
  * So each owner sweeps its pages, and purges pieces (pages of the system) that hold only free
- * blocks. These blocks lose their marks, so the record remembers the pieces (`gone`): when malloc
+ * blocks. These blocks lose their marks, so the record remembers the pieces (`purged`): when malloc
  * finds zeros where a mark should be, it marks the free blocks of that piece again.
  *
  *      page    │ live │ free │ free │ free │ free │ live │ free │ …
- *      pieces  │               │ gone          │               │     as long as the system's pages
+ *      pieces  │               │ purged        │               │     as long as the system's pages
  *
  * A sweep purges in a page if its number of free blocks is the same as at the last sweep, an
- * interval before. While a heap is torn down, page_thins purges at once.
+ * interval before. While a heap is torn down (page_thins), each page that becomes sparse, or
+ * sparser, is swept at once, and some others with it, so that no further call is needed.
  * The price: about 1 µs a page examined, one system call for each stretch of pieces, and the page
- * faults when these are used again. What it weakens: a block in such a piece carries no mark, so
- * its second free is found by a later malloc from the piece, not by free; and not even then if the
- * block was handed out in between and begins with zeros.
+ * faults when these are used again. So to free 95 % of 1 GiB at random takes half as long again.
+ * What it weakens: a block in such a piece carries no mark, so its second free is found by a later
+ * malloc from the piece, not by free; and not even then if the block was handed out in between and
+ * begins with zeros.
  *
  * Locking: the caller is the owner.
  */
@@ -21,56 +23,59 @@
 
 #include "owner.h"
 
-enum { SWEEP = 8 /* pages at a time */ };
+enum {
+    SWEEP = 32, /* pages at a time */
+    SWEPT = 32, /* pieces at a time, about */
+};
 
-/* A bit for each block of a page. */
-struct marks {
+/* Some blocks of a page: a bit for each. */
+struct block_set {
     uint64_t bits[GRANULE / ALIGNMENT / 64];
 };
 
-static inline bool marked(const struct marks *marks, size_t i) {
-    return marks->bits[i / 64] >> i % 64 & 1;
+static inline bool blocks_have(const struct block_set *set, size_t i) {
+    return set->bits[i / 64] >> i % 64 & 1;
 }
 
-/* Marks the blocks at these places. Returns how many were marked before, or are no blocks. */
-static uint32_t marks_set(struct marks *marks, const struct page *page, const uint16_t *place,
-                          size_t count) {
+/* Adds the blocks at these places. Returns how many were in it before, or are no blocks. */
+static uint32_t blocks_add(struct block_set *set, const struct page *page, const uint16_t *place,
+                           size_t count) {
     uint32_t wrong = 0;
     for (size_t i = 0; i < count; i++) {
         size_t offset = (size_t)place[i] << page->shift, block = offset / page->size;
-        bool good = offset % page->size == 0 && block < page->carved && !marked(marks, block);
+        bool good = offset % page->size == 0 && block < page->carved && !blocks_have(set, block);
         wrong += !good;
         if (good)
-            marks->bits[block / 64] |= 1ull << block % 64;
+            set->bits[block / 64] |= 1ull << block % 64;
     }
     return wrong;
 }
 
 /* Does no live block lie in this piece? What was never carved counts as free, because it may have
  * memory, too: a huge page is resident as a whole. */
-static bool piece_is_free(const struct page *page, const struct marks *frees, size_t piece) {
+static bool piece_is_free(const struct page *page, const struct block_set *frees, size_t piece) {
     size_t first = piece * os_page_size() / page->size;
     size_t end = ((piece + 1) * os_page_size() + page->size - 1) / page->size;
     for (size_t i = first; i < end && i < page->carved; i++)
-        if (!marked(frees, i))
+        if (!blocks_have(frees, i))
             return false;
     return true;
 }
 
 /* Purges the free pieces of a page. Returns how many it purged. */
 static uint32_t page_sweep(struct page *page) {
-    struct marks frees = {0};
+    struct block_set frees = {0};
     size_t length = os_page_size(), pieces = page_length(page) / length;
     uint32_t went = 0;
     page->swept = (uint16_t)page->count;
     if (page->count * (size_t)page->size < length ||
-        marks_set(&frees, page, page_places(page), page->count))
+        blocks_add(&frees, page, page_places(page), page->count))
         return 0;
     for (size_t first = 0, end; first < pieces; first = end + 1) {
         uint64_t bits = 0;
         for (end = first; end < pieces && piece_is_free(page, &frees, end); end++)
             bits |= 1ull << end;
-        page->gone |= bits; /* even if it fails: the kernel purges what lies before locked memory */
+        page->purged |= bits; /* even if it fails: what lies before locked memory was purged */
         if (bits && os_purge(page->start + first * length, (end - first) * length))
             went += (uint32_t)(end - first);
     }
@@ -82,23 +87,23 @@ static uint32_t page_sweep(struct page *page) {
 static bool page_revive(struct heap *h, struct page *page) {
     size_t size = page->size, length = os_page_size();
     size_t piece = (size_t)((char *)page->top - page->start) / length;
-    struct marks frees = {0};
-    if (!page_has_gone(page, piece))
+    struct block_set frees = {0};
+    if (!page_is_purged(page, piece))
         return false;
-    must(!marks_set(&frees, page, page_places(page), page->count), "malloc",
+    must(!blocks_add(&frees, page, page_places(page), page->count), "malloc",
          "a block of the page %p was freed twice", (void *)page->start);
     size_t end = ((piece + 1) * length + size - 1) / size;
     for (size_t i = (piece * length + size - 1) / size; i < end && i < page->carved; i++) {
         struct block *b = (struct block *)(page->start + i * size);
-        if (!marked(&frees, i))
+        if (!blocks_have(&frees, i))
             continue;
         if (b->mark && b->mark != MARK)
             return false;
         block_mark(b);
     }
-    page->gone &= ~(1ull << piece);
-    if (h->sparse_kept < h->pages)
-        h->sparse_kept += 1 + h->pages / 8;
+    page->purged &= ~(1ull << piece);
+    if (h->sparse_retained < h->pages)
+        h->sparse_retained += 1 + h->pages / 8;
     return true;
 }
 
@@ -114,20 +119,31 @@ static size_t heap_sweep_all(struct heap *h) {
     return went;
 }
 
-/* Continues a sweep by SWEEP pages. `begin`: an interval has passed, so a sweep may begin. */
-static void heap_sweep(struct heap *h, bool begin) {
+/* May free memory of that page be purged? If nothing changed in it for an interval, or if it is
+ * sparse while the heap is torn down. */
+static bool page_is_due(const struct page *page, bool torn) {
+    return page->swept != page->count &&
+           (torn ? page->count >= page_sparse_from(page) : page->seen == page->count);
+}
+
+/* Continues a sweep by SWEEP pages, or until it has purged SWEPT pieces. `begin`: begins anew if it
+ * has ended. `torn`: the heap is being torn down; then current pages are swept, too. */
+static void heap_sweep(struct heap *h, bool begin, bool torn) {
     if (begin && h->sweeping == CLASSES)
         h->sweeping = 0, h->sweep = h->partial[0];
-    for (unsigned n = 0; n < SWEEP && h->sweeping < CLASSES; n++) {
+    for (unsigned n = 0, went = 0; n < 32 && went < SWEPT && h->sweeping < CLASSES; n++) {
         struct page *page = h->sweep;
-        if (!page) {
+        if (page) {
+            h->sweep = page->next;
+        } else {
+            page = h->current[h->sweeping];
             if (++h->sweeping < CLASSES)
                 h->sweep = h->partial[h->sweeping];
-            continue;
+            if (!torn || page == NONE || page->class + 1 != h->sweeping)
+                continue;
         }
-        h->sweep = page->next;
-        if (page->seen == page->count && page->swept != page->count)
-            page_sweep(page);
+        if (page_is_due(page, torn))
+            went += page_sweep(page);
         page->seen = (uint16_t)page->count;
     }
 }

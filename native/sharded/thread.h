@@ -17,11 +17,11 @@ static void slab_purge(struct region *r, struct slab *c) {
     struct slab **list = done ? &slabs.clean : &slabs.empty;
     c->next = *list;
     *list = c;
-    region_leave(r);
+    region_unlock(r);
 }
 
-/* Purges the oldest dirty memory, a piece of at most 1 MiB. The lock is not held during the system
- * call, and the piece is in no list meanwhile. `torn`: for a teardown. Returns the number of
+/* Purges the oldest dirty memory, at most 1 MiB. The lock is not held during the system
+ * call, and that memory is in no list meanwhile. `torn`: for a teardown. Returns the number of
  * granules; 0 if there are none, or if the kernel refuses (locked memory). */
 static uint32_t region_purge(struct region *r, bool torn) {
     if (!lock_take(&r->lock))
@@ -30,7 +30,7 @@ static uint32_t region_purge(struct region *r, bool torn) {
     struct slab *slab = slabs.empty;
     if (slab)
         slabs.empty = slab->next;
-    region_leave(r);
+    region_unlock(r);
     if (slab)
         slab_purge(r, slab);
     if (!part)
@@ -42,20 +42,20 @@ static uint32_t region_purge(struct region *r, bool torn) {
     if (done && torn)
         r->torn += granules;
     purge_end(r, part, done);
-    region_leave(r);
+    region_unlock(r);
     return done ? granules : 0;
 }
 
-/* So many granules were freed. If more are dirty now than region_keeps allows, the program may be
+/* So many granules were freed. If more are dirty now than region_retains allows, the program may be
  * tearing down its data, and never call us again: purges as many at once. */
 static void region_tear(uint32_t granules) {
     struct region *r = heap.region;
-    while (__atomic_load_n(&r->dirty, __ATOMIC_RELAXED) > region_keeps(r) + PIECE &&
+    while (__atomic_load_n(&r->dirty, __ATOMIC_RELAXED) > region_retains(r) + PORTION &&
            !__atomic_load_n(&r->locked, __ATOMIC_RELAXED)) {
-        uint32_t gone = region_purge(r, true);
-        if (!gone || gone >= granules)
+        uint32_t purged = region_purge(r, true);
+        if (!purged || purged >= granules)
             return;
-        granules -= gone;
+        granules -= purged;
     }
 }
 
@@ -77,8 +77,8 @@ static struct heap *heap_make(void) {
     h->sweeping = CLASSES;
     h->next = heap.heaps;
     h->older = heap.newest;
-    life_begin(&h->life);
-    life_take(h);
+    life_init(&h->life);
+    life_acquire(h);
     heap.heaps = h;
     __atomic_store_n(&heap.newest, h, __ATOMIC_RELEASE); /* read without the lock, too */
     return h;
@@ -103,9 +103,9 @@ static void page_retire(struct heap *h, struct page *page) {
 /* Frees the run of a page without a live block. */
 static void run_return(struct page *run) {
     uint32_t granules = run->granules;
-    struct region *r = region_enter();
-    run_give(r, run, true);
-    region_leave(r);
+    struct region *r = region_lock();
+    run_free(r, run, true);
+    region_unlock(r);
     region_tear(granules);
 }
 
@@ -116,12 +116,12 @@ static void page_drop(struct heap *h, struct page *page) {
     run_return(page);
 }
 
-/* Frees the record of a page whose run another thread has given back (page_give_empty). */
+/* Frees the record of a page whose run another thread has given back (page_release_empty). */
 static void record_return(struct page *page) {
-    struct region *r = region_enter();
+    struct region *r = region_lock();
     if (page->era == r->era)
         record_free(page);
-    region_leave(r);
+    region_unlock(r);
 }
 
 /* Other threads have returned all blocks of a full page. The last of them gives the run back, with
@@ -129,8 +129,8 @@ static void record_return(struct page *page) {
  * owner's list. The owner may have drained the page in between, and its record may describe another
  * page: the map and the word `remote`, read under the lock, tell. Once the word has REMOTE_TAKEN,
  * no other thread touches the blocks. */
-static void page_give_empty(struct page *page, char *start, uint64_t word) {
-    struct region *r = region_enter();
+static void page_release_empty(struct page *page, char *start, uint64_t word) {
+    struct region *r = region_lock();
     struct page *run = record_make(&slabs.pools[0], CLASSES);
     bool taken =
         run && page_of(start) == page && page->era == r->era &&
@@ -140,7 +140,7 @@ static void page_give_empty(struct page *page, char *start, uint64_t word) {
         run_split(run, page, start, page->granules);
         run->size = page->size;
         run->carved = page->carved;
-        run->gone = page->gone;
+        run->purged = page->purged;
         map_set_all(run);
         page->kind = PAGE_GONE;
         page->granules = 0;
@@ -148,7 +148,7 @@ static void page_give_empty(struct page *page, char *start, uint64_t word) {
     } else if (run) {
         record_free(run);
     }
-    region_leave(r);
+    region_unlock(r);
     if (!taken)
         return;
     page_verify_empty(run);
@@ -175,7 +175,7 @@ static struct heap *heap_adopt(void) {
     struct heap **at = &heap.heaps;
     for (unsigned i = 0; i < LOOKS && *at; i++, at = &(*at)->next) {
         struct heap *h = *at;
-        int error = h == self ? EBUSY : life_take(h);
+        int error = h == self ? EBUSY : life_acquire(h);
         if (error && !(error == EDEADLK && self == &heap_none))
             continue;
         *at = h->next;
@@ -186,7 +186,7 @@ static struct heap *heap_adopt(void) {
     for (unsigned i = 0; i < LOOKS && *at; i++) {
         struct heap *h = heap.looked ? heap.looked : *at;
         heap.looked = h->next;
-        int error = h == self ? EBUSY : life_take(h);
+        int error = h == self ? EBUSY : life_acquire(h);
         if (!error || (error == EDEADLK && self == &heap_none))
             return h;
     }
@@ -206,11 +206,11 @@ static size_t heap_drain_all(struct heap *h) {
 /* Gives a thread a heap: an abandoned one with its pages, or a new one. NULL with errno ENOMEM. */
 static struct heap *thread_begin(void) {
     int saved = errno;
-    struct region *r = region_enter();
+    struct region *r = region_lock();
     struct heap *h = NULL;
     if (near_open(r) && !(h = heap_adopt()))
         h = heap_make();
-    region_leave(r);
+    region_unlock(r);
     if (!h)
         return os_refuse();
     self_set(h);
@@ -226,7 +226,7 @@ static struct heap *thread_begin(void) {
 static size_t heap_flush(struct heap *h) {
     heap_drain_all(h);
     heap_flush_pages(h);
-    kept_give(h);
+    kept_flush(h);
     return 0;
 }
 
@@ -239,17 +239,17 @@ static size_t heap_empty(struct heap *h) {
 /* Nobody drains an abandoned heap. So before a thread asks the kernel for memory, and once in each
  * interval, it adopts one for a moment, drains and sweeps a few of its pages, and flushes it. */
 static void heap_reclaim_one(void) {
-    struct region *r = region_enter();
+    struct region *r = region_lock();
     struct heap *h = heap.heaps->next ? heap_adopt() : NULL;
-    region_leave(r);
+    region_unlock(r);
     if (!h)
         return;
     heap_busy(h, true);
     batches_send(h);
     heap_drain(h);
     heap_flush_pages(h);
-    heap_sweep(h, true);
-    kept_give(h);
+    heap_sweep(h, true, false);
+    kept_flush(h);
     heap_busy(h, false);
     life_release(h);
 }
@@ -266,11 +266,11 @@ static size_t heap_do(struct heap *h, size_t (*act)(struct heap *)) {
  * the results. */
 static size_t heaps_do(size_t (*act)(struct heap *)) {
     size_t sum = self != &heap_none ? heap_do(self, act) : 0;
-    struct region *r = region_enter();
+    struct region *r = region_lock();
     struct heap *h = heap.newest;
-    region_leave(r);
+    region_unlock(r);
     for (; h; h = h->older)
-        if (h != self && life_take(h) == 0) {
+        if (h != self && life_acquire(h) == 0) {
             sum += heap_do(h, act);
             life_release(h);
         }
@@ -279,18 +279,18 @@ static size_t heaps_do(size_t (*act)(struct heap *)) {
 
 /* Purges all dirty memory, so that dirty and clean runs merge. Returns the number of granules. */
 static size_t region_purge_all(void) {
-    size_t gone = 0, piece;
-    while ((piece = region_purge(heap.region, false)))
-        gone += piece;
-    return gone;
+    size_t sum = 0, granules;
+    while ((granules = region_purge(heap.region, false)))
+        sum += granules;
+    return sum;
 }
 
 /* Unmaps the idle mapping if it was freed `age` ms ago or earlier. Returns its length. */
 static size_t idle_unmap(uint64_t age) {
-    struct region *r = region_enter();
+    struct region *r = region_lock();
     struct huge *idle = huge_aged(&heap.huges, now_ms(), age);
     size_t length = idle ? idle->length : 0;
-    region_leave(r);
+    region_unlock(r);
     huge_drop(idle);
     return length;
 }
@@ -308,22 +308,22 @@ static bool heaps_reclaim(void) {
 /* If an interval has passed: begins the next, unmaps an idle mapping, and reclaims an abandoned
  * heap. */
 static void region_interval(void) {
-    struct region *r = region_enter();
+    struct region *r = region_lock();
     bool aged = region_age(r, now_ms()); /* read under the lock, so that times do not go back */
-    region_leave(r);
+    region_unlock(r);
     idle_unmap(options.decay_ms / 2);
     if (aged)
         heap_reclaim_one();
 }
 
 /* Every TICK frees or SLOW slow calls: sends the batches if no block was added since the last tick,
- * purges a piece of the memory that was idle for an interval, and continues a sweep. */
+ * purges a portion of the memory that was idle for an interval, and continues a sweep. */
 static void heap_tick(struct heap *h) {
     bool busy = h->busy;
     heap_busy(h, true);
-    if (h->held && h->held == h->held_before)
+    if (h->batched && h->batched == h->batched_before)
         batches_send(h);
-    h->held_before = h->held;
+    h->batched_before = h->batched;
     struct region *r = heap.region;
     if (region_is_due(r)) {
         region_interval();
@@ -332,9 +332,9 @@ static void heap_tick(struct heap *h) {
     }
     uint64_t since = __atomic_load_n(&r->since, __ATOMIC_RELAXED);
     if (h->since != since)
-        h->sparse_kept -= h->sparse_kept / 4;
+        h->sparse_retained -= h->sparse_retained / 4;
     if (h->since != since || h->sweeping < CLASSES)
-        heap_sweep(h, h->since != since);
+        heap_sweep(h, h->since != since, false);
     h->since = since;
     heap_busy(h, busy);
 }

@@ -74,6 +74,16 @@ static bool defines(const struct dl_phdr_info *object, const char *name) {
     return false;
 }
 
+/* Tools of ours in front of a malloc pass every call on to it. */
+static bool is_tool(const char *file) {
+    static const char *const tools[] = {"libmalloc-trace.so", "libmalloc-profile.so", "libmalloc-track.so"};
+    const char *name = strrchr(file, '/');
+    for (size_t i = 0; i < sizeof tools / sizeof *tools; i++)
+        if (strcmp(name ? name + 1 : file, tools[i]) == 0)
+            return true;
+    return false;
+}
+
 /* Notes the file of an object that answers a call which no object before it answers. The dynamic
  * linker binds calls in this very order. (The address of malloc would not tell: in a program that is
  * not position-independent, such as Debian's python3 or gcc's cc1, it may be that of a stub in the
@@ -84,6 +94,8 @@ static int provider_note(struct dl_phdr_info *object, size_t size, void *arg) {
     Dl_info info;
     if (!*file && dladdr(object->dlpi_phdr, &info)) /* glibc gives the program no name here */
         file = info.dli_fname;
+    if (is_tool(file))
+        return 0;
     for (int i = 0; i < REPORT_CALLS; i++)
         if (!*provider[i] && defines(object, calls[i]))
             strncpy(provider[i], file, REPORT_PATH - 1);

@@ -136,6 +136,7 @@ static COLD void tool_begin(void) {
     const char *wanted = secure_getenv("LIBMALLOC_PROFILE");
     if (!wanted || !options_read(wanted))
         return;
+    blocks.memory = memory_apart;
     struct calm calm = calm_begin();
     clock_choose();
     void *page = memory_map(4096);

@@ -24,10 +24,6 @@
 
 #define SITE ((uintptr_t)__builtin_return_address(0))
 
-/* C23, not declared by the C library of Debian 12. */
-EXPORT void free_sized(void *p, size_t size);
-EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size);
-
 /* ── start ─────────────────────────────────────────────────────────────────── */
 
 /* `stacks,sites,snapshots=1000,/path` or `count,/path`: words, then a path from the root. */
@@ -179,118 +175,17 @@ static inline void gives(void *p, uint64_t op, uintptr_t site) {
 #define WORK (working = trace.counting)
 #define REST (working = false)
 
-/* ── the family ────────────────────────────────────────────────────────────── */
-
-EXPORT void *malloc(size_t size) {
-    if (unlikely(!is_ready()))
-        return early_allocate(size);
-    WORK;
-    return got(next.malloc(size), TRACE_MALLOC, size, 0, SITE);
-}
-
-EXPORT void free(void *p) {
-    if (unlikely(early_owns(p)) || unlikely(!is_ready()))
-        return;
-    gives(p, TRACE_FREE, SITE);
-    WORK;
-    next.free(p);
-    REST;
-}
-
-/* The early blocks are zero: none is used twice. */
-EXPORT void *calloc(size_t count, size_t size) {
-    if (unlikely(!is_ready()))
-        return early_allocate(product(count, size));
-    WORK;
-    return got(next.calloc(count, size), TRACE_CALLOC, product(count, size), 0, SITE);
-}
-
-static void *early_resize(void *p, size_t size) {
-    void *q = malloc(size);
-    if (q && p)
-        memcpy(q, p, early_size(p) < size ? early_size(p) : size);
-    return q;
-}
-
-EXPORT void *realloc(void *p, size_t size) {
-    if (unlikely(early_owns(p)) || unlikely(!is_ready()))
-        return early_resize(p, size);
+static inline void *resized(void *p, uint64_t op, size_t count, size_t size, uintptr_t site) {
     if (unlikely(trace.counting))
-        return counted_resize(p, TRACE_REALLOC, 1, size, SITE);
-    gives(p, TRACE_RELEASE, SITE);
-    void *q = next.realloc(p, size);
-    if (unlikely(!q && p && size && moments.on))
-        moments_keep(p);
-    return got(q, TRACE_REALLOC, size, 0, SITE);
-}
-
-EXPORT void *reallocarray(void *p, size_t count, size_t size) {
-    if (unlikely(early_owns(p)) || unlikely(!is_ready()))
-        return early_resize(p, product(count, size));
-    if (unlikely(trace.counting))
-        return counted_resize(p, TRACE_REALLOCARRAY, count, size, SITE);
-    gives(p, TRACE_RELEASE, SITE);
-    void *q = next.reallocarray(p, count, size);
+        return counted_resize(p, op, count, size, site);
+    gives(p, TRACE_RELEASE, site);
+    void *q = op == TRACE_REALLOC ? next.realloc(p, size) : next.reallocarray(p, count, size);
     if (unlikely(!q && p && count && size && moments.on))
         moments_keep(p);
-    return got(q, TRACE_REALLOCARRAY, product(count, size), 0, SITE);
+    return got(q, op, product(count, size), 0, site);
 }
 
-/* glibc 2.36 has none; then any free will do. */
-EXPORT void free_sized(void *p, size_t size) {
-    if (unlikely(early_owns(p)) || unlikely(!is_ready()))
-        return;
-    gives(p, TRACE_FREE_SIZED, SITE);
-    WORK;
-    next.free_sized ? next.free_sized(p, size) : next.free(p);
-    REST;
-}
-
-EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size) {
-    if (unlikely(early_owns(p)) || unlikely(!is_ready()))
-        return;
-    gives(p, TRACE_FREE_ALIGNED_SIZED, SITE);
-    WORK;
-    next.free_aligned_sized ? next.free_aligned_sized(p, alignment, size) : next.free(p);
-    REST;
-}
-
-EXPORT int posix_memalign(void **out, size_t alignment, size_t size) {
-    if (unlikely(!is_ready()))
-        return ENOMEM;
-    WORK;
-    int error = next.posix_memalign(out, alignment, size);
-    got(error ? NULL : *out, TRACE_POSIX_MEMALIGN, size, alignment, SITE);
-    return error;
-}
-
-EXPORT void *aligned_alloc(size_t alignment, size_t size) {
-    if (unlikely(!is_ready()))
-        return NULL;
-    WORK;
-    return got(next.aligned_alloc(alignment, size), TRACE_ALIGNED_ALLOC, size, alignment, SITE);
-}
-
-EXPORT void *memalign(size_t alignment, size_t size) {
-    if (unlikely(!is_ready()))
-        return NULL;
-    WORK;
-    return got(next.memalign(alignment, size), TRACE_MEMALIGN, size, alignment, SITE);
-}
-
-EXPORT void *valloc(size_t size) {
-    if (unlikely(!is_ready()))
-        return NULL;
-    WORK;
-    return got(next.valloc(size), TRACE_VALLOC, size, 0, SITE);
-}
-
-EXPORT void *pvalloc(size_t size) {
-    if (unlikely(!is_ready()))
-        return NULL;
-    WORK;
-    return got(next.pvalloc(size), TRACE_PVALLOC, size, 0, SITE);
-}
+#include "trace/family.h"
 
 /* ── C++ ───────────────────────────────────────────────────────────────────── */
 

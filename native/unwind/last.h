@@ -140,3 +140,20 @@ static void unwind_again(struct last *l, struct unwind_place p) {
     joined = last_walk(l, p, &n);
     last_take(l, l->frames + LAST_ROOM, joined ? n : last_cut(l));
 }
+
+/* The number of the stack, which is that of its innermost frame; 0 where a frame gets none. `node` gives a
+ * frame its number, from that of its caller. */
+static inline uint32_t last_number(struct last *l,
+                                   uint32_t (*node)(uint32_t, const struct last_frame *)) {
+    struct last_frame *inner = last_innermost(l), *f = inner + l->fresh;
+    uint32_t number = f < l->frames + LAST_ROOM ? f->node : 0;
+    while (f-- > inner) {
+        f->node = number = node(number, f);
+        if (!number)
+            break;
+    }
+    l->fresh = 0;
+    if (!number)
+        l->depth = 0;
+    return number;
+}

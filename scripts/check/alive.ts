@@ -1,4 +1,4 @@
-// Does anything run on it at all?
+// The case that runs first: whether any program runs on the malloc at all.
 
 import { shellLine } from '../lib/words.ts';
 import { launch } from '../malloc/preload.ts';
@@ -13,8 +13,8 @@ async function judge({ malloc }: Subject, patience: number): Promise<Verdict> {
   const { status, signal, timedOut, seconds, stderr } = await launch(malloc, least, { timeout });
   if (status === 0) return { state: 'passed', seconds };
   const how = timedOut
-    ? `it is not over after ${Math.round(timeout)} s`
-    : `it ${signal ? `is ended by ${signal}` : `ends with status ${status}`}`;
+    ? `it did not end within ${Math.round(timeout)} s`
+    : `it ${signal ? `was ended by ${signal}` : `ended with status ${status}`}`;
   return {
     state: 'failed',
     because: `not even \`sh -c :\` runs on ${malloc.name}: ${how}`,
@@ -29,8 +29,8 @@ async function judge({ malloc }: Subject, patience: number): Promise<Verdict> {
 }
 
 /**
- * Runs before all other cases: if not even an empty script runs on a library, a hundred cases would
- * only crash or hang one after the other.
+ * Runs before all other cases, because on a library that cannot run an empty script, a hundred
+ * cases would crash or hang one after the other.
  */
 export const alive: Case = {
   group: 'process',

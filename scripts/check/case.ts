@@ -1,4 +1,4 @@
-// What a case of the conformance kit is, and what can come of it.
+// The types of the conformance kit: a case, the malloc under test, a verdict.
 
 import type { Malloc } from '../malloc/mallocs.ts';
 import type { Lack, Need } from './needs.ts';
@@ -17,14 +17,15 @@ export const groups = [
 export type Group = (typeof groups)[number];
 
 /**
- * `must`: C, POSIX, or what real programs need; a failure fails the run. `should`: shown, fails
- * nothing. `promise`: our variants document it, so theirs fails the run; nobody else is asked.
+ * `must`: C, POSIX or real programs require it; a failure fails the run. `should`: a failure is
+ * reported but fails nothing. `promise`: our variants document it; a failure of theirs fails the
+ * run, and other mallocs skip the case.
  */
 export type Level = 'must' | 'should' | 'promise';
 
-/** Where programs run, if not right here: under an emulator, or in another system's folder. */
+/** Where programs run if not on this system: under an emulator, or in another system's folder. */
 export interface Machine {
-  /** Its compiler with leading arguments, more flags for programs, and the folder for these. */
+  /** Its compiler with leading arguments, more flags for programs, and the folder to compile into. */
   cc: string[];
   caseFlags: string[];
   folder: string;
@@ -32,52 +33,55 @@ export interface Machine {
   command(argv: string[], variables: Record<string, string>): string[];
   /** Why a case cannot run there; undefined when it can. */
   obstacle(each: ProgramCase, run: Run, variant: string): string | undefined;
-  /** How many times as long everything takes. */
+  /** The factor by which every timeout grows there. */
   patience: number;
 }
 
-/** The malloc under test, and whether it gets smaller sizes. */
+/** The malloc under test, and what is known of it. */
 export interface Subject {
   malloc: Malloc;
-  /** Its calls cost more the more blocks there are: smaller sizes will do. */
+  /** Its calls cost more the more blocks are live, so its cases use smaller sizes. */
   slow: boolean;
   machine?: Machine;
-  /** What the preliminary questions found it to lack. */
+  /** What the preliminary cases found missing. */
   lacks?: ReadonlyMap<Need, Lack>;
-  /** What its blocks are aligned to, where that is less than it should be. */
+  /** The alignment of its blocks, where that is less than it should be. */
   alignment?: number;
   /** A library of ours that provides calloc, realloc or free where the malloc has none. */
   standIn?: string;
 }
 
-/** How a program of tests/programs is run; sizes and times are what its head says they are. */
+/** How a program of tests/programs is run; the comment at its head explains its arguments. */
 export interface Run {
   args?: (string | number)[];
   env?: Record<string, string>;
   /** More flags for the compiler. */
   flags?: string[];
-  /** A program compiled as a library and preloaded behind the malloc; or whose path is the first argument. */
+  /**
+   * `behind`: a program that is compiled as a library and preloaded after the malloc. `library`: one
+   * whose path becomes the first argument.
+   */
   behind?: { program: string; flags?: string[] };
   library?: string;
   /** A command that starts the program: `setarch -L`. Its first word is an entry of programs.json. */
   via?: string[];
-  /** A command that must succeed, or the case cannot run here; `otherwise` is the reason. */
+  /** Unless this command succeeds, the case is skipped; `otherwise` is the reason given. */
   possible?: { command: string[]; otherwise: string };
-  /** Seconds until it counts as hung. */
+  /** Seconds of processor time that it may use. */
   timeout?: number;
-  /** What it ends with and prints when all is well: 0 and nothing. */
+  /** The expected exit status and output: 0 and nothing unless given. */
   status?: number;
   stdout?: string;
   stderr?: RegExp;
 }
 
-/** For programs that step through instructions, or stand between them and the kernel. */
+/** For programs that single-step a process or intercept its system calls. */
 export const onX64 = {
   command: ['sh', '-c', 'test "$(uname -m)" = x86_64'],
   otherwise: 'the program is written for x86-64',
 };
 
-/** A case that is one C program, which ends with 0 when the promise was kept (program.h). */
+/** A case that is one C program; it exits with 0 if the malloc kept the promise (program.h). */
 export interface ProgramCase extends Run {
   name: string;
   /** One sentence: what a program may rely on. */
@@ -85,15 +89,15 @@ export interface ProgramCase extends Run {
   level?: Level;
   /** Without .c */
   program: string;
-  /** Instead, for a malloc that never reuses a block, or whose calls cost O(n), or that is ours. */
+  /** Overrides for a malloc that never reuses a block, whose calls cost O(n), or that is ours. */
   frugal?: Run;
   slow?: Run;
   strict?: Run;
-  /** And for a debug build of ours. */
+  /** Overrides for a debug build of ours. */
   guarded?: Run;
   /** The case is a `should` for other mallocs and a promise of our variants. */
   promised?: boolean;
-  /** What a malloc must have; one that lacks it skips the case, and says why. */
+  /** What a malloc must have; on a malloc that lacks it the case is skipped, with the reason. */
   needs?: Need[];
   /** Part of the quick selection. */
   quick?: boolean;
@@ -101,38 +105,38 @@ export interface ProgramCase extends Run {
   question?: Question;
 }
 
-/** What a case came to. */
+/** The result of a case. */
 export interface Verdict {
   state: 'passed' | 'failed' | 'skipped' | 'noted';
-  /** One sentence: what was broken, why it was skipped, or what was found out (noted). */
+  /** One sentence: what was broken, why the case was skipped, or what was observed (noted). */
   because?: string;
-  /** The preliminary case that failed, where that is why it was skipped: GROUP/NAME. */
+  /** GROUP/NAME of the preliminary case whose failure is why this one was skipped. */
   cause?: string;
   seconds: number;
   failure?: Evidence;
 }
 
-/** All that a reader needs to see a failure again. */
+/** All that a reader needs to reproduce a failure. */
 export interface Evidence {
   /** A C file that shows it, and the command that compiles and runs it. */
   source: string;
   reproduce: string;
-  /** A session with the program at hand. */
+  /** The command that starts a GDB session with the program. */
   debug: string;
   seed?: number;
-  /** What a reader should know of these. */
+  /** A caveat about the source and the commands. */
   note?: string;
   /** The shortest sequence of calls that still fails. */
   sequence?: string[];
-  /** What the program printed on standard error, cut. */
+  /** What the program printed on standard error, shortened. */
   printed: string;
 }
 
-/** What a preliminary case asks, so that a failure can be said as a cause. */
+/** What a preliminary case asks; the report lists its failure as a cause. */
 export interface Question {
-  /** What a malloc that fails it lacks: cases that need it are not run. */
+  /** What a malloc that fails it lacks; cases that need this are skipped. */
   word?: Need;
-  /** Two lines: what happens to programs, and what to mend. */
+  /** Two lines: what happens to programs, and how to fix it. */
   why: string;
   /** What the standard says, in short. */
   standard: string;
@@ -146,24 +150,24 @@ export interface Case {
   promised: boolean;
   quick: boolean;
   question?: Question;
-  /** Runs it; never throws for what the malloc does. `patience` stretches or shrinks the timeouts. */
+  /** Runs it; never throws because of what the malloc does. `patience` multiplies the timeouts. */
   run(subject: Subject, patience: number): Promise<Verdict>;
 }
 
-/** The level at which this malloc is judged; undefined: the case is not for it. */
+/** The level at which the case judges this malloc; undefined if the case does not apply to it. */
 export function levelFor(each: Case, { malloc }: Subject): Level | undefined {
   if (malloc.kind === 'variant') return each.promised ? 'promise' : each.level;
   return each.level === 'promise' ? undefined : each.level;
 }
 
-/** A case with what came of it. */
+/** A case with its verdict. */
 export interface Finding {
   case: Case;
   level: Level;
   verdict: Verdict;
 }
 
-/** Does this failure fail the whole run? */
+/** True for a failure that fails the whole run. */
 export function isFatal({ level, verdict }: Finding): boolean {
   return verdict.state === 'failed' && level !== 'should';
 }

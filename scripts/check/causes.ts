@@ -1,10 +1,10 @@
-// What a reader should mend first: the causes, at the head of the report.
+// The head of the report: the causes, which the reader should fix first.
 
 import { color } from '../lib/table.ts';
 import type { Finding } from './case.ts';
 import { type Cause, causesIn } from './preliminaries.ts';
 
-/** More than that nobody mends at once. */
+/** How many causes the report shows; the later ones often vanish with the first. */
 const MOST = 3;
 
 const indented = (text: string): string => text.replaceAll('\n', '\n             ');
@@ -24,14 +24,14 @@ function causeText({ finding, hides }: Cause, at: number): string {
   ].join('\n');
 }
 
-/** The first causes among these findings, as text; empty where there is none. */
+/** The first causes among these findings, as text; empty if there is none. */
 export function firstMend(findings: readonly Finding[]): string {
   const causes = causesIn(findings).slice(0, MOST);
   if (causes.length === 0) return '';
   return ['First mend this:', ...causes.map(causeText)].join('\n\n');
 }
 
-/** Is it said at the head of the report? Then it is not said again. */
+/** True if the head of the report shows this finding, so that the rest need not repeat it. */
 export function isFirstMend(finding: Finding, findings: readonly Finding[]): boolean {
   return causesIn(findings)
     .slice(0, MOST)

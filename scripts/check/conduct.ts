@@ -1,9 +1,9 @@
-// Runs cases, a few at a time, and tells how far they are.
+// Runs cases, a few at a time, and reports progress.
 
 import { availableParallelism } from 'node:os';
 import { type Case, type Finding, type Group, levelFor, type Subject } from './case.ts';
 
-/** Told when a case begins, and with its finding when it is over. */
+/** Called when a case begins, and again, with its finding, when it has ended. */
 export type Watch = (
   done: number,
   all: number,
@@ -12,7 +12,7 @@ export type Watch = (
   finding?: Finding,
 ) => void;
 
-/** After this many hangs timeouts are shorter, because the machine's load is not the reason. */
+/** After more hangs than this, timeouts are shorter: the malloc hangs, not a busy machine. */
 const HANGS = 2;
 const IMPATIENT = 0.15;
 
@@ -49,7 +49,7 @@ export async function conduct(
 async function judge(subject: Subject, each: Case, patience: number): Promise<Finding> {
   const level = levelFor(each, subject);
   if (level !== undefined) return { case: each, level, verdict: await each.run(subject, patience) };
-  const because = 'nobody but our variants promises it';
+  const because = 'only our variants promise it';
   return { case: each, level: 'promise', verdict: { state: 'skipped', because, seconds: 0 } };
 }
 

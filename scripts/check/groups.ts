@@ -1,4 +1,4 @@
-// All cases there are, and those that a reader asks for.
+// The cases of each group, and the choice among them by --group.
 
 import { Failure } from '../lib/errors.ts';
 import { didYouMean } from '../lib/similar.ts';
@@ -14,7 +14,7 @@ import { structure } from './cases/structure.ts';
 import { threads } from './cases/threads.ts';
 import { programCase } from './judge.ts';
 
-/** Of the groups that are C programs with one promise each. */
+/** The groups whose cases are C programs with one promise each. */
 const tables: Partial<Record<Group, ProgramCase[]>> = {
   basics: waves.flat(),
   semantics,
@@ -24,10 +24,10 @@ const tables: Partial<Record<Group, ProgramCase[]>> = {
   exhaustion,
 };
 
-/** What runs by default: every group but the one that takes long. */
+/** What runs by default: every group but `programs`, which takes long. */
 export const usual: Group[] = groups.filter((group) => group !== 'programs');
 
-/** Is it the name of one case, which then runs without any preliminary question? */
+/** True for the name of one case, which then runs without the preliminary cases. */
 export const isOneCase = (name: string): boolean => name.includes('/');
 
 /** The cases of one group, in their order. */
@@ -48,9 +48,8 @@ function meant(given: string): string {
 }
 
 /**
- * The cases of the groups that were named; `GROUP/NAME` is one case, or all whose names begin so
- * where none has that very name.
- * Throws Failure for a name that means nothing.
+ * The cases of the named groups. `GROUP/NAME` is one case or, if none has that exact name, all whose
+ * names begin with it. Throws Failure for an unknown name.
  */
 export function choose(names: readonly string[], chance?: RandomOptions): Case[] {
   return names.flatMap((given) => {

@@ -51,8 +51,8 @@ export function checkCommand(): Command {
   return new Command('check')
     .summary('is this library a correct malloc?')
     .description(
-      'Puts a malloc under all that real programs do, each case in a process of its own, and says\n' +
-        'what it got wrong, with a program that shows it.',
+      'Tests whether a malloc does what real programs rely on, each case in a process of its own,\n' +
+        'and shows what is wrong, with a program that demonstrates it.',
     )
     .usage('[options] [FILE.so]')
     .argument('[file]', 'a malloc, as -m takes it')
@@ -61,20 +61,20 @@ export function checkCommand(): Command {
     .option('--group <G>', `repeatable: ${usual.join(', ')}; GROUP/CASE is one case`, collect, [])
     .option('--quick', 'the most telling cases only')
     .option('--reduced', 'smaller sizes, for a malloc whose calls walk all blocks')
-    .option('--seed <n>', 'what the random cases begin with', whole)
-    .option('--seconds <n>', 'how long each random case goes on (3)', whole)
-    .option('--patience <x>', 'multiplies every timeout, on a slow machine by 3, say', factor, 1)
+    .option('--seed <n>', 'the first seed of the random cases', whole)
+    .option('--seconds <n>', 'how long each random case runs (3)', whole)
+    .option('--patience <x>', 'the factor for every timeout: 3, say, on a slow machine', factor, 1)
     .option('--json <file>', 'every finding, as JSON (- is standard output)')
-    .option('--junit <file>', 'every finding, as JUnit has it')
+    .option('--junit <file>', 'every finding, as JUnit XML')
     .addHelpText('after', details)
     .action(check);
 }
 
 const details = `
 Exit status: 0 if no malloc failed a case that it must pass, 1 if one did, 125 if libmalloc failed.
-What a malloc only should do is shown and fails nothing; what becomes of misuse is noted.`;
+A failed \`should\` is shown but does not fail the run; the outcome of each misuse is noted.`;
 
-/** What is to be tested, and by what. Throws Failure for whatever cannot be. */
+/** The mallocs to test and the cases to run. Throws Failure if a name is unknown. */
 export function planCheck(file: string | undefined, options: Options) {
   const specs = [...(file === undefined ? [] : [file]), ...options.malloc];
   const mallocs = (specs.length > 0 ? specs : [undefined]).map((spec) =>
@@ -88,7 +88,7 @@ export function planCheck(file: string | undefined, options: Options) {
   const all = choose(groups, chance);
   const cases = options.quick ? all.filter(({ quick }) => quick) : all;
   if (cases.length === 0)
-    throw new Failure('no case of these groups is a quick one', { hint: 'leave --quick away' });
+    throw new Failure('no case of these groups is a quick one', { hint: 'omit --quick' });
   const subject = (malloc: Malloc): Subject => ({
     malloc,
     slow: options.reduced === true || (malloc.kind === 'variant' && isSlow(malloc.name)),
@@ -110,7 +110,7 @@ async function check(file: string | undefined, options: Options): Promise<void> 
   const release = whenInterrupted((signal) => {
     progress('');
     if (current !== undefined) show({ subject: current, findings: soFar, unfinished: true });
-    process.stderr.write(`libmalloc: ended by ${signal}, ${soFar.length} cases were over\n`);
+    process.stderr.write(`libmalloc: ended by ${signal} after ${soFar.length} cases\n`);
     write(results, options, signal);
   });
   for (const begun of subjects) {
@@ -130,7 +130,7 @@ async function check(file: string | undefined, options: Options): Promise<void> 
   if (results.some(({ findings }) => findings.some(isFatal))) process.exitCode = BAD;
 }
 
-/** The files that were asked for; `signal` is what ended the run before all was done. */
+/** Writes the requested files; `signal` is the one that ended the run early. */
 function write(results: readonly Result[], options: Options, signal?: NodeJS.Signals): void {
   const ended = signal === undefined ? {} : { interrupted: signal };
   if (options.json !== undefined)
@@ -143,7 +143,7 @@ function write(results: readonly Result[], options: Options, signal?: NodeJS.Sig
   writeOutput('--junit', options.junit, junit(suites));
 }
 
-/** One malloc, by single cases that were named; or by the one that says that it runs nothing. */
+/** Judges one malloc by single cases; by `alive` alone if no program runs on it. */
 async function byThese(
   subject: Subject,
   cases: Case[],
@@ -155,7 +155,7 @@ async function byThese(
   return { subject, findings };
 }
 
-/** One malloc, by groups: first the preliminary questions, then what makes sense after them. */
+/** Judges one malloc by groups: first the preliminary cases, then those whose needs are met. */
 async function byAll(
   begun: Subject,
   cases: Case[],
@@ -174,7 +174,7 @@ function record({ subject: { malloc }, findings, unfinished }: Result): object {
   return {
     name: malloc.name,
     file: malloc.file ?? null,
-    // Nothing is known of a malloc whose cases were not all run, unless one failed.
+    // If some cases did not run, the result is open, unless one that ran failed.
     passed: findings.some(isFatal) ? false : unfinished ? null : true,
     cases: findings.map(({ case: { group, name, promise }, level, verdict }) => ({
       group,

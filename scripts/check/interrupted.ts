@@ -1,10 +1,10 @@
-// Ctrl-C, SIGTERM and a terminal that has gone: what is finished is told before we end.
+// On Ctrl-C, SIGTERM or a lost terminal: report the finished cases, then end.
 
 const signals: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
 /**
- * Calls `tell`, which must be synchronous, when a signal ends us; then we end by that signal, after
- * all that we started (process/ending.ts). Until the returned function is called.
+ * When a signal ends us, calls `tell`, which must be synchronous; then ends all that we started
+ * (process/ending.ts), and us by that signal. Applies until the returned function is called.
  */
 export function whenInterrupted(tell: (signal: NodeJS.Signals) => void): () => void {
   const release = (): void => {
@@ -12,12 +12,12 @@ export function whenInterrupted(tell: (signal: NodeJS.Signals) => void): () => v
   };
   const end = (signal: NodeJS.Signals): void => {
     release();
-    process.stdout.on('error', () => {}); // nobody may be there to read it
+    process.stdout.on('error', () => {}); // its reader may be gone
     process.stderr.on('error', () => {});
     try {
       tell(signal);
     } finally {
-      // Those that clean up hear of the signal after us, and may end us before this does.
+      // The handlers that clean up run after this one, and may end the process first.
       setImmediate(() => process.kill(process.pid, signal));
     }
   };

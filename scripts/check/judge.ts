@@ -24,13 +24,13 @@ import { withoutWitness, witness, witnessed } from './witnessed.ts';
 /** Seconds of processor time that a case may use; on the clock, ten times that. */
 const TIMEOUT = 60;
 const CLOCK = 10;
-/** Seconds in which nothing moves: no case sleeps that long. */
+/** A case counts as hung when all its threads sleep this many seconds; no case sleeps so long. */
 const IDLE = 15;
-/** A debug build does several times as much in each call. */
+/** A debug build does several times as much work in each call. */
 const DEBUG_PATIENCE = 4;
 const PRINTED = 2000;
 
-/** What every case of a group needs, besides what it names itself. */
+/** What every case of a group needs, in addition to its own `needs`. */
 const groupNeeds: Partial<Record<Group, Need[]>> = {
   structure: ['blocks'],
   threads: ['blocks', 'threads'],
@@ -38,7 +38,7 @@ const groupNeeds: Partial<Record<Group, Need[]>> = {
   exhaustion: ['blocks'],
 };
 
-/** A case of the catalogue, from one line of its tables. */
+/** Makes a case of one entry in the tables of `cases/`. */
 export function programCase(group: Group, each: ProgramCase): Case {
   return {
     group,
@@ -56,7 +56,7 @@ export function programCase(group: Group, each: ProgramCase): Case {
   };
 }
 
-/** The verdict of a case that cannot be run on this malloc. */
+/** The verdict of a case that cannot run on this malloc. */
 export const skipped = async (why: Lack): Promise<Verdict> => ({
   state: 'skipped',
   ...why,
@@ -96,13 +96,13 @@ async function begin(
   };
 }
 
-/** How long a program may take that needs at most so many seconds of processor time. */
+/** The limits for a program that may use `cpu` seconds of processor time. */
 export const patiently = (cpu: number) => ({
   timeout: cpu * CLOCK,
   patience: { cpu, idle: Math.min(IDLE, cpu), ask: whereIs },
 });
 
-/** What happened to a program that took too long. */
+/** Says how a program exceeded its limits. */
 export function overdue({ lost, seconds }: Launched): string {
   const where = lost?.answer === undefined ? '' : ` in ${lost.answer}`;
   if (lost?.because === 'idle')
@@ -113,8 +113,8 @@ export function overdue({ lost, seconds }: Launched): string {
 }
 
 /**
- * The sizes for this malloc: the usual ones, smaller ones for a slow malloc, or stricter ones for
- * ours.
+ * The arguments for this malloc: the usual ones, smaller ones for a slow or frugal malloc, stricter
+ * ones for ours.
  */
 function runFor(subject: Subject, each: ProgramCase): Run {
   const { malloc, slow } = subject;
@@ -128,7 +128,7 @@ function runFor(subject: Subject, each: ProgramCase): Run {
   };
 }
 
-/** Why the case cannot be run at all; undefined when it can. */
+/** Why the case cannot run here; undefined if it can. */
 function obstacle({ malloc, machine }: Subject, each: ProgramCase, run: Run): string | undefined {
   if (machine !== undefined) return machine.obstacle(each, run, malloc.name);
   const [command] = run.via ?? [];
@@ -144,11 +144,11 @@ function obstacle({ malloc, machine }: Subject, each: ProgramCase, run: Run): st
 interface Plan {
   argv: string[];
   env: Env;
-  /** What of the environment a reader has to set as well. */
+  /** The variables that a reader has to set, too, to reproduce the run. */
   settings: Record<string, string>;
 }
 
-/** What a program of the kit is told about the malloc: nothing where the malloc lacks nothing. */
+/** The variables that tell a program of the kit what the malloc lacks; empty if it lacks nothing. */
 export const toldTo = (subject: Subject, program: string): Record<string, string> =>
   subject.lacks === undefined ? {} : toldLacks(subject, readFileSync(sourceOf(program), 'utf8'));
 
@@ -162,7 +162,7 @@ export function environmentFor(subject: Subject, more: Record<string, string> = 
   return { ...process.env, ...ours, ...more, LD_PRELOAD: behind };
 }
 
-/** A command under the malloc, as a reader types it. */
+/** The shell command that runs `argv` under the malloc. */
 export function commandLine(subject: Subject, argv: string[], more: Record<string, string> = {}) {
   const { LD_PRELOAD: behind, ...others } = more;
   const preload = [subject.malloc.file, subject.standIn, behind].filter((file) => file);
@@ -185,7 +185,7 @@ function planRun(subject: Subject, program: string, run: Run): Plan {
   return { argv: [...(run.via ?? []), file, ...args], env, settings };
 }
 
-/** What was broken, in a sentence; undefined when all is well. */
+/** What was broken, in a sentence; undefined if nothing was. */
 function complaint(malloc: Malloc, run: Run, result: Launched): string | undefined {
   const stderr = withoutWitness(result.stderr.toString());
   const stdout = result.stdout.toString();
@@ -199,8 +199,8 @@ function complaint(malloc: Malloc, run: Run, result: Launched): string | undefin
 }
 
 /**
- * How a program ended: its own message if it printed one (program.h), else its signal or status; and
- * where it was.
+ * How a program ended, and where it was: its own message if it printed one (program.h), else its
+ * signal or status.
  */
 export function ending(result: Launched): string {
   const seen = witnessed(result.stderr.toString());
@@ -214,7 +214,7 @@ export function ending(result: Launched): string {
   return `${how}${seen?.where ?? ''}${last === '' ? '' : `: ${cut(last, 120)}`}`;
 }
 
-/** Printable: what a malloc writes may be anything. */
+/** Makes text printable, because a broken malloc may write any bytes, and shortens it. */
 function cut(text: string, length: number): string {
   const clean = text.replaceAll(/[^\t\n\x20-\x7e\u00a0-\uffff]/g, '?');
   return clean.length > length ? `${clean.slice(0, length)}…` : clean.trimEnd();
@@ -236,7 +236,7 @@ function evidence(
   };
 }
 
-/** Compiles the program and runs it under the malloc, without us. */
+/** The shell command that compiles the program and runs it under the malloc, without our command. */
 function reproduceLine(
   subject: Subject,
   source: string,
@@ -250,7 +250,7 @@ function reproduceLine(
   return `${shellLine(cc)} && ${commandLine(subject, words, settings)}`;
 }
 
-/** The session that shows the program where it fails. */
+/** The shell command for a GDB session with the failing program. */
 export function debugLine(
   malloc: Malloc,
   argv: string[],

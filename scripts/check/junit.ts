@@ -1,10 +1,10 @@
-// The findings as JUnit has them, which CI servers read. Written as text: four elements, and a DOM would
-// not drop the characters that XML cannot hold.
+// The findings as JUnit XML, which CI servers read. Written as text, because there are four kinds of
+// element only, and a DOM would not drop the characters that XML cannot represent.
 
 import { type Finding, isFatal } from './case.ts';
 
 const escapes: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-// What XML 1.0 cannot hold at all, however it is written.
+// Characters that XML 1.0 cannot represent, not even escaped.
 const unspeakable = /[^\t\n\r\x20-\ud7ff\ue000-\ufffd]/g;
 
 const escaped = (text: string): string =>
@@ -19,7 +19,7 @@ function testCase(malloc: string, finding: Finding): string {
   const { reproduce = '', debug = '', printed = '' } = verdict.failure ?? {};
   const text = escaped([each.promise, reproduce, debug, printed].join('\n'));
   const message = escaped(verdict.because ?? '');
-  // A failed `should` is no failure of the suite.
+  // A failed `should` does not fail the suite.
   return isFatal(finding)
     ? `${open}><failure message="${message}">${text}</failure></testcase>`
     : `${open}><system-out>${message}\n${text}</system-out></testcase>`;

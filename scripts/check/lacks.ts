@@ -1,10 +1,10 @@
-// Whether a malloc has what a case needs, and what its programs are told about it.
+// Whether a malloc has what a case needs, and the variables that tell programs what it lacks.
 
 import type { Subject } from './case.ts';
 import { type Feature, gap } from './features.ts';
 import type { Lack, Need } from './needs.ts';
 
-/** Why the malloc lacks what `need` names; undefined when it has it, as far as is known. */
+/** Why the malloc lacks what `need` names; undefined if it has it, as far as we know. */
 export function lack({ malloc, lacks }: Subject, need: Need): Lack | undefined {
   const because =
     malloc.kind === 'variant' ? gap(malloc.name, need as Feature, malloc.debug) : undefined;
@@ -16,7 +16,7 @@ export function firstLack(subject: Subject, needs: readonly Need[]): Lack | unde
   return needs.map((need) => lack(subject, need)).find((found) => found !== undefined);
 }
 
-/** How a program asks for some of the words (tests/programs/program.h); for others by the word. */
+/** The call by which a program asks for a need (program.h); other needs it asks for by name. */
 const askedBy: Partial<Record<Need, string>> = {
   malloc_usable_size: 'usable_size(',
   errno: 'errno_kept(',
@@ -30,8 +30,8 @@ const askedBy: Partial<Record<Need, string>> = {
 const asking = /^#include "(?:program|life)\.h"/m;
 
 /**
- * What a program is told, so that it can go on without it (`lacks` in tests/programs/program.h):
- * only the words that its source asks for. Empty for a malloc that lacks nothing.
+ * The variables that tell a program what the malloc lacks, so that it can do without (`lacks` in
+ * tests/programs/program.h): only the needs that its source asks for. Empty if nothing is lacking.
  */
 export function toldLacks({ lacks, alignment }: Subject, source: string): Record<string, string> {
   if (lacks === undefined || !asking.test(source)) return {};

@@ -1,8 +1,8 @@
-// What a case may need of a malloc, in one word each.
+// What a case may need of a malloc: one word for each need.
 
 import type { Feature } from './features.ts';
 
-/** Functions that a malloc may leave to the C library. `basics/functions` finds out who has them. */
+/** Functions that a malloc may leave to the C library. `basics/functions` finds out which it has. */
 export const functions = [
   'calloc',
   'realloc',
@@ -19,11 +19,11 @@ export const functions = [
 type Function = (typeof functions)[number];
 
 /**
- * What the other preliminary questions (cases/basics.ts) are about, besides functions that work.
- * `blocks`: two live blocks never overlap. `alignment`: 16 bytes. `errno`: free leaves it alone.
- * `enomem`: a refusal says ENOMEM. `refusals`: impossible sizes are refused. `exhaustion`: NULL,
- * and no crash, when memory ends. `threads`: two may allocate at once. `fork`: a child may allocate
- * whose parent had other threads inside malloc.
+ * What the preliminary cases (cases/basics.ts) test besides functions. `blocks`: two live blocks
+ * never overlap. `alignment`: blocks are aligned to 16 bytes. `errno`: free keeps it. `enomem`: a
+ * refusal sets ENOMEM. `refusals`: impossible sizes are refused. `exhaustion`: malloc returns NULL,
+ * instead of crashing, when memory runs out. `threads`: two threads may allocate at once. `fork`: a
+ * child may allocate although its parent had other threads inside malloc.
  */
 type Trait =
   | 'blocks'
@@ -36,12 +36,12 @@ type Trait =
   | 'fork';
 
 /**
- * The words for `needs`: a case that names one is not run on a malloc that lacks it, by design
- * (features.ts) or because the preliminary question of that word failed, which is said once.
+ * The words for `needs`. A case is skipped on a malloc that lacks one of its needs: by design
+ * (features.ts), or because the preliminary case for it failed, which the report shows once.
  */
 export type Need = Feature | Function | Trait;
 
-/** Why a malloc lacks something: the sentence, and the preliminary case that found it out. */
+/** Why a malloc lacks something: a sentence, and the preliminary case that failed. */
 export interface Lack {
   because: string;
   cause?: string;

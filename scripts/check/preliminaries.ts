@@ -1,5 +1,5 @@
-// The preliminary questions, asked before all other cases: what they find lacking is said once, and
-// the cases that need it are not run.
+// The preliminary cases run before all others. The report names each thing that they find missing
+// once, and the cases that need it are skipped.
 
 import { alive } from './alive.ts';
 import { type Case, type Finding, isFatal, type Subject } from './case.ts';
@@ -9,15 +9,15 @@ import { programCase } from './judge.ts';
 import type { Lack, Need } from './needs.ts';
 import { lacksOf, standInFor, survey, surveyCase } from './survey.ts';
 
-/** What is known of a malloc when its cases begin. */
+/** What the preliminary cases found out about a malloc. */
 export interface Known {
   subject: Subject;
   findings: Finding[];
-  /** Nothing runs on it, so that no case can say more. */
+  /** No program runs on it, so the other cases would show nothing. */
   dead: boolean;
 }
 
-/** Asks all preliminary questions. */
+/** Runs the preliminary cases. */
 export async function enquire(begun: Subject, watch: Watch, patience: number): Promise<Known> {
   const found = await survey(begun);
   const first = await conduct(begun, [surveyCase(found)], watch, patience);
@@ -36,7 +36,7 @@ export async function enquire(begun: Subject, watch: Watch, patience: number): P
   return { subject, findings, dead };
 }
 
-/** Asked as soon as the other questions that it needs are answered, because it makes later ones shorter. */
+/** Measured as soon as the cases that it needs have passed, because it makes later ones shorter. */
 const isSlow = async (subject: Subject, patience: number): Promise<boolean> =>
   (await programCase('basics', speed).run(subject, patience)).state === 'failed';
 
@@ -52,7 +52,7 @@ function equipped(subject: Subject, found: Awaited<ReturnType<typeof survey>>): 
   };
 }
 
-/** The subject with what these answers found it to lack. */
+/** The subject, with what these preliminary cases found missing. */
 function informed(subject: Subject, answers: readonly Finding[]): Subject {
   const lacks = new Map<Need, Lack>(subject.lacks);
   let { alignment } = subject;
@@ -69,13 +69,13 @@ const alignmentIn = (because = ''): number => Number(/aligned to (\d+)/.exec(bec
 
 const nameOf = ({ group, name }: Case): string => `${group}/${name}`;
 
-/** A cause: a preliminary case that failed, and the cases that were not run because of it. */
+/** A cause: a preliminary case that failed, and how many cases were skipped because of it. */
 export interface Cause {
   finding: Finding;
   hides: number;
 }
 
-/** The causes among these findings, in the order of the questions; those that fail the run first. */
+/** The causes among these findings, in the order of their cases; those that fail the run first. */
 export function causesIn(findings: readonly Finding[]): Cause[] {
   const hidden = (name: string): number =>
     findings.filter(({ verdict }) => verdict.cause === name).length;

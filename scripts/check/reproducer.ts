@@ -1,11 +1,11 @@
-// A failing sequence as a C program that needs nothing of ours.
+// Writes a failing sequence of calls as a C program that does not depend on our files.
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeFolder } from '../lib/folders.ts';
 import { buildFolder } from '../lib/native-files.ts';
 
-/** What random.c checks of this malloc, and so its reproducer does. */
+/** What random.c, and hence the reproducer, checks for this malloc. */
 export interface Strictness {
   usable: boolean;
   errnoKept: boolean;
@@ -91,7 +91,7 @@ static void *posix(size_t alignment, size_t n) {
 }
 `;
 
-/** One line of random.c's list as C. `occupied` are the slots with a block, before and after. */
+/** One line of random.c's list as C. `occupied`: the slots that hold a block; updated. */
 function statement(call: string, occupied: Set<number>): string {
   const [name = '', ...words] = call.split(' ');
   const [slot = 0, size = 0, alignment = 1] = words.map(Number);
@@ -109,7 +109,7 @@ function statement(call: string, occupied: Set<number>): string {
   return `${drop}write_all(${here}, ${ask}(${alignment}, ${size}), ${size}, ${alignment});`;
 }
 
-/** The program, without the swaps: with one thread they only rename blocks. */
+/** The program. It omits the swaps, because in one thread they only rename blocks. */
 function reproducer(sequence: readonly string[], strictness: Strictness): string {
   const occupied = new Set<number>();
   const lines = renamed(sequence).map((call) => statement(call, occupied));
@@ -125,7 +125,7 @@ ${body.join('\n')}
 `;
 }
 
-/** Swaps with the shelf carried out here: blocks keep one name from their birth to their end. */
+/** The calls with their swaps resolved, so that a block keeps one slot from malloc to free. */
 function renamed(sequence: readonly string[]): string[] {
   const places = Array.from({ length: 96 + 32 }, (_, i) => i);
   return sequence.flatMap((call) => {
@@ -137,7 +137,7 @@ function renamed(sequence: readonly string[]): string[] {
   });
 }
 
-/** Writes the program and the list of calls into build/check, and says where they are. */
+/** Writes the program and the list of calls into build/check, and returns their paths. */
 export function writeReproducer(
   name: string,
   sequence: readonly string[],

@@ -1,18 +1,18 @@
-// Makes a failing sequence short: by leaving out ever smaller parts of it.
+// Shortens a failing sequence of calls by leaving out ever smaller parts of it.
 
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { temporaryFolder } from '../lib/folders.ts';
 import { atOurEnd } from '../process/ending.ts';
 
-/** Trials that a shrinking may take, and seconds; a trial is a process. */
+/** The most trials and seconds that one shrinking may take; each trial starts a process. */
 const TRIALS = 600;
 const SECONDS = 30;
 
 /**
- * A shortest part of `all` (in its order) for which `fails` still holds, of a file that has one
- * line for each; undefined when not even all of it fails. First the shortest beginning is looked
- * for, then parts are left out, by halves, quarters and so on down to single ones.
+ * A short subsequence of `all` for which `fails` still holds; undefined if not even all of it
+ * fails. `fails` gets a file with one line for each call. First finds the shortest prefix that
+ * fails, then leaves out parts of it: halves, quarters and so on, down to single calls.
  */
 export async function shrink(
   all: readonly string[],

@@ -1,4 +1,4 @@
-// Where a program is: the call of the family, and the frame inside of it, as GDB sees them.
+// Where a program is, according to GDB: which malloc function, and which frame inside it.
 
 import { execa } from 'execa';
 
@@ -10,12 +10,12 @@ interface Frame {
 }
 
 const PATIENCE_MS = 15_000;
-/** Processes that are asked: one that hangs often waits for another that does. */
+/** The most processes to look at: a process that hangs often waits for another that hangs. */
 const MOST = 4;
 
 const family =
   /^(?:malloc|calloc|realloc|free|reallocarray|memalign|posix_memalign|aligned_alloc|p?valloc|malloc_usable_size|malloc_trim)$/;
-/** Handlers of the malloc that fork calls count as part of the call. */
+/** fork counts as a malloc function, because it runs the malloc's atfork handlers. */
 const calls = (name: string): boolean => family.test(name) || /^(?:__libc_)?fork$/.test(name);
 
 /** The threads in GDB's backtraces, `thread apply all bt`. */
@@ -35,7 +35,7 @@ export function threadsIn(text: string): Frame[][] {
 
 const said = ({ name, at }: Frame): string => (at === undefined ? name : `${name}, ${at}`);
 
-/** `free (in lock_take, lock.h:33), called by work, threads.c:7`; undefined outside the family. */
+/** `free (in lock_take, lock.h:33), called by work, threads.c:7`; undefined outside of malloc. */
 export function place(frames: readonly Frame[]): string | undefined {
   const call = frames.findIndex(({ name }) => calls(name));
   const frame = frames[call];
@@ -49,7 +49,7 @@ export function place(frames: readonly Frame[]): string | undefined {
   ].join('');
 }
 
-/** Where one of these processes is inside a malloc; undefined where GDB cannot say. */
+/** Where one of these processes is inside malloc; undefined if none is, or GDB cannot say. */
 export async function whereIs(pids: readonly number[]): Promise<string | undefined> {
   for (const pid of pids.slice(0, MOST)) {
     const args = ['-nx', '-batch', '-p', String(pid), '-ex', 'thread apply all bt 30'];

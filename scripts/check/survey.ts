@@ -1,4 +1,4 @@
-// The first question to a library: which functions of the family does it bring along?
+// The first preliminary case: which malloc functions the library defines.
 
 import { basename } from 'node:path';
 import { symbolsOf } from '../malloc/elf.ts';
@@ -7,16 +7,16 @@ import type { Case, Subject, Verdict } from './case.ts';
 import { caseLibrary, caseProgram, fromHere } from './compile-case.ts';
 import { functions, type Lack, type Need } from './needs.ts';
 
-/** Without these three a program crashes: libc's take and give blocks of another heap. */
+/** Without these three a program crashes, because libc's versions use another heap. */
 const indispensable = ['calloc', 'realloc', 'free'];
 
 export interface Survey {
-  /** It exports no malloc, so nothing of it is ever called. */
+  /** It exports no malloc, so programs never call it. */
   none: boolean;
   absent: string[];
 }
 
-/** Asks the dynamic linker of a process; the file itself where no process runs on it. */
+/** Asks the dynamic linker of a process; reads the file's symbols if no process runs on it. */
 export async function survey({ malloc }: Subject): Promise<Survey> {
   if (malloc.file === undefined) return { none: false, absent: [] };
   const names = ['malloc', ...functions];
@@ -39,23 +39,23 @@ function provided(lines: string): string[] {
     .map((found) => found?.[1] as string);
 }
 
-/** What a library without malloc calls it instead: `mm_malloc`, or the name as C++ spells it. */
+/** Names that may be the malloc of a library that exports none: `mm_malloc`, or a C++ symbol. */
 function lookalikes(file: string): string[] {
   const names = symbolsOf(file, 'all').map(({ name }) => name);
   return [...new Set(names)].filter((name) => /(?:^|_|\d)malloc(?:$|m$|_?impl)/.test(name));
 }
 
-/** The preliminary case of the functions; `found` is what the survey came to. */
+/** The preliminary case that judges what the survey found. */
 export function surveyCase(found: Survey): Case {
   return {
     group: 'basics',
     name: 'functions',
-    promise: 'a malloc brings calloc, realloc and free along',
+    promise: 'a malloc also defines calloc, realloc and free',
     level: 'must',
     promised: true,
     quick: true,
     question: {
-      why: 'What is absent is the C library’s: it takes memory of another heap, and your free gets it.\nWrite it (calloc is malloc and memset), or the program dies in free.',
+      why: 'Programs call the C library’s instead: it allocates from another heap, and your free gets the block.\nDefine it (calloc is malloc and memset), or programs crash in free.',
       standard: 'glibc manual, Replacing malloc: malloc, free, calloc, realloc are the least.',
     },
     run: async (subject) => verdict(subject, found),
@@ -78,7 +78,7 @@ function noMalloc(name: string, file: string): string {
     other === 'malloc'
       ? '; it has a malloc that is hidden (static, or -fvisibility=hidden)'
       : `; it has ${other}${cpp || ': call it malloc'}`;
-  return `${name} exports no malloc, so nothing of it is ever used${other === undefined ? '' : hint}`;
+  return `${name} exports no malloc, so programs never call it${other === undefined ? '' : hint}`;
 }
 
 const failed = (file: string, because: string): Verdict => ({
@@ -93,7 +93,7 @@ const failed = (file: string, because: string): Verdict => ({
   },
 });
 
-/** What the absence of these functions means for the cases. */
+/** The needs that the absent functions leave unmet. */
 export function lacksOf({ absent }: Survey): Map<Need, Lack> {
   return new Map(
     absent.map((name) => [
@@ -106,7 +106,7 @@ export function lacksOf({ absent }: Survey): Map<Need, Lack> {
   );
 }
 
-/** A library that stands in for what programs cannot do without; undefined when nothing is missing. */
+/** A library that defines the indispensable functions that are absent; undefined if none is. */
 export function standInFor({ absent }: Survey): string | undefined {
   const missed = absent.filter((name) => indispensable.includes(name));
   if (missed.length === 0) return undefined;

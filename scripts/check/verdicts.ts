@@ -1,4 +1,4 @@
-// What a reader sees of the findings.
+// The findings of one malloc as text.
 
 import { color, table } from '../lib/table.ts';
 import { type Finding, isFatal, type Subject } from './case.ts';
@@ -36,11 +36,11 @@ function groupTable(findings: readonly Finding[]): string {
   return table(head, rows, ['left', 'right', 'right', 'right', 'right', 'right', 'right']);
 }
 
-/** The sentence without what differs from case to case: addresses and numbers. */
+/** The sentence without addresses and numbers, which differ from case to case. */
 const gist = ({ level, verdict }: Finding): string =>
   `${level} ${(verdict.because ?? '').replaceAll(/0x[0-9a-f]+|\d+/g, '#')}`;
 
-/** Failures that say the same are one, with the names of the others. */
+/** Groups failures whose sentences differ in addresses and numbers only. */
 function alike(failed: readonly Finding[]): Finding[][] {
   const groups = new Map<string, Finding[]>();
   for (const finding of failed) {
@@ -73,15 +73,15 @@ function failureText([{ case: each, level, verdict }, ...others]: [Finding, ...F
   return lines.join('\n');
 }
 
-/** `double free   at once`, for what is a report and no judgement. */
+/** The table of misuses and their outcomes: `double free   at once`. */
 function notes(findings: readonly Finding[]): string {
   const rows = findings
     .filter(({ case: { group } }) => group === 'misuse')
     .map(({ case: each, verdict }) => [each.promise.replace(/:.*/, ''), verdict.because ?? '']);
-  return rows.length === 0 ? '' : table(['misuse', 'the program finds out'], rows);
+  return rows.length === 0 ? '' : table(['misuse', 'detected'], rows);
 }
 
-/** The verdict in one line, last. */
+/** The last line of the report: the verdict. */
 function lastLine({ subject: { malloc }, findings, unfinished }: Result): string {
   const fatal = findings.filter(isFatal).length;
   const should = count(findings, 'failed') - fatal;
@@ -92,37 +92,35 @@ function lastLine({ subject: { malloc }, findings, unfinished }: Result): string
     .map(({ verdict }) => verdict.because?.split(' ')[0]);
   const parts = [
     `${malloc.name}: ${fatal > 0 ? color.red(`failed ${fatal}`) : unfinished ? 'unfinished' : color.green('passed')}`,
-    `${count(findings, 'passed')} of ${findings.length} cases kept`,
-    ...(should > 0 ? [`${should} not as it should be`] : []),
+    `${count(findings, 'passed')} of ${findings.length} cases passed`,
+    ...(should > 0 ? [`${should} failed that should pass`] : []),
     ...(count(findings, 'skipped') > 0 ? [`${count(findings, 'skipped')} skipped`] : []),
     ...(absent.length > 0 ? [`${absent.length} programs absent: ${absent.join(', ')}`] : []),
   ];
   return parts.join(', ');
 }
 
-/** What was skipped and why, what is absent, and which sizes were taken. */
+/** What was skipped and why, which functions are absent, and whether sizes were reduced. */
 function remarks({ slow, lacks }: Subject, findings: readonly Finding[]): string[] {
   const absent = [...(lacks ?? [])].filter(([, { because }]) => /^it has no /.test(because));
   return [
     ...reasons(findings).map((reason) => `skipped: ${reason}`),
     ...(absent.length > 0
-      ? [
-          `absent, and nothing of the C library’s is held against it: ${absent.map(([name]) => name).join(', ')}`,
-        ]
+      ? [`absent, so cases that need them were skipped: ${absent.map(([name]) => name).join(', ')}`]
       : []),
-    ...(slow ? ['its calls cost more the more blocks there are: cases got smaller sizes'] : []),
+    ...(slow ? ['its calls cost more the more blocks are live: cases used smaller sizes'] : []),
   ];
 }
 
-/** What is known of one malloc. */
+/** The findings about one malloc. */
 export interface Result {
   subject: Subject;
   findings: readonly Finding[];
-  /** We were ended before all cases were over. */
+  /** A signal ended us before all cases had run. */
   unfinished?: boolean;
 }
 
-/** Everything about one malloc. */
+/** The whole report on one malloc. */
 export function describe(result: Result): string {
   const { subject, findings } = result;
   const failed = findings.filter(

@@ -1,16 +1,16 @@
-// What tests/programs/witness.c printed of a program's end, in words.
+// Turns what tests/programs/witness.c printed when a program crashed into words.
 
 import { basename } from 'node:path';
 import { type ElfSymbol, symbolsOf } from '../malloc/elf.ts';
 import { caseLibrary } from './compile-case.ts';
 import { place } from './stacks.ts';
 
-/** The library that says where a program was when a signal ended it. */
+/** The library that prints where a program was when a signal ended it. */
 export const witness = (): string => caseLibrary('witness');
 
 const line = /^witness: (SIG[A-Z]+)((?: \S+\+0x[0-9a-f]+)*)$/m;
 
-/** So many frames of one library, and no call of ours below them, are a recursion without end. */
+/** This many frames of one library, with no malloc call below them, mean an endless recursion. */
 const DEEP = 20;
 
 const tables = new Map<string, ElfSymbol[]>();
@@ -21,7 +21,7 @@ function symbols(file: string): ElfSymbol[] {
   let found: ElfSymbol[] = [];
   try {
     found = symbolsOf(file, 'all');
-  } catch {} // a file that has gone, or none: [vdso]
+  } catch {} // the file is gone, or there is none: [vdso]
   tables.set(file, found);
   return found;
 }
@@ -30,7 +30,7 @@ const nameAt = (file: string, address: number): string =>
   symbols(file).find((each) => each.address <= address && address < each.address + each.size)
     ?.name ?? '??';
 
-/** Frames of the malloc and of the program; those of the witness and of libc say nothing. */
+/** The frames of the malloc and of the program, without those of the witness and of libc. */
 function framesIn(text: string): { file: string; name: string }[] {
   return text
     .trim()
@@ -59,6 +59,6 @@ export function witnessed(stderr: string): { signal: string; where: string } | u
   return { signal, where: `${outside} in ${named}` };
 }
 
-/** The rest of what was printed. */
+/** What the program printed, without the witness's line. */
 export const withoutWitness = (stderr: string): string =>
   stderr.replaceAll(/^witness: .*\n?/gm, '');

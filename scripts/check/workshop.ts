@@ -1,4 +1,4 @@
-// What the commands of real-programs-table.ts read: the same each time.
+// Makes the input files for the commands of real-programs-table.ts; they are always the same.
 
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ static long fib(int n) { return n < 2 ? n : fib(n - 1) + fib(n - 2); }
 int main(void) { long *p = malloc(sizeof *p); *p = fib(25); printf("%ld\\n", *p); free(p); }
 `;
 
-/** Lines of one to four words from a small vocabulary, the same each time. */
+/** Lines of one to four words from a small vocabulary, always the same. */
 function words(lines: number): string[] {
   let state = 1;
   const below = (n: number): number => {
@@ -25,7 +25,7 @@ function words(lines: number): string[] {
   return Array.from({ length: lines }, line);
 }
 
-/** 300 commits for git fast-import: a history without a network and without waiting. */
+/** 300 commits for git fast-import, so that a history needs no network and little time. */
 function history(): string {
   const line = (commit: number, at: number): string =>
     `line ${at} of ${at % 7 === commit % 7 ? commit : 0}\n`;
@@ -38,7 +38,7 @@ function history(): string {
 
 let folder: string | undefined;
 
-/** The folder of all that is read. It stays, so that a reader can run a command again. */
+/** The folder with the input files. We keep it so that a reader can run a command again. */
 export function workshop(): string {
   if (folder !== undefined) return folder;
   folder = buildFolder('programs');
@@ -51,7 +51,7 @@ export function workshop(): string {
   return folder;
 }
 
-/** Several processes may do this at once: files are renamed into place when they are complete. */
+/** Renames the complete file into place, because several processes may write it at once. */
 function put(at: string, name: string, text: string): void {
   const file = join(at, name);
   if (existsSync(file) && readFileSync(file, 'utf8') === text) return;
@@ -61,7 +61,7 @@ function put(at: string, name: string, text: string): void {
 
 const begun = new Map<string, Promise<void>>();
 
-/** What a command needs besides: `make` is run in an empty folder and leaves `name` there. */
+/** Makes one more input of a command: runs `make` in an empty folder, where it creates `name`. */
 export function prepared(name: string, make: string): Promise<void> {
   const known = begun.get(name) ?? prepare(name, make);
   begun.set(name, known);

@@ -1,4 +1,4 @@
-// Eight programs with a bug each (tests/bugs), hunted in GDB on every malloc, as docs/debugging.md tells.
+// Hunts the bugs of eight programs (tests/bugs) in GDB on every malloc, for docs/debugging.md.
 
 import { basename, join } from 'node:path';
 import { compileInto } from '../lib/compile.ts';
@@ -9,13 +9,13 @@ import { transcript } from './transcript.ts';
 interface Bug {
   /** The file in tests/bugs. */
   source: string;
-  /** Instead of -g: a program without symbols. */
+  /** Compile without symbols instead of with -g. */
   stripped?: boolean;
   break?: string[];
-  /** What the library is to detect; glibc ends such a program by itself. */
+  /** The event at which to stop, if the library detects it; glibc ends such a program by itself. */
   on?: string[];
   commands: string[];
-  /** Which lines of the transcript tell of the bug. */
+  /** Matches the lines of the transcript that concern the bug. */
   tells: RegExp;
   /** How glibc's session differs. */
   glibc?: Partial<Pick<Bug, 'break' | 'commands'>>;
@@ -77,23 +77,23 @@ export const bugs: Record<string, Bug> = {
   },
 };
 
-/** Where the bugs are hunted: `list --debug` is the build with the guard. */
+/** The mallocs on which to hunt; `list --debug` is the build with the guard. */
 export const grounds = [
   'glibc',
   ...['list', 'paged', 'sharded'].flatMap((m) => [m, `${m} --debug`]),
 ];
 
-/** What tells of each bug, by its name and the malloc. */
+/** The lines that concern each bug, by its name and the malloc. */
 export type Found = Record<string, Record<string, string>>;
 
-/** How a bug is hunted on a malloc. */
+/** The session for a bug on a malloc. */
 function sessionOf(name: string, ground: string): Bug {
   const bug = bugs[name];
   if (!bug) throw new Failure(`there is no bug ${name}`);
   return ground === 'glibc' ? { ...bug, ...bug.glibc, on: [] } : bug;
 }
 
-/** The lines of GDB that tell of a bug on a malloc. */
+/** The lines of GDB that concern a bug on a malloc. */
 export async function findBug(name: string, ground: string): Promise<string> {
   const bug = sessionOf(name, ground);
   const [malloc = '', debug] = ground.split(' ');
@@ -109,7 +109,7 @@ export async function findBug(name: string, ground: string): Promise<string> {
   return lines.join('\n').replaceAll(basename(compiled(bug)), name);
 }
 
-/** Of each stack (allocated, freed) the first function of the program itself, or one without a line. */
+/** Reduces each stack (allocated, freed) to the first function of the program itself, or one without a line. */
 function stacksCut(lines: string[], source: string): string[] {
   let label: string | undefined;
   return lines.flatMap((line) => {
@@ -119,7 +119,7 @@ function stacksCut(lines: string[], source: string): string[] {
     if (text === undefined || label === undefined) return [line];
     if (label === '' || (/:\d+\)/.test(text) && !text.includes(`(${source}:`))) return [];
     const shown = `  ${label}  ${text}`;
-    label = ''; // the rest of the stack is left out
+    label = ''; // omit the rest of the stack
     return [shown];
   });
 }
@@ -135,7 +135,7 @@ export async function findAll(): Promise<Found> {
   return found;
 }
 
-/** What to type, with -m M where it is the same for all of ours. */
+/** The commands to type, with -m M for all mallocs of ours. */
 function typed(name: string, ground: string): string {
   const { on = [], break: stops = [], commands } = sessionOf(name, ground);
   const m = ground === 'glibc' ? 'glibc' : 'M';

@@ -1,4 +1,4 @@
-// The bug hunt of docs/debugging.md: one program with three bugs, in a GDB session on a variant.
+// Runs the bug hunt of docs/debugging.md: one program with three bugs, in a GDB session on a variant.
 
 import { join } from 'node:path';
 import { compileInto } from '../lib/compile.ts';
@@ -8,20 +8,20 @@ import { transcript } from './transcript.ts';
 /** The transcript of the hunt on each variant, by its name. */
 export type Hunts = Record<string, string>;
 
-/** dumb remembers no blocks: there is nothing to hunt with. */
+/** Not dumb, which records no blocks, so that the heap commands cannot find its bugs. */
 export const hunted = ['list', 'paged', 'sharded'] as const;
 
-/** The commands at each of the three stops and between them. Only list also prints its structures: those
- *  of the others are longer. */
+/** The commands at each of the three stops and between them. Only list also prints its structures,
+ *  because those of the others are longer. */
 const steps = (variant: string): string[] =>
   [
     variant === 'list' ? ['print heap', 'heap leaks'] : ['heap leaks'],
     ['continue', 'heap check', 'heap chunk wine'],
-    // The place where glibc itself stops depends on its build.
+    // Where glibc itself stops depends on its build.
     variant === 'glibc' ? [] : ['continue', 'frame function main', 'heap chunk tea'],
   ].flat();
 
-/** The transcript of the hunt on a variant; throws a Failure when GDB is missing or says nothing. */
+/** The transcript of the hunt on a variant. Throws a Failure if GDB is missing or prints nothing. */
 export const hunt = (variant: string): Promise<string> =>
   transcript({
     program: program(),
@@ -36,7 +36,7 @@ function program(): string {
   return compileInto(join(root, 'build', 'tests'), source, ['-O1', '-g', '-fno-builtin']);
 }
 
-/** The hunts on all variants that can be hunted on, and on glibc. */
+/** The hunts on all variants in `hunted`, and on glibc. */
 export async function huntAll(): Promise<Hunts> {
   const found: Hunts = {};
   for (const variant of [...hunted, 'glibc']) found[variant] = await hunt(variant);

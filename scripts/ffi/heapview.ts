@@ -2,18 +2,11 @@
 import koffi from 'koffi';
 import { Failure } from '../lib/errors.ts';
 import { libcFile } from '../lib/platform.ts';
+import { type ChunkKind, chunkKinds } from '../malloc/chunk-kinds.ts';
 import { bindCall, type CallState, once, type Pointer } from './calls.ts';
 import type { Library } from './library.ts';
 
-/** In the order of `enum libmalloc_kind`. */
-const kinds = ['region', 'span', 'header', 'live', 'free', 'fresh', 'cached', 'remote'] as const;
-
-/**
- * The kind of a stretch of memory: `region` and `span` are containers; `header` holds the allocator's
- * own records; `live` is allocated, `free` freed, `fresh` never used, `cached` kept for reuse,
- * `remote` freed by another thread and not yet returned to its owner.
- */
-export type ChunkKind = (typeof kinds)[number];
+export type { ChunkKind };
 
 /** The bytes [start, start + extent) of the heap; `user` and `usable` are the caller's part of a block. */
 export interface Chunk {
@@ -147,7 +140,7 @@ const readSize = (view: DataView, offset: number): number =>
 
 /** Reads a `struct libmalloc_chunk` (libmalloc.h). */
 function readChunk(view: DataView): Chunk {
-  const kind = kinds[view.getUint32(32, true)];
+  const kind = chunkKinds[view.getUint32(32, true)];
   if (kind === undefined) throw new Failure(`a chunk of unknown kind ${view.getUint32(32, true)}`);
   const user = view.getBigUint64(16, true);
   return {

@@ -1,22 +1,11 @@
 // Calls as other tools recorded them, as events of a trace.
 
+import { blankEvent, type TraceEvent } from '../trace/event.ts';
 import { Op } from '../trace/format.ts';
-import type { TraceEvent } from '../trace/trace.ts';
 
 /** Makes events: the same object each time, to be read before the next. */
 export class Calls {
-  readonly event: TraceEvent = {
-    op: 0,
-    address: 0,
-    old: 0,
-    size: 0,
-    alignment: 0,
-    time: 0,
-    thread: 0,
-    site: 0,
-    stack: 0,
-    index: -1,
-  };
+  readonly event: TraceEvent = { ...blankEvent(), index: -1 };
   readonly #threads: string[] = [];
 
   /** The number of the thread that some tool calls `name`. */

@@ -8,7 +8,7 @@ import { writeJson } from '../lib/json.ts';
 import { FAILED } from '../lib/status.ts';
 import { needsLink } from '../malloc/aside.ts';
 import { type Malloc, resolveMalloc, variantOf, variantOfFile } from '../malloc/mallocs.ts';
-import { checkTarget, preloadList } from '../malloc/preload.ts';
+import { checkTarget, preloadList, tracker } from '../malloc/preload.ts';
 import { checkEnvironment } from '../malloc/variables.ts';
 import { debuggee } from './debuggee.ts';
 import { startSession } from './run-session.ts';
@@ -32,6 +32,7 @@ interface Options {
   atCall?: number;
   on?: string[];
   follow?: Follow;
+  track?: boolean;
   session?: string;
   print?: boolean;
   quiet?: boolean;
@@ -67,6 +68,7 @@ export function gdbCommand(): Command {
         .default([]),
     )
     .addOption(new Option('--follow <process>', 'after a fork, stay with').choices([...follows]))
+    .option('--track', 'keep a table of live blocks and who allocated them, for any M')
     .option('--batch', 'run CMD to its end without asking; its exit status is ours')
     .option(
       '-x, --command <file>',
@@ -103,6 +105,10 @@ Without --break an interactive session stops at our first malloc. A bare functio
 family means that of the malloc in use; locations in our code wait until the library is loaded.
 After a colon stands a condition: n is the number of bytes asked for, ptr the block given back.
 A condition that GDB cannot evaluate is refused before the program starts.
+
+With --track a library in front of M notes every block with its stack, in memory. So the heap commands
+show the blocks of any M, also without symbols and in a core that the session writes (gcore), and
+\`leaks\`, \`diff\`, \`find\`, \`refs\` say who allocated them. A malloc costs 0.3 µs more.
 
 A batch leaves standard output to CMD; what GDB says goes to standard error. At the first stop (a
 breakpoint, a crash; with -x also the end of CMD) it runs the commands of -x, or shows where CMD is
@@ -156,6 +162,10 @@ export function planSession(argv: string[], options: Options): SessionPlan {
     });
   if (command === undefined && core === undefined && pid === undefined && batch)
     throw new Failure('a batch needs a program', { hint: 'libmalloc gdb --batch -- CMD…' });
+  if (options.track && (core !== undefined || pid !== undefined))
+    throw new Failure('--track begins with the program', {
+      hint: 'start it with --track; a session on its core, or with --pid, then finds the table by itself',
+    });
   const inside = pid === undefined ? undefined : mallocOf(pid);
   const malloc = resolveMalloc(options.malloc ?? inside, { debug: options.debug ?? false });
   if (options.on?.length && !variantOf(malloc))
@@ -165,7 +175,13 @@ export function planSession(argv: string[], options: Options): SessionPlan {
   const file = command === undefined ? undefined : checkTarget(command);
   return {
     malloc,
-    preload: preloadList(malloc, batch && options.print !== true, process.env),
+    preload: preloadList(
+      malloc,
+      batch && options.print !== true,
+      process.env,
+      options.track ? [tracker()] : [],
+    ),
+    tracked: options.track ?? false,
     program: file === undefined ? undefined : debuggee(file, args),
     core,
     pid,

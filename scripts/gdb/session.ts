@@ -12,6 +12,8 @@ export interface SessionPlan {
   malloc: Malloc;
   /** The value of LD_PRELOAD for the program; empty for none. */
   preload: string;
+  /** Whether the library that keeps a table of live blocks stands in front of the malloc. */
+  tracked: boolean;
   program: Debuggee | undefined;
   core: string | undefined;
   /** A running process to attach to. */
@@ -175,7 +177,7 @@ export function gdbLine(plan: SessionPlan, session: string): string {
 }
 
 function live(plan: SessionPlan, plumbing: Plumbing | undefined): string[] {
-  const { batch, malloc: m, script } = plan;
+  const { batch, script } = plan;
   return [
     'set startup-with-shell on',
     ...wrapper(plan.preload, plumbing),
@@ -184,7 +186,7 @@ function live(plan: SessionPlan, plumbing: Plumbing | undefined): string[] {
     ...(batch ? ['set confirm off', 'set debuginfod enabled off'] : []),
     ...following(plan.follow),
     ...stops(plan),
-    batch ? python('session', 'batch', script, hasStops(plan)) : banner(m),
+    batch ? python('session', 'batch', script, hasStops(plan)) : banner(plan),
   ];
 }
 
@@ -253,9 +255,9 @@ function python(module: string, call: string, ...args: unknown[]): string {
   return `python import libmalloc.${module}; libmalloc.${module}.${call}(${literals.join(', ')})`;
 }
 
-function banner(m: Malloc): string {
+function banner({ malloc: m, tracked }: SessionPlan): string {
   const text =
-    variantOf(m) || m.kind === 'glibc'
+    variantOf(m) || m.kind === 'glibc' || tracked
       ? `\`run\` starts the program on ${m.name}, \`heap\` shows its heap, \`help heap\` the rest`
       : `\`run\` starts the program on ${m.name}, \`heap\` shows its heap, or says why it cannot be read`;
   return `echo libmalloc: ${text}\\n`;

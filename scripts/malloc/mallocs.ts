@@ -18,7 +18,7 @@ export interface Malloc {
 }
 
 /** Libraries beside the variants; each is its own C file in native/tools/. */
-export const helpers = ['probe', 'trace', 'layout', 'profile'];
+export const helpers = ['probe', 'trace', 'layout', 'profile', 'track'];
 
 /** The malloc of a program without a preload. */
 export const glibc: Malloc = { name: 'glibc', kind: 'glibc', file: undefined };

@@ -42,6 +42,8 @@ export interface LaunchOptions {
   trace?: string | undefined;
   /** Profile it: the value of LIBMALLOC_PROFILE. The profiler then stands before `m`. */
   profile?: string | undefined;
+  /** Keep a table of its live blocks for a debugger. The library that does so then stands before `m`. */
+  track?: boolean;
   limits?: {
     /** Bytes of address space (ulimit -v). */
     addressSpace?: number;
@@ -129,6 +131,7 @@ export async function launch(
     const front = [
       ...(options.profile === undefined ? [] : [helper('profile')]),
       ...(options.trace === undefined ? [] : [helper('trace')]),
+      ...(options.track ? [tracker()] : []),
     ];
     const preload = preloadList(m, options.report === true, outer, front);
     const plan = options.limits
@@ -168,6 +171,11 @@ export function preloadList(m: Malloc, report: boolean, outer: Env, front: strin
 /** The absolute path of the probe library. */
 export function probe(): string {
   return helper('probe');
+}
+
+/** The absolute path of the library that keeps a table of live blocks. */
+export function tracker(): string {
+  return helper('track');
 }
 
 /** The absolute path of the library that stops a program at its end. */

@@ -3,19 +3,13 @@
 import { type Frame, GENERATED } from '../symbols/frame.ts';
 import { symbolize } from '../symbols/symbolize.ts';
 import { nameVariables } from '../symbols/variables-at.ts';
-import type {
-  Amount,
-  Profile,
-  ProfileFrame,
-  ProfileProcess,
-  ProfileSite,
-} from '../trace/profile.ts';
+import type { Amount, Profile, ProfileProcess, ProfileSite } from '../trace/profile.ts';
 import type { Trace, TraceProcess } from '../trace/trace.ts';
 import { type RawProcess, type RawSite, readRaw } from './raw.ts';
 
 /** Frames of all processes, each once. */
 class Frames {
-  readonly list: ProfileFrame[] = [];
+  readonly list: Frame[] = [];
   readonly #numbers = new Map<string, number>();
 
   number(frame: Frame): number {

@@ -2,7 +2,8 @@
 // a program is edited, addresses whenever it is built.
 
 import { basename } from 'node:path';
-import type { Amount, Profile, ProfileFrame } from '../trace/profile.ts';
+import type { Frame } from '../symbols/frame.ts';
+import type { Amount, Profile } from '../trace/profile.ts';
 import { amountOf, type Measure, programOf, stacksOf } from './measures.ts';
 import { shortFrame, wanting } from './places.ts';
 
@@ -17,7 +18,7 @@ export interface Change extends Amount {
   after: number;
 }
 
-const nameOf = ({ named, function: name, module }: ProfileFrame): string =>
+const nameOf = ({ named, function: name, module }: Frame): string =>
   named ? name : basename(module);
 
 /** Bytes and blocks of `b` less those of `a`, the largest differences first. */

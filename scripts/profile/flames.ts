@@ -1,10 +1,11 @@
 // Profiles for programs that draw flame graphs: folded stacks and speedscope.
 
-import type { Profile, ProfileFrame } from '../trace/profile.ts';
+import type { Frame } from '../symbols/frame.ts';
+import type { Profile } from '../trace/profile.ts';
 import { amountOf, type Measure, measures, programOf, stacksOf } from './measures.ts';
 
 /** What stands for a function in one line of text: `;` separates frames, a blank the number. */
-const folded = ({ function: name }: ProfileFrame): string => name.replaceAll(/[;\n]/g, ':');
+const folded = ({ function: name }: Frame): string => name.replaceAll(/[;\n]/g, ':');
 
 /** A line `program;main;load;parse 4096` for each stack: what flamegraph.pl and others read. */
 export function toFolded(profile: Profile, measure: Measure): string {

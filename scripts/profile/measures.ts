@@ -1,12 +1,7 @@
 // The four things that a profile can be asked about, and its stacks with the amounts of one.
 
-import type {
-  Amount,
-  Profile,
-  ProfileFrame,
-  ProfileProcess,
-  ProfileSite,
-} from '../trace/profile.ts';
+import type { Frame } from '../symbols/frame.ts';
+import type { Amount, Profile, ProfileProcess, ProfileSite } from '../trace/profile.ts';
 import { framesOf } from '../trace/profile.ts';
 
 export type Measure = 'live' | 'peak' | 'all' | 'short';
@@ -31,7 +26,7 @@ export function amountOf(
 export interface Stack {
   process: ProfileProcess;
   site: ProfileSite;
-  frames: ProfileFrame[];
+  frames: Frame[];
 }
 
 /** Every stack that something was allocated from. */

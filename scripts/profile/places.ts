@@ -1,7 +1,7 @@
 // Stacks in the order that people ask for: by the line that wanted the memory.
 
-import { describeFrame } from '../symbols/frame.ts';
-import type { Amount, Profile, ProfileFrame } from '../trace/profile.ts';
+import { describeFrame, type Frame } from '../symbols/frame.ts';
+import type { Amount, Profile } from '../trace/profile.ts';
 import { amountOf, type Measure, type Stack, stacksOf } from './measures.ts';
 
 /** A line of the source, and what was allocated for it. */
@@ -33,18 +33,18 @@ const servants = [
 ];
 
 /** Whether a function only passes on what its caller wants. */
-function isServant({ named, function: name }: ProfileFrame): boolean {
+function isServant({ named, function: name }: Frame): boolean {
   return named && servants.some((pattern) => pattern.test(name));
 }
 
 /** The frames from the one that wanted the memory on; all of them where every one is a servant. */
-export function wanting(frames: readonly ProfileFrame[]): readonly ProfileFrame[] {
+export function wanting(frames: readonly Frame[]): readonly Frame[] {
   const first = frames.findIndex((frame) => !isServant(frame));
   return first < 0 ? frames : frames.slice(first);
 }
 
 /** `make_list (list.c:12)`, without the parameters and template arguments of C++. */
-export function shortFrame(frame: ProfileFrame): string {
+export function shortFrame(frame: Frame): string {
   const short = frame.named ? shortName(frame.function) : frame.function;
   return describeFrame({ ...frame, function: short });
 }
@@ -127,6 +127,6 @@ function holdersOf(stacks: readonly Stack[]): Holder[] {
 }
 
 /** What every program has below main says nothing. */
-function isOfInterest(frame: ProfileFrame): boolean {
+function isOfInterest(frame: Frame): boolean {
   return !/^(__libc_start_\w+(@.*)?|_start|start_thread|(__GI_)?_*clone3?)$/.test(frame.function);
 }

@@ -12,7 +12,8 @@ import {
   StringTable,
   ValueType,
 } from 'pprof-format';
-import type { Profile, ProfileFrame } from '../trace/profile.ts';
+import type { Frame } from '../symbols/frame.ts';
+import type { Profile } from '../trace/profile.ts';
 import { amountOf, type Measure, programOf, stacksOf } from './measures.ts';
 
 /** The names that Go's own heap profiles have, where there is one. The last is shown first. */
@@ -36,9 +37,9 @@ class Locations {
   }
 
   /** An address and the functions there, the innermost first: all but the last are inlined. */
-  location(frames: readonly ProfileFrame[]): number {
+  location(frames: readonly Frame[]): number {
     return this.#number(`l${JSON.stringify(frames)}`, () => {
-      const last = frames.at(-1) as ProfileFrame;
+      const last = frames.at(-1) as Frame;
       const id = this.locations.length + 1;
       const line = frames.map(
         (frame) => new Line({ functionId: this.#function(frame), line: frame.line ?? 0 }),
@@ -54,7 +55,7 @@ class Locations {
     return number;
   }
 
-  #function({ function: name, file }: ProfileFrame): number {
+  #function({ function: name, file }: Frame): number {
     return this.#number(`f${JSON.stringify([name, file])}`, () => {
       const id = this.functions.length + 1;
       const index = this.#strings.dedup(name);
@@ -77,9 +78,9 @@ class Locations {
 }
 
 /** Frames of one address: up to and with the first that was not inlined. */
-function addressesOf(frames: readonly ProfileFrame[]): ProfileFrame[][] {
-  const groups: ProfileFrame[][] = [];
-  let open: ProfileFrame[] = [];
+function addressesOf(frames: readonly Frame[]): Frame[][] {
+  const groups: Frame[][] = [];
+  let open: Frame[] = [];
   for (const frame of frames) {
     open.push(frame);
     if (frame.inlined) continue;

@@ -20,6 +20,7 @@ interface Options {
   timeout?: number;
   quiet?: boolean;
   stats?: boolean;
+  track?: boolean;
   json?: string;
 }
 
@@ -36,6 +37,7 @@ export function runCommand(): Command {
     .argument('<cmd...>', 'the program and its arguments')
     .option('-m, --malloc <M>', 'NAME, FILE.so or NAME=FILE.so (default: the last variant)')
     .option('--stats', 'count what CMD asks of M: calls, sizes, peaks, waste, system calls')
+    .option('--track', 'keep a table of live blocks and who allocated them, for libmalloc gdb')
     .option('--timeout <seconds>', 'end CMD and all that it started after so long', parseSeconds)
     .option('-q, --quiet', 'no line of proof on standard error')
     .option('--json <file>', 'write what happened to a file')
@@ -64,13 +66,18 @@ async function run(argv: string[], options: Options): Promise<void> {
       hint: 'give a file: --json run.json',
     });
   }
+  if (options.stats && options.track)
+    throw new Failure('--stats and --track are two libraries in front of M', { hint: 'give one' });
   checkEnvironment();
   const m = resolveMalloc(options.malloc);
   const started = Date.now();
-  const { timeout } = options;
+  const { timeout, track = false } = options;
   const { result, counted } = options.stats
     ? await launchCounted(m, argv, timeout)
-    : { result: await launchInForeground(m, argv, { report: true, timeout }), counted: undefined };
+    : {
+        result: await launchInForeground(m, argv, { report: true, timeout, track }),
+        counted: undefined,
+      };
   const doubt = disproof(m, result.proofs);
   const named = await nameFindings(result.findings);
   if (options.json !== undefined)

@@ -1,28 +1,28 @@
-// What a return address is called.
+// The name of a return address: its function, file and line.
 
 import { basename } from 'node:path';
 
-/** One function of a call stack; an address where calls were inlined stands for several. */
+/** One function of a call stack. An address with inlined calls has several. */
 export interface Frame {
-  /** Demangled; `module+0xoffset` where nothing names it. */
+  /** Demangled; `module+0xoffset` if it has no name. */
   function: string;
-  /** False where `function` is a mere number. */
+  /** False if `function` is `module+0xoffset`. */
   named: boolean;
-  /** As the compiler was given it. */
+  /** The path that the compiler was given. */
   file?: string;
   line?: number;
-  /** The frame that follows is where this one's code was put. */
+  /** The compiler inlined this function into that of the next frame. */
   inlined: boolean;
   /** The file that the code was mapped from, or the kernel's name for it, such as `[vdso]`. */
   module: string;
-  /** As addr2line wants it: the address in the module, as it was linked. Of the return address. */
+  /** The return address as linked in the module, as addr2line expects it. */
   offset: number;
 }
 
-/** The name of code that is in no file, because it was generated while the program ran. */
+/** The name of code that is in no file, because the program generated it while it ran. */
 export const GENERATED = '[generated code]';
 
-/** `make_list (list.c:12)`, or less where less is known: `malloc (libc.so.6)`, `ls+0x4711`. */
+/** `make_list (list.c:12)`, or what is known: `malloc (libc.so.6)`, `ls+0x4711`. */
 export function describeFrame(frame: Frame): string {
   if (frame.file !== undefined && frame.line !== undefined)
     return `${frame.function} (${basename(frame.file)}:${frame.line})`;

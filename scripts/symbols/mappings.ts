@@ -1,22 +1,22 @@
-// What lies where in a process, from /proc/PID/maps.
+// The mappings of a process, from /proc/PID/maps.
 
 export interface Mapping {
   start: number;
   end: number;
-  /** In the file. */
+  /** Where the mapping starts in the file. */
   offset: number;
   executable: boolean;
-  /** Of the file; 0 where there is none. */
+  /** The file's inode; 0 if there is no file. */
   inode: number;
-  /** A path, a name of the kernel's such as `[heap]`, or nothing. */
+  /** A path, a name that the kernel gives, such as `[heap]`, or ''. */
   file: string;
-  /** The file had no name any more. */
+  /** The file had been deleted. */
   deleted: boolean;
 }
 
 const pattern = /^([0-9a-f]+)-([0-9a-f]+) (\S+) ([0-9a-f]+) \S+ (\d+) *(.*)$/;
 
-/** The mappings of one moment or of several; a later one comes behind. */
+/** Parses the mappings of one or several moments, in the order given: the latest last. */
 export function parseMappings(maps: readonly string[]): Mapping[] {
   return maps.flatMap((text) => text.split('\n').flatMap(parseMapping));
 }
@@ -40,7 +40,7 @@ function parseMapping(line: string): Mapping[] {
   ];
 }
 
-/** The last mapping that holds the address; code is preferred, since calls return to code. */
+/** The last mapping that contains the address. Prefers code, because calls return to code. */
 export function mappingAt(mappings: readonly Mapping[], address: number): Mapping | undefined {
   const holds = ({ start, end }: Mapping): boolean => start <= address && address < end;
   return (

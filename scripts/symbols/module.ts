@@ -1,4 +1,4 @@
-// One file that code was mapped from: is it still what it was, and where are its names?
+// One file that code was mapped from: checks that it did not change, and reads its symbols.
 
 import { createReadStream, existsSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -8,29 +8,29 @@ import { type Elf, type ElfSymbol, readElf, sectionOf, symbolsOf } from '../mall
 export interface Module {
   file: string;
   elf: Elf;
-  /** Where DWARF is to be looked for: the file itself, or one that was split off. */
+  /** The file that has the DWARF: the module itself, or one that was split off. */
   debug: string;
-  /** Those with sizes, in address order. */
+  /** The symbols with sizes, in address order. */
   functions: ElfSymbol[];
   variables: ElfSymbol[];
-  /** The file itself is no more; only its debug information is. */
+  /** The file itself is gone; only its debug information exists. */
   lost: boolean;
 }
 
-/** A module, or why there is none to ask. */
+/** A module, or why it cannot be used. */
 export type Found = { module: Module } | { why: string };
 
-/** What is known of a module from when it was in use. */
+/** What the process recorded about a module. */
 export interface Identity {
   file: string;
   deleted: boolean;
   inode: number;
   buildId?: string | undefined;
-  /** Where debug information lies that was taken out of programs. */
+  /** The folder for debug information that was split off from programs. */
   debugFolder: string;
 }
 
-/** Opens a module unless it is gone, or another one than was in use. */
+/** Opens a module, unless its file is gone or is not the one that the process used. */
 export async function findModule(identity: Identity): Promise<Found> {
   try {
     return await openModule(identity);
@@ -56,19 +56,19 @@ async function openModule(identity: Identity): Promise<Found> {
   return { module: { file, elf, debug, ...symbols, lost: false } };
 }
 
-/** Why the file of that name is not what the process had mapped; undefined where it is. */
+/** Why the file is not the one that the process had mapped; undefined if it is. */
 function strangeness({ file, deleted, inode, buildId }: Identity): string | undefined {
   const found = statSync(file, { throwIfNoEntry: false });
   if (found === undefined) return 'is gone';
   if (buildId) {
     const now = buildIdOf(file);
-    return now === buildId ? undefined : 'was built anew since (another build-id)';
+    return now === buildId ? undefined : 'was rebuilt since (its build-id differs)';
   }
-  if (deleted) return 'was replaced while it ran';
+  if (deleted) return 'was replaced while the program ran';
   return inode === 0 || inode === found.ino ? undefined : 'was replaced since';
 }
 
-/** The build-id as hex digits, as `readelf -n` shows it; undefined where there is none. */
+/** The build-id in hex digits, as `readelf -n` shows it; undefined if there is none. */
 export function buildIdOf(file: string): string | undefined {
   const note = sectionOf(file, '.note.gnu.build-id');
   if (note === undefined || note.length < 16) return undefined;
@@ -82,7 +82,7 @@ function debugOf(id: string, debugFolder: string): string | undefined {
   return existsSync(path) && buildIdOf(path) === id ? path : undefined;
 }
 
-/** The file with the debug information of another: found by build-id, or by name and checksum. */
+/** Finds the file with a program's debug information: by build-id, or by name and checksum. */
 async function splitDebug(file: string, debugFolder: string): Promise<string | undefined> {
   if (sectionOf(file, '.debug_info') !== undefined) return undefined;
   const id = buildIdOf(file);
@@ -109,7 +109,7 @@ async function checksum(file: string): Promise<number> {
   return sum;
 }
 
-/** The files may be stripped, or share symbols; what has no size names nothing for certain. */
+/** Reads symbols. Ignores those without a size, because nobody knows which addresses they cover. */
 function symbolsFrom(files: readonly string[]): Pick<Module, 'functions' | 'variables'> {
   const all = files
     .flatMap((file) => symbolsOf(file, 'all'))
@@ -121,7 +121,7 @@ function symbolsFrom(files: readonly string[]): Pick<Module, 'functions' | 'vari
   };
 }
 
-/** The symbol whose bytes hold the address. */
+/** The symbol whose bytes contain the address. */
 export function symbolAt(symbols: readonly ElfSymbol[], address: number): ElfSymbol | undefined {
   let [low, high] = [0, symbols.length];
   while (low < high) {
@@ -129,7 +129,7 @@ export function symbolAt(symbols: readonly ElfSymbol[], address: number): ElfSym
     if ((symbols[middle] as ElfSymbol).address <= address) low = middle + 1;
     else high = middle;
   }
-  // Several may begin at one address, or a small one lie within a large one.
+  // Several symbols may begin at one address, or a small one may lie within a large one.
   for (let i = low - 1; i >= 0 && i >= low - 8; i--) {
     const found = symbols[i] as ElfSymbol;
     if (address < found.address + found.size) return found;
@@ -138,8 +138,8 @@ export function symbolAt(symbols: readonly ElfSymbol[], address: number): ElfSym
 }
 
 /**
- * From an offset in the file to the address that it was linked for. Debug information alone has the
- * addresses and not the offsets: then what counts is how far it is from the file's beginning.
+ * Converts an offset in the file to the address that it was linked for. A file with debug information
+ * alone has addresses but no offsets, so for that we use the distance from the file's beginning.
  */
 export function linkedAddress({ elf, lost }: Module, offset: number, fromStart: number): number {
   if (lost) return fromStart + (elf.segments[0]?.address ?? 0);
@@ -149,7 +149,7 @@ export function linkedAddress({ elf, lost }: Module, offset: number, fromStart: 
   return at === undefined ? offset : offset - at.offset + at.address;
 }
 
-/** Whether the debug information refers to a common file, which not every reader follows. */
+/** True if the debug information refers to a common file (dwz), which llvm-symbolizer cannot read. */
 export function hasCommonFile({ debug }: Module): boolean {
   return sectionOf(debug, '.gnu_debugaltlink') !== undefined;
 }

@@ -1,27 +1,27 @@
-// The programs that read debug information: llvm-symbolizer, or binutils' addr2line.
+// Runs the programs that read debug information: llvm-symbolizer, or binutils' addr2line.
 //
-// Both read DWARF 5, inlined calls and the names of C++ and Rust. llvm-symbolizer is preferred: it
-// answers in JSON. It cannot read information that dwz has moved to a common file; addr2line can,
-// but gives some functions of C++ that were inlined the name of what they were inlined into.
+// Both read DWARF 5, inlined calls and the names of C++ and Rust. We prefer llvm-symbolizer, because
+// it answers in JSON. It cannot read information that dwz moved to a common file. addr2line can, but
+// it gives some inlined C++ functions the name of the function into which they were inlined.
 
 import { readdirSync } from 'node:fs';
 import { execa } from 'execa';
 import { which } from '../malloc/programs.ts';
 
-/** What a reader says of one function at an address. */
+/** What a reader reports about one function at an address. */
 export interface Answer {
   function: string | undefined;
   file: string | undefined;
   line: number | undefined;
 }
 
-/** Answers for each address of a file, innermost first; undefined when the reader gave up. */
+/** Answers for each address of a file, innermost first; undefined if the reader failed. */
 export type Reader = (
   file: string,
   addresses: readonly number[],
 ) => Promise<Answer[][] | undefined>;
 
-/** Seconds for one file: the debug information of a browser takes longer. */
+/** Seconds that a reader may take for one file. A browser's debug information takes longer. */
 const PATIENCE = 60;
 
 async function ask(tool: string, args: string[], lines: string[]): Promise<string[] | undefined> {
@@ -31,7 +31,7 @@ async function ask(tool: string, args: string[], lines: string[]): Promise<strin
     reject: false,
     stderr: 'ignore',
     maxBuffer: 2 ** 30,
-    // It must neither run under a malloc that is being watched, nor ask the network.
+    // The reader must not run under the malloc that the user preloads, nor use the network.
     env: { LD_PRELOAD: undefined, DEBUGINFOD_URLS: undefined },
   });
   return exitCode === 0 ? stdout.split('\n') : undefined;
@@ -84,7 +84,7 @@ function binutils(tool: string): Reader {
   };
 }
 
-/** An inlined function with the name of the one around it: addr2line did not find its own. */
+/** Drops the name of an inlined function if it equals its caller's: addr2line did not find its own. */
 function withoutEchoes(answer: readonly Answer[]): Answer[] {
   return answer.map((each, i) => {
     const echo = each.function === answer[i + 1]?.function;
@@ -92,7 +92,7 @@ function withoutEchoes(answer: readonly Answer[]): Answer[] {
   });
 }
 
-/** A command of LLVM's, which distributions install with or without its version. */
+/** The path of an LLVM command, which distributions install with or without a version suffix. */
 function llvmTool(name: string): string | undefined {
   const plain = which(name);
   if (plain !== undefined) return plain;
@@ -109,7 +109,7 @@ export function readers(): { llvm: Reader | undefined; binutils: Reader | undefi
   };
 }
 
-/** Names as their authors wrote them; as they are where nothing can read them. */
+/** Demangles names; maps a name that cannot be demangled to itself. */
 export async function demangle(names: readonly string[]): Promise<Map<string, string>> {
   const mangled = [...new Set(names)].filter((name) => /^_[ZR]/.test(name));
   const tool = which('c++filt') ?? llvmTool('llvm-cxxfilt');

@@ -1,11 +1,11 @@
-// From return addresses to functions and lines. In this order:
+// Finds the functions and lines of return addresses. It tries, in this order:
 //
-//   1. DWARF, of the file or of one split off from it (by build-id, by debuglink): functions that
-//      were inlined as well, each with its line
-//   2. symbol tables, where the address lies within the size of a symbol
+//   1. DWARF, in the file or in one split off from it (by build-id, by debuglink); this includes
+//      inlined functions, each with its line
+//   2. symbol tables, if the address lies within the size of a symbol
 //   3. the module and the offset in it
 //
-// A file that is not what the process had is asked nothing, because its names would be wrong.
+// It ignores a file that is not the one that the process used, because its names would be wrong.
 
 import { statSync } from 'node:fs';
 import { basename } from 'node:path';
@@ -23,15 +23,15 @@ import {
 import { type Answer, demangle, readers } from './reader.ts';
 
 export interface SymbolizeOptions {
-  /** The build-ids of the files that were in use (hex digits), by path, where they are known. */
+  /** The build-ids (hex digits) of the files that the process used, by path, if known. */
   buildIds?: ReadonlyMap<string, string>;
-  /** Where debug information lies that was taken out of programs (/usr/lib/debug). */
+  /** The folder for debug information that was split off from programs (/usr/lib/debug). */
   debugFolder?: string;
   /** Called once for each file whose functions cannot be named, with a sentence about it. */
   say?: (sentence: string) => void;
 }
 
-/** An address of a module that is to be named. */
+/** An address of a module that needs a name. */
 interface Asked {
   /** Its place in the list of addresses. */
   index: number;
@@ -40,9 +40,9 @@ interface Asked {
 }
 
 /**
- * The functions that each return address lies in, innermost first: one, and more where calls were
- * inlined. `maps` is /proc/PID/maps of one moment, or of several with the latest last. An address
- * outside all mappings gives no frame.
+ * The functions at each return address, innermost first: one, or more if calls were inlined. `maps`:
+ * /proc/PID/maps of one or several moments, the latest last. An address outside all mappings has no
+ * frame.
  */
 export async function symbolize(
   maps: readonly string[],
@@ -102,7 +102,7 @@ function linked(
     (each) => each.file === file && each.offset === 0 && each.start <= address,
   );
   const start = first?.start ?? mapping.start - mapping.offset;
-  // The call itself, one byte before where it returns to, is in the module for certain.
+  // We look up the call, one byte before the return address, which may lie outside the module.
   return linkedAddress(found.module, offset - 1, address - 1 - start) + 1;
 }
 
@@ -113,7 +113,7 @@ function namelessness({ functions }: Module, asked: Asked[], frames: Frame[][]) 
     : undefined;
 }
 
-/** Modules by path and build, and what was found at their addresses: asked once for all reports. */
+/** Caches of modules, by path and build, and of the frames at their addresses. */
 const modules = new Map<string, Promise<Found>>();
 const known = new WeakMap<Module, Map<number, Frame[]>>();
 
@@ -147,7 +147,7 @@ async function nameOffsets(module: Module, offsets: readonly number[]): Promise<
     if (answer.length === 0) return [named(module, offset, { function: name })];
     return answer.map((each, depth) => {
       const outermost = depth === answer.length - 1;
-      // addr2line names the symbol below, however far, in code that has lines and no functions.
+      // In code that has lines but no functions, addr2line gives the nearest symbol below, however far.
       const doubtful = outermost && !certain && module.functions.length > 0 && !name;
       const called = doubtful ? undefined : (each.function ?? (outermost ? name : undefined));
       return { ...named(module, offset, { ...each, function: called }), inlined: !outermost };
@@ -165,7 +165,7 @@ async function answersOf(module: Module, calls: readonly number[]) {
   return { answers: await binutils?.(module.debug, calls), certain: false };
 }
 
-/** What demanglers make of `.isra.0`, the compiler's name for its own version of a function. */
+/** How demanglers show `.isra.0` and the like, which compilers append to the name of a clone. */
 const ITS_VERSION = /(?: \(\.[\w.]+\)| \[clone [^\]]+\])+$/;
 
 function named(module: Module, offset: number, answer: Partial<Answer>): Frame {

@@ -1,4 +1,4 @@
-// What a variable is called that lies at an address.
+// Names the variables at addresses.
 
 import { basename } from 'node:path';
 import { type Mapping, mappingAt, parseMappings } from './mappings.ts';
@@ -7,15 +7,15 @@ import { demangle } from './reader.ts';
 import { identify, lookUp, type SymbolizeOptions } from './symbolize.ts';
 
 /**
- * For each address `list_head (prog)`, or less where less is known: `prog+0x4010`, `the main thread's
- * stack`, `a thread's stack or variables`. Variables of threads have no names.
+ * For each address `list_head (prog)`, or what is known: `prog+0x4010`, `the main thread's stack`,
+ * `a thread's stack or variables`. Thread-local variables get no names.
  */
 export async function nameVariables(
   maps: readonly string[],
   addresses: readonly number[],
   options: SymbolizeOptions = {},
 ): Promise<string[]> {
-  // The latest says where variables are; earlier ones may have had other things there.
+  // Uses the latest mappings only, because at earlier moments these addresses may have held others.
   const mappings = parseMappings(maps.slice(-1));
   const starts = mappings.filter(({ offset, file }) => offset === 0 && file.startsWith('/'));
   const names: string[] = [];
@@ -28,7 +28,7 @@ export async function nameVariables(
   return names.map((name) => readable.get(name) ?? name);
 }
 
-/** Zeroed variables lie behind what is mapped of the file: the segments say how far it reaches. */
+/** Zeroed variables lie after the mapped part of the file, so we take the size from the segments. */
 async function nameIn(
   start: Mapping,
   address: number,

@@ -1,9 +1,9 @@
-// Completion of the command line for bash, zsh and fish, from the options of every verb. Our own, because
-// packages such as omelette and tabtab start Node for each TAB.
+// Generates command line completion for bash, zsh and fish from the options of every verb. It is our
+// own, because packages such as omelette and tabtab start Node for each TAB.
 
 import type { VerbHelp, VerbOption } from './verb-help.ts';
 
-/** What a value can be: one of these words, or otherwise the name of a file. */
+/** The words that a value can be; empty if it is the name of a file. */
 function words(option: VerbOption, mallocs: string[]): string[] {
   if (option.names.includes('--malloc')) return mallocs;
   return option.choices;
@@ -15,7 +15,7 @@ const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 /** Verbs whose last argument is a command line. */
 const takesCommand = (verb: VerbHelp): boolean => /\bcmd\b/i.test(verb.usage);
 
-/** One word for bash: alternatives in a `case`. */
+/** The branch of bash's `case` for a verb. */
 function bashCase(verb: VerbHelp, mallocs: string[]): string {
   const flags = [...verb.options.flatMap(({ names }) => names), '-h', '--help'].join(' ');
   const values = verb.options
@@ -38,7 +38,7 @@ function bashCase(verb: VerbHelp, mallocs: string[]): string {
   ].join('\n');
 }
 
-/** The function for bash; it also completes the program's own arguments behind `--`. */
+/** The function for bash; after `--` it completes the program's own arguments. */
 export function bashCompletion(verbs: VerbHelp[], mallocs: string[]): string {
   return `# bash completion for libmalloc, generated from its options
 _libmalloc() {
@@ -68,7 +68,7 @@ complete -o filenames -o bashdefault -F _libmalloc libmalloc
 `;
 }
 
-/** A description as zsh's _arguments takes it, between brackets. */
+/** Escapes a description for zsh's _arguments, which wants it between brackets. */
 const zshText = (text: string): string =>
   text.replaceAll('\\', '\\\\').replaceAll(/[[\]]/g, '\\$&').replaceAll(':', '\\:');
 
@@ -92,7 +92,7 @@ function zshCase(verb: VerbHelp, mallocs: string[]): string {
   ].join('\n');
 }
 
-/** The function for zsh, to lie as _libmalloc in a folder of \`fpath\`. */
+/** The function for zsh, for a file `_libmalloc` in a folder of `fpath`. */
 export function zshCompletion(verbs: VerbHelp[], mallocs: string[]): string {
   const described = verbs.map(({ name, summary }) => quoted(`${name}:${summary}`));
   return `#compdef libmalloc

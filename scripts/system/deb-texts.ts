@@ -1,15 +1,15 @@
-// What a Debian package says of itself.
+// The texts of a Debian package: control, changelog, copyright.
 
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execaSync } from 'execa';
 import { root } from '../lib/paths.ts';
 
-/** One package, as its control file describes it. */
+/** The fields of one package's control file. */
 export interface Package {
   name: string;
   section: string;
-  /** VERSION stands for the version of all of them. */
+  /** VERSION stands for the version, which all packages share. */
   depends: string;
   recommends?: string;
   summary: string;
@@ -19,7 +19,7 @@ export interface Package {
 const git = (...args: string[]): string =>
   execaSync('git', args, { cwd: root, reject: false }).stdout ?? '';
 
-/** Who builds it: as Debian's tools have it, else as git does. */
+/** Who builds it: from the variables of Debian's tools, else from git's settings. */
 function maintainer(env: NodeJS.ProcessEnv = process.env): string {
   const name = env.DEBFULLNAME ?? (git('config', 'user.name') || 'libmalloc authors');
   const address = env.DEBEMAIL ?? (git('config', 'user.email') || 'root@localhost');
@@ -50,19 +50,19 @@ export function control(
   ].join('\n');
 }
 
-/** The newest release, as Debian's changelogs have it. */
+/** The newest release in the format of Debian's changelogs. */
 export function debianChangelog(version: string): string {
   const epoch = Number(process.env.SOURCE_DATE_EPOCH ?? git('log', '-1', '--format=%ct')) || 0;
   const date = new Date(epoch * 1000).toUTCString().replace('GMT', '+0000');
   return `libmalloc (${version}) unstable; urgency=medium
 
-  * What changes for users is in /usr/share/doc/libmalloc/CHANGELOG.md.
+  * /usr/share/doc/libmalloc/CHANGELOG.md lists what changed for users.
 
  -- ${maintainer()}  ${date}
 `;
 }
 
-/** Debian's form for licences: ours, and for the command those of the modules that come with it. */
+/** The licence in Debian's format; for the command, also the licences of the modules in its package. */
 export function copyright(name: string): string {
   const license = readFileSync(join(root, 'LICENSE'), 'utf8').trim();
   const holder = /^Copyright \(c\) (.*)$/m.exec(license)?.[1] ?? 'the libmalloc authors';
@@ -82,7 +82,7 @@ ${indented(license)}
   return name === 'libmalloc' ? `${ours}${modules()}` : ours;
 }
 
-/** Every module's own words, from its package.json and its licence. */
+/** An entry for every module, from its package.json and its licence. */
 function modules(): string {
   const args = ['ls', '--omit=dev', '--all', '--parseable'];
   const { stdout } = execaSync('npm', args, { cwd: root, reject: false });

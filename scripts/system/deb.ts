@@ -1,4 +1,4 @@
-// `make deb`: the library, what one needs to link with it, and the command, as Debian packages.
+// `make deb`: builds Debian packages of the library, its development files, and the command.
 
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -27,7 +27,7 @@ function run(command: string, args: string[]): string {
   return stdout;
 }
 
-/** The packages, and which paths of an installation go into each; the last takes the rest. */
+/** The packages, and which paths of an installation go into each; the last one takes the rest. */
 function packages(lib: string, libc: string): (Package & { holds: RegExp })[] {
   const major = soname().split('.').at(-1);
   const node = oldestNode().join('.');
@@ -45,7 +45,7 @@ function packages(lib: string, libc: string): (Package & { holds: RegExp })[] {
       section: 'libdevel',
       depends: `libmalloc${major} (= VERSION)`,
       summary: 'fast, lean and watchful malloc (development files)',
-      text: 'The header, the manual of its functions, and what linkers, pkg-config and\nCMake look for.',
+      text: 'The header, the manual of its functions, and the files that linkers,\npkg-config and CMake look for.',
       holds: new RegExp(`^(include/|share/man/man3/|${lib}/(libmalloc\\.so$|pkgconfig/|cmake/))`),
     },
     {
@@ -60,7 +60,7 @@ function packages(lib: string, libc: string): (Package & { holds: RegExp })[] {
   ];
 }
 
-/** Manuals are compressed in Debian, and what says the licence has a file of its own. */
+/** Applies Debian's rules: man pages are compressed, and the licence is in a file of its own. */
 function asDebianHasIt(entry: Entry): Entry | undefined {
   if (entry.path === 'share/doc/libmalloc/LICENSE') return undefined;
   if (entry.path.startsWith('share/zsh/')) {
@@ -73,7 +73,7 @@ function asDebianHasIt(entry: Entry): Entry | undefined {
   return { ...entry, path: `${entry.path}.gz`, from: packed };
 }
 
-/** GDB looks for the debug information of a stripped library under its build id. */
+/** A link for GDB, which finds the debug information of a stripped library by its build-id. */
 function debugLink(library: string): Entry {
   const [, id = ''] = /Build ID: (\w+)/.exec(run('readelf', ['-nW', library])) ?? [];
   const target = `../../../${packageFolder.replace(/^lib\//, '')}/build/release`;
@@ -83,7 +83,7 @@ function debugLink(library: string): Entry {
   };
 }
 
-/** Everything that the packages hold together, by its path below /usr. */
+/** All files of all packages, by their paths below /usr. */
 async function entries(lib: string, variant: string): Promise<Entry[]> {
   const shared = await sharedFiles({ prefix: '/usr', lib }, variant);
   const library = join(root, 'build', 'release', `libmalloc-${variant}.so`);
@@ -92,7 +92,7 @@ async function entries(lib: string, variant: string): Promise<Entry[]> {
     .filter((entry) => entry !== undefined);
 }
 
-/** The newest version of glibc that the release libraries ask for. */
+/** The oldest glibc that the release libraries run on: the newest version that they reference. */
 function neededLibc(): string {
   const folder = join(root, 'build', 'release');
   const files = ['sharded', 'probe', 'trace'].map((name) => join(folder, `libmalloc-${name}.so`));
@@ -102,11 +102,11 @@ function neededLibc(): string {
 
 const gzip = (text: string | Buffer): Buffer => {
   const packed = gzipSync(text, { level: 9 });
-  packed.writeUInt32LE(0, 4); // no time: the same again
+  packed.writeUInt32LE(0, 4); // no time, so that each build gives the same bytes
   return packed;
 };
 
-/** Writes the files of one package, what Debian wants to know of it, and packs them. */
+/** Writes the files and the metadata of one package, and packs them. */
 function pack(each: Package, all: Entry[], architecture: string, libs: string): string {
   const version = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version;
   const work = join(root, 'build', 'deb', each.name);
@@ -144,7 +144,7 @@ function pack(each: Package, all: Entry[], architecture: string, libs: string): 
   return file;
 }
 
-/** What Debian's checker would call an error, and is meant. */
+/** Declares what lintian would report as errors, although we mean it. */
 function writeOverrides(folder: string, name: string): void {
   if (name !== 'libmalloc') return;
   mkdirSync(folder, { recursive: true });
@@ -152,7 +152,7 @@ function writeOverrides(folder: string, name: string): void {
     join(folder, name),
     `# GDB's heap commands read the debug information of these libraries.
 libmalloc: unstripped-binary-or-object *
-# A link: the library of libmalloc0 finds the same information there.
+# This is a link by which GDB finds the debug information of libmalloc0's library.
 libmalloc: debug-suffix-not-dbg *
 `,
   );
@@ -188,7 +188,7 @@ export async function buildPackages(variant: string): Promise<string[]> {
   const triplet = triplets[architecture];
   if (triplet === undefined)
     throw new Failure(`no package can be built for ${architecture}`, {
-      hint: `there are: ${Object.keys(triplets).join(', ')}`,
+      hint: `supported: ${Object.keys(triplets).join(', ')}`,
     });
   const lib = `lib/${triplet}`;
   const all = packages(lib, neededLibc());

@@ -1,4 +1,4 @@
-// Every file of an installation: where it goes, and what is in it.
+// Lists every file of an installation: its path and its content.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
@@ -22,7 +22,7 @@ export interface Places {
 /** One file or link, by its path below the prefix. */
 export interface Entry {
   path: string;
-  /** A file to copy, a text to write, or what a link points to. */
+  /** A file to copy, a text to write, or the target of a link. */
   from: { file: string } | { text: string } | { link: string };
   executable?: boolean;
 }
@@ -33,14 +33,14 @@ const manifest = (): { version: string; description: string } => JSON.parse(read
 /** The folder of the command, of debug builds and of GDB's scripts, below the prefix. */
 export const packageFolder = 'lib/libmalloc';
 
-/** Every path of a folder's files, below it. */
+/** The paths of all files in a folder, relative to it. */
 function filesIn(folder: string): string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => relative(folder, join(entry.parentPath, entry.name)));
 }
 
-/** Libraries of one build, without what only make needs. */
+/** The libraries of one build, without files that only make needs. */
 function builtFiles(kind: Kind): Entry[] {
   return readdirSync(nativeDir(kind), { withFileTypes: true })
     .filter((entry) => entry.isFile() && entry.name.startsWith('libmalloc-'))
@@ -51,7 +51,7 @@ function builtFiles(kind: Kind): Entry[] {
     }));
 }
 
-/** What npm would publish, without what only npm needs. */
+/** The files that npm would publish, without those that only npm needs. */
 function publishedFiles(): Entry[] {
   const args = ['pack', '--dry-run', '--json', '--ignore-scripts'];
   const { stdout } = execaSync('npm', args, { cwd: root, stderr: 'ignore' });
@@ -77,9 +77,9 @@ function moduleFiles(): Entry[] {
   return folders.flatMap((folder) =>
     filesIn(folder)
       .filter((file) => !nested(folder, file))
-      // koffi brings a native part for either C library.
+      // koffi contains a native part for each C library.
       .filter((file) => !file.startsWith(libc() === 'musl' ? 'linux_' : 'musl_'))
-      // Sources, types and settings of editors are not run.
+      // The command needs no sources, types or editor settings.
       .filter((file) => !basename(file).startsWith('.'))
       .filter((file) => /(\.(c?js|mjs|json|node|wasm)|LICEN[CS]E[^/]*)$/i.test(file))
       .map((file) => ({
@@ -107,7 +107,7 @@ function libraryFiles(lib: string, variant: string): Entry[] {
 const pkgConfig = ({ prefix, lib }: Places): string => `prefix=${prefix}
 libdir=\${prefix}/${lib}
 includedir=\${prefix}/include
-# What to preload instead of linking.
+# For LD_PRELOAD, instead of linking.
 preload=\${libdir}/${soname()}
 
 Name: libmalloc
@@ -117,7 +117,7 @@ Libs: "-L\${libdir}" -lmalloc
 Cflags: "-I\${includedir}"
 `;
 
-/** Finds its own prefix, so that the whole installation may be moved. */
+/** Computes the prefix from its own path, so that users can move the whole installation. */
 const cmakeConfig = ({ lib }: Places): string => {
   const up = `${lib}/cmake/libmalloc`.replaceAll(/[^/]+/g, '..');
   return `get_filename_component(_libmalloc_prefix "\${CMAKE_CURRENT_LIST_DIR}/${up}" ABSOLUTE)
@@ -165,7 +165,7 @@ function developerFiles(places: Places): Entry[] {
   ];
 }
 
-/** The day of the newest entry of the changelog's file, or of SOURCE_DATE_EPOCH: builds are the same again. */
+/** The version, and the day of SOURCE_DATE_EPOCH or of the last commit, so that builds are reproducible. */
 function edition(): Edition {
   const epoch = process.env.SOURCE_DATE_EPOCH;
   const seconds =
@@ -174,7 +174,7 @@ function edition(): Edition {
   return { version: manifest().version, date };
 }
 
-/** What libmalloc(3) says is exported, by the header and beyond it. */
+/** The symbols that libmalloc(3) documents: those of the header, and those that replace libc's. */
 export function documentedSymbols(): { own: string[]; replaced: string[] } {
   const own = readHeader(read('native', 'libmalloc.h')).items.flatMap(({ functions }) => functions);
   const defined = replacedFunctions(read('native', 'abi.h') + read('native', 'base', 'inspect.h'));
@@ -217,7 +217,7 @@ async function completionFiles(): Promise<Entry[]> {
   ];
 }
 
-/** The documents, with their pictures; figures in JSON are for those who draw them. */
+/** The documents and their pictures, without the JSON files from which `make docs` draws them. */
 function documentFiles(): Entry[] {
   const top = ['README.md', 'CHANGELOG.md', 'SECURITY.md', 'LICENSE'];
   const docs = readdirSync(join(root, 'docs')).filter((file) => /\.(md|svg)$/.test(file));
@@ -226,12 +226,12 @@ function documentFiles(): Entry[] {
     .map((file) => ({ path: `share/doc/libmalloc/${file}`, from: { file: join(root, file) } }));
 }
 
-/** What lies in a folder of its own: the command, what it loads, debug builds, GDB's scripts. */
+/** The files of lib/libmalloc: the command, what it loads, debug builds, GDB's scripts. */
 export function packageFiles(): Entry[] {
   return [...builtFiles('release'), ...builtFiles('debug'), ...publishedFiles(), ...moduleFiles()];
 }
 
-/** Everything else that is installed. Each path is there once. */
+/** All other files of an installation. No path occurs twice. */
 export async function sharedFiles(places: Places, variant: string): Promise<Entry[]> {
   return [
     ...libraryFiles(places.lib, variant),

@@ -13,7 +13,7 @@ import { buildPackages } from './deb.ts';
 import { type Places, packageFiles, packageFolder, sharedFiles } from './files.ts';
 import { putAll, removeAll } from './put.ts';
 
-/** The dynamic linker finds a new library by its cache; only root can renew it. */
+/** Renews the dynamic linker's cache, by which it finds a new library; only root can do that. */
 function renewCache(): void {
   if (process.getuid?.() === 0) execaSync('ldconfig', { reject: false });
 }
@@ -23,7 +23,7 @@ async function install(places: Places, target: string, variant: string): Promise
   putAll(target, [...packageFiles(), ...(await sharedFiles(places, variant))]);
 }
 
-/** Removes what `install` puts there, and folders that are empty then. */
+/** Removes the files that `install` wrote, and folders that are then empty. */
 async function uninstall(places: Places, target: string, variant: string): Promise<void> {
   rmSync(join(target, packageFolder), { recursive: true, force: true });
   const entries = await sharedFiles(places, variant);
@@ -42,10 +42,14 @@ try {
   });
   const { prefix, libdir, destdir, variant } = values;
   if (!prefix.startsWith('/'))
-    throw new Failure(`the prefix '${prefix}' is no absolute path`, { hint: 'PREFIX=/usr/local' });
+    throw new Failure(`the prefix '${prefix}' is not an absolute path`, {
+      hint: 'give one, such as PREFIX=/usr/local',
+    });
   const lib = libdir === '' ? 'lib' : relative(prefix, libdir);
   if (lib.startsWith('..'))
-    throw new Failure(`${libdir} is not below ${prefix}`, { hint: 'LIBDIR=/usr/local/lib64' });
+    throw new Failure(`LIBDIR ${libdir} is not below PREFIX ${prefix}`, {
+      hint: 'give a folder below it, such as LIBDIR=/usr/local/lib64',
+    });
   const target = join(destdir, prefix);
   const places = { prefix, lib };
   const [verb] = positionals;
@@ -58,7 +62,7 @@ try {
     console.log(`Removed from ${target}`);
   } else if (verb === 'deb') {
     for (const file of await buildPackages(variant)) console.log(`  deb  ${file}`);
-  } else throw new Failure(`nothing to do by the name ${verb}`);
+  } else throw new Failure(`unknown command: ${verb}`, { hint: 'install, uninstall or deb' });
   if (verb !== 'deb' && destdir === '') renewCache();
 } catch (error) {
   if (!(error instanceof Failure)) throw error;

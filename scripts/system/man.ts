@@ -1,5 +1,5 @@
-// Man pages: libmalloc(1) with a page for each verb, and libmalloc(3), from the same source as --help,
-// docs/reference.md and the header. Our own roff, because help2man knows only --help.
+// Generates man pages: libmalloc(1), one for each verb, and libmalloc(3), from the same sources as
+// --help, docs/reference.md and the header. We write the roff, because help2man reads only --help.
 
 import { statuses } from '../lib/status.ts';
 import { options } from '../malloc/options.ts';
@@ -7,14 +7,14 @@ import { debugKeys, variables } from '../malloc/variables.ts';
 import type { HeaderItem } from './public-header.ts';
 import type { VerbHelp, VerbOption } from './verb-help.ts';
 
-/** What every page has in its margins. */
+/** Version and date, which appear in the header and footer of every page. */
 export interface Edition {
   version: string;
   /** `2026-11-29` */
   date: string;
 }
 
-/** Text as roff takes it: no command at the start of a line, and hyphens that can be copied. */
+/** Escapes text for roff: no line may look like a request, and hyphens stay hyphens when copied. */
 function roff(text: string): string {
   return text
     .replaceAll('\\', '\\e')
@@ -25,10 +25,10 @@ function roff(text: string): string {
 
 const bold = (text: string): string => `\\fB${roff(text)}\\fP`;
 
-/** What Markdown sets as code is in italics. */
+/** Sets in italics what Markdown sets as code. */
 const emphasized = (text: string): string => text.replaceAll(/`([^`]+)`/g, '\\fI$1\\fP');
 
-/** Prose in paragraphs; what `--help` sets in two columns, or shows as an example, stays as it is. */
+/** Fills paragraphs; keeps the line breaks of two-column lists and examples in `--help`. */
 function prose(text: string): string {
   return text
     .trim()
@@ -59,7 +59,7 @@ function optionLines({ flags, description, choices, otherwise }: VerbOption): st
 
 const exitStatus = /^Exit status(?: of a batch)?:/m;
 
-/** The notes of a verb, with the exit status under a heading of its own. */
+/** The notes of a verb; the exit status gets its own heading. */
 function notes(text: string): string[] {
   const at = text.search(exitStatus);
   if (at < 0) return text === '' ? [] : ['.SH NOTES', prose(text)];
@@ -87,7 +87,7 @@ export function verbPage(verb: VerbHelp, edition: Edition): string {
     ...described.map(({ name, description }) => `.TP\n.I ${roff(name)}\n${roff(description)}`),
     '.SH OPTIONS',
     ...verb.options.map(optionLines),
-    `.TP\n${bold('-h, --help')}\n${roff('the same as this page, in short')}`,
+    `.TP\n${bold('-h, --help')}\n${roff('show a short form of this page')}`,
     ...notes(verb.notes),
     '.SH SEE ALSO',
     '.BR libmalloc (1),',
@@ -112,7 +112,7 @@ export function commandPage(verbs: VerbHelp[], description: string, edition: Edi
     prose(description),
     '.PP',
     roff(
-      'A malloc is given by -m: the name of one of ours, glibc, an installed peer (jemalloc, tcmalloc, mimalloc, scudo), the path of any FILE.so, or NAME=FILE.so.',
+      'The option -m chooses the malloc: the name of one of ours, glibc, an installed peer (jemalloc, tcmalloc, mimalloc, scudo), the path of any FILE.so, or NAME=FILE.so.',
     ),
     '.SH VERBS',
     ...verbs.map(({ name, summary }) => `.TP\n.BR libmalloc\\-${name} (1)\n${roff(summary)}`),
@@ -133,10 +133,10 @@ export function commandPage(verbs: VerbHelp[], description: string, edition: Edi
     '.SH EXAMPLES',
     '.TP',
     bold('libmalloc run -m list -- ls -l'),
-    'runs ls on the malloc called list, and proves it',
+    'runs ls on the malloc named list, and proves that ls used it',
     '.TP',
     bold('LD_PRELOAD=libmalloc.so.0 ls -l'),
-    'the same on the default malloc without any tool, where the library is installed',
+    'runs ls on the default malloc without this command, if the library is installed',
     '.SH SEE ALSO',
     '.BR libmalloc (3),',
     '.BR malloc (3),',
@@ -144,7 +144,7 @@ export function commandPage(verbs: VerbHelp[], description: string, edition: Edi
   ]);
 }
 
-/** libmalloc(3): the header, item by item. `replaced` are the names of malloc(3) that we define. */
+/** libmalloc(3): the header, item by item. `replaced`: the functions of libc that we define. */
 export function libraryPage(
   intro: string,
   items: HeaderItem[],
@@ -172,7 +172,7 @@ export function libraryPage(
       code(declaration),
     ]),
     '.SS Replaced functions',
-    'The library defines these as well, in place of those of the C library:',
+    'The library also defines these functions, which replace those of the C library:',
     '.PP',
     `${roff(replaced.join(', '))}.`,
     '.PP',

@@ -1,11 +1,11 @@
-// Reads libmalloc.h: its comments and declarations, and what else a malloc of ours exports.
+// Reads libmalloc.h: its comments and declarations; and which functions of libc our mallocs replace.
 
 /** One declaration with its comment. */
 export interface HeaderItem {
-  /** What a heading calls it: `libmalloc_walk()`, `struct libmalloc_chunk`. */
+  /** Its heading: `libmalloc_walk()`, `struct libmalloc_chunk`. */
   title: string;
   text: string;
-  /** The declaration as it stands there. */
+  /** The declaration, verbatim. */
   declaration: string;
   /** The functions that it declares, and their prototypes, each in one line. */
   functions: string[];
@@ -47,7 +47,7 @@ function itemOf(block: string): HeaderItem | undefined {
   };
 }
 
-/** The comment at the head of the file, and every declaration, in its order. */
+/** The comment at the head of the file, and every declaration in order. */
 export function readHeader(text: string): { intro: string; items: HeaderItem[] } {
   const blocks = text
     .split(/\n\s*\n/)
@@ -57,7 +57,7 @@ export function readHeader(text: string): { intro: string; items: HeaderItem[] }
   return { intro, items };
 }
 
-/** The names that native/abi.h exports: the family of malloc(3), and second names of it. */
+/** The names that native/abi.h exports: the malloc functions, and second names for them. */
 export function replacedFunctions(abi: string): string[] {
   const names = [...abi.matchAll(/\bEXPORT\b[^;{]*?\b(\w+)\([^;{]*\{/g)].map((match) => match[1]);
   const seconds = [...abi.matchAll(/^SECOND_NAME\((\w+),/gm)].map((match) => match[1]);

@@ -14,7 +14,7 @@ import { dirname, join } from 'node:path';
 import { Failure } from '../lib/errors.ts';
 import type { Entry } from './files.ts';
 
-/** Puts one file or link below `target`. It takes the place of what is there, which may be in use. */
+/** Writes one file or link below `target`. Removes an old one first, because it may be in use. */
 function put(target: string, { path, from, executable }: Entry): void {
   const file = join(target, path);
   mkdirSync(dirname(file), { recursive: true });
@@ -27,7 +27,7 @@ function put(target: string, { path, from, executable }: Entry): void {
   }
 }
 
-/** Puts all of them; throws a Failure where that is not allowed. */
+/** Writes all entries. Throws a Failure if the user may not write there. */
 export function putAll(target: string, entries: Entry[]): void {
   try {
     for (const entry of entries) put(target, entry);
@@ -41,7 +41,7 @@ export function putAll(target: string, entries: Entry[]): void {
   }
 }
 
-/** Removes these paths below `target`, then every folder that held them and is empty. */
+/** Removes these paths below `target`, then every folder of theirs that is empty. */
 export function removeAll(target: string, paths: string[]): void {
   for (const path of paths) rmSync(join(target, path), { force: true });
   const folders = new Set<string>();

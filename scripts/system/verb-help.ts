@@ -1,4 +1,4 @@
-// What --help says, in parts: man pages and completions are made from it.
+// Splits the help of each verb into parts, from which we generate man pages and completions.
 
 import type { Command } from 'commander';
 import { verbs } from '../verbs.ts';
@@ -11,13 +11,13 @@ export interface VerbOption {
   names: string[];
   /** `M`; undefined for a switch. */
   value: string | undefined;
-  /** The only values that it takes, where they are few. */
+  /** The values that it allows; empty if it allows any. */
   choices: string[];
   description: string;
   otherwise: string | undefined;
 }
 
-/** One verb, or a verb of a verb. */
+/** The help of one verb. */
 export interface VerbHelp {
   name: string;
   summary: string;
@@ -26,11 +26,11 @@ export interface VerbHelp {
   usage: string;
   arguments: { name: string; description: string }[];
   options: VerbOption[];
-  /** What stands below the options, exit status included. */
+  /** The text below the options, exit status included. */
   notes: string;
 }
 
-/** All that `--help` prints. */
+/** The text that `--help` prints. */
 export function helpOf(command: Command): string {
   let text = '';
   command.configureOutput({

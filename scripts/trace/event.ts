@@ -1,5 +1,7 @@
 // What a reader of traces gets: processes, events, chunks.
 
+import type { ChunkKind } from '../malloc/chunk-kinds.ts';
+
 /** One process image: a process that calls exec goes on as another. */
 export interface TraceProcess {
   /** In this file, from 1. */
@@ -46,6 +48,20 @@ export interface TraceEvent {
   index: number;
 }
 
+/** A new event, all of whose numbers are 0. */
+export const blankEvent = (): TraceEvent => ({
+  op: 0,
+  address: 0,
+  old: 0,
+  size: 0,
+  alignment: 0,
+  time: 0,
+  thread: 0,
+  site: 0,
+  stack: 0,
+  index: 0,
+});
+
 /** A chunk of a walk over the heap: libmalloc_walk of native/libmalloc.h. */
 export interface TraceChunk {
   kind: ChunkKind;
@@ -58,15 +74,3 @@ export interface TraceChunk {
   /** Heaps are numbered from 1 in the order of their appearance; 0 where there is only one. */
   owner: number;
 }
-
-type ChunkKind = (typeof chunkKinds)[number];
-export const chunkKinds = [
-  'region',
-  'span',
-  'header',
-  'live',
-  'free',
-  'fresh',
-  'cached',
-  'remote',
-] as const;

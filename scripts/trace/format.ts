@@ -56,7 +56,8 @@ export const options: Readonly<
   noFile: constant('NO_FILE'),
 };
 
-const allocations = [
+/** The functions that hand out a block, in the order of their ops. */
+export const allocations = [
   'malloc',
   'calloc',
   'realloc',

@@ -2,6 +2,7 @@
 
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { Failure } from '../lib/errors.ts';
+import type { Frame } from '../symbols/frame.ts';
 
 const SCHEMA = 'libmalloc/profile/1';
 
@@ -9,18 +10,6 @@ const SCHEMA = 'libmalloc/profile/1';
 export interface Amount {
   bytes: number;
   blocks: number;
-}
-
-/** A function in a call stack, as scripts/symbols/frame.ts has it. */
-export interface ProfileFrame {
-  function: string;
-  /** False where `function` is a mere number. */
-  named: boolean;
-  file?: string;
-  line?: number;
-  inlined: boolean;
-  module: string;
-  offset: number;
 }
 
 /** One call stack, and what was allocated there. */
@@ -89,7 +78,7 @@ export interface Profile {
   /** Bytes between two samples in the mean; 0: every allocation was looked at. */
   every: number;
   /** Of all processes. */
-  frames: ProfileFrame[];
+  frames: Frame[];
   processes: ProfileProcess[];
   /** What the reader ought to know: files without names, samples that were lost. */
   remarks: string[];
@@ -156,11 +145,11 @@ function faultOf({ frames, processes }: Profile): string | undefined {
 }
 
 /** The frames of a stack, innermost first. */
-export function framesOf(profile: Profile, process: ProfileProcess, node: number): ProfileFrame[] {
-  const frames: ProfileFrame[] = [];
+export function framesOf(profile: Profile, process: ProfileProcess, node: number): Frame[] {
+  const frames: Frame[] = [];
   for (let at = node; at > 0; ) {
     const { frame, parent } = process.nodes[at - 1] as ProfileProcess['nodes'][number];
-    frames.push(profile.frames[frame] as ProfileFrame);
+    frames.push(profile.frames[frame] as Frame);
     at = parent;
   }
   return frames;

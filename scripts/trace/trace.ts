@@ -8,10 +8,11 @@
  *
  * Memory is bounded: a segment of 64 KiB for each thread that was alive at a time.
  */
+import { chunkKinds } from '../malloc/chunk-kinds.ts';
 import type { Proof } from '../malloc/proof.ts';
 import { type Calls, readCalls } from './call-tree.ts';
 import { Cursor } from './cursor.ts';
-import { chunkKinds, type TraceChunk, type TraceEvent, type TraceProcess } from './event.ts';
+import { blankEvent, type TraceChunk, type TraceEvent, type TraceProcess } from './event.ts';
 import {
   bytesOf,
   COMMAND_BYTES,
@@ -151,18 +152,7 @@ export class Trace {
     this.threads.length = 0;
     const streams = this.#streams.get(process?.number ?? 0) ?? new Map<number, SegmentHead[]>();
     const scale = 1e9 / this.#file.header.rate;
-    const event: TraceEvent = {
-      op: 0,
-      address: 0,
-      old: 0,
-      size: 0,
-      alignment: 0,
-      time: 0,
-      thread: 0,
-      site: 0,
-      stack: 0,
-      index: 0,
-    };
+    const event = blankEvent();
     for (const tenant of merge([...streams.values()].map((s) => new Cursor(this.#file, s)))) {
       const { cursor } = tenant;
       if (tenant.served !== cursor.tenant) {

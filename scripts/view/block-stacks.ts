@@ -1,4 +1,4 @@
-// The call stacks of a process: numbers for them while events come, names for them at the end.
+// The call stacks of a process: numbers them as events arrive, and names their functions at the end.
 
 import {
   type Calls,
@@ -19,12 +19,12 @@ type Named = Callers & Pick<HeapFacts, 'known' | 'remarks'>;
 
 export class Stacks {
   readonly tally: Tally = new Tally();
-  /** Our numbers by the trace's, and of single call sites where it has no stacks. */
+  /** Our number for each stack of the trace, and for each call site if the trace has no stacks. */
   readonly #byStack: number[] = [];
   readonly #bySite = new Map<number, number>();
-  /** By row of the ledger. */
+  /** The stack of each row of the ledger. */
   readonly #ofRow: number[] = [];
-  /** The row that each thread allocated last, while it lives. */
+  /** For each thread, the row that it allocated last, as long as that block is live. */
   readonly #last: number[] = [];
 
   /** The stack that allocated the block of a row. */
@@ -32,7 +32,7 @@ export class Stacks {
     return this.#ofRow[row] ?? 0;
   }
 
-  /** After an event with which a block began, or came back. */
+  /** Call after an event that allocated a block, or made one live again because a realloc failed. */
   born({ born, revived, rows }: Ledger, event: TraceEvent, position: number): void {
     if (!revived) {
       this.#ofRow[born] = this.number(event);
@@ -41,7 +41,7 @@ export class Stacks {
     this.tally.born(this.of(born), rows.size[born] as number, position, revived);
   }
 
-  /** After an event with which a block ended; before what the same event began. */
+  /** Call after an event that ended a block, and before born() for the same event. */
   died({ died, rows }: Ledger, event: TraceEvent, position: number, life: number): void {
     const last = this.#last[event.thread] === died;
     const short = last && isRelease(event.op) && event.op !== Op.release;
@@ -59,7 +59,7 @@ export class Stacks {
     return next;
   }
 
-  /** The tree of all of them, with names as far as files tell them. */
+  /** The tree of all stacks, with the function names that could be found. */
   async finish(trace: Trace, process: TraceProcess): Promise<Named> {
     const calls = trace.calls(process);
     const figures = this.tally.finish();
@@ -78,7 +78,7 @@ export class Stacks {
     return { ...treeOf(selection, names, figures), known, remarks };
   }
 
-  /** The trace's tree, single call sites behind it; and the node of each of our numbers. */
+  /** The trace's tree, followed by single call sites; and the node of each of our numbers. */
   #tree(calls: Calls) {
     const sites = [...this.#bySite].filter(([site]) => site > 0);
     const stacks = new Uint32Array(this.tally.count);
@@ -99,7 +99,7 @@ export class Stacks {
   }
 }
 
-/** Return addresses in code that lies in no file. */
+/** Return addresses in code that a program generated, so that no file contains it. */
 function generatedIn({ address, flags, length }: Calls): Set<number> {
   const found = new Set<number>();
   for (let node = 1; node < length; node++)

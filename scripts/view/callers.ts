@@ -1,27 +1,27 @@
-// From stacks of addresses to a tree of functions, no larger than a page can carry.
+// Turns stacks of addresses into a tree of functions that is small enough for a page.
 
 import { GENERATED } from '../symbols/frame.ts';
 import type { FrameName, HeapColumns, StackFigure } from './data.ts';
 
-/** So many nodes of the trace's tree of calls are shown each; those with most below them. */
+/** The most nodes of the trace's call tree that the page shows; those with the largest shares. */
 const MOST_NODES = 12_000;
 
 /** A value for each stack. */
 export type Figures = Record<StackFigure, ArrayLike<number>>;
 
-/** A tree of calls as a trace has it, by number; the callers of 0 are not known. */
+/** A call tree as a trace has it, by node number; 0 is the root, and stands for unknown callers. */
 interface AddressTree {
   address: ArrayLike<number>;
   parent: ArrayLike<number>;
   length: number;
 }
 
-/** What is to be shown of a tree of calls. */
+/** The part of a call tree that the page shows. */
 interface Selection {
   tree: AddressTree;
-  /** The node of each stack, its innermost. */
+  /** The innermost node of each stack. */
   stacks: ArrayLike<number>;
-  /** 1 for nodes that are shown; then their callers are, too. */
+  /** 1 for nodes that are shown; the callers of a shown node are shown, too. */
   kept: Uint8Array;
 }
 
@@ -35,8 +35,8 @@ export interface Callers {
 const weighed = ['bytes', 'blocks', 'peakBytes', 'endBytes', 'endBlocks', 'shortBlocks'] as const;
 
 /**
- * Leaves out nodes that weigh least where there are too many. A node weighs as much as its largest
- * share in any figure, with all that it called.
+ * If there are too many nodes, omits those with the least weight. The weight of a node is its largest
+ * share of any figure, callees included.
  */
 export function select(
   tree: AddressTree,
@@ -47,7 +47,7 @@ export function select(
   const kept = new Uint8Array(tree.length).fill(1);
   if (tree.length <= most) return { tree, stacks, kept };
   const weight = new Float32Array(tree.length);
-  // One for all figures: the collector is in no hurry with what lies outside of the heap.
+  // One array for all figures, because the garbage collector frees typed arrays late.
   const sums = new Float64Array(tree.length);
   for (const name of weighed) {
     sums.fill(0);
@@ -68,7 +68,7 @@ const add = (sums: Float64Array, i: number, value: number): void => {
   sums[i] = (sums[i] as number) + value;
 };
 
-/** The addresses that need names: of what is shown, and of every function that allocated. */
+/** The addresses that need names: those of shown nodes, and of every function that allocated. */
 export function addressesOf({ tree, stacks, kept }: Selection): number[] {
   const found = new Set<number>();
   for (let node = 1; node < tree.length; node++)
@@ -80,9 +80,9 @@ export function addressesOf({ tree, stacks, kept }: Selection): number[] {
 }
 
 /**
- * `named` are the functions of an address, innermost first: several where calls were inlined. Where a
- * stack is not shown as a whole, `…` stands between the callers that are and the function that
- * allocated: so each block keeps its own.
+ * `named`: the functions at an address, innermost first; several if calls were inlined. In a stack of
+ * which some nodes are omitted, `…` stands between the shown callers and the function that allocated,
+ * so that every block keeps the function that allocated it.
  */
 export function treeOf(
   { tree, stacks, kept }: Selection,
@@ -108,7 +108,7 @@ export function treeOf(
   return { frames: functions.frames, stacks: functions.columns(nodeOf, figures), nodeOf };
 }
 
-/** Nodes stand behind their parents; the first is the root, whose frame is unknown. */
+/** Parents come before their children; the first node is the root, whose frame is unknown. */
 class FunctionTree {
   readonly frames: FrameName[] = [{ name: '', place: '' }];
   readonly #parent = [0];
@@ -122,17 +122,17 @@ class FunctionTree {
     this.#named = named;
   }
 
-  /** The node that a node calls at an address. */
+  /** The child of a node for the function, or inlined functions, at an address. */
   below(node: number, address: number): number {
     let at = node;
-    // Generated code calls itself all the time, and is all one to a reader.
+    // Generated code often calls generated code; we merge such frames, since all have the same name.
     for (const frame of this.#outermostFirst(address))
       if (frame !== this.#frame[at] || this.frames[frame]?.name !== GENERATED)
         at = this.#child(at, frame);
     return at;
   }
 
-  /** The node that stands for what is not shown below a node. */
+  /** The child of a node that stands for the omitted nodes below it. */
   gap(node: number): number {
     return this.#child(node, this.#frameNumber({ name: '…', place: '' }));
   }

@@ -1,28 +1,28 @@
-// The tree of calls as it is drawn: its nodes are functions, or single lines of them, and what each
-// stands for includes all that it called.
+// The call tree as the page draws it: its nodes are functions, or single lines of them, and the
+// figures of each include its callees.
 
 import type { FrameName } from './data.ts';
 import type { HeapModel } from './model.ts';
 import type { Weights } from './weights.ts';
 
-/** Values by node of a CallTree: its own blocks, and those of all that it called as well. */
+/** Values by node of a CallTree: of the blocks that it allocated itself, and with those of its callees. */
 export interface Totals {
   own: Weights;
   all: Weights;
 }
 
 export class CallTree {
-  /** Nodes stand behind their parents; 0 is the root. */
+  /** Parents come before their children; 0 is the root. */
   readonly parent: Int32Array;
   readonly depth: Int32Array;
-  /** Which of `functions` a node is. */
+  /** The index of each node's function in `functions`. */
   readonly function: Int32Array;
   readonly functions: FrameName[] = [{ name: 'all', place: '' }];
-  /** In the order of their names, so that they stay where they are as the values change. */
+  /** Sorted by name, so that boxes keep their places when the values change. */
   readonly children: number[][] = [[]];
-  /** 1 for nodes that have no caller of the same function: recursion is counted once. */
+  /** 1 for nodes none of whose callers is the same function, so that recursion is counted once. */
   readonly outermost: Uint8Array;
-  /** The node of this tree for each of the model's. */
+  /** The node of this tree for each node of the model. */
   readonly of: Int32Array;
   readonly #stacks: HeapModel['stacks'];
 
@@ -59,7 +59,7 @@ export class CallTree {
       list.sort((a, b) => (this.nameOf(a) < this.nameOf(b) ? -1 : 1));
   }
 
-  /** Puts frames that are one function together; returns the function of each. */
+  /** Groups frames of the same function; returns the function of each frame. */
   #readFunctions(frames: readonly FrameName[], byLine: boolean): number[] {
     const known = new Map<string, number>();
     return frames.map(({ name, place }, i) => {
@@ -84,7 +84,7 @@ export class CallTree {
     return describe(this.functionAt(node));
   }
 
-  /** From the nodes of the model to those of this tree, and up to their callers. */
+  /** Sums weights by node of the model into totals by node of this tree. */
   sum(weights: Weights): Totals {
     const own = { bytes: this.#gathered(weights.bytes), blocks: this.#gathered(weights.blocks) };
     return { own, all: this.withCallees(own) };
@@ -111,14 +111,14 @@ export class CallTree {
     return { bytes: climb(own.bytes), blocks: climb(own.blocks) };
   }
 
-  /** From the outermost caller on, the root left out. */
+  /** The nodes from the outermost caller to `node`, without the root. */
   pathOf(node: number): number[] {
     const path = [];
     for (let at = node; at !== 0; at = this.parent[at] as number) path.unshift(at);
     return path;
   }
 
-  /** For each node of the model: 1 where one of its callers, or itself, is among those chosen. */
+  /** For each node of the model: 1 if the node or one of its callers is chosen. */
   mask(chosen: (node: number) => boolean): Uint8Array {
     const mine = new Uint8Array(this.size);
     for (let node = 0; node < this.size; node++)
@@ -126,7 +126,7 @@ export class CallTree {
     return Uint8Array.from(this.of, (node) => mine[node] as number);
   }
 
-  /** Blocks that ended and their mean life in nanoseconds, by function that allocated them itself. */
+  /** By function: how many blocks that it allocated itself ended, and their mean life in nanoseconds. */
   lives(): { ended: Float64Array; life: Float64Array } {
     const ended = new Float64Array(this.functions.length);
     const life = new Float64Array(this.functions.length);
@@ -139,7 +139,7 @@ export class CallTree {
     return { ended, life: life.map((sum, i) => sum / Math.max(1, ended[i] as number)) };
   }
 
-  /** The node of another tree with the same path of functions, for each of ours; -1 for none. */
+  /** For each node, the node of another tree with the same path of functions, or -1. */
   matchesIn(other: CallTree): Int32Array {
     const match = new Int32Array(this.size).fill(-1);
     match[0] = 0;
@@ -154,7 +154,7 @@ export class CallTree {
   }
 }
 
-/** The functions of a node of the model, each with its line, innermost first. */
+/** The call stack of a node of the model: functions with their lines, innermost first. */
 export function stackOf({ facts, stacks }: HeapModel, node: number): string[] {
   const names: string[] = [];
   for (let at = node; at !== 0; at = stacks.parent[at] as number)

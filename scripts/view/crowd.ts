@@ -1,4 +1,4 @@
-// Small blocks that are too many to be kept one by one: who allocated those that live at some moments.
+// For small blocks that are too many to keep one by one: their bytes by call stack at some moments.
 
 /** Live bytes and blocks by stack and by frame (a position in the trace). */
 export class Crowd {
@@ -29,7 +29,7 @@ export class Crowd {
     return row;
   }
 
-  /** By node of a tree that `nodeOf` knows; several stacks may have become one node. */
+  /** The columns by node; `nodeOf` gives a stack's node, and several stacks may share one. */
   columns(nodeOf: (stack: number) => number): Record<'stack' | 'bytes' | 'blocks', Float64Array> {
     const merged = new Crowd(this.frames);
     for (const [stack, row] of this.#rows) {

@@ -1,26 +1,26 @@
-// What the page and the pictures are made from: one process's heap over time, thinned out to a size
-// that stays fluent. Runs in Node, where it is packed, and in the page, where it is unpacked.
+// The data of a page or a picture: one process's heap over time, reduced to a size that a browser
+// draws fast. Node packs it, and the page unpacks it.
 
-/** A bar of a histogram: `count` things from `from` up to `2 * from` (or 0). */
+/** A bar of a histogram: `count` values from `from` to below `2 * from` (or 0). */
 export interface Bin {
   from: number;
   count: number;
   bytes: number;
 }
 
-/** A function of a call stack, as far as it is known: `{ name: 'main', place: 'list.c:12' }`. */
+/** A function of a call stack, as far as we know it: `{ name: 'main', place: 'list.c:12' }`. */
 export interface FrameName {
   name: string;
-  /** File and line, or the module; empty where `name` says it all. */
+  /** File and line, or the module; empty if `name` suffices. */
   place: string;
 }
 
-/** A process of a trace, for the list of them. */
+/** A process of a trace, as the list of processes shows it. */
 export interface ProcessFacts {
-  /** In the trace. */
+  /** Its number in the trace. */
   number: number;
   pid: number;
-  /** The number of the process that started it; 0 where that is none of the trace. */
+  /** The number of the process that started it; 0 if that one is not in the trace. */
   starter: number;
   name: string;
   command: string;
@@ -28,11 +28,11 @@ export interface ProcessFacts {
   peakBytes: number;
 }
 
-/** What one trace says in numbers and words; positions count events applied, 0 to `events`. */
+/** The facts about one trace. Positions count the events applied, from 0 to `events`. */
 export interface HeapFacts {
   malloc: string;
   command: string;
-  /** Of the program, as it was called. */
+  /** The name that the program was started by. */
   name: string;
   pid: number;
   /** The number of the process in its trace. */
@@ -42,45 +42,45 @@ export interface HeapFacts {
   allocations: number;
   releases: number;
   failures: number;
-  /** Releases of what was no live block, and blocks handed out while alive. */
+  /** `strays`: frees of pointers to no live block. `overlaps`: blocks that overlapped live ones. */
   strays: number;
   overlaps: number;
-  /** The first of these releases: after how many events, of what, and by which node of `stacks`. */
+  /** The first strays: the position, the address, and the node of `stacks` that freed it. */
   wrongFrees: { at: number; address: number; stack: number }[];
   totalBytes: number;
   peakBytes: number;
   peakBlocks: number;
-  /** The position after which most bytes were live. */
+  /** The position at which most bytes were live. */
   peakAt: number;
   nanoseconds: number;
-  /** Of a profile, which knows moments and no calls: what each position is, from 0 on. */
+  /** For a profile, which has moments instead of calls: the name of each position, from 0 on. */
   moments?: string[];
-  /** What a reader ought to know of where the figures come from. */
+  /** Where the figures come from, if readers need to know: a sentence each. */
   notes?: string[];
-  /** Positions that can be shown are multiples of this, and the end. */
+  /** The page can show positions that are multiples of this, and the last one. */
   every: number;
-  /** How many small blocks were too many to be drawn each: they are a density. */
+  /** How many small blocks are not drawn one by one, but as a density. */
   blurred: number;
-  /** Bytes of a cell of the density, and the positions that it is known for. */
+  /** The bytes of a cell of the density, and the positions at which it was taken. */
   density: { cell: number; frames: number[] };
   threads: number[];
-  /** Functions that called, by index; the first is unknown. */
+  /** The functions in call stacks, by index; the first stands for unknown ones. */
   frames: FrameName[];
-  /** Whether the trace has call stacks, or single call sites at least. */
+  /** Whether the trace has call stacks, single call sites only, or neither. */
   known: 'stacks' | 'sites' | 'nothing';
-  /** What is wrong with the trace, a sentence each; and why functions of some file have no names. */
+  /** `damage`: what is wrong with the trace. `remarks`: why functions of a file have no names. */
   damage: string[];
   remarks: string[];
   sizes: Bin[];
   lifetimes: Bin[];
-  /** Walks over the heap by the malloc itself: after how many events, and how many chunks. */
+  /** Walks of the heap by the malloc itself: the position, and the number of chunks. */
   walks: { at: number; chunks: number }[];
 }
 
 /** A column of whole numbers from 0 to 2^53. */
 type Column = Float64Array;
 
-/** What is known of the blocks of a stack, whatever the position. */
+/** The figures of a stack's blocks that do not depend on the position. */
 export type StackFigure =
   | 'bytes'
   | 'blocks'
@@ -94,37 +94,37 @@ export type StackFigure =
   | 'life';
 
 export interface HeapColumns {
-  /** One for each position that can be shown, from 0 on. */
+  /** One entry for each position that the page can show, from 0 on. */
   stops: {
     time: Column;
     bytes: Column;
     blocks: Column;
     resident: Column;
-    /** The most live bytes since the position before, less those at this position. */
+    /** The most live bytes since the previous position, minus those at this position. */
     over: Column;
   };
-  /** Sorted by address, then birth. A block lives at positions above `birth`, up to `death`. */
+  /** Sorted by address, then birth. A block is live at positions above `birth`, up to `death`. */
   blocks: {
     address: Column;
     size: Column;
     birth: Column;
-    /** `NEVER` for what was live at the end. */
+    /** `NEVER` for blocks that were live at the end. */
     death: Column;
     thread: Column;
     /** A node of `stacks`. */
     stack: Column;
   };
   /**
-   * Call stacks as a tree: a node is a function and who called it, and stands behind its caller. The
-   * first is the root, and stands for the unknown. The figures are of the blocks that it allocated
-   * itself; `life` is the mean of those that ended, in nanoseconds.
+   * Call stacks as a tree: a node is a function with a certain caller, and comes after its caller.
+   * The first is the root, which stands for unknown callers. The figures count the blocks that the
+   * node allocated itself; `life` is the mean life of those that ended, in nanoseconds.
    */
   stacks: Record<'parent' | 'frame' | StackFigure, Column>;
-  /** Blurred blocks by their stack: `bytes` and `blocks` have a value for each frame of the density. */
+  /** Blurred blocks by stack; `bytes` and `blocks` have a value for each frame of the density. */
   crowd: { stack: Column; bytes: Column; blocks: Column };
-  /** Runs of bytes that were ever part of a block, at the grain of a page, in address order. */
+  /** Runs of pages that were ever part of a block, in address order. */
   pages: { start: Column; length: Column; first: Column };
-  /** Cells with live bytes of blurred blocks; `bytes` has a value for each frame of each cell. */
+  /** Cells that contain blurred blocks; `bytes` has a value for each frame of each cell. */
   density: { start: Column; bytes: Column };
   /** The chunks of all walks, one walk after the other. */
   chunks: { start: Column; extent: Column; kind: Column; sizeClass: Column; owner: Column };
@@ -136,18 +136,6 @@ export interface HeapData {
 }
 
 export const NEVER: number = 2 ** 40;
-
-/** In the order of `enum libmalloc_kind`. */
-export const chunkKinds = [
-  'region',
-  'span',
-  'header',
-  'live',
-  'free',
-  'fresh',
-  'cached',
-  'remote',
-] as const;
 
 const layout = {
   stops: ['time', 'bytes', 'blocks', 'resident', 'over'],
@@ -175,8 +163,9 @@ const layout = {
 type Table = Record<string, Column>;
 
 /**
- * As bytes: the facts as JSON behind their length, then each column behind its number of values, as
- * differences in base 128. Compresses well, because neighbours are alike.
+ * Encodes as bytes: the length of the facts and the facts as JSON; then, for each column, the number
+ * of its values and their differences in base 128. This compresses well, because neighbouring values
+ * are similar.
  */
 export function pack({ facts, columns }: HeapData): Uint8Array {
   const writer = new Writer();

@@ -1,7 +1,7 @@
-// Small blocks that are too many to be drawn one by one: live bytes in each stretch of memory, at
-// some moments.
+// For small blocks that are too many to draw one by one: their live bytes in each stretch of memory,
+// at some moments.
 
-/** Stretches at most; where there are more, they become twice as long. */
+/** The most stretches; when there are more, we double their length. */
 const MOST_CELLS = 32_768;
 
 /** Live bytes of many small blocks, by cell of memory and by frame (a position in the trace). */
@@ -48,7 +48,7 @@ export class Density {
     }
   }
 
-  /** Cells in address order, and for each its bytes at every frame. */
+  /** The cells in address order, and the bytes of each at every frame. */
   columns(): { start: Float64Array; bytes: Float64Array } {
     const cells = [...this.#cells].sort(([a], [b]) => a - b);
     const bytes = new Float64Array(cells.length * this.frames.length);

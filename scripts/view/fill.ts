@@ -1,4 +1,4 @@
-// The page of `view` as one file that needs nothing else: no network, no server.
+// Writes the page of `view` as one file that needs neither a network nor a server.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { Failure } from '../lib/errors.ts';
 import { root } from '../lib/paths.ts';
 import { type HeapData, type ProcessFacts, pack } from './data.ts';
 
-/** A process as the page carries it: what its list says, and the rest as base64. */
+/** A process as the page stores it: facts for the list of processes, all else as base64. */
 export interface PackedProcess {
   facts: ProcessFacts;
   data: string;
@@ -22,8 +22,8 @@ export function packProcess(heap: HeapData, starter = 0): PackedProcess {
 }
 
 /**
- * The HTML document that shows these traces side by side, the first process of each at first. Throws
- * a Failure before `make`.
+ * The HTML document that shows these traces side by side; it opens the first process of each. Throws
+ * a Failure if the page has not been built.
  */
 export function pageOf(traces: readonly (HeapData | readonly PackedProcess[])[]): string {
   const packed = traces.map((trace) => ('facts' in trace ? [packProcess(trace)] : trace));
@@ -41,7 +41,7 @@ function template(): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (cause) {
-    throw new Failure('the page of view (build/js/view/page.html) has not been built', {
+    throw new Failure('the page template build/js/view/page.html has not been built', {
       hint: 'run make',
       cause,
     });

@@ -1,4 +1,4 @@
-// From a trace to what is shown of it, in one pass and bounded memory.
+// Reduces a trace to the data that the page shows, in one pass and bounded memory.
 
 import { basename } from 'node:path';
 import { Failure } from '../lib/errors.ts';
@@ -21,20 +21,20 @@ import { Touched } from './touched.ts';
 import { readWalks } from './walks.ts';
 
 export interface GatherOptions {
-  /** The number of a process in the trace; the busiest by default. */
+  /** The number of a process in the trace; by default the one with most calls. */
   process?: number | undefined;
-  /** Called now and then with the share that is done. */
+  /** Called from time to time with the share that is done. */
   progress?: ((share: number) => void) | undefined;
   keeper?: Keeper;
-  /** A process without a call is no failure. */
+  /** Accept a process without any call. */
   silent?: boolean;
 }
 
-/** So many releases of what is no live block are told of each. */
+/** How many frees of pointers to no live block the page lists. */
 const MOST_WRONG = 20;
 const none = new Float64Array();
 
-/** Throws a Failure when the trace has no such process, or no event at all. */
+/** Throws a Failure if the trace has no such process, or the process no call. */
 export async function gather(trace: Trace, options: GatherOptions = {}): Promise<HeapData> {
   const process = chooseProcess(trace, options.process);
   const gatherer = new Gatherer(options.keeper ?? new Keeper(process.records));
@@ -45,13 +45,13 @@ export async function gather(trace: Trace, options: GatherOptions = {}): Promise
     if (++seen % step === 0) options.progress?.(Math.min(1, seen / process.records));
   }
   if (gatherer.position === 0 && !options.silent)
-    throw new Failure(`${trace.file} has no call of malloc or free in it`, {
-      hint: trace.damage[0] ?? 'was the program static, or over before it began?',
+    throw new Failure(`${trace.file} has no call of malloc or free`, {
+      hint: trace.damage[0] ?? 'is the program static, or did it end before its first call?',
     });
   return gatherer.finish(trace, process);
 }
 
-/** Throws a Failure when the trace has no such process. */
+/** Throws a Failure if the trace has no such process. */
 export function chooseProcess(trace: Trace, number: number | undefined): TraceProcess {
   const found =
     number === undefined ? trace.busiest : trace.processes.find((each) => each.number === number);
@@ -60,7 +60,9 @@ export function chooseProcess(trace: Trace, number: number | undefined): TracePr
     ({ number, executable }) => `${number} (${basename(executable)})`,
   );
   throw new Failure(
-    number === undefined ? `${trace.file} holds no process` : `${trace.file}: no process ${number}`,
+    number === undefined
+      ? `${trace.file} contains no process`
+      : `${trace.file}: no process ${number}`,
     {
       hint:
         known.length > 0
@@ -70,7 +72,7 @@ export function chooseProcess(trace: Trace, number: number | undefined): TracePr
   );
 }
 
-/** Takes events in the order of the trace; footprints and walks are no events of the heap. */
+/** Takes events in the order of the trace. Footprints and walks do not count as calls. */
 class Gatherer {
   /** Calls seen so far. */
   position = 0;
@@ -142,7 +144,7 @@ class Gatherer {
     this.#wrongFrees.push({ at: this.position + 1, address: event.address, stack });
   }
 
-  /** The mark of a block is the position at which it was born, or came back. */
+  /** The mark of a row is the position at which its block became live. */
   #keep(row: number, death: number): void {
     const { address, size, thread, mark } = this.#ledger.rows;
     const birth = mark[row] as number;

@@ -1,4 +1,4 @@
-// A heap as a still picture: its time line, and the map at the moment when most was live.
+// Draws a heap as an SVG: its time line, and its map at the moment with most live bytes.
 
 import { bytes } from '../lib/units.ts';
 import { element, type Figure, heading, ink, pale, paper, svgOf, text } from '../picture/canvas.ts';
@@ -11,7 +11,7 @@ const MAP = { columns: 438, rows: 28, cell: 2, row: 9 };
 const LINE = { height: 56 };
 const colors = { live: '#4269d0', freed: '#f3c9a5', never: '#eef1f4', resident: '#c9ccd1' };
 
-/** The heaps one below the other, all maps and all time lines at one scale, so that they can be compared. */
+/** Draws heaps one below the other; all maps and time lines have one scale, so that one can compare. */
 export function heapPicture(heaps: readonly HeapData[]): string {
   const models = heaps.map((data) => new HeapModel(data));
   const widest = Math.max(1, ...models.map(({ extent }) => extent));
@@ -51,7 +51,7 @@ function heap(model: HeapModel, grain: number, rows: number, most: number, y: nu
   ];
 }
 
-/** The most live bytes at each stop and since the one before. */
+/** The most live bytes between each stop and the previous one. */
 const liveAt = ({ stops }: HeapModel): Float64Array =>
   stops.bytes.map((value, i) => value + (stops.over[i] ?? 0));
 
@@ -63,7 +63,7 @@ function highest(model: HeapModel): number {
   return most;
 }
 
-/** Live bytes in front of resident ones, the moment of the map as a line; `most` is the full height. */
+/** Live bytes in front of resident ones, with a line at the map's moment; `most` is the full height. */
 function timeline(model: HeapModel, stop: number, most: number, y: number): Figure[] {
   const { resident } = model.stops;
   const live = liveAt(model);
@@ -92,7 +92,7 @@ function timeline(model: HeapModel, stop: number, most: number, y: number): Figu
   ];
 }
 
-/** Cells of one colour side by side are one rectangle, all of one colour one path. */
+/** Adjacent cells of a colour form one rectangle, and all rectangles of a colour one path. */
 function map(model: HeapModel, position: number, grain: number, rows: number, y: number): Figure[] {
   const cells = MAP.columns * rows;
   const paint = model.paint(position, 0, grain, cells);

@@ -11,7 +11,7 @@ export class Histogram {
     this.#bytes[bin] = (this.#bytes[bin] ?? 0) + bytes;
   }
 
-  /** From the first bin that is not empty to the last. */
+  /** The bins from the first that is not empty to the last. */
   bins(): Bin[] {
     const bins = Array.from(this.#counts, (count, bin) => ({
       from: bin === 0 ? 0 : 2 ** (bin - 1),

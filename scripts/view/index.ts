@@ -1,4 +1,4 @@
-// libmalloc view: a recorded heap as a page to look at, or as a picture.
+// libmalloc view: shows a recorded heap as a page or a picture.
 
 import { basename } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
@@ -32,22 +32,22 @@ export function viewCommand(): Command {
   return new Command('view')
     .summary('show a recorded heap: a page, or a picture')
     .description(
-      'Makes one HTML file from traces of `libmalloc record`: a map of the heap that is moved through\n' +
-        'time, with live and resident bytes, sizes and lifetimes. Several traces stand side by side.\n' +
-        'A profile of `libmalloc profile -o F.json` is shown without a map, at its snapshots.\n' +
-        'A .rep file, or what mtrace, ltrace or heaptrack recorded, is played on M first.',
+      'Makes one HTML file from traces of `libmalloc record`: a map of the heap at any moment, with\n' +
+        'live and resident bytes, sizes and lifetimes. Several traces stand side by side.\n' +
+        'A profile of `libmalloc profile -o F.json` has no map; the page shows its snapshots.\n' +
+        'A .rep file, or a recording of mtrace, ltrace or heaptrack, is first replayed on M.',
     )
-    .argument('<traces...>', 'files that `libmalloc record` or another of these tools wrote')
+    .argument('<traces...>', 'files that `libmalloc record` or one of these tools wrote')
     .option(
       '-m, --malloc <M>',
-      'what plays a file that is no trace of ours; repeatable (default: the last variant)',
+      'the malloc that replays a file of another tool; repeatable (default: the last variant)',
       (spec: string, all: string[] = []) => [...all, spec],
     )
     .option('-o, --output <file>', 'the page (default: the name of the first trace, and .html)')
-    .option('--svg <file>', 'a still picture of the fullest moment')
-    .option('--png <file>', 'the same as pixels')
+    .option('--svg <file>', 'a picture of the moment with most live bytes')
+    .option('--png <file>', 'the same picture as PNG')
     .option('--process <number>', 'which process of the trace (default: the busiest)', parseNumber)
-    .option('--measure', 'open the page in headless chromium: how soon, how many pictures a second')
+    .option('--measure', 'measure how fast headless chromium opens and redraws the page')
     .option('--json <file>', 'write the figures to a file (- is standard output)')
     .showHelpAfterError('(libmalloc view --help explains)')
     .addHelpText(
@@ -58,7 +58,7 @@ export function viewCommand(): Command {
 }
 
 function parseNumber(text: string): number {
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('a number from 1 on is needed');
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('give a number from 1 on.');
   return Number(text);
 }
 
@@ -71,7 +71,7 @@ async function view(traces: string[], options: Options): Promise<void> {
   for (const file of traces) shown.push(...(await readTrace(file, options, others)));
   const heaps = shown.map(({ heap }) => heap);
   if ((svg ?? png) !== undefined && heaps.some(({ facts }) => facts.moments))
-    throw new Failure('a picture shows where blocks lie, which a profile does not know', {
+    throw new Failure('a picture shows the addresses of blocks, which a profile does not record', {
       hint: 'make a page: libmalloc view -o F.html PROFILE',
     });
   if (svg !== undefined || png !== undefined) await draw(heaps, options);
@@ -93,10 +93,10 @@ async function view(traces: string[], options: Options): Promise<void> {
 function describeFluency({ open, framesPerSecond, frame95 }: Fluency): string {
   const seconds = (open / 1000).toFixed(2);
   const most = frame95.toFixed(0);
-  return `in headless chromium: open after ${seconds} s; scrubbed at ${framesPerSecond.toFixed(0)} pictures a second, 19 of 20 within ${most} ms`;
+  return `in headless chromium: opened in ${seconds} s; ${framesPerSecond.toFixed(0)} frames a second while the slider moved, 19 of 20 frames within ${most} ms`;
 }
 
-/** One of a trace of ours; of another tool's one for each malloc that plays it. */
+/** One entry for a trace of ours; for a file of another tool, one for each malloc that replays it. */
 async function readTrace(file: string, options: Options, others: boolean): Promise<ShownTrace[]> {
   if (isProfileFile(file)) return [showProfile(readProfile(file), file, options.process)];
   if (!isForeign(file)) return [await readShown(file, { process: options.process, others })];
@@ -116,10 +116,10 @@ async function readTrace(file: string, options: Options, others: boolean): Promi
   return shown;
 }
 
-/** Its utilisation, as the malloc lab has it. */
+/** Peak live bytes and heap size; their ratio is the utilisation that the malloc lab scores. */
 function score(malloc: string, { peakLive, heap }: PlayedTrace): string {
-  const share = heap > 0 ? ` of heap: utilisation ${((100 * peakLive) / heap).toFixed(0)} %` : '';
-  return `${malloc} has at most ${bytes(peakLive)} alive in ${bytes(heap)}${share}`;
+  const share = heap > 0 ? `, utilisation ${((100 * peakLive) / heap).toFixed(0)} %` : '';
+  return `${malloc}: at most ${bytes(peakLive)} live in a heap of ${bytes(heap)}${share}`;
 }
 
 async function draw(heaps: readonly HeapData[], { svg, png }: Options): Promise<void> {

@@ -1,13 +1,13 @@
-// Ten million events, a page that stays fluent: what is kept of a stream, and what is thinned out.
+// Reduces a stream of up to ten million events, and more, to what a page can show fast.
 
 import { Crowd } from './crowd.ts';
 import { type HeapColumns, NEVER } from './data.ts';
 import { Density } from './density.ts';
 
-/** So many positions can be shown, and so many blocks are drawn, at most (twice as many are held). */
+/** The most positions to show and blocks to draw; up to twice as many blocks are held meanwhile. */
 const MOST_STOPS = 2 ** 15;
 const MOST_BLOCKS = 500_000;
-/** Blocks give way to positions down to so many of these; then small blocks give way. */
+/** When there are too many blocks, we first halve the positions, down to this many; then we blur blocks. */
 const FEW_STOPS = 2 ** 10;
 const FRAMES = 64;
 const FIRST = 2 ** 12;
@@ -23,32 +23,32 @@ const stopColumns = ['time', 'bytes', 'blocks', 'resident', 'over'] as const;
 const blockColumns = ['address', 'size', 'birth', 'death', 'thread', 'stack'] as const;
 
 /**
- * Keeps the state at every `every`-th position, and the blocks that are alive at one of these. When
- * there are too many of either, `every` doubles and half of what was kept goes. Where that does not
- * help, because too many blocks live long, the smallest become a density. So memory is bounded
- * whatever the length of the trace (about 50 MB by the limits above), and what is left is exact where
- * it can be shown.
+ * Keeps the state at every `every`-th position, and the blocks that are live at one of these. When
+ * there are too many of either, `every` doubles, and half of the positions are dropped. If that does
+ * not suffice, because too many blocks live long, the smallest are blurred into a density. So memory
+ * is bounded whatever the length of the trace (about 50 MB with the limits above), and the state at
+ * each position that remains is exact.
  */
 export class Keeper {
   every = 1;
-  /** Blocks that were too many; undefined when all are kept. */
+  /** The blurred blocks by address; undefined if all blocks are kept. */
   density: Density | undefined;
-  /** Who allocated these. */
+  /** The blurred blocks by call stack. */
   crowd: Crowd | undefined;
-  /** How many blocks the density is made of. */
+  /** How many blocks were blurred. */
   blurred = 0;
   readonly #stops = columnsOf(stopColumns, FIRST);
   #stopCount = 0;
   /** The most bytes that were live since the last stop. */
   #most = 0;
-  /** In the order in which blocks died. */
+  /** In the order in which the blocks ended. */
   #blocks = columnsOf(blockColumns, FIRST);
   #blockCount = 0;
   readonly #mostStops: number;
   readonly #mostBlocks: number;
   readonly #length: number;
 
-  /** `length`: about how many events will come. */
+  /** `length`: about how many events will follow. */
   constructor(length: number, mostStops: number = MOST_STOPS, mostBlocks: number = MOST_BLOCKS) {
     this.#length = length;
     this.#mostStops = mostStops;
@@ -70,12 +70,12 @@ export class Keeper {
     if (this.#stopCount > this.#mostStops) this.#thin();
   }
 
-  /** The most that was live at any moment, even between positions that can be shown. */
+  /** Records the live bytes after any event, so that peaks between stops are kept. */
   most(bytes: number): void {
     if (bytes > this.#most) this.#most = bytes;
   }
 
-  /** The state at the end, which can be shown wherever it lies. */
+  /** The state at the end, which is a stop whatever its position. */
   end(position: number, state: Stop): void {
     if (position % this.every !== 0) this.#push(state);
   }
@@ -92,7 +92,7 @@ export class Keeper {
     this.#most = 0;
   }
 
-  /** A block that lives at the positions above `birth`, up to `death`. */
+  /** Adds a block that is live at the positions above `birth`, up to `death`. */
   block(
     address: number,
     size: number,
@@ -114,7 +114,7 @@ export class Keeper {
     if (this.#blockCount > 2 * this.#mostBlocks) this.#relieve();
   }
 
-  /** Whether it is alive at one of the positions that can be shown, as of now. */
+  /** True if a block with this life is live at one of the present stops. */
   shown(birth: number, death: number): boolean {
     return death === NEVER || death - (death % this.every) > birth;
   }
@@ -145,7 +145,7 @@ export class Keeper {
     this.#filter((i) => this.shown(birth[i] as number, death[i] as number));
   }
 
-  /** The smaller half of the blocks becomes a density. */
+  /** Moves the smaller half of the blocks into the density and the crowd. */
   #blur(): void {
     const { address, size, birth, death, stack } = this.blocks;
     const kept = this.#mostBlocks / 2;
@@ -164,7 +164,7 @@ export class Keeper {
     });
   }
 
-  /** In place, so that thinning out again and again costs no memory. */
+  /** Works in place, so that repeated thinning needs no memory. */
   #filter(keep: (i: number) => boolean): void {
     const blocks = this.#blocks;
     let kept = 0;
@@ -176,7 +176,7 @@ export class Keeper {
     this.#blockCount = kept;
   }
 
-  /** At the end: no more blocks than are drawn, sorted by address and birth. */
+  /** At the end: reduces the blocks to those to draw, and sorts them by address and birth. */
   settle(): void {
     this.#relieve();
     const { address, birth } = this.blocks;
@@ -201,7 +201,7 @@ function columnsOf<Name extends string>(names: readonly Name[], length: number):
   return Object.fromEntries(columns) as Columns<Name>;
 }
 
-/** Twice as long, and at least one. */
+/** Doubles the columns; they get at least one entry. */
 function enlarge<Name extends string>(columns: Columns<Name>): void {
   for (const name of Object.keys(columns) as Name[]) {
     const more = new Float64Array(Math.max(1, 2 * columns[name].length));
@@ -210,7 +210,7 @@ function enlarge<Name extends string>(columns: Columns<Name>): void {
   }
 }
 
-/** The first `length` of each. */
+/** The first `length` entries of each column. */
 function cut<Name extends string>(columns: Columns<Name>, length: number): Columns<Name> {
   const parts = Object.entries<Float64Array>(columns).map(
     ([name, column]) => [name, column.subarray(0, length)] as const,

@@ -1,19 +1,19 @@
-// How fluent a page of `view` is: opened and scrubbed in a headless chromium.
+// Measures how fast headless chromium opens a page of `view` and redraws it as the slider moves.
 
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Failure } from '../lib/errors.ts';
 import { findProgram, programs } from '../malloc/programs.ts';
 
-/** How fluent the page is for a reader. */
+/** How fast the page is for a reader. */
 export interface Fluency {
-  /** Milliseconds from going to the file until the page has drawn itself. */
+  /** Milliseconds from opening the file until the page has drawn itself. */
   open: number;
-  /** Pictures in a second while the slider moves by a step for each, through all of the trace. */
+  /** Frames a second while the slider moves through the whole trace, one step a frame. */
   framesPerSecond: number;
-  /** Milliseconds that 19 of 20 pictures did not exceed. */
+  /** Milliseconds that 19 of 20 frames did not exceed. */
   frame95: number;
-  /** Of these, what the script of the page took, on average. */
+  /** Milliseconds a frame that the page's own script took, on average. */
   script: number;
 }
 
@@ -24,7 +24,9 @@ export async function measurePage(file: string, width = 1280): Promise<Fluency> 
   const program = programs().chromium;
   const executablePath = program && findProgram('chromium', program);
   if (executablePath === undefined)
-    throw new Failure('chromium is not here to open the page', { hint: 'make deps' });
+    throw new Failure('chromium, which would open the page, is not installed', {
+      hint: 'make deps',
+    });
   const { chromium } = await import('playwright-core').catch((cause) => {
     throw new Failure('playwright-core is not installed', { hint: 'npm ci', cause });
   });
@@ -57,8 +59,8 @@ interface Scrubbed {
 }
 
 /**
- * Runs in the page: a step of the slider for each picture; when each began, and what the page's own
- * script took (it is called before ours for the same picture).
+ * Runs in the page: moves the slider one step a frame, and returns when each frame began and how long
+ * the page's own script took. The browser calls that script before ours in each frame.
  */
 const scrubThrough = `(async () => {
   const slider = document.querySelector('#scrub');

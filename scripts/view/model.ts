@@ -1,20 +1,20 @@
-// A heap over time as something to ask questions of: where blocks lie in a map without the holes of
-// the address space, what is live at a position, how full a stretch of memory is. Runs in the page
-// and in Node; the arrays are typed, because they are walked for every picture.
+// Answers questions about a heap over time: where blocks lie in a map without the holes of the address
+// space, what is live at a position, how full a stretch of memory is. Runs in the page and in Node.
+// Uses typed arrays, because every frame walks them.
 
 import type { HeapData, HeapFacts } from './data.ts';
 
 /** Holes of the address space up to this many bytes stay in the map. */
 const HOLE = 2 ** 16;
 const MOST_PARTS = 400;
-/** What is chosen counts as larger than all that is not. */
+/** Added to the size of chosen blocks, so that they outrank all others. */
 const CHOSEN = 2 ** 47;
 
-/** A part of the address space without a great hole, and where it lies in the map. */
+/** A part of the address space without a large hole, and where it lies in the map. */
 export interface Part {
   start: number;
   end: number;
-  /** Bytes of map before it. */
+  /** Its place: the bytes of the map before it. */
   at: number;
 }
 
@@ -29,7 +29,7 @@ export interface Block {
   site: number;
 }
 
-/** What a walk says about a stretch of memory. */
+/** A chunk that a walk of the malloc reported. */
 export interface WalkChunk {
   start: number;
   extent: number;
@@ -38,10 +38,10 @@ export interface WalkChunk {
   owner: number;
 }
 
-/** Cells of equal size: for each how many bytes are live and which block is the largest in it. */
+/** For cells of equal size: how many bytes of each are live, and which block in it is the largest. */
 export interface Paint {
   live: Float32Array;
-  /** Live bytes of what was chosen: that goes before what is larger. */
+  /** Live bytes of chosen blocks, which are painted before larger ones. */
   chosen: Float32Array;
   block: Int32Array;
   /** Bytes that were ever part of a block. */
@@ -51,11 +51,11 @@ export interface Paint {
 export class HeapModel {
   readonly facts: HeapFacts;
   readonly parts: Part[];
-  /** Bytes of map. */
+  /** The length of the map in bytes. */
   readonly extent: number;
   readonly stops: HeapData['columns']['stops'];
   readonly #address: Float64Array;
-  /** As places in the map. */
+  /** The place of each block in the map. */
   readonly #place: Float64Array;
   readonly #size: Float64Array;
   readonly #birth: Float64Array;
@@ -64,7 +64,7 @@ export class HeapModel {
   readonly #stack: Int32Array;
   readonly stacks: HeapData['columns']['stacks'];
   readonly crowd: HeapData['columns']['crowd'];
-  /** The largest end of a block up to this one. */
+  /** The largest end of any block up to this one. */
   readonly #reach: Float64Array;
   readonly #pages: { place: Float64Array; length: Float64Array; first: Float64Array };
   readonly #density: { place: Float64Array; bytes: Float64Array };
@@ -104,23 +104,23 @@ export class HeapModel {
     this.#walks = splitWalks(facts, columns.chunks);
   }
 
-  /** How many positions can be shown. */
+  /** How many positions the page can show. */
   get count(): number {
     return this.stops.time.length;
   }
 
-  /** The position (events applied) of the i-th that can be shown. */
+  /** The position (events applied) of a stop. */
   positionOf(stop: number): number {
     return Math.min(stop * this.facts.every, this.facts.events);
   }
 
-  /** The nearest position that can be shown, as its number. */
+  /** The number of the stop that is nearest to a position. */
   stopAt(position: number): number {
     if (position >= this.facts.events) return this.count - 1;
     return Math.min(this.count - 1, Math.round(position / this.facts.every));
   }
 
-  /** Where an address lies in the map; between parts it is the end of the one before. */
+  /** Where an address lies in the map; an address between two parts maps to the end of the first. */
   placeOf(address: number): number {
     const part = this.parts[lastUpTo(this.parts, address, ({ start }) => start)];
     return part ? part.at + Math.min(address, part.end) - part.start : 0;
@@ -162,7 +162,7 @@ export class HeapModel {
     return (this.#birth[i] as number) < position && position <= (this.#death[i] as number);
   }
 
-  /** The live block at a place, or the one that was there last; undefined where none ever was. */
+  /** The live block at a place, or the last one that was there; undefined if there never was one. */
   blockAt(place: number, position: number): number | undefined {
     let best: number | undefined;
     for (let i = this.#firstReaching(place); i < this.blocks; i++) {
@@ -197,8 +197,8 @@ export class HeapModel {
   }
 
   /**
-   * `cells` cells of `grain` bytes from `from` on, as they are after `position` events; `mask` is 1
-   * for the nodes of `stacks` that are chosen.
+   * Paints `cells` cells of `grain` bytes, starting at place `from`, as they are after `position`
+   * events. `mask` is 1 for the nodes of `stacks` that are chosen.
    */
   paint(position: number, from: number, grain: number, cells: number, mask?: Uint8Array): Paint {
     const paint = {
@@ -255,7 +255,7 @@ export class HeapModel {
     return paint;
   }
 
-  /** Blurred blocks, as they were at the frame that is nearest. */
+  /** Adds blurred blocks, as they were at the nearest frame of the density. */
   #paintDensity(live: Float32Array, position: number, from: number, grain: number): void {
     const { cell, frames } = this.facts.density;
     const { place, bytes } = this.#density;
@@ -275,7 +275,7 @@ export class HeapModel {
     }
   }
 
-  /** The walk that was taken last before a position, and after how many events. */
+  /** The last walk up to a position, and its own position. */
   walkAt(position: number): { at: number; chunks: WalkChunk[] } | undefined {
     return this.#walks.findLast(({ at }) => at <= position);
   }
@@ -285,7 +285,7 @@ export class HeapModel {
   }
 }
 
-/** Adds the bytes of [start, end) to the cells that they fall into. */
+/** Adds the bytes of [start, end) to the cells that contain them. */
 function spread(cells: Float32Array, start: number, end: number, grain: number, weight = 1): void {
   const first = Math.max(0, Math.floor(start / grain));
   const last = Math.min(cells.length - 1, Math.ceil(end / grain) - 1);
@@ -295,7 +295,7 @@ function spread(cells: Float32Array, start: number, end: number, grain: number, 
   }
 }
 
-/** The index of the last item whose key is at most `value`; -1 when there is none. */
+/** The index of the last item whose key is at most `value`; -1 if there is none. */
 function lastUpTo<T>(
   items: { length: number; [i: number]: T },
   value: number,
@@ -310,14 +310,14 @@ function lastUpTo<T>(
   return low - 1;
 }
 
-/** Joins what lies close together; where that leaves too many parts, what lies less close as well. */
+/** Joins runs across holes of up to HOLE bytes; if too many parts remain, across larger holes, too. */
 function partsOf(
   starts: Float64Array,
   lengths: Float64Array,
   chunks: HeapData['columns']['chunks'],
 ): Part[] {
   const runs = Array.from(starts, (start, i) => ({ start, end: start + (lengths[i] ?? 0) }));
-  // What the malloc itself owns belongs into the map, but not address space that it only reserved.
+  // The map includes the malloc's own memory, but not address space that it only reserved.
   for (const [i, start] of chunks.start.entries()) {
     const [kind, extent] = [chunks.kind[i] ?? 0, chunks.extent[i] ?? 0];
     if (kind >= 2 && kind !== 5) runs.push({ start, end: start + extent });
@@ -356,7 +356,7 @@ function splitWalks(facts: HeapFacts, chunks: HeapData['columns']['chunks']) {
   });
 }
 
-/** Bytes of the heap that no live block has, as a share of `resident`; undefined if that is unknown. */
+/** The share of resident memory that is in no live block; undefined if `resident` is unknown (0). */
 export function fragmentation(live: number, resident: number): number | undefined {
   return resident > 0 ? Math.max(0, 1 - live / resident) : undefined;
 }

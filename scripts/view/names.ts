@@ -1,4 +1,4 @@
-// The functions that return addresses lie in.
+// Names the functions that contain return addresses.
 
 import { basename } from 'node:path';
 import { type Frame, GENERATED } from '../symbols/frame.ts';
@@ -6,8 +6,8 @@ import { symbolize } from '../symbols/symbolize.ts';
 import type { FrameName } from './data.ts';
 
 /**
- * Names by address, innermost first; and why some file's functions have none, a sentence each. What
- * is `made` lies in no file: a program made it as it ran.
+ * The names at each address, innermost first, and a sentence for each file whose functions could not
+ * be named. `made` is true for addresses in code that the program generated while it ran.
  */
 export async function nameAddresses(
   maps: readonly string[],
@@ -32,12 +32,12 @@ export async function nameAddresses(
 
 const generated: FrameName = { name: GENERATED, place: '' };
 
-/** What everybody calls by a shorter name. */
+/** std::string, as demanglers spell it. */
 const string =
   /std::(?:__cxx11::)?basic_string<char, std::char_traits<char>, std::allocator<char> ?>/g;
 
 function nameOf({ function: whole, named, file, line, module }: Frame): FrameName {
-  // Its addresses mean nothing to a reader, and are thousands.
+  // Generated code has thousands of addresses, which mean nothing to a reader.
   if (module === GENERATED) return generated;
   const name = whole.replace(string, 'std::string');
   if (file !== undefined && line !== undefined) return { name, place: `${basename(file)}:${line}` };

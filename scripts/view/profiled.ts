@@ -1,5 +1,5 @@
-// A profile of `libmalloc profile` as the page shows it: the graphs of who allocated, for moments
-// instead of calls, and no map, because nobody wrote down where the blocks were.
+// Turns a profile of `libmalloc profile` into the data of a page: flame graphs for moments instead of
+// calls, and no map, because a profile does not record the addresses of blocks.
 
 import { basename } from 'node:path';
 import { Failure } from '../lib/errors.ts';
@@ -10,7 +10,7 @@ import { type PackedProcess, packProcess } from './fill.ts';
 import type { ShownTrace } from './read.ts';
 import { commandOf, nameOf, startersOf } from './starters.ts';
 
-/** When something is known of what was live: per node of the tree. */
+/** A moment for which the profile has live bytes: in all, and by node of the call tree. */
 interface Moment {
   name: string;
   seconds: number;
@@ -18,7 +18,7 @@ interface Moment {
   byNode: ReadonlyMap<number, Amount>;
 }
 
-/** All processes that allocated, the one with most bytes first. */
+/** Shows all processes that allocated, the one that allocated most bytes first. */
 export function showProfile(profile: Profile, file: string, wanted?: number): ShownTrace {
   const chosen = profile.processes
     .filter(({ number }) => wanted === undefined || number === wanted)
@@ -70,7 +70,7 @@ function heapOf(profile: Profile, process: ProfileProcess, file: string): HeapDa
       file: basename(file),
       events: moments.length,
       moments: ['the start', ...moments.map(({ name }) => name)],
-      notes: [profile.every === 0 ? 'Every allocation was looked at.' : how],
+      notes: [profile.every === 0 ? 'Every allocation was recorded.' : how],
       allocations: Math.round(process.allocated.blocks),
       releases: Math.round(process.allocated.blocks - process.live.blocks),
       failures: 0,

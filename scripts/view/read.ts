@@ -1,4 +1,4 @@
-// From trace files to what the page and the pictures show of them.
+// Reads trace files into the data of the page and the pictures.
 
 import { basename } from 'node:path';
 import { openTrace, type Trace, type TraceProcess } from '../trace/trace.ts';
@@ -8,23 +8,23 @@ import { chooseProcess, gather } from './gather.ts';
 import { Keeper } from './keeper.ts';
 import { startersOf } from './starters.ts';
 
-/** A trace as it is shown: one process opened, the others at hand. */
+/** A trace to show: the heap of the process that is opened first, and all its processes, packed. */
 export interface ShownTrace {
   heap: HeapData;
-  /** All that made calls, the opened one first; only where they were wanted. */
+  /** The processes that made calls, the opened one first; only that one unless `others` is set. */
   processes: PackedProcess[];
 }
 
 export interface ReadOptions {
-  /** The number of the only process that is wanted. */
+  /** The number of the one process to show. */
   process?: number | undefined;
-  /** Whether the others are wanted, too. */
+  /** Whether to read the other processes, too. */
   others?: boolean;
-  /** What it is called where the trace is not what the user named. */
+  /** The names to show if the trace is not the file that the user named. */
   called?: Pick<HeapFacts, 'command' | 'file'>;
 }
 
-/** A damaged trace is shown as far as it can be read, with a message. */
+/** Reads a trace; of a damaged one as much as possible, with messages on standard error. */
 export async function readShown(file: string, options: ReadOptions): Promise<ShownTrace> {
   const trace = openTrace(file);
   try {
@@ -46,11 +46,11 @@ export async function readShown(file: string, options: ReadOptions): Promise<Sho
   }
 }
 
-/** What all processes of a trace but the first may take together, as much as one large one. */
+/** Limits for all processes of a trace but the first together: about as much as for a large one. */
 const STOPS = { all: 2 ** 16, least: 2 ** 8, most: 2 ** 14 };
 const BLOCKS = { all: 2 ** 20, least: 2 ** 12, most: 2 ** 18 };
 
-/** Every other process that made calls: the fewer of them, the fewer moments are kept of it. */
+/** Packs every other process that made calls; a process with fewer calls gets fewer stops. */
 async function readOthers(
   trace: Trace,
   chosen: TraceProcess,
@@ -77,7 +77,7 @@ async function readOthers(
   });
 }
 
-/** A line of progress, if standard error is a terminal. */
+/** Writes a progress line, if standard error is a terminal. */
 function progressOf(file: string): (share: number) => void {
   if (!process.stderr.isTTY) return () => {};
   return (share) => {

@@ -1,11 +1,11 @@
-// The processes of a trace: who started whom, and what they are called.
+// The processes of a trace: which one started which, and their names.
 
 import { basename } from 'node:path';
 import type { TraceProcess } from '../trace/trace.ts';
 
 /**
- * For each process the number of the one that started it; 0 where that is none of the trace. A
- * process that calls exec goes on as another one, which counts as started by what it was before.
+ * For each process, the number of the one that started it; 0 if that one is not in the trace. After
+ * exec a process counts as a new one, started by the old.
  */
 export function startersOf(
   processes: readonly Pick<TraceProcess, 'number' | 'pid' | 'parentPid' | 'parent'>[],
@@ -22,7 +22,7 @@ export function startersOf(
 
 type Named = Pick<TraceProcess, 'command' | 'executable'>;
 
-/** As it was called: `g++`, whatever that is a link to. Login shells have a dash before it. */
+/** The name it was started by: `g++`, even if that is a link. Login shells begin theirs with a dash. */
 export function nameOf({ command, executable }: Named): string {
   return basename((command[0] ?? '').replace(/^-/, '') || executable);
 }

@@ -1,8 +1,8 @@
-// What each call stack has allocated: in all, at the peak, at the end, and for a moment only.
+// Counts what each call stack allocated: in all, live at the peak and at the end, and freed at once.
 
 import type { Figures } from './callers.ts';
 
-/** Counts of blocks and of events fit into 32 bits; there may be a million stacks. */
+/** Counts of blocks and events fit into 32 bits, which saves memory: there may be a million stacks. */
 const figures = {
   bytes: Float64Array,
   blocks: Uint32Array,
@@ -22,12 +22,12 @@ type Columns = { [name in Name]: InstanceType<(typeof figures)[name]> };
 const FIRST = 256;
 
 /**
- * Figures by stack, for stacks numbered from 0 as they come. Each event costs a few additions: what
- * was live at the peak is not copied at each new peak, but noted when a stack changes for the first
- * time after it.
+ * Figures by stack; stacks are numbered from 0 as they occur. Each event costs a few additions,
+ * because a new peak copies nothing: a stack's live bytes at the peak are noted when the stack
+ * changes for the first time after it.
  */
 export class Tally {
-  /** After how many events most bytes were live, so far. */
+  /** The position at which most bytes were live so far. */
   peakAt = 0;
   count = 0;
   #columns = make(FIRST);
@@ -42,7 +42,7 @@ export class Tally {
     return this.count++;
   }
 
-  /** A block is handed out by the event that `position` counts; `again` when a realloc failed. */
+  /** The event at `position` made a block live; `again` if it was live before a realloc that failed. */
   born(stack: number, size: number, position: number, again = false): void {
     this.#change(stack, position);
     const { bytes, blocks, liveBytes, liveBlocks } = this.#columns;
@@ -54,7 +54,7 @@ export class Tally {
     liveBlocks[stack] = (liveBlocks[stack] as number) + 1;
   }
 
-  /** A block has ended after so many nanoseconds; `short`: its thread had allocated nothing since. */
+  /** A block ended after `life` nanoseconds; `short`: its thread allocated nothing in between. */
   died(stack: number, size: number, position: number, life: number, short: boolean): void {
     this.#change(stack, position);
     const { liveBytes, liveBlocks, ended, lived, shortBytes, shortBlocks } = this.#columns;
@@ -73,14 +73,14 @@ export class Tally {
     changed[stack] = position;
   }
 
-  /** What is live has been so since before the peak. */
+  /** Called while the stack's live bytes are still those at the peak. */
   #note(stack: number): void {
     const { peakBytes, peakBlocks, liveBytes, liveBlocks } = this.#columns;
     peakBytes[stack] = liveBytes[stack] as number;
     peakBlocks[stack] = liveBlocks[stack] as number;
   }
 
-  /** At the end: every figure, and the sum of all lives as `life`. */
+  /** Returns every figure at the end; `life` is the sum of all lives. */
   finish(): Figures {
     const { changed } = this.#columns;
     for (let stack = 0; stack < this.count; stack++)

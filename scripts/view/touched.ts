@@ -1,11 +1,11 @@
-// Which addresses were ever part of a block, and since when.
+// Records which addresses were ever part of a block, and since when.
 
 const PAGE = 4096;
-/** Blocks above this are noted as one piece: a sparse table of gigabytes has millions of pages. */
+/** We record a larger block as one run, because a sparse table of gigabytes has millions of pages. */
 const LARGE = 2 ** 20;
 const LARGE_KEPT = 100_000;
 
-/** Memory: a number for each page that small blocks ever used. */
+/** It costs one number for each page that small blocks ever used. */
 export class Touched {
   readonly #first = new Map<number, number>();
   readonly #large = new Map<number, { length: number; first: number }>();
@@ -23,7 +23,7 @@ export class Touched {
       if (!this.#first.has(page)) this.#first.set(page, position);
   }
 
-  /** Runs in address order; pages side by side that were first used at about one time are one. */
+  /** Runs in address order; adjacent pages that were first used at about the same time form one. */
   runs(grain: number): { start: Float64Array; length: Float64Array; first: Float64Array } {
     const small = [...this.#first].map(([page, first]) => ({
       start: page * PAGE,

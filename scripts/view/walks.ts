@@ -1,12 +1,13 @@
-// The malloc's own view of its heap: those snapshots of a trace that a page has room for.
+// The malloc's own walks of its heap: chooses those snapshots of a trace that fit into a page.
 
+import { chunkKinds } from '../malloc/chunk-kinds.ts';
 import type { Trace, TraceProcess } from '../trace/trace.ts';
-import { chunkKinds, type HeapColumns, type HeapFacts } from './data.ts';
+import type { HeapColumns, HeapFacts } from './data.ts';
 
-/** So many chunks of all walks together are kept. */
+/** The most chunks to keep, of all walks together. */
 const MOST_CHUNKS = 400_000;
 
-/** A walk over the heap, after so many calls. */
+/** A walk of the heap; `at` counts the calls before it. */
 export interface Walk {
   number: number;
   at: number;
@@ -14,8 +15,8 @@ export interface Walk {
 }
 
 /**
- * The walks that a page shows: the last one and the one nearest to the peak in any case, and every
- * other one of the rest left out until they have few enough chunks.
+ * The walks that a page shows: always the last one and the one nearest to the peak. Of the rest,
+ * omits every other one until few enough chunks remain.
  */
 export function chooseWalks(found: readonly Walk[], peakAt: number, most = MOST_CHUNKS): Walk[] {
   const distance = ({ at }: Walk): number => Math.abs(at - peakAt);
@@ -32,7 +33,7 @@ export function chooseWalks(found: readonly Walk[], peakAt: number, most = MOST_
   return chosen;
 }
 
-/** `found`: the walks that the trace speaks of, `peakAt`: after how many calls most was live. */
+/** `found`: the walks that the trace lists; `peakAt`: the position with most live bytes. */
 export function readWalks(
   trace: Trace,
   process: TraceProcess,

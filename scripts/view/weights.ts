@@ -1,18 +1,18 @@
-// How much each call stack stands for: of what is live at a position, at the peak, in all, and so on.
+// The weight of each call stack in the flame graph: bytes live at a position, at the peak, in all, …
 
 import { NEVER } from './data.ts';
 import type { HeapModel } from './model.ts';
 
-/** Of which blocks. */
+/** Which blocks to count. */
 export type What = 'live' | 'peak' | 'all' | 'short' | 'end' | 'grown';
 
-/** A value for each node of the model's `stacks`: of the blocks that it allocated itself. */
+/** A value for each node of the model's `stacks`, counting the blocks that it allocated itself. */
 export interface Weights {
   bytes: Float64Array;
   blocks: Float64Array;
 }
 
-/** `position` is that of the slider, `mark` the moment that `grown` counts from. */
+/** `position`: that of the slider; `mark`: the position that `grown` compares with. */
 export function weigh(model: HeapModel, what: What, position: number, mark: number): Weights {
   const { stacks } = model;
   switch (what) {
@@ -52,19 +52,19 @@ function liveAt(model: HeapModel, position: number): Weights {
   return { bytes, blocks };
 }
 
-/** The number of the frame that is nearest: they are equally far apart. */
+/** The number of the nearest frame; frames are equally spaced. */
 function nearest(frames: readonly number[], position: number): number {
   return Math.min(frames.length, Math.max(1, Math.round(position / (frames[0] ?? 1)))) - 1;
 }
 
-/** What there is more of in `a`; nothing where there is less. */
+/** By how much `a` exceeds `b`; 0 where it does not. */
 export function less(a: Weights, b: Weights): Weights {
   const more = (x: Float64Array, y: Float64Array): Float64Array =>
     x.map((value, i) => Math.max(0, value - (y[i] ?? 0)));
   return { bytes: more(a.bytes, b.bytes), blocks: more(a.blocks, b.blocks) };
 }
 
-/** Live bytes of the nodes in `mask` at each position that can be shown. */
+/** Live bytes of the nodes in `mask` at each stop. */
 export function chosenOverTime(model: HeapModel, mask: Uint8Array): Float64Array {
   const { count, crowd } = model;
   const { every, events, density } = model.facts;

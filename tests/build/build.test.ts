@@ -16,7 +16,7 @@ import { Checkout } from '../lib/checkout.ts';
 
 const last = defaultVariant();
 const libraries = [
-  ...[...variants(), 'probe', 'trace', 'layout', 'profile'].map(
+  ...[...variants(), 'probe', 'trace', 'layout', 'profile', 'track'].map(
     (name) => `build/release/libmalloc-${name}.so`,
   ),
   'build/release/libmalloc-replay',

@@ -83,7 +83,7 @@ describe('node-gyp with native/binding.gyp', () => {
     const args = ['rebuild', `--nodedir=${headers()}`, `--python=${need('python3')}`];
     const result = await execa(gyp, args, { cwd: folder, reject: false, all: true });
     expect(result.exitCode, result.all).toBe(0);
-    for (const name of [...variants(), 'probe', 'trace', 'layout', 'profile']) {
+    for (const name of [...variants(), 'probe', 'trace', 'layout', 'profile', 'track']) {
       const file = `libmalloc-${name}.so`;
       const theirs = join(folder, 'build', 'Release', file);
       const ours = findNative(file) ?? '';

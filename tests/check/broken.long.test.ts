@@ -1,4 +1,4 @@
-/** Each broken malloc goes through all cases: the one made for it notices the defect, and at most three others do. */
+/** Runs all cases on each broken malloc: the case made for it and at most three others detect the defect. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -13,7 +13,7 @@ import { compileProgram } from '../lib/compile.ts';
 const folder = join(root, 'tests', 'broken');
 const library = ['-O2', '-fPIC', '-shared', '-fvisibility=hidden', '-ftls-model=initial-exec'];
 
-/** How many cases may notice a defect besides the one that is made for it. */
+/** How many cases may detect a defect besides the one that is made for it. */
 const OTHERS = 3;
 
 const broken = readdirSync(folder)
@@ -23,7 +23,7 @@ const broken = readdirSync(folder)
     wanted: /^\/\* ([\w-]+\/[\w-]+): /m.exec(readFileSync(join(folder, file), 'utf8'))?.[1] ?? '',
   }));
 
-/** All its findings; cases that need what a failed question is about are not run, and name that. */
+/** All findings on it; a case whose need a failed preliminary case tests is skipped and names that case. */
 async function findingsOn(name: string): Promise<Finding[]> {
   const flags = [...library, '-Wl,-Bsymbolic'];
   const malloc = resolveMalloc(`${name}=${compileProgram(`broken/${name}.c`, { flags })}`);
@@ -36,8 +36,8 @@ const nameOf = ({ case: { group, name } }: Finding): string => `${group}/${name}
 const failedIn = (findings: Finding[]): string[] =>
   findings.filter(({ verdict }) => verdict.state === 'failed').map(nameOf);
 
-describe('a defect is noticed by the case made for it, or by its question, and by at most three more', () => {
-  test('by none where there is no defect', { timeout: 1_200_000 }, async () => {
+describe('the case made for a defect, or its preliminary case, and at most three others detect it', () => {
+  test('none fails on a malloc without a defect', { timeout: 1_200_000 }, async () => {
     expect(failedIn(await findingsOn('honest'))).toEqual([]);
   });
 

@@ -22,10 +22,10 @@ const library = ['-O2', '-fPIC', '-shared', '-fvisibility=hidden', '-ftls-model=
 const build = (name: string): string =>
   compileProgram(join('broken', `${name}.c`), { flags: [...library, '-Wl,-Bsymbolic'] });
 
-/** Of each timeout: who hangs need not hang for a minute. */
+/** The factor for timeouts on the malloc that hangs: a minute would show no more. */
 const IMPATIENT = 0.05;
 
-/** `calloc-dirty.c` begins with the case that it fails: semantics/calloc. */
+/** Each file begins with the case that it fails: calloc-dirty.c with semantics/calloc. */
 const broken = readdirSync(folder)
   .filter((file) => file.endsWith('.c') && file !== 'honest.c')
   .map((file) => {
@@ -85,7 +85,7 @@ describe('a broken malloc fails', () => {
 });
 
 describe('libmalloc check', () => {
-  test('says what is wrong, how to see it again, and ends with 1', async () => {
+  test('says what is wrong and how to reproduce it, and ends with 1', async () => {
     const out = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
     const [json, xml] = [join(out, 'a.json'), join(out, 'a.xml')];
     const group = ['--group', 'semantics/calloc', '--group', 'semantics/quiet'];
@@ -93,7 +93,7 @@ describe('libmalloc check', () => {
     const result = await libmalloc(['check', ...group, ...files, build('calloc-dirty')]);
     expect(result.status).toBe(1);
     expect(result.stdout).toMatch(/semantics\/calloc \(must\): byte 0 of 1 at 0x\w+ is not zero/);
-    expect(result.stdout.trim().split('\n').at(-1)).toMatch(/failed 1, 1 of 2 cases kept$/);
+    expect(result.stdout.trim().split('\n').at(-1)).toMatch(/failed 1, 1 of 2 cases passed$/);
     const report = JSON.parse(readFileSync(json, 'utf8'));
     expect(report.schema).toBe('libmalloc/check/1');
     expect(report.mallocs[0].cases.map(({ state }: Verdict) => state)).toEqual([
@@ -117,14 +117,14 @@ describe('libmalloc check', () => {
     expect(result.status).toBe(1);
     expect(result.stdout).toContain('semantics/aligned (must): hung in aligned_alloc (in ');
     expect(result.stdout).toMatch(/look {7}\S.*libmalloc gdb -m \S+ -- \S+semantics-aligned/);
-    expect(result.stdout.trim().split('\n').at(-1)).toMatch(/failed 1, 0 of 1 cases kept$/);
+    expect(result.stdout.trim().split('\n').at(-1)).toMatch(/failed 1, 0 of 1 cases passed$/);
   });
 
   test.each([
-    ['crashes', 'ENDS=0', 'it is ended by SIGABRT'],
-    ['hangs', 'HANGS', 'it is not over after 2 s'],
+    ['crashes', 'ENDS=0', 'it was ended by SIGABRT'],
+    ['hangs', 'HANGS', 'it did not end within 2 s'],
   ])(
-    'says of a malloc on which even an empty script %s that nothing runs, and goes on',
+    'says that nothing runs on a malloc on which an empty script %s, and goes on to the next malloc',
     async (_how, macro, because) => {
       const out = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
       const json = join(out, 'a.json');
@@ -136,7 +136,7 @@ describe('libmalloc check', () => {
         `process/alive (must): not even \`sh -c :\` runs on dead: ${because}`,
       );
       expect(result.stdout).toMatch(/look {7}\S.*libmalloc gdb -m \S+ -- \/bin\/sh -c :/);
-      expect(result.stdout).toMatch(/dead: failed 1, 0 of 1 cases kept$/m);
+      expect(result.stdout).toMatch(/dead: failed 1, 0 of 1 cases passed$/m);
       expect(result.stdout).toMatch(/glibc: passed, /);
       const { mallocs } = JSON.parse(readFileSync(json, 'utf8'));
       expect(mallocs.map(({ passed }: { passed: boolean }) => passed)).toEqual([false, true]);
@@ -161,7 +161,7 @@ describe('libmalloc check', () => {
 });
 
 describe('a first malloc', () => {
-  /** `check` on it with these defects: what it printed, and its cases. */
+  /** Runs `check` on first-malloc.c with these defects; returns its output and the cases. */
   async function judged(...macros: string[]) {
     const out = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
     const json = join(out, 'a.json');
@@ -179,13 +179,13 @@ describe('a first malloc', () => {
 
   const causes = (stdout: string): string[] => stdout.match(/^\d\. .*$/gm) ?? [];
 
-  test('without a defect fails no must, nor does one that gives NULL for malloc(0)', async () => {
+  test('without a defect fails no must, nor does one that returns NULL for malloc(0)', async () => {
     const [whole, zero] = [await judged(), await judged('ZERO_IS_NULL')];
     expect([whole.fatal, zero.fatal]).toEqual([[], []]);
     expect(whole.stdout).not.toContain('First mend');
   });
 
-  test('that aligns to 8 bytes hears that first, and goes on with what it gives', async () => {
+  test('that aligns to 8 bytes gets this as the first cause, and other cases accept it', async () => {
     const { stdout, cases, fatal } = await judged('HEADER=8');
     expect(stdout).toMatch(
       /^First mend this:\n\n1\. malloc\(\d+\) gives a block that is aligned to 8 bytes/,
@@ -197,7 +197,7 @@ describe('a first malloc', () => {
     expect(cases.find(({ name }) => name === 'private')?.state).toBe('passed');
   });
 
-  test('without calloc has all else judged, by a calloc of ours', async () => {
+  test('without calloc is judged in all else, with a stand-in calloc of ours', async () => {
     const { stdout, cases, fatal } = await judged('NO_CALLOC');
     expect(causes(stdout)[0]).toContain('it has no calloc of its own (basics/functions, must)');
     expect(fatal).toEqual(['basics/functions']);
@@ -208,7 +208,7 @@ describe('a first malloc', () => {
     expect(stdout).toMatch(/^absent, .*: calloc, aligned_alloc, /m);
   });
 
-  test('without a lock hears it once, and no case with threads is run', async () => {
+  test('without a lock gets one cause, and no case with threads runs', async () => {
     const { stdout, cases, fatal } = await judged('NO_LOCK');
     expect(causes(stdout).at(-1)).toMatch(/\(basics\/threads, must\)$/);
     expect(fatal).toEqual(['basics/threads']);
@@ -216,12 +216,12 @@ describe('a first malloc', () => {
     expect([...new Set(threads.map(({ cause }) => cause))]).toEqual(['basics/threads']);
   });
 
-  test('that exports no malloc gets one sentence, and what it exports instead', async () => {
+  test('that exports no malloc gets one sentence, which names what it exports instead', async () => {
     const { stdout, cases } = await judged('OTHER_NAMES');
     expect(cases.map(({ name }) => name)).toEqual(['functions']);
     expect(causes(stdout)).toEqual([
       expect.stringContaining(
-        'first exports no malloc, so nothing of it is ever used; it has mm_malloc',
+        'first exports no malloc, so programs never call it; it has mm_malloc',
       ),
     ]);
   });
@@ -236,7 +236,7 @@ describe('when it is ended early', () => {
     }
   };
 
-  /** Starts `check` on a malloc that hangs, and waits until it does. */
+  /** Starts `check` on a malloc that hangs, and waits until a case hangs. */
   async function hanging(more: string[] = []) {
     const cases = ['--group', 'semantics/quiet', '--group', 'semantics/aligned'];
     const [file, ...words] = cli;
@@ -245,7 +245,7 @@ describe('when it is ended early', () => {
     const hung = (): number | undefined =>
       descendants(child.pid as number).find((pid) => readable(pid).includes('semantics-aligned-'));
     while (hung() === undefined) await sleep(50);
-    await sleep(500); // for the other case, which takes no time
+    await sleep(500); // until the other case, which is short, has ended
     return { child, hung: hung() as number };
   }
 
@@ -254,13 +254,13 @@ describe('when it is ended early', () => {
     return readable(pid) === '';
   };
 
-  test('by a signal, says what was finished, in files as well, and leaves nothing running', async () => {
+  test('by a signal, reports the finished cases, in files too, and leaves nothing running', async () => {
     const out = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
     const { child, hung } = await hanging(['--json', join(out, 'a.json')]);
     child.kill('SIGTERM');
     const { signal, stdout, stderr } = await child;
     expect([signal, stderr]).toEqual(['SIGTERM', expect.stringContaining('ended by SIGTERM')]);
-    expect(stdout).toMatch(/: unfinished, 1 of 1 cases kept$/);
+    expect(stdout).toMatch(/: unfinished, 1 of 1 cases passed$/);
     const { interrupted, mallocs } = JSON.parse(readFileSync(join(out, 'a.json'), 'utf8'));
     expect([interrupted, mallocs[0].passed]).toEqual(['SIGTERM', null]);
     expect(mallocs[0].cases.map(({ name }: { name: string }) => name)).toEqual(['quiet']);
@@ -276,11 +276,11 @@ describe('when it is ended early', () => {
   });
 });
 
-describe('the line that says how far it is', () => {
+describe('the progress line', () => {
   const words = ['check', '-m', 'glibc', '--group', 'semantics/calloc'];
   const line = 'glibc: 0 of 1, 0 failed: semantics/calloc';
 
-  /** What is written over each other on a terminal of that width, and what stays. */
+  /** The successive progress lines on a terminal of that width, and the output that remains. */
   async function shown(columns: number): Promise<{ lines: string[]; rest: string }> {
     const driver = join(root, 'tests', 'programs', 'terminal.py');
     const script = `stty cols ${columns}; exec "$@"`;
@@ -292,21 +292,24 @@ describe('the line that says how far it is', () => {
     return { lines: lines.slice(0, -1), rest: lines.at(-1) ?? '' };
   }
 
-  test.each([40, 80, 200])('never wraps at %i columns, and is gone at the end', async (columns) => {
-    const { lines, rest } = await shown(columns);
-    expect(lines).toContain(line.length < columns ? line : `${line.slice(0, columns - 2)}…`);
-    expect(Math.max(...lines.map(({ length }) => length))).toBeLessThan(columns);
-    expect(rest).toMatch(/^group .*passed/);
-  });
+  test.each([40, 80, 200])(
+    'never wraps at %i columns, and is erased at the end',
+    async (columns) => {
+      const { lines, rest } = await shown(columns);
+      expect(lines).toContain(line.length < columns ? line : `${line.slice(0, columns - 2)}…`);
+      expect(Math.max(...lines.map(({ length }) => length))).toBeLessThan(columns);
+      expect(rest).toMatch(/^group .*passed/);
+    },
+  );
 
-  test('is not there without a terminal', async () => {
+  test('is not written without a terminal', async () => {
     const { status, stdout, stderr } = await libmalloc(words);
     expect([status, stderr]).toEqual([0, '']);
     expect(stdout).not.toContain(line);
   });
 });
 
-test('a real program that says more than on glibc fails, and can be run again', async () => {
+test('a real program that prints more than on glibc fails, and its command reproduces that', async () => {
   const { state, because, failure } = await judge('chatty', 'programs/ls');
   expect([state, because]).toEqual([
     'failed',
@@ -317,7 +320,7 @@ test('a real program that says more than on glibc fails, and can be run again', 
 });
 
 describe('a random failure', () => {
-  test('is shrunk to a few calls, as a C program that fails on its own', async () => {
+  test('is shrunk to a few calls, in a C program that fails on its own', async () => {
     const { state, failure } = await judge('realloc-loses', 'random/small');
     expect(state).toBe('failed');
     expect(failure?.sequence?.length).toBeLessThanOrEqual(3);
@@ -327,7 +330,7 @@ describe('a random failure', () => {
   });
 
   test.each(['free-errno', 'misaligned', 'calloc-dirty'])(
-    'of %s fails on its own in every run before it is offered',
+    'of %s yields a program that fails in every run',
     async (name) => {
       const { failure } = await judge(name, 'random/mixed');
       expect(failure?.note).toBeUndefined();
@@ -339,7 +342,7 @@ describe('a random failure', () => {
     },
   );
 
-  test('that no part of the calls shows is offered as its seed, and says so', async () => {
+  test('that no part of the calls reproduces is reported with its seed and a note', async () => {
     const file = compileProgram('fickle.c', { flags: [...library, '-Wl,-Bsymbolic'] });
     const [only] = choose(['random/small'], { seed: 7, seconds: 0 });
     const subject = { malloc: resolveMalloc(`fickle=${file}`), slow: false };
@@ -350,7 +353,7 @@ describe('a random failure', () => {
     expect([seen.status, seen.stderr]).toEqual([1, expect.stringContaining('is not zero')]);
   });
 
-  test('keeps what is needed, and its order', async () => {
+  test('keeps the calls that are needed, in order', async () => {
     const all = Array.from({ length: 300 }, (_, i) => `call ${i}`);
     const needed = ['call 7', 'call 100', 'call 222'];
     const fails = async (file: string): Promise<boolean> => {
@@ -362,7 +365,7 @@ describe('a random failure', () => {
   });
 });
 
-test('JUnit gets no character that XML cannot hold', () => {
+test('JUnit output has no character that XML cannot represent', () => {
   const [each] = choose(['semantics/quiet']);
   if (each === undefined) throw new Error('no such case');
   const verdict: Verdict = { state: 'failed', because: 'a \u0000 <b> & "c"', seconds: 1 };

@@ -1,4 +1,4 @@
-/** What cases need: a program that calls a function which a malloc may lack says so. */
+/** Needs of cases: a case whose program calls a function that a malloc may lack names that function. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import type { ProgramCase } from '../../scripts/check/case.ts';
@@ -20,27 +20,30 @@ const cases = [
   ...exhaustion,
 ];
 
-/** Without comments and strings, in which a name is no call. */
+/** The source without comments and strings, where a name is not a call. */
 const code = (program: string): string =>
   readFileSync(sourceOf(program), 'utf8')
     .replaceAll(/\/\*.*?\*\//gs, '')
     .replaceAll(/lacks\("(\w+)"\)/g, 'lacks<$1>')
     .replaceAll(/"(?:[^"\\\n]|\\.)*"/g, '""');
 
-/** What the cases of a program need: which of its parts run is said by their arguments. */
+/** All needs of a program's cases; their arguments choose which of its parts run. */
 const needsOf = (program: string): string[] =>
   cases.filter((each) => each.program === program).flatMap(({ needs = [] }) => needs);
 
-/** Calls that the malloc may have left to the C library, and that nothing speaks of. */
+/** Functions that the program calls and a malloc may lack, but that no case names as a need. */
 function unspoken({ program, behind, level }: ProgramCase): string[] {
-  if (level === 'promise') return []; // asked of ours alone, which have all
+  if (level === 'promise') return []; // runs on our variants only, which have all functions
   const source = [program, ...(behind ? [behind.program] : [])].map(code).join('\n');
-  return functions
-    .filter((name) => !['calloc', 'realloc', 'free', 'malloc_trim'].includes(name)) // stood in for; harmless
-    .filter((name) => new RegExp(`\\b${name}\\(`).test(source))
-    .filter((name) => !needsOf(program).includes(name) && !source.includes(`lacks<${name}>`))
-    .filter((name) => name !== 'malloc_usable_size' || !source.includes('given.usable'))
-    .filter((name) => !/valloc/.test(name) || !source.includes('provider('));
+  return (
+    functions
+      // The first three have stand-ins; the C library's malloc_trim does no harm.
+      .filter((name) => !['calloc', 'realloc', 'free', 'malloc_trim'].includes(name))
+      .filter((name) => new RegExp(`\\b${name}\\(`).test(source))
+      .filter((name) => !needsOf(program).includes(name) && !source.includes(`lacks<${name}>`))
+      .filter((name) => name !== 'malloc_usable_size' || !source.includes('given.usable'))
+      .filter((name) => !/valloc/.test(name) || !source.includes('provider('))
+  );
 }
 
 test.each(cases.map((each) => [each.name, each] as const))(

@@ -1,4 +1,4 @@
-/** Where a program hangs, out of what GDB prints. */
+/** Where a program hangs, read from GDB's backtraces. */
 import { expect, test } from 'vitest';
 import { place, threadsIn } from '../../scripts/check/stacks.ts';
 
@@ -19,7 +19,7 @@ Thread 1 (Thread 0x7f01 (LWP 11) "case"):
 #2  0x00005642 in main () at tests/programs/threads-private.c:80
 `;
 
-test('every thread has its frames, the innermost first', () => {
+test('each thread gets its frames, the innermost first', () => {
   const threads = threadsIn(printed);
   expect(threads.map(({ length }) => length)).toEqual([6, 3]);
   expect(threads[0]?.slice(2, 4)).toEqual([
@@ -28,7 +28,7 @@ test('every thread has its frames, the innermost first', () => {
   ]);
 });
 
-test('the place is the call of the family, the frame inside of it, and who called', () => {
+test('the place is the malloc function, the frame inside it, and its caller', () => {
   const [inside, outside] = threadsIn(printed).map(place);
   expect(inside).toBe(
     'free (in futex_wait, futex-internal.h:146), called by work, threads-private.c:60',
@@ -36,7 +36,7 @@ test('the place is the call of the family, the frame inside of it, and who calle
   expect(outside).toBeUndefined();
 });
 
-test('a thread alone has no headline', () => {
+test('frames without a `Thread` line belong to one thread', () => {
   const frames = '#0  0x01 in spin () from /tmp/mine.so\n#1  0x02 in malloc () from /tmp/mine.so\n';
   expect(threadsIn(frames).map(place)).toEqual(['malloc (in spin)']);
 });

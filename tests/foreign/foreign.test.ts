@@ -1,20 +1,16 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { writeRep } from '../../scripts/foreign/rep.ts';
 import { openSource } from '../../scripts/foreign/source.ts';
 import { libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
+import { testFolder } from '../lib/folder.ts';
 import { need } from '../lib/need.ts';
 
-let folder = '';
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const folder = testFolder();
 
 const at = (name: string): string => join(folder, name);
 
@@ -287,7 +283,7 @@ describe('recordings of other tools', () => {
       ...['view', ...files, '-m', 'list', '-m', 'glibc', '--json', '-'],
     ]);
     expect(shown.stderr).toMatch(
-      /^libmalloc: \S+b\.rep: glibc has at most 4 KiB alive in [\d.]+ KiB of heap: utilisation \d+ %$/m,
+      /^libmalloc: \S+b\.rep: glibc: at most 4 KiB live in a heap of [\d.]+ KiB, utilisation \d+ %$/m,
     );
     const heaps = JSON.parse(shown.stdout).heaps.map(
       ({ malloc, file, allocations }: Record<string, unknown>) => [malloc, file, allocations],

@@ -123,7 +123,7 @@ describe('a damaged heap', () => {
       [`${thread}.fresh[28]`, '16', 'the fresh page of class 28, 0x10, is none'],
       [`${thread}.partial[3]`, '16', 'is none of it'],
       [`${thread}.kept[1]`, '16', 'which it is not'],
-      [`${thread}.held`, '7', 'says that its batches hold 7 bytes; it is 0'],
+      [`${thread}.batched`, '7', 'says that its batches hold 7 bytes; it is 0'],
       [`${thread}.batches[3].page`, '16', 'a batch is for the page 0x10, which is none'],
       [`${thread}.pending`, '16', 'the record of a page at 0x10 is not there'],
       [`${thread}.pending`, page, 'the list of pages with remote frees leads to'],

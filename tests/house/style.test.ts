@@ -67,7 +67,7 @@ describe('C', () => {
   });
 
   test('keeps system calls in os.h, probe, trace and replay', () => {
-    const tracer = ['trace', 'profile'].flatMap((tool) => [
+    const tracer = ['trace', 'profile', 'track'].flatMap((tool) => [
       `native/tools/${tool}.c`,
       ...filesBelow(`native/tools/${tool}`, /\.h$/),
     ]);

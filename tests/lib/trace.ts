@@ -51,16 +51,3 @@ export function ownCounts(stdout: string): Map<number, Record<string, number>> {
   }
   return found;
 }
-
-/** The functions that traced.c counts, its frees of NULL left out. */
-export const countedCalls = [
-  'malloc',
-  'calloc',
-  'realloc',
-  'reallocarray',
-  'posix_memalign',
-  'aligned_alloc',
-  'memalign',
-  'valloc',
-  'pvalloc',
-] as const;

@@ -164,8 +164,8 @@ describe('sharded', () => {
     [300_000, 200, 'trim'],
     [100_000, 6000, 'small'],
     [20_000, 30_000, 'trim'],
-    [200_000, 0, 'nothing', 300],
-    [100_000, 6000, 'nothing', 450],
+    [200_000, 0, 'nothing', 20],
+    [100_000, 6000, 'nothing', 20],
   ]);
 
   each(variant, 'life-purged', 'memory that went back from inside of a page is handed out again', [

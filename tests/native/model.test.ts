@@ -18,11 +18,11 @@ const extent = { publish: [3, 10], free: [2, 1000], give: [long ? 2 : 1, 200] } 
 
 /** What stays in order by something else. */
 const spare: Record<string, string> = {
-  'page_return: modify without acquire': 'the exchange in page_give_empty acquires, too',
-  'page_give_empty: exchange without acquire': 'the addition in page_return acquires, too',
-  'page_give_empty: exchange without release': 'the region’s lock, which the owner takes next',
+  'page_return: modify without acquire': 'the exchange in page_release_empty acquires, too',
+  'page_release_empty: exchange without acquire': 'the addition in page_return acquires, too',
+  'page_release_empty: exchange without release': 'the region’s lock, which the owner takes next',
   'page_drain: exchange without acquire': 'the load before it acquires the same value',
-  'page_rest: modify without release': 'the region’s lock orders what page_give_empty reads',
+  'page_rest: modify without release': 'the region’s lock orders what page_release_empty reads',
 };
 
 let folder: string;

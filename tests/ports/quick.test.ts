@@ -8,9 +8,10 @@ import { caseProgram } from '../../scripts/check/compile-case.ts';
 import { casesOf } from '../../scripts/check/groups.ts';
 import { root } from '../../scripts/lib/paths.ts';
 import { disproof, readReports } from '../../scripts/malloc/proof.ts';
+import { allocations } from '../../scripts/trace/format.ts';
 import { buildPort, type Port, targetMachine } from '../lib/machines.ts';
 import { need, skip } from '../lib/need.ts';
-import { countedCalls, ownCounts, readTrace } from '../lib/trace.ts';
+import { ownCounts, readTrace } from '../lib/trace.ts';
 import { tryCase } from '../lib/tried.ts';
 
 const variants = ['paged', 'sharded'];
@@ -56,7 +57,7 @@ describe.each(['aarch64-linux-gnu', 'x86_64-linux-musl'])('%s', (name) => {
     expect(others).toEqual([]);
     expect(unordered).toBe(0);
     const counts = own.get(process.pid) ?? {};
-    for (const call of countedCalls) {
+    for (const call of allocations) {
       const more = (events[call] ?? 0) - (counts[call] ?? Number.NaN);
       expect(more, call).toBeGreaterThanOrEqual(0);
       expect(more, call).toBeLessThanOrEqual(8);

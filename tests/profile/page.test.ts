@@ -52,7 +52,7 @@ test('it has the four measures, and says how they were found', () =>
     await ask(page, 'end');
     expect(await row(page, 'leaks')).toContain('293 KiB');
     expect((await page.locator('.panel .note').first().textContent()) ?? '').toBe(
-      'Every allocation was looked at.',
+      'Every allocation was recorded.',
     );
     expect(await page.locator('.memory').isVisible()).toBe(false);
   }));
@@ -85,5 +85,5 @@ test('two profiles are side by side, with their differences', async () => {
 
 test('a picture of it is refused, with the reason', async () => {
   const { status, stderr } = await libmalloc(['view', file('one.json'), '--svg', file('x.svg')]);
-  expect([status, stderr]).toEqual([125, expect.stringMatching(/which a profile does not know/)]);
+  expect([status, stderr]).toEqual([125, expect.stringMatching(/which a profile does not record/)]);
 });

@@ -1,4 +1,4 @@
-/* calloc gives zeroes, also where memory was used before. */
+/* calloc returns zeroed memory, even where memory was used before. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* free leaves errno alone. */
+/* free keeps errno. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* realloc keeps what was there, as far as both sizes go. */
+/* realloc keeps the contents, up to the smaller of both sizes. */
 #include <stdio.h>
 #include <stdlib.h>
 

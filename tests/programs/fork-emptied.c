@@ -1,14 +1,12 @@
-/* A child of a fork inside of malloc may take over what another thread had: it frees all of that, and
- * the heap is whole still. Stands between malloc and the kernel, as fork-frozen does (link with
- * -rdynamic).
+/* A child that was forked inside malloc may free all blocks of another thread, and its heap stays
+ * sound. Forks where malloc needs memory, as fork-frozen does (needs-memory.h).
  *
  *     fork-emptied [size]
  */
 #include "program.h"
 #include "libmalloc.h"
+#include "needs-memory.h"
 #include <malloc.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 
 extern int libmalloc_check(void (*)(const char *, void *), void *) __attribute__((weak));
 
@@ -56,22 +54,6 @@ static void interrupt(void) {
     if (pid == 0)
         child();
     check_child(pid, "inside of malloc");
-}
-
-void *mmap(void *p, size_t length, int protection, int flags, int fd, off_t offset) {
-    interrupt();
-    return (void *)syscall(SYS_mmap, p, length, protection, flags, fd, offset);
-}
-
-int mprotect(void *p, size_t length, int protection) {
-    interrupt();
-    return (int)syscall(SYS_mprotect, p, length, protection);
-}
-
-void *sbrk(intptr_t n) {
-    interrupt();
-    char *old = (char *)syscall(SYS_brk, NULL);
-    return n && (char *)syscall(SYS_brk, old + n) != old + n ? (void *)-1 : old;
 }
 
 int main(int argc, char **argv) {

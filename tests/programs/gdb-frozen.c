@@ -1,12 +1,11 @@
-/* A heap that two forks have frozen, one after the other, for GDB: each time inside a call of malloc,
- * which the program stops where that needs memory (link with -rdynamic), so that the child must start
- * afresh. Three heaps are left in the last child, with a large block in each; it stops in stop_here(), status 3.
+/* For GDB: a heap that two forks have frozen, one after the other. Each fork happens inside a call
+ * of malloc that needs memory (needs-memory.h), so that the child must start a fresh heap. The last
+ * child has three heaps, with a large block in each; it stops in stop_here(), and ends with status 3.
  */
 #define _GNU_SOURCE
+#include "needs-memory.h"
 #include <stdbool.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -43,22 +42,6 @@ static void interrupt(void) {
     }
     waitpid(child, &status, 0);
     _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 5);
-}
-
-void *mmap(void *p, size_t length, int protection, int flags, int fd, off_t offset) {
-    interrupt();
-    return (void *)syscall(SYS_mmap, p, length, protection, flags, fd, offset);
-}
-
-int mprotect(void *p, size_t length, int protection) {
-    interrupt();
-    return (int)syscall(SYS_mprotect, p, length, protection);
-}
-
-void *sbrk(intptr_t n) {
-    interrupt();
-    char *old = (char *)syscall(SYS_brk, NULL);
-    return n && (char *)syscall(SYS_brk, old + n) != old + n ? (void *)-1 : old;
 }
 
 int main(void) { live(); }

@@ -1,6 +1,7 @@
 /* After a spike of which nearly everything is freed at random, what stays resident is about
  * the pages in which a live block lies: while the program goes on with small calls, or at once
- * by malloc_trim; and not much more when no further call is made. Afterwards the free blocks are handed out again, whole.
+ * by malloc_trim; and hardly more when no further call is made. Afterwards the free blocks are
+ * handed out again, whole.
  *
  *     life-spike [blocks] [bytes of a block, 0: of mixed sizes] [small|trim|nothing] [in a hundred more]
  */

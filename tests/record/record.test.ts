@@ -1,26 +1,21 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { findNative } from '../../scripts/lib/native-files.ts';
 import { root } from '../../scripts/lib/paths.ts';
 import { defaultVariant, resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { launch } from '../../scripts/malloc/preload.ts';
+import { allocations } from '../../scripts/trace/format.ts';
 import { Ledger, Op, openTrace } from '../../scripts/trace/trace.ts';
 import { cli, libmalloc, play } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
+import { testFolder } from '../lib/folder.ts';
 import { need } from '../lib/need.ts';
-import { countedCalls, ownCounts, readTrace, type Sum } from '../lib/trace.ts';
+import { ownCounts, readTrace, type Sum } from '../lib/trace.ts';
 
-let folder = '';
-let traced = '';
-
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
-  traced = compileProgram('traced.c');
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const folder = testFolder();
+const traced = compileProgram('traced.c');
 
 let traces = 0;
 
@@ -44,7 +39,7 @@ async function record(
 function agree(sum: Sum | undefined, counts: Record<string, number> | undefined): void {
   if (!sum || !counts) throw new Error(`no ${sum ? 'count of its own' : 'record'} of the process`);
   const { events, ledger } = sum;
-  for (const name of countedCalls.filter((each) => each !== 'calloc'))
+  for (const name of allocations.filter((each) => each !== 'calloc'))
     expect(events[name] ?? 0, name).toBe(counts[name]);
   // pthread_create allocates by calloc, and every thread frees NULL a few times at its end.
   const more = (events.calloc ?? 0) - (counts.calloc ?? 0);

@@ -1,10 +1,9 @@
 // The stacks of `record --stacks`, compared with GDB's at the same calls.
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { findNative } from '../../scripts/lib/native-files.ts';
 import { root } from '../../scripts/lib/paths.ts';
 import { resolveMalloc } from '../../scripts/malloc/mallocs.ts';
@@ -12,14 +11,11 @@ import { launch } from '../../scripts/malloc/preload.ts';
 import { frameFlags, isAllocation, openTrace, type Trace } from '../../scripts/trace/trace.ts';
 import { play } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
+import { testFolder } from '../lib/folder.ts';
 import { long } from '../lib/gdb.ts';
 import { need } from '../lib/need.ts';
 
-let folder = '';
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const folder = testFolder();
 
 interface Seen {
   pid: number;

@@ -1,7 +1,6 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { writeRep } from '../../scripts/foreign/rep.ts';
 import { openSource } from '../../scripts/foreign/source.ts';
 import { type Malloc, resolveMalloc, variants } from '../../scripts/malloc/mallocs.ts';
@@ -11,17 +10,12 @@ import { type Played, play } from '../../scripts/replay/play.ts';
 import { type PlanFigures, writePlan } from '../../scripts/trace/plan.ts';
 import { libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
+import { testFolder } from '../lib/folder.ts';
 import { need } from '../lib/need.ts';
 import { readTrace } from '../lib/trace.ts';
 
-let folder = '';
-let traced = '';
-
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
-  traced = compileProgram('traced.c');
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const folder = testFolder();
+const traced = compileProgram('traced.c');
 
 const at = (name: string): string => join(folder, name);
 

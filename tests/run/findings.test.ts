@@ -98,13 +98,13 @@ build-id ${id} ${cart}
 end
 `;
 
-  test('has no names of a program that was built anew since', async () => {
+  test('has no names of a program that was rebuilt since', async () => {
     const naming = async (id: string) => nameFindings(parseFindings(said(id), 1));
     const same = await naming(buildIdOf(cart) ?? '');
     expect(same.remarks).toEqual([]);
     const { findings, remarks } = await naming('0123456789abcdef');
     expect(findings[0]?.stacks[0]?.frames).toMatchObject([{ named: false }]);
-    expect(remarks).toEqual([expect.stringContaining('was built anew since')]);
+    expect(remarks).toEqual([expect.stringContaining('was rebuilt since')]);
   });
 
   test('is left out where it was cut short, and keeps to its own maps', () => {

@@ -1,36 +1,22 @@
-import {
-  chmodSync,
-  chownSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, chownSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execaSync } from 'execa';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { Failure } from '../../scripts/lib/errors.ts';
 import { defaultVariant, type Malloc, resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { type Env, launch } from '../../scripts/malloc/preload.ts';
 import { checkTarget } from '../../scripts/malloc/target.ts';
 import { libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
+import { testFolder } from '../lib/folder.ts';
 import { need, skip } from '../lib/need.ts';
 import { variantFile } from '../lib/variants.ts';
 
 const library = variantFile(defaultVariant());
 const ours: Malloc = resolveMalloc();
 const asRoot = process.getuid?.() === 0;
-let folder = '';
-let hello = '';
-
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
-  hello = compileProgram('hello.c');
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const folder = testFolder();
+const hello = compileProgram('hello.c');
 
 /** A file of that name in our folder, executable unless said otherwise. */
 function file(name: string, content: string | Buffer, mode = 0o755): string {

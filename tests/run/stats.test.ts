@@ -1,24 +1,20 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { defaultVariant, resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { launch } from '../../scripts/malloc/preload.ts';
 import { type Counts, countsOf, together } from '../../scripts/run/counts.ts';
 import { describeCounts } from '../../scripts/run/show-counts.ts';
+import { allocations } from '../../scripts/trace/format.ts';
 import { openTrace } from '../../scripts/trace/trace.ts';
 import { libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
+import { testFolder } from '../lib/folder.ts';
 import { need } from '../lib/need.ts';
-import { countedCalls, ownCounts } from '../lib/trace.ts';
+import { ownCounts } from '../lib/trace.ts';
 
-let folder = '';
-let traced = '';
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
-  traced = compileProgram('traced.c');
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const folder = testFolder();
+const traced = compileProgram('traced.c');
 
 /** Counts a command as `run --stats` does: the counts of each process, and the program's output. */
 async function counted(m: string, ...command: string[]) {
@@ -40,13 +36,13 @@ describe.each(mallocs)('counted on %s', (m) => {
     expect({ damage, lost }).toEqual({ damage: [], lost: 0 });
     const counts = all[0]?.counts as Counts;
     const [said = {}] = own.values();
-    for (const name of [...countedCalls, 'free'])
+    for (const name of [...allocations, 'free'])
       expect(counts.calls[name] ?? 0, name).toBe(said[name]);
     const sum = (key: 'blocks' | 'requested' | 'usable') =>
       counts.classes.reduce((total, each) => total + (each[key] ?? 0), 0);
     expect(sum('requested')).toBe(said.bytes);
     expect(sum('usable')).toBeGreaterThanOrEqual(sum('requested'));
-    expect(sum('blocks')).toBe(countedCalls.reduce((n, name) => n + Number(said[name]), 0));
+    expect(sum('blocks')).toBe(allocations.reduce((n, name) => n + Number(said[name]), 0));
     for (const { limit, blocks, requested } of counts.classes)
       expect(requested, String(limit)).toBeLessThanOrEqual(limit * blocks);
     // One block at a time is alive; a realloc has both for a moment, and counts one.

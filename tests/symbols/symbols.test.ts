@@ -1,4 +1,4 @@
-// Return addresses get the names that they deserve, and never a wrong one.
+// Return addresses get the right names, and never a wrong one.
 
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
@@ -14,7 +14,7 @@ import { need } from '../lib/need.ts';
 const folder = mkdtempSync(join(tmpdir(), 'libmalloc-symbols-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** A copy for the test to change: modules are known by path and inode. */
+/** A copy for the test to change. Each has its own folder, because modules are cached by path. */
 let n = 0;
 function copyOf(program: string): string {
   const copy = join(folder, `${n++}`, 'chain');
@@ -32,7 +32,7 @@ function run(tool: string, ...args: string[]): string {
   return stdout;
 }
 
-/** Where the program says that it was, and what was mapped. */
+/** The return addresses and the mappings that the program prints. */
 function chainOf(program: string): { addresses: number[]; maps: string } {
   const maps = run(program);
   const addresses = [...maps.matchAll(/^0x([0-9a-f]+)$/gm)].map(([, hex = '']) => hex);
@@ -65,8 +65,8 @@ const inChain = [
 ] as const;
 
 /**
- * Function, file and line of all five, the first inlined into the second; addr2line does not find
- * the name of the first, and must not invent one.
+ * Expects function, file and line of all five; the first is inlined into the second. addr2line does
+ * not find the name of the first, and must not show a wrong one.
  */
 function expectFull(frames: readonly Frame[]): void {
   const five = frames.slice(0, 5);
@@ -79,14 +79,14 @@ function expectFull(frames: readonly Frame[]): void {
   expect(five[1]?.function).toMatch(/chain::first<long>/);
 }
 
-/** A PATH on which there is one reader. */
+/** A PATH with only one reader. */
 function only(reader: string): string {
   const bin = mkdtempSync(join(folder, 'bin-'));
   for (const tool of [reader, 'c++filt']) symlinkSync(need(tool), join(bin, tool));
   return bin;
 }
 
-/** Takes the debug information out of a program; what is left has no symbols but exported ones. */
+/** Splits the debug information off from a program, which keeps only its exported symbols. */
 function split(program: string, ...link: string[]): string {
   const debug = `${program}.debug`;
   run('objcopy', '--only-keep-debug', program, debug);
@@ -111,7 +111,7 @@ describe.each(['llvm-symbolizer', 'addr2line'])('with %s', (reader) => {
     expect(said).toEqual([]);
   });
 
-  test('debug information that was split off is found by its link, if it is the right one', async () => {
+  test('split debug information is found by its link, if the checksum is right', async () => {
     const program = compiled();
     const debug = split(program, '--add-gnu-debuglink=FILE');
     expectFull(await readBy(program, chainOf(program)));
@@ -121,7 +121,7 @@ describe.each(['llvm-symbolizer', 'addr2line'])('with %s', (reader) => {
     expect(frames.filter(({ line }) => line !== undefined)).toEqual([]);
   });
 
-  test('it is found by the build-id, even when the program is gone', async () => {
+  test('split debug information is found by the build-id, even if the program is gone', async () => {
     const program = compiled();
     const id = buildIdOf(program) ?? '';
     expect(run(need('readelf'), '-n', program)).toContain(id);
@@ -137,7 +137,7 @@ describe.each(['llvm-symbolizer', 'addr2line'])('with %s', (reader) => {
     expect(said).toEqual([]);
   });
 
-  test('what a stripped program exports names itself, and nothing that lies behind it', async () => {
+  test('an exported symbol of a stripped program names its own addresses, and none after it', async () => {
     const program = compiled('-rdynamic');
     const full = await readBy(program, chainOf(program));
     run('strip', program);
@@ -149,7 +149,7 @@ describe.each(['llvm-symbolizer', 'addr2line'])('with %s', (reader) => {
   });
 });
 
-test('a program without names is said to be so once', async () => {
+test('one message reports a program without symbols', async () => {
   const program = compiled();
   run('strip', program);
   const frames = await framesOf(program, chainOf(program));
@@ -158,19 +158,19 @@ test('a program without names is said to be so once', async () => {
   expect(said).toEqual([expect.stringContaining('has neither debug information nor symbols')]);
 });
 
-test('a program that was built anew, or is gone, names nothing, and is said to be so once', async () => {
+test('a program that was rebuilt or is gone gives no names, and one message reports that', async () => {
   const program = compiled();
   const chain = chainOf(program);
   const buildIds = new Map([[program, buildIdOf(program) ?? '']]);
   copyFileSync(compiled('-DANEW=1', '-O0'), program);
   for (const frame of await framesOf(program, chain, { buildIds })) expect(frame.named).toBe(false);
-  expect(said).toEqual([expect.stringContaining('was built anew since')]);
+  expect(said).toEqual([expect.stringContaining('was rebuilt since')]);
   rmSync(program);
   for (const frame of await framesOf(program, chain)) expect(frame.named).toBe(false);
   expect(said.slice(1)).toEqual([expect.stringContaining('is gone')]);
 });
 
-test('another file of that name is recognised without a build-id, too', async () => {
+test('another file of the same name is recognised even without a build-id', async () => {
   const program = compiled();
   const chain = chainOf(program);
   renameSync(copyOf(program), program);
@@ -178,7 +178,7 @@ test('another file of that name is recognised without a build-id, too', async ()
   expect(said).toEqual([expect.stringContaining('was replaced since')]);
 });
 
-test('code that no file holds is shown as generated, data is no code', async () => {
+test('code in no file is shown as generated; data has no frame', async () => {
   const maps = [
     '7f0000000000-7f0000001000 rwxp 00000000 00:00 0 ',
     '7f0000001000-7f0000002000 rw-p 00000000 00:00 0 [heap]',

@@ -1,4 +1,4 @@
-// make deb: Debian's checker finds no error, and what the packages hold works together.
+// make deb: lintian finds no error, and the contents of the packages work together.
 
 import {
   existsSync,
@@ -42,7 +42,7 @@ test('lintian finds no error', async () => {
   expect(exitCode, stdout).toBe(0);
 }, 600_000);
 
-test('the command works from its package, and its manual is found', async () => {
+test('the command works from its package, which contains the man pages', async () => {
   const { exitCode, stdout } = await execa(at('bin', 'libmalloc'), ['doctor'], { reject: false });
   expect(exitCode, stdout).toBe(0);
   expect(stdout).toContain(at('lib', 'libmalloc', 'build', 'release', 'libmalloc-list.so'));
@@ -50,7 +50,7 @@ test('the command works from its package, and its manual is found', async () => 
     expect(existsSync(at('share', 'man', page)), page).toBe(true);
 });
 
-test('the stripped library is debugged with the information beside the command', async () => {
+test('GDB debugs the stripped library with the debug information beside the command', async () => {
   const triplet = (await execa('gcc', ['-print-multiarch'])).stdout;
   const library = at('lib', triplet, 'libmalloc.so.0');
   const info = await execa(need('readelf'), ['-SnW', library]);

@@ -1,4 +1,4 @@
-// make install: what it puts there works from there, and make uninstall takes all of it away.
+// make install: what it installs works from there, and make uninstall removes all of it.
 
 import {
   chmodSync,
@@ -33,7 +33,7 @@ let prefix: string;
 const at = (...parts: string[]): string => join(prefix, ...parts);
 const read = (...parts: string[]): string => readFileSync(at(...parts), 'utf8');
 
-/** Runs a command elsewhere than in the checkout, with its own cache of compiled programs. */
+/** Runs a command outside the checkout, with its own cache of compiled programs. */
 async function run(words: string[], env: NodeJS.ProcessEnv = {}) {
   const [file = '', ...args] = words;
   const result = await execa(file, args, {
@@ -68,7 +68,7 @@ beforeAll(async () => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe('the library', () => {
-  test('has its soname, and the links that linkers and the dynamic linker look for', async () => {
+  test('has its soname, and the links that the linkers look for', async () => {
     expect(lstatSync(at('lib', real)).isFile()).toBe(true);
     expect(readlinkSync(at('lib', soname))).toBe(real);
     expect(readlinkSync(at('lib', 'libmalloc.so'))).toBe(soname);
@@ -76,28 +76,31 @@ describe('the library', () => {
     expect(stdout).toContain(`Library soname: [${soname}]`);
   });
 
-  test.each(['release', 'debug'])('exports exactly what libmalloc(3) says, in %s', async (kind) => {
-    const { own, replaced } = documentedSymbols();
-    expect(own).toContain('libmalloc_walk');
-    expect(replaced).toContain('malloc');
-    const page = read('share', 'man', 'man3', 'libmalloc.3');
-    for (const name of [...own, ...replaced]) expect(page, name).toContain(name);
-    for (const name of variants()) {
-      const file = at('lib', 'libmalloc', 'build', kind, `libmalloc-${name}.so`);
-      const { stdout } = await run([need('nm'), '-D', '--defined-only', '--extern-only', file]);
-      const exported = stdout.split('\n').map((line) => line.split(' ').at(-1));
-      // The operators new and delete, and dlclose: libmalloc(3) says that debug builds have them.
-      const beyond = kind === 'debug' ? /^_Z(n|d)[awl]|^dlclose$/ : /^$/;
-      const plain = exported.filter((each) => !beyond.test(each ?? ''));
-      expect(plain.sort(), name).toEqual([...own, ...replaced].sort());
-    }
-  });
+  test.each(['release', 'debug'])(
+    'exports exactly what libmalloc(3) documents, in %s',
+    async (kind) => {
+      const { own, replaced } = documentedSymbols();
+      expect(own).toContain('libmalloc_walk');
+      expect(replaced).toContain('malloc');
+      const page = read('share', 'man', 'man3', 'libmalloc.3');
+      for (const name of [...own, ...replaced]) expect(page, name).toContain(name);
+      for (const name of variants()) {
+        const file = at('lib', 'libmalloc', 'build', kind, `libmalloc-${name}.so`);
+        const { stdout } = await run([need('nm'), '-D', '--defined-only', '--extern-only', file]);
+        const exported = stdout.split('\n').map((line) => line.split(' ').at(-1));
+        // libmalloc(3) says that debug builds also define the operators new and delete, and dlclose.
+        const beyond = kind === 'debug' ? /^_Z(n|d)[awl]|^dlclose$/ : /^$/;
+        const plain = exported.filter((each) => !beyond.test(each ?? ''));
+        expect(plain.sort(), name).toEqual([...own, ...replaced].sort());
+      }
+    },
+  );
 
   const program = `#include <libmalloc.h>
     #include <stdio.h>
     int main(void) { return puts(libmalloc_version()) < 0; }\n`;
 
-  test('is found by pkg-config, and a program links with it', async () => {
+  test('links with a program by the flags of pkg-config', async () => {
     writeFileSync(join(folder, 'a.c'), program);
     const env = { PKG_CONFIG_PATH: at('lib', 'pkgconfig') };
     const ask = [need('pkg-config'), '--define-prefix', '--cflags', '--libs', 'libmalloc'];
@@ -124,7 +127,7 @@ describe('the library', () => {
     expect(built.status, built.said).toBe(0);
   });
 
-  test('is a package of CMake, which knows what is too new', async () => {
+  test('is a CMake package, which refuses a version that is too new', async () => {
     const source = join(folder, 'cmake');
     mkdirSync(source);
     writeFileSync(join(source, 'a.c'), program);
@@ -154,7 +157,7 @@ describe('the library', () => {
 describe('the command', () => {
   const command = (): string => at('bin', 'libmalloc');
 
-  test('finds every malloc, and the doctor nothing wrong', async () => {
+  test('finds every malloc, and the doctor reports no problem', async () => {
     const { status, stdout, said } = await run([command(), 'doctor', '--json', '-']);
     expect(status, said).toBe(0);
     const { checks } = JSON.parse(stdout);
@@ -175,7 +178,7 @@ describe('the command', () => {
     const session = ['--debug', '-m', 'list', '--batch', '--break', 'malloc:n==77'];
     const { said } = await run([command(), 'gdb', ...session, '-x', 'commands', '--', './b']);
     expect(said).toContain('malloc (size=77) at ./native/abi.h');
-    expect(said).toMatch(/\d+\s+EXPORT void \*malloc\(size_t size\)/); // the source is there
+    expect(said).toMatch(/\d+\s+EXPORT void \*malloc\(size_t size\)/); // GDB found the source
     expect(said).toMatch(/live\s+1\s+\d+/);
     expect(said).toContain('image/opt/lm/lib/libmalloc/build/debug/libmalloc-list.so');
   });
@@ -187,7 +190,7 @@ describe('the command', () => {
     expect(status, said).toBe(0);
   });
 
-  test('knows the library by its versioned name, in a process that runs already', async () => {
+  test('recognises the library by its versioned name in a running process', async () => {
     need('gdb');
     const child = execa('sleep', ['60'], { env: { LD_PRELOAD: at('lib', soname) }, reject: false });
     try {
@@ -205,7 +208,7 @@ describe('the command', () => {
 });
 
 describe('manuals', () => {
-  test('are without a warning of mandoc', async () => {
+  test('cause no warning of mandoc', async () => {
     for (const file of installed().filter((each) => each.startsWith('share/man/'))) {
       const { status, said } = await run([need('mandoc'), '-T', 'lint', '-W', 'warning', at(file)]);
       expect(said, file).toBe('');
@@ -213,7 +216,7 @@ describe('manuals', () => {
     }
   });
 
-  test('have a page for each verb, with every option of its help', async () => {
+  test('include a page for each verb, with every option of its help', async () => {
     for (const verb of await allVerbs()) {
       const page = read('share', 'man', 'man1', `libmalloc-${verb.name}.1`).replaceAll('\\-', '-');
       for (const { flags } of verb.options) expect(page, verb.name).toContain(`\\fB${flags}\\fP`);
@@ -222,7 +225,7 @@ describe('manuals', () => {
     }
   });
 
-  test('have every function of the header, under its own name too', () => {
+  test('include every function of the header, also under its own name', () => {
     for (const name of documentedSymbols().own)
       expect(readlinkSync(at('share', 'man', 'man3', `${name}.3`))).toBe('libmalloc.3');
   });
@@ -240,7 +243,7 @@ describe('completion', () => {
     const { said } = await run([need('fish'), '--no-config', '-c', script], { HOME: folder });
     return said.split('\n').map((each) => each.split('\t')[0] ?? '');
   };
-  /** What zsh inserts for TAB, in a terminal of its own. */
+  /** What zsh inserts for TAB in a pseudo-terminal. */
   const zsh = async (line: string): Promise<string> => {
     const script = `zmodload zsh/zpty
       zpty z ${need('zsh')} -f -i
@@ -253,7 +256,7 @@ describe('completion', () => {
     return (await run([need('zsh'), '-f', '-c', script], { TERM: 'dumb' })).said;
   };
 
-  test('bash: verbs, options, values, and the program behind --', async () => {
+  test('bash: verbs, options, values, and the program after --', async () => {
     expect(await bash('re')).toEqual(['record', 'replay']);
     expect(await bash('run', '--st')).toEqual(['--stats']);
     expect(await bash('run', '-m', 'pag')).toEqual(['paged']);
@@ -275,7 +278,7 @@ describe('completion', () => {
 });
 
 describe('the installation', () => {
-  test('holds nothing that only a build needs, and no path of the checkout', () => {
+  test('contains nothing that only a build needs, and no path of the checkout', () => {
     const files = installed().filter((file) => !file.includes('node_modules'));
     const left = /(^|\/)\.|\.(ts|d|o|tsbuildinfo)$|compile_commands|__pycache__|prebuilds|\.test\./;
     expect(files.filter((file) => left.test(file) && !file.endsWith('.d.ts'))).toEqual([]);
@@ -283,7 +286,7 @@ describe('the installation', () => {
     expect(ours.filter((file) => readFileSync(at(file)).includes(root))).toEqual([]);
   });
 
-  test('can be read by everyone, and only programs are executable', () => {
+  test('is readable for everyone, and only programs are executable', () => {
     const modes = installed()
       .filter((file) => lstatSync(at(file)).isFile())
       .filter((file) => {
@@ -294,8 +297,8 @@ describe('the installation', () => {
     expect(modes).toEqual([]);
   });
 
-  // The last one: nothing is there any more.
-  test('goes away with make uninstall, all of it and nothing else', async () => {
+  // Must be the last test, because it removes the installation.
+  test('is removed by make uninstall, all of it and nothing else', async () => {
     writeFileSync(at('lib', 'other.so'), '');
     await make('uninstall');
     expect(installed()).toEqual(['lib/other.so']);

@@ -1,18 +1,14 @@
 // Stacks in a trace: the tree of calls, and the number that an event carries.
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { kinds, offset, SEGMENT_BYTES } from '../../scripts/trace/format.ts';
 import { frameFlags, Ledger, openTrace, type TraceProcess } from '../../scripts/trace/trace.ts';
+import { testFolder } from '../lib/folder.ts';
 import { type Node, writeTrace } from '../lib/handmade.ts';
 
-let folder = '';
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const folder = testFolder();
 
 /** Three times main → work → leaf, and more nodes than a segment holds. */
 const nodes: Node[] = [

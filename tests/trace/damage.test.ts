@@ -1,9 +1,8 @@
 // Traces that are cut, changed, foreign, empty or newer: each gives a sentence, and readable parts are read.
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { openSource } from '../../scripts/foreign/source.ts';
 import { Failure } from '../../scripts/lib/errors.ts';
 import { resolveMalloc } from '../../scripts/malloc/mallocs.ts';
@@ -14,21 +13,20 @@ import { openTrace } from '../../scripts/trace/trace.ts';
 import { gather } from '../../scripts/view/gather.ts';
 import { libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
+import { testFolder } from '../lib/folder.ts';
 import { randomFrom } from '../lib/random.ts';
 import { type Read, readTrace } from '../lib/trace.ts';
 
-let folder = '';
+const folder = testFolder();
 let whole = '';
 let before: Read;
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
   whole = join(folder, 'whole');
   const command = [compileProgram('traced.c'), 'threads', '3', '10000'];
   await launch(resolveMalloc('paged'), command, { trace: `sites,snapshots,${whole}` });
   before = readTrace(whole);
 });
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** The Failure of view and replay for a file; other errors are rethrown. */
 async function readers(file: string): Promise<string> {

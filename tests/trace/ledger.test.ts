@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from 'vitest';
 import { Addresses } from '../../scripts/trace/addresses.ts';
+import { blankEvent } from '../../scripts/trace/event.ts';
 import { Ledger, NONE, Op, type TraceEvent } from '../../scripts/trace/trace.ts';
 import { randomFrom } from '../lib/random.ts';
 
@@ -33,16 +34,9 @@ describe('the table of addresses', () => {
 
 describe('the ledger', () => {
   const event = (op: number, address: number, more: Partial<TraceEvent> = {}): TraceEvent => ({
+    ...blankEvent(),
     op,
     address,
-    old: 0,
-    size: 0,
-    alignment: 0,
-    time: 0,
-    thread: 0,
-    site: 0,
-    stack: 0,
-    index: 0,
     ...more,
   });
 

@@ -1,9 +1,8 @@
 // Ten million calls of a real program: recorded, compared with its own count, replayed on five mallocs.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { openSource } from '../../scripts/foreign/source.ts';
 import { resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { launch } from '../../scripts/malloc/preload.ts';
@@ -13,6 +12,7 @@ import { type PlanFigures, writePlan } from '../../scripts/trace/plan.ts';
 import { openTrace } from '../../scripts/trace/trace.ts';
 import { pageOf } from '../../scripts/view/fill.ts';
 import { gather } from '../../scripts/view/gather.ts';
+import { testFolder } from '../lib/folder.ts';
 import { need } from '../lib/need.ts';
 import { readTrace } from '../lib/trace.ts';
 
@@ -27,15 +27,10 @@ print(total)
 `;
 const mallocs = ['paged', 'sharded', 'glibc', 'jemalloc', 'mimalloc'];
 const env = { ...process.env, PYTHONMALLOC: 'malloc', PYTHONHASHSEED: '0' };
-let folder = '';
+const folder = testFolder();
+writeFileSync(join(folder, 'trees.py'), script);
 let command: string[] = [];
 let figures: PlanFigures;
-
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
-  writeFileSync(join(folder, 'trees.py'), script);
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe('python, twelve million calls', () => {
   const trace = (): string => join(folder, 'trace');

@@ -1,4 +1,4 @@
-// The page of `view` in a real browser: the numbers shown are the trace's, and it moves through time.
+// The page of `view` in a real browser: it shows the numbers of the trace, and moves through time.
 
 import { writeFileSync } from 'node:fs';
 import type { Page } from 'playwright-core';
@@ -37,7 +37,7 @@ const value = async (page: Page, name: string, panel = 0): Promise<number> => {
   return Number(await cell.getAttribute('data-value'));
 };
 
-/** The pixels of a map, as a number that changes with them. */
+/** The pixels of a map as a data URL. */
 const picture = (page: Page): Promise<string> =>
   page.locator('.map >> nth=0').evaluate(async (canvas) => {
     await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
@@ -45,7 +45,7 @@ const picture = (page: Page): Promise<string> =>
   });
 
 describe('the page', () => {
-  test('opens at the fullest moment, with the numbers of the trace', () =>
+  test('opens at the moment with most live bytes, with the numbers of the trace', () =>
     inPage(async (page) => {
       const { peakAt, peakBytes, events } = heap.facts;
       expect(await value(page, 'event')).toBe(peakAt);
@@ -55,7 +55,7 @@ describe('the page', () => {
       expect(await page.title()).toBe('toy --play: m0 and m1');
     }));
 
-  test('shows at every place of the slider what was live then, in both heaps', () =>
+  test('shows at each position of the slider what was live then, in both heaps', () =>
     inPage(async (page) => {
       const last = Number(await page.getAttribute('#scrub', 'max'));
       expect(last).toBe(heap.facts.events);
@@ -73,7 +73,7 @@ describe('the page', () => {
       expect(pictures.size).toBeGreaterThanOrEqual(4);
     }));
 
-  test('says how much was resident, what of it was not live, and when', () =>
+  test('shows resident bytes, the share of them that was not live, and the time', () =>
     inPage(async (page) => {
       const { time, bytes: live, resident } = heap.columns.stops;
       for (const step of [1500, heap.facts.events]) {
@@ -92,7 +92,7 @@ describe('the page', () => {
       }
     }));
 
-  test('draws live bytes in front of resident ones over time, to scale, and marks where it is', () =>
+  test('draws live bytes in front of resident ones over time, to scale, and marks the position', () =>
     inPage(async (page) => {
       const { bytes: live, resident } = heap.columns.stops;
       const most = Math.max(...live, ...resident);
@@ -105,7 +105,7 @@ describe('the page', () => {
       const columns = await page.locator('.timeline >> nth=0').evaluate((element, share) => {
         const canvas = element as HTMLCanvasElement;
         const { width, height } = canvas;
-        // A copy: to be read from the graphics card once.
+        // Copies the canvas, so that the pixels are read from the graphics card once.
         const copy = new OffscreenCanvas(width, height);
         const context = copy.getContext('2d', { willReadFrequently: true });
         context?.drawImage(canvas, 0, 0);
@@ -132,9 +132,9 @@ describe('the page', () => {
       expect(tall(blue)).toBeGreaterThan(0.02);
     }));
 
-  test('plays faster where that is wanted', () =>
+  test('plays at the chosen speed', () =>
     inPage(async (page) => {
-      // A clock of ours: so many milliseconds between two pictures.
+      // Replaces the clock: 100 ms between two frames.
       await page.evaluate(() => {
         let now = performance.now();
         window.requestAnimationFrame = (tick) =>
@@ -167,7 +167,7 @@ describe('the page', () => {
       }
     }));
 
-  test('zooms to what is pointed at, by wheel and by double click, and is dragged', () =>
+  test('zooms to the pointer, by wheel and by double click, and can be dragged', () =>
     inPage(
       async (page) => {
         const map = page.locator('.map >> nth=0');
@@ -187,7 +187,7 @@ describe('the page', () => {
           await zoom();
           const now = await look();
           expect(now.row).toBe(before.row / 2);
-          // It stays where it was, but for the row that the map begins with.
+          // The block stays where it was, except that the first row is rounded.
           expect(Math.abs(share(now) - share(before))).toBeLessThan(0.2);
           before = now;
         };
@@ -223,7 +223,7 @@ describe('the page', () => {
       expect(await value(page, 'event')).toBe(at);
     }));
 
-  test('is walked by keys from block to block, down to single bytes', () =>
+  test('lets keys move from block to block, and zoom to single bytes', () =>
     inPage(async (page) => {
       const live = [...liveAfter(calls, heap.facts.peakAt)].sort(([a], [b]) => a - b);
       await page.focus('.map >> nth=0');
@@ -257,7 +257,7 @@ describe('the page', () => {
       expect(state).toMatch(/live|free/);
     }));
 
-  test('tells of the block under the pointer its size, age, calls and thread', () =>
+  test('shows size, age, calls and thread of the block under the pointer', () =>
     inPage(async (page) => {
       await page.locator('.map >> nth=0').hover({ position: { x: 160, y: 6 } });
       const said = (await page.textContent('.detail >> nth=0')) ?? '';
@@ -282,7 +282,7 @@ describe('the page', () => {
       );
     }));
 
-  test('moves through time by keys and by the time line, and says where it is', () =>
+  test('moves through time by keys and by the time line, and says the position', () =>
     inPage(async (page) => {
       const said = () => page.getAttribute('#scrub', 'aria-valuetext');
       await scrubTo(page, 100);
@@ -310,7 +310,7 @@ describe('the page', () => {
       expect(await value(page, 'bytes')).toBe(bytesIn(liveAfter(calls, at)));
     }));
 
-  test('has another picture and legend for each colouring', () =>
+  test('has a different picture and legend for each colouring', () =>
     inPage(async (page) => {
       const [pictures, legends] = [new Set<string>(), new Set<string | null>()];
       for (const by of ['state', 'size', 'age']) {
@@ -321,7 +321,7 @@ describe('the page', () => {
       expect([pictures.size, legends.size]).toEqual([3, 3]);
     }));
 
-  test('draws the same moment the same, and an empty heap otherwise than a full one', () =>
+  test('draws a moment the same each time, and an empty heap differently from a full one', () =>
     inPage(async (page) => {
       await page.focus('.map >> nth=0');
       await page.keyboard.press('ArrowRight');
@@ -349,7 +349,7 @@ describe('the page', () => {
       const { birth, death } = heap.columns.blocks;
       const ended = death.filter((each) => each !== NEVER).length;
       const { time } = heap.columns.stops;
-      // Calls are STEP apart, so a life in calls is one in time.
+      // Calls are equally spaced in time, so a number of calls corresponds to a duration.
       const lives = [...death].flatMap((end, i) =>
         end === NEVER ? [] : [(time[end + 1] ?? 0) - (time[(birth[i] ?? 0) + 1] ?? 0)],
       );
@@ -384,23 +384,23 @@ describe('the page', () => {
     }));
 });
 
-test('says what is wrong with a trace, and what of it is not shown', () => {
+test('says what is wrong with a trace, and what of it the page omits', () => {
   const damaged = scratch('damaged.html');
   const facts = { ...heap.facts, strays: 3, overlaps: 2, every: 64, damage: ['cut: <1> of 2'] };
   writeFileSync(damaged, pageOf([{ ...heap, facts }]));
   return inBrowser(damaged, async (page) => {
     expect(await page.locator('.damage').allTextContents()).toEqual([
       'cut: <1> of 2',
-      '3 releases of what was no live block',
+      '3 frees of pointers to no live block',
       '2 blocks handed out while they were live',
     ]);
     expect(await page.textContent('.panel > .head > .note')).toContain(
-      'after every 64 calls is shown',
+      'the exact state after every 64 calls',
     );
   });
 });
 
-test('a finger that taps a block is told of it, and + zooms there', () =>
+test('a tap on a block shows its details, and + zooms there', () =>
   inPage(
     async (page) => {
       const live = liveAfter(calls, heap.facts.peakAt);
@@ -425,7 +425,7 @@ describe.each([
   ['light', { colorScheme: 'light' as const }],
   ['dark', { colorScheme: 'dark' as const }],
 ])('in %s', (scheme, options) => {
-  test('its text stands out from the paper', () =>
+  test('text has enough contrast', () =>
     inPage(async (page) => {
       const contrast = await page.evaluate(() => {
         const luminance = (color: string): number => {

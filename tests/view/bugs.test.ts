@@ -1,5 +1,5 @@
-// Five bugs of small programs, each found from the page of `view` alone, as docs/traces.md tells it.
-// With PICTURES=1 the pictures there are taken anew.
+// Five bugs of small programs, each found on the page of `view` alone, as docs/traces.md describes.
+// With PICTURES=1 the tests take the screenshots of that document again.
 
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ import { need } from '../lib/need.ts';
 
 const inBrowser = browserForTests();
 
-/** Records a program of tests/programs with stacks, opens the page of it, and looks. */
+/** Records a program of tests/programs with stacks, opens its page, and calls `look`. */
 async function lookAt(
   name: string,
   source: string,
@@ -69,23 +69,23 @@ const scrub = async (page: Page, share: number): Promise<void> => {
 
 const said = (page: Page): Promise<string | null> => page.textContent('.origin');
 
-test('a cache that leaks what it drops: it grows between two moments when it is full', () =>
+test('a cache that leaks pages it drops: all that grew after it was full is from fetch_page', () =>
   lookAt('bug-cache', 'bug-cache.cc', async (page) => {
     await scrub(page, 0.3);
     await page.click('#mark');
     await scrub(page, 0.95);
     const [name, , blocks] = await first(page);
     expect(name).toBe('fetch_page(int) (bug-cache.cc)');
-    // 65 % of 3000 pages; of the cache's own parts there are as many as before.
+    // 65 % of 3000 pages; the number of the cache's own parts did not change.
     expect(blocks).toBeGreaterThan(1700);
     await page.click('.functions button:text-is("fetch_page(int) (bug-cache.cc)")');
     expect(await said(page)).toMatch(
       /fetch_page.* (9\d\.\d|100\.0) % of what is more than at the mark/,
     );
-    expect(await page.textContent('#scale')).toContain('of it chosen');
+    expect(await page.textContent('#scale')).toContain('live, chosen');
   }));
 
-test('a handler that forgets a few bytes now and then: they are never freed', () =>
+test('a handler that forgets a few bytes now and then: the page shows what was never freed', () =>
   lookAt('bug-handlers', 'bug-handlers.c', async (page) => {
     await page.selectOption('#what', 'end');
     const forgotten = Array.from({ length: 2000 }, (_, i) => i).filter((i) => i % 7 === 3).length;
@@ -96,15 +96,15 @@ test('a handler that forgets a few bytes now and then: they are never freed', ()
     );
   }));
 
-test('a buffer that two owners free: the page says who was second, and who asked for it', () =>
+test('a buffer that two owners free: the page names the second to free it, and who allocated it', () =>
   lookAt('bug-twice', 'bug-twice.cc', async (page) => {
     const wrong = (await page.textContent('.strays')) ?? '';
-    expect(await page.textContent('.damage')).toMatch(/releases? of what was no live block/);
+    expect(await page.textContent('.damage')).toMatch(/frees? of pointers to no live block/);
     expect(wrong).toMatch(/Cache::~Cache\(\) \(bug-twice\.cc:\d+\) ← main/);
-    expect(wrong).toMatch(/is from make_body\(int\) \(bug-twice\.cc:\d+\) ← main/);
+    expect(wrong).toMatch(/allocated by make_body\(int\) \(bug-twice\.cc:\d+\) ← main/);
   }));
 
-test('a string for each lookup: thousands of blocks are freed at once', () =>
+test('a string for each lookup: the page shows thousands of blocks that were freed at once', () =>
   lookAt('bug-temporary', 'bug-temporary.cc', async (page) => {
     await page.selectOption('#what', 'short');
     await page.selectOption('#unit', 'blocks');
@@ -116,7 +116,7 @@ test('a string for each lookup: thousands of blocks are freed at once', () =>
     expect(await said(page)).toMatch(/^serve\(int\) .* in 3,000 blocks/);
   }));
 
-test('small blocks that keep the memory of large ones: one function has all that is left', () =>
+test('small blocks that pin the memory of large ones: one function allocated all that remain', () =>
   lookAt('bug-pinned', 'bug-pinned.c', async (page) => {
     await scrub(page, 1);
     const idle = await page.getAttribute('[data-name=fragmentation]', 'data-value');

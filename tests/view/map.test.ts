@@ -1,13 +1,14 @@
-// What the map of `view` paints: each point's colour is that of what the trace says is there.
+// The map of `view`: each point has the colour of what the trace says is there.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { Page } from 'playwright-core';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { chunkKinds } from '../../scripts/malloc/chunk-kinds.ts';
 import { resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { launch } from '../../scripts/malloc/preload.ts';
 import { openTrace } from '../../scripts/trace/trace.ts';
 import { describe as describeFrame } from '../../scripts/view/calltree.ts';
-import { chunkKinds, type FrameName, type HeapData } from '../../scripts/view/data.ts';
+import type { FrameName, HeapData } from '../../scripts/view/data.ts';
 import { pageOf } from '../../scripts/view/fill.ts';
 import { gather } from '../../scripts/view/gather.ts';
 import { browserForTests, samples, scrubTo } from '../lib/browser.ts';
@@ -30,7 +31,7 @@ const [light = {}, dark = {}] = [...css.matchAll(/:root \{([^}]*)\}/g)].map(([, 
 const viridis = { young: '68 1 84', quarter: '59 82 139', half: '33 145 140' };
 const distinct = ['66 105 208', '239 177 24', '255 114 92', '108 197 176', '60 169 81'];
 
-/** For each node of the tree of calls: the function, in words. */
+/** The function name of each node of the call tree. */
 const siteNames = ({ facts, columns }: HeapData): string[] =>
   [...columns.stacks.frame].map((frame) => describeFrame(facts.frames[frame] as FrameName));
 
@@ -52,7 +53,7 @@ describe.each([
     size === undefined
       ? { op: 'free', address: base + at }
       : { op: 'malloc', address: base + at, size };
-  // Two pages of one block each and two holes; what is pointed at lies away from edges.
+  // Two pages of one block each and two holes; the points to check lie away from edges.
   const calls = [
     call(0, 256),
     call(256, 256),
@@ -74,7 +75,7 @@ describe.each([
     writeFileSync(file, pageOf(heaps));
   });
 
-  /** What lies at an address after so many calls. */
+  /** The state of an address after `step` calls. */
   const stateAt = (list: readonly Call[], step: number, address: number): string => {
     const holds = ([start, size]: [number, number]): boolean =>
       start <= address && address < start + size;
@@ -86,7 +87,7 @@ describe.each([
     return touched ? 'freed' : 'never';
   };
 
-  test('live, freed and never used memory have the colours of the style sheet', () =>
+  test('live, freed and never used memory has the colours of the style sheet', () =>
     inPage(
       file,
       async (page) => {
@@ -147,7 +148,7 @@ describe.each([
         const rgb = (name: string): string => `rgb(${colors[name]?.replaceAll(' ', ', ')})`;
         expect(legend).toEqual([
           ['live', rgb('live')],
-          ['was used, no live block', rgb('freed')],
+          ['used before, no live block', rgb('freed')],
           ['never used', rgb('never')],
         ]);
       },
@@ -158,7 +159,7 @@ describe.each([
 test.each([
   ['light', light],
   ['dark', dark],
-] as const)('in %s, no two states look alike', (_, colors) => {
+] as const)('in %s, no two states have similar colours', (_, colors) => {
   const states = ['paper', 'never', 'freed', 'live', 'resident', 'header', 'cached', 'remote'];
   const numbers = (name: string): number[] => colors[name]?.split(' ').map(Number) ?? [];
   for (const [i, a] of states.entries())
@@ -217,7 +218,7 @@ test.each([
   },
 );
 
-// The page draws every malloc's walks alike: without LONG one is enough.
+// The page draws the walks of all mallocs in the same way, so without LONG one is enough.
 describe.each(long ? ['list', 'paged', 'sharded'] : ['sharded'])("%s's own view", (name) => {
   const file = scratch(`walk-${name}.html`);
   let heap: HeapData;
@@ -229,7 +230,7 @@ describe.each(long ? ['list', 'paged', 'sharded'] : ['sharded'])("%s's own view"
     writeFileSync(file, pageOf([heap]));
   });
 
-  /** The last walk's innermost chunk around an address: kind, and whose. */
+  /** The kind and owner of the innermost chunk around an address in the last walk. */
   const chunkAt = (address: number): { kind: string; owner: number } | undefined => {
     const { start, extent, kind, owner } = heap.columns.chunks;
     const last = start.length - (heap.facts.walks.at(-1)?.chunks ?? 0);
@@ -242,7 +243,7 @@ describe.each(long ? ['list', 'paged', 'sharded'] : ['sharded'])("%s's own view"
   };
   const colorOf = { header: 'header', live: 'live', free: 'freed', fresh: 'never' } as const;
 
-  test('paints each byte as what the malloc says of it, and says so, by state and by owner', () =>
+  test('colours and names each byte as the malloc reported it, by state and by owner', () =>
     inPage(
       file,
       async (page: Page) => {
@@ -255,7 +256,7 @@ describe.each(long ? ['list', 'paged', 'sharded'] : ['sharded'])("%s's own view"
         for (let i = 0; i < 4; i++) {
           for (const by of ['state', 'thread']) {
             await page.selectOption('#color', by);
-            // Every 8th of 64 bytes, from the 4th: none where a chunk may begin.
+            // Every 8th of 64 bytes, from the 4th on, because no chunk begins there.
             for (const { said, color } of await samples(page, 8)) {
               const address = Number(/^0x[0-9a-f]+/.exec(said)?.[0]);
               const chunk = chunkAt(address);
@@ -278,7 +279,7 @@ describe.each(long ? ['list', 'paged', 'sharded'] : ['sharded'])("%s's own view"
       { viewport: { width: 700, height: 1000 } },
     ));
 
-  test('the block under the keys has its call site', () =>
+  test('the details of the block at the keyboard cursor name its call site', () =>
     inPage(file, async (page) => {
       await scrubTo(page, Math.floor(heap.facts.events / 2));
       await page.focus('.map');
@@ -302,7 +303,7 @@ describe.each(long ? ['list', 'paged', 'sharded'] : ['sharded'])("%s's own view"
       }
     }));
 
-  test('by thread and by call site, the legend names what has most', () =>
+  test('by thread and by call site, the legend names those with most bytes', () =>
     inPage(file, async (page) => {
       const { thread, stack, size } = heap.columns.blocks;
       const { frame } = heap.columns.stacks;
@@ -334,7 +335,7 @@ describe.each(long ? ['list', 'paged', 'sharded'] : ['sharded'])("%s's own view"
       }
     }));
 
-  test('is shown as of the last walk before the moment', () =>
+  test('shows the last walk before the moment', () =>
     inPage(file, async (page) => {
       const { walks, events } = heap.facts;
       expect(walks.length).toBeGreaterThan(2);

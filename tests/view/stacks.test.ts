@@ -1,4 +1,4 @@
-// Who allocated, according to `view`: every figure of every stack is what a plain count says.
+// Who allocated, according to `view`: every figure of every stack equals a plain count.
 
 import { describe, expect, test } from 'vitest';
 import { openTrace, type TraceProcess } from '../../scripts/trace/trace.ts';
@@ -42,7 +42,7 @@ interface Sum {
   blocks: number;
 }
 
-/** Of the blocks that are live after so many calls, by stack, counted the plain way. */
+/** A plain count, by stack, of the blocks that are live after `events` calls. */
 function liveByStack(list: readonly Call[], events: number): Map<number, Sum> {
   const live = new Map<number, Call>();
   for (const call of list.slice(0, events)) {
@@ -71,7 +71,7 @@ const pathOf = (stack: number): string[] => {
 const byPath = (sums: Map<number, Sum>): Map<string, Sum> =>
   new Map([...sums].map(([stack, sum]) => [pathOf(stack).join(' '), sum]));
 
-/** What a column, or weights, say of each path that has anything. */
+/** The sums of a column, or of weights, by path; without paths that have no block. */
 function saidByPath(model: HeapModel, bytes: Float64Array, blocks: Float64Array) {
   const tree = new CallTree(model, true);
   const found = new Map<string, Sum>();
@@ -83,7 +83,7 @@ function saidByPath(model: HeapModel, bytes: Float64Array, blocks: Float64Array)
   return found;
 }
 
-/** Blocks that the next call of the thread frees; there is one thread, and no realloc. */
+/** Blocks that their thread frees before it allocates again; there is one thread, and no realloc. */
 function shortLived(list: readonly Call[]): Call[] {
   return list.filter((call, i) => {
     const end = list.slice(i + 1).findIndex(({ address }) => address === call.address);
@@ -93,7 +93,7 @@ function shortLived(list: readonly Call[]): Call[] {
 }
 
 describe('by stack', () => {
-  test('all blocks, those at the peak, at the end and for a moment are counted exactly', async () => {
+  test('counts exactly all blocks, those live at the peak and at the end, and those freed at once', async () => {
     const model = new HeapModel(await gathered(calls));
     const { stacks, facts } = model;
     expect(facts.known).toBe('stacks');
@@ -122,7 +122,7 @@ describe('by stack', () => {
     expect(Math.abs(lives / expected - 1)).toBeLessThan(1e-5);
   });
 
-  test('what is live at a position, and what grew between two, is counted exactly', async () => {
+  test('counts exactly what is live at a position, and what grew between two', async () => {
     const model = new HeapModel(await gathered(calls));
     const at = (what: What, position: number, mark = 0) => {
       const { bytes, blocks } = weigh(model, what, position, mark);
@@ -155,7 +155,7 @@ describe('by stack', () => {
     expect(Math.abs((all.at(-1) ?? 0) / 300_000 - 1)).toBeLessThan(0.02);
   });
 
-  test('a choice has at each stop the live bytes of its stacks', async () => {
+  test('a choice gets, at each stop, the live bytes of its stacks', async () => {
     for (const keeper of [undefined, new Keeper(calls.length, 64, 10_000)]) {
       const model = new HeapModel(await gathered(calls, keeper));
       const tree = new CallTree(model, false);
@@ -170,8 +170,8 @@ describe('by stack', () => {
   });
 });
 
-describe('the tree of calls', () => {
-  test('gives callers what they called, and counts recursion once', async () => {
+describe('the call tree', () => {
+  test('adds callees to their callers, and counts recursion once', async () => {
     const recursive = [1, 2, 3, 4].map((i) => ({ address: 0x7000, parent: i - 1 }));
     const list = [1, 2, 4].map((stack, i): Call => {
       return { op: 'malloc', address: 0x300000000 + 4096 * i, size: 10 ** i, stack };
@@ -187,7 +187,7 @@ describe('the tree of calls', () => {
     expect([...tree.outermost]).toEqual([1, 1, 0, 0, 0]);
   });
 
-  test('is thinned without losing a byte, or the function that asked for it', () => {
+  test('is thinned without losing a byte, or the function that allocated it', () => {
     const wide = Array.from({ length: 200 }, (_, i) => ({
       address: 0x1000 + 16 * (i % 50),
       parent: Math.floor(i / 3),
@@ -218,7 +218,7 @@ describe('the tree of calls', () => {
       expect(frames[columns.frame[nodeOf[stack] ?? 0] ?? 0]?.name).toBe(`f${tree.address[stack]}`);
   });
 
-  test('finds the same paths in another trace, and what there is more of', async () => {
+  test('finds the same paths in another trace, and by how much one exceeds the other', async () => {
     const [one, two] = [
       new HeapModel(await gathered(calls)),
       new HeapModel(await gathered(calls.slice(0, 1500))),
@@ -242,7 +242,7 @@ describe('the tree of calls', () => {
   });
 });
 
-test('processes are called what they were called, and know who started them', () => {
+test('processes have the names that they were started by, and the process that started them', () => {
   const process = (number: number, pid: number, more: Partial<TraceProcess>): TraceProcess => ({
     number,
     pid,

@@ -1,4 +1,4 @@
-// `libmalloc view`: what is kept of a trace is exact, whatever its length; what is damaged is said so.
+// `libmalloc view`: what it keeps of a trace is exact, whatever its length; it reports damage.
 
 import {
   chmodSync,
@@ -39,10 +39,10 @@ async function gathered(calls: readonly Call[], keeper?: Keeper): Promise<HeapDa
   }
 }
 
-describe('what is gathered from a trace', () => {
+describe('the data gathered from a trace', () => {
   const calls = randomCalls(3000);
 
-  test('has every number right at every call', async () => {
+  test('has the right numbers after every call', async () => {
     const { facts, columns } = await gathered(calls);
     const real = calls.filter(({ op }) => op !== 'footprint');
     expect(facts).toMatchObject({ malloc: 'toy', command: 'toy --play', pid: 4711, every: 1 });
@@ -55,7 +55,7 @@ describe('what is gathered from a trace', () => {
     expect(columns.stops.bytes[facts.peakAt]).toBe(facts.peakBytes);
   });
 
-  test('knows at each position which blocks live, and where', async () => {
+  test('has the live blocks and their addresses at each position', async () => {
     const model = new HeapModel(await gathered(calls));
     for (const position of [0, 1, 500, 1999, model.facts.events]) {
       const live = liveAfter(calls, position);
@@ -73,7 +73,7 @@ describe('what is gathered from a trace', () => {
     }
   });
 
-  test('stays exact where it is thinned out, and small', async () => {
+  test('is exact at the remaining positions when it is thinned, and small', async () => {
     const data = await gathered(calls, new Keeper(calls.length, 64, 10_000));
     const { every, events } = data.facts;
     expect(every).toBeGreaterThan(32);
@@ -91,7 +91,7 @@ describe('what is gathered from a trace', () => {
     expect(model.positionOf(model.count - 1)).toBe(events);
   });
 
-  test('blurs small blocks where there are too many, and loses none of their bytes', async () => {
+  test('blurs small blocks when there are too many, and loses none of their bytes', async () => {
     const many = Array.from({ length: 3000 }, (_, i): Call => {
       return { op: 'malloc', address: 0x200000000 + 512 * i, size: 100 + (i % 300) };
     });
@@ -104,13 +104,13 @@ describe('what is gathered from a trace', () => {
     expect(Math.abs(painted / bytesIn(liveAfter(many, 3000)) - 1)).toBeLessThan(0.02);
   });
 
-  test('survives packing, NEVER and all', async () => {
+  test('is the same after packing and unpacking, NEVER included', async () => {
     const data = await gathered(calls);
     expect(data.columns.blocks.death).toContain(NEVER);
     expect(unpack(pack(data))).toEqual(data);
   });
 
-  test('counts what a program frees by mistake, without falling over it', async () => {
+  test('counts wrong frees of a program, and all else correctly', async () => {
     const wild: Call[] = [
       { op: 'free', address: 0x1234 },
       { op: 'malloc', address: 0x4000, size: 10 },
@@ -152,7 +152,7 @@ describe('a call site is', () => {
     expect(await sitesOf([flag])).toEqual(['', ...lines.map((n) => `main (sketch.c:${n})`)]);
   });
 
-  test('a function where there are no lines; a place in the file where it is stripped or gone', async () => {
+  test('a function if there are no lines; a place in the file if it is stripped or gone', async () => {
     expect(new Set(await sitesOf(['-g0']))).toEqual(new Set(['', 'main (sketch-g0)']));
     for (const sites of [await sitesOf(['-s']), await sitesOf(['-pie'], true)]) {
       expect(sites).toHaveLength(lines.length + 1);
@@ -161,7 +161,7 @@ describe('a call site is', () => {
   });
 });
 
-test('a picture is an SVG with the figures of the fullest moment', async () => {
+test('a picture is an SVG with the figures of the moment with most live bytes', async () => {
   const calls = randomCalls(2000);
   const data = await gathered(calls);
   const svg = heapPicture([data, data]);
@@ -176,7 +176,7 @@ test('a picture is an SVG with the figures of the fullest moment', async () => {
   expect(Number(/^M([\d.]+) \d+v56$/.exec(mark)?.[1])).toBeCloseTo(12 + (876 * peakAt) / events, 0);
 });
 
-test('time lines of a picture have one scale: half as much is half as high', async () => {
+test('the time lines of a picture have one scale: half as many bytes are half as high', async () => {
   const one: Call[] = [{ op: 'malloc', address: 0x100000000, size: 4096 }];
   const two: Call[] = [...one, { op: 'malloc', address: 0x100001000, size: 4096 }];
   const svg = heapPicture([await gathered(one), await gathered(two)]);
@@ -187,7 +187,7 @@ test('time lines of a picture have one scale: half as much is half as high', asy
   expect(tops).toEqual([28, 56]);
 });
 
-test('the map of a picture is that of the moment: live, freed and never used', async () => {
+test('the map of a picture shows its moment: live, freed and never used', async () => {
   const base = 0x100000000;
   const made = (at: number, size: number): Call => ({ op: 'malloc', address: base + at, size });
   const ended = (at: number): Call => ({ op: 'free', address: base + at });
@@ -211,7 +211,7 @@ test('the map of a picture is that of the moment: live, freed and never used', a
   expect([area('#4269d0'), area('#f3c9a5'), area('#eef1f4')]).toEqual([3 * page, page, page * 2]);
 });
 
-test('the time line knows the most that was live between two positions, too', async () => {
+test('the time line includes the most live bytes between two positions', async () => {
   const burst = (i: number): Call[] => [
     { op: 'malloc', address: 0x1000 * (i + 1), size: 3000 - i },
     { op: 'free', address: 0x1000 * (i + 1) },
@@ -235,7 +235,7 @@ test('the time line knows the most that was live between two positions, too', as
 describe('the command', () => {
   const view = (...args: string[]) => libmalloc(['view', ...args]);
 
-  test('writes page, picture and figures; what is not asked for it does not write', async () => {
+  test('writes page, pictures and figures', async () => {
     const file = writeTrace(scratch('small.trace'), randomCalls(1000));
     const [page, svg, png] = [scratch('p.html'), scratch('p.svg'), scratch('p.png')];
     const args = [file, '-o', page, '--svg', svg, '--png', png, '--json', '-'];
@@ -251,7 +251,7 @@ describe('the command', () => {
     expect(readFileSync(png).subarray(1, 4).toString()).toBe('PNG');
   });
 
-  test('shows of a cut trace what is left, and says that it is cut', async () => {
+  test('shows what is left of a cut trace, and says that it is cut', async () => {
     const file = writeTrace(scratch('cut.trace'), randomCalls(10_000));
     truncateSync(file, statSync(file).size - 70_000);
     const { status, stdout, stderr } = await view(file, '--json', '-');
@@ -263,7 +263,7 @@ describe('the command', () => {
     expect(stderr).toContain('cut.trace: cut');
   });
 
-  test('shows a trace of version 2 as one of today, without who called', async () => {
+  test('shows a trace of version 2 like a current one, without callers', async () => {
     const bytes = readFileSync(writeTrace(scratch('new.trace'), randomCalls(500)));
     bytes.writeUInt32LE(2, 8);
     writeFileSync(scratch('old.trace'), bytes);
@@ -276,7 +276,7 @@ describe('the command', () => {
     expect(columns).toEqual(today.columns);
   });
 
-  test('refuses what is no trace, with the reason and status 125', async () => {
+  test('refuses a file that is no trace, with the reason and status 125', async () => {
     const refused = async (content: Uint8Array | string, process?: number): Promise<string> => {
       writeFileSync(scratch('refused'), content);
       try {
@@ -308,7 +308,7 @@ describe('the command', () => {
     for (let seed = 1; seed <= 60; seed++) {
       const broken = Buffer.from(whole);
       const at = (seed * 7919 * 31) % broken.length;
-      // Half of them among the heads of segments, where they hurt most.
+      // Flips every other bit in the head of a segment, where it does most damage.
       const place = seed % 2 ? at : Math.floor(at / 65_536) * 65_536 + (seed % 64);
       broken[place] = (broken[place] ?? 0) ^ (1 << (seed % 8));
       writeFileSync(scratch('flipped.trace'), broken);

@@ -1,4 +1,4 @@
-// Who allocated, on the page of `view` in a real browser: graph, table, map and time line say the same.
+// Who allocated, on the page of `view` in a real browser: graph, table, map and time line agree.
 
 import { writeFileSync } from 'node:fs';
 import type { Page } from 'playwright-core';
@@ -70,7 +70,7 @@ beforeAll(async () => {
   writeFileSync(many, pageOf([[packProcess(heap), packProcess(child, 1)]]));
 });
 
-/** Boxes of the graph: the path of each, and its share of the width. */
+/** The share of the graph's width for each box, by the path of the box. */
 const boxes = (page: Page, panel = 0): Promise<Record<string, number>> =>
   page.locator(`.panel >> nth=${panel} >> .flame`).evaluate((flame) => {
     const all = [...flame.querySelectorAll<HTMLElement>('.box')];
@@ -93,7 +93,7 @@ const boxes = (page: Page, panel = 0): Promise<Record<string, number>> =>
     );
   });
 
-/** Rows of the table: bytes and blocks by function. */
+/** The rows of the table: bytes and blocks by function. */
 const rows = (page: Page, panel = 0): Promise<Record<string, number[]>> =>
   page
     .locator(`.panel >> nth=${panel} >> .functions tbody tr`)
@@ -111,13 +111,13 @@ const rows = (page: Page, panel = 0): Promise<Record<string, number[]>> =>
 const said = (page: Page, panel = 0): Promise<string | null> =>
   page.textContent(`.panel >> nth=${panel} >> .origin`);
 
-/** Until the graphs have followed the slider. */
+/** Moves the slider, and waits until the graphs have followed. */
 const rested = async (page: Page, step: number): Promise<void> => {
   await scrubTo(page, step);
   await page.waitForTimeout(250);
 };
 
-/** Colours of a canvas at some points, each a share of its width and pixels from the top. */
+/** The colours of a canvas at points, each given as a share of the width and pixels from the top. */
 const colors = (page: Page, what: string, points: readonly (readonly [number, number])[]) =>
   page.locator(what).evaluate(async (element, wanted) => {
     await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
@@ -133,7 +133,7 @@ const colors = (page: Page, what: string, points: readonly (readonly [number, nu
   }, points);
 
 describe('the flame graph', () => {
-  test('is as wide as the bytes that are live at the slider, and the table says the same', () =>
+  test('has boxes as wide as their bytes live at the slider, and the table agrees', () =>
     inBrowser(
       alone,
       async (page) => {
@@ -163,7 +163,7 @@ describe('the flame graph', () => {
       wide,
     ));
 
-  test('shows the peak, all, what was freed at once, what never was, and blocks', () =>
+  test('shows the peak, all allocations, blocks freed at once or never, and numbers of blocks', () =>
     inBrowser(
       alone,
       async (page) => {
@@ -210,7 +210,7 @@ describe('the flame graph', () => {
 });
 
 describe('a choice', () => {
-  test('dims all other blocks in the map, and has its share in the time line', () =>
+  test('dims all other blocks in the map, and shows its share in the time line', () =>
     inBrowser(
       alone,
       async (page) => {
@@ -238,14 +238,14 @@ describe('a choice', () => {
           return (await colors(page, '.map', [point]))[0];
         };
         const [live, dim, freed] = ['47 111 219', '201 204 209', '243 201 165'];
-        expect(await at(4096 + 700)).toBe(live); // b's, called by a
-        expect(await at(3 * 4096 + 700)).toBe(live); // c's
-        expect(await at(700)).toBe(dim); // main's own
-        expect(await at(4 * 4096 + 700)).toBe(dim); // b's, but not called by a
+        expect(await at(4096 + 700)).toBe(live); // by b, called by a
+        expect(await at(3 * 4096 + 700)).toBe(live); // by c
+        expect(await at(700)).toBe(dim); // by main itself
+        expect(await at(4 * 4096 + 700)).toBe(dim); // by b, but not called by a
         await rested(page, 8);
         expect(await at(700)).toBe(freed);
         const chosen = '232 89 12';
-        // Of 8 calls: none before the second, a part of the height at the end.
+        // Nothing is chosen before the second of 8 calls; at the end it takes part of the height.
         const column = (share: number) =>
           colors(
             page,
@@ -264,7 +264,7 @@ describe('a choice', () => {
       wide,
     ));
 
-  test('of a row of the table is the function wherever it is called', () =>
+  test('of a row of the table comprises the function wherever it is called', () =>
     inBrowser(
       alone,
       async (page) => {
@@ -275,7 +275,7 @@ describe('a choice', () => {
       wide,
     ));
 
-  test('of what was searched for holds for the map, and the search marks boxes and rows', () =>
+  test('of search matches applies to the map, and the search marks boxes and rows', () =>
     inBrowser(
       alone,
       async (page) => {
@@ -287,13 +287,13 @@ describe('a choice', () => {
         expect(await found.getAttribute('aria-label')).toMatch(/^0x40,/);
         expect(Object.keys(await rows(page))).toEqual(['0x40']);
         await page.press('#search', 'Enter');
-        expect(await said(page)).toMatch(/^what matches “0X4”: 4 KiB in 1 block, 20\.0 %/);
-        expect(await page.textContent('.legend')).toContain('live, of others');
+        expect(await said(page)).toMatch(/^matches of “0X4”: 4 KiB in 1 block, 20\.0 %/);
+        expect(await page.textContent('.legend')).toContain('live, not chosen');
       },
       wide,
     ));
 
-  test('is made by keys as well', () =>
+  test('can be made by keys as well', () =>
     inBrowser(
       alone,
       async (page) => {
@@ -309,7 +309,7 @@ describe('a choice', () => {
     ));
 });
 
-test('a block that is pointed at lights its stack up, and says it beside the pointer', () =>
+test('pointing at a block highlights its stack, and shows the stack beside the pointer', () =>
   inBrowser(
     alone,
     async (page) => {
@@ -336,7 +336,7 @@ test('a block that is pointed at lights its stack up, and says it beside the poi
   ));
 
 describe('two traces', () => {
-  test('show in each what there is more of than in the other', () =>
+  test('show by how much each exceeds the other', () =>
     inBrowser(
       both,
       async (page) => {
@@ -357,7 +357,7 @@ describe('two traces', () => {
       wide,
     ));
 
-  test('have time lines at one scale, in line with the slider, and maps that zoom together', () =>
+  test('have time lines at one scale, and maps that zoom together', () =>
     inBrowser(
       both,
       async (page) => {
@@ -396,7 +396,7 @@ describe('two traces', () => {
       wide,
     ));
 
-  test('on a phone stand one below the other, part by part, without scrolling sideways', () =>
+  test('on a phone are one below the other, maps before graphs, without scrolling sideways', () =>
     inBrowser(
       both,
       async (page) => {
@@ -441,7 +441,7 @@ test('the mark of a time line is below the middle of the slider’s thumb', () =
     wide,
   ));
 
-test('processes are a tree of who started whom, and a click opens one', () =>
+test('processes form a tree, each below the one that started it, and a click opens one', () =>
   inBrowser(
     many,
     async (page) => {

@@ -8,24 +8,21 @@
  *
  * Marks and bits are backed by one counter for each bit, which only sampled blocks touch.
  *
- * Rule: everything but marks and bits is touched under profile.lock only.
+ * A tool that includes this file has defined `struct block`, whose `address` is 0 in an empty slot, and sets
+ * `blocks.memory` before the first block: zeroed memory, or NULL.
+ *
+ * Rule: everything but marks and bits is touched under the tool's lock only.
  */
 #pragma once
 
-#include "../trace/file.h"
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
 
 enum { MARKS = 1 << 12, BIT_LOG = 15, BITS = 1 << BIT_LOG, BLOCKS_FIRST = 1 << 12 };
-
-struct block {
-    uintptr_t address; /* 0: an empty slot */
-    uint64_t size;
-    double weight;   /* blocks that it stands for */
-    uint64_t born;   /* ticks since the origin */
-    uint64_t serial; /* how far its thread had come: see allocated_nothing_since */
-    uint64_t left;
-    uint32_t thread; /* a number of ours; 0: of an unknown thread */
-    uint32_t site;
-};
 
 /* Open addressing, linear probing, at most half full; a deletion moves back what follows. */
 static struct {
@@ -33,6 +30,7 @@ static struct {
     size_t size, used;
     _Atomic(uint64_t) bits[BITS / 64];
     uint16_t counts[BITS];
+    void *(*memory)(size_t);
 } blocks = {.bits = {1}}; /* free(NULL) may be the first call: see bit_unmark_null */
 
 /* 1 where one of the bits that end alike is. Apart, so that its address is no sum. */
@@ -97,7 +95,7 @@ static struct block *slot_find(uintptr_t address) {
 
 static bool blocks_grow(void) {
     size_t size = blocks.size ? 2 * blocks.size : BLOCKS_FIRST, old = blocks.size;
-    struct block *slots = memory_apart(size * sizeof *slots), *from = blocks.slots;
+    struct block *slots = blocks.memory(size * sizeof *slots), *from = blocks.slots;
     if (!slots)
         return false;
     blocks.slots = slots;
@@ -136,14 +134,14 @@ static struct block blocks_take(struct block *at) {
         blocks.slots[hole] = blocks.slots[i];
         hole = i;
     }
-    blocks.slots[hole].address = 0;
+    blocks.slots[hole] = (struct block){0};
     blocks.used--;
     bit_clear(bit_of((void *)taken.address));
     return taken;
 }
 
 /* In a forked child: its parent's blocks are its parent's. */
-static void blocks_forget(void) {
+static inline void blocks_forget(void) {
     blocks.slots = NULL; /* our parent writes there */
     blocks.size = blocks.used = 0;
     memset(blocks.counts, 0, sizeof blocks.counts);

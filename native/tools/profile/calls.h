@@ -32,24 +32,9 @@ static bool leaves_reach(uint32_t node) {
     return true;
 }
 
-/* The innermost node of the stack; 0 where there is no room for one. */
-static uint32_t calls_node(struct last *l) {
-    struct last_frame *inner = last_innermost(l), *f = inner + l->fresh;
-    uint32_t node = f < l->frames + LAST_ROOM ? f->node : 0;
-    while (f-- > inner) {
-        f->node = node = callers_node(node, f);
-        if (!node)
-            break;
-    }
-    l->fresh = 0;
-    if (!node)
-        l->depth = 0;
-    return node;
-}
-
 /* The site of the stack; UINT32_MAX where there is no room for it. */
 static uint32_t calls_site(struct last *l) {
-    uint32_t node = l->depth ? calls_node(l) : 0;
+    uint32_t node = l->depth ? last_number(l, callers_node) : 0;
     if (!leaves_reach(node))
         return UINT32_MAX;
     if (!leaves.sites[node]) {

@@ -15,8 +15,8 @@
 #pragma once
 
 #include "../../unwind/maps.h"
-#include "blocks.h"
 #include "sums.h"
+#include "blocks.h"
 
 #include <sys/uio.h>
 

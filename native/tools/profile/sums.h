@@ -11,6 +11,18 @@
 
 #include <pthread.h>
 
+/* A sampled block: see blocks.h. */
+struct block {
+    uintptr_t address;
+    uint64_t size;
+    double weight;   /* blocks that it stands for */
+    uint64_t born;   /* ticks since the origin */
+    uint64_t serial; /* how far its thread had come: see block_was_short */
+    uint64_t left;
+    uint32_t thread; /* a number of ours; 0: of an unknown thread */
+    uint32_t site;
+};
+
 enum { GROUP = SEGMENT_ROOM / sizeof(struct profile_site), GROUPS = 4096 };
 
 static struct {

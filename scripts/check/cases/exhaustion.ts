@@ -1,15 +1,15 @@
-// Memory, addresses and mappings end; somebody else moves the break (tests/programs/exhaustion-*.c).
+// Memory, addresses or mappings run out; other code moves the break (tests/programs/exhaustion-*.c).
 
 import { onX64, type ProgramCase } from '../case.ts';
 
-/** Blocks in all that a malloc with O(n) calls is asked to keep, at most. */
+/** The most live blocks that a malloc with O(n) calls has to hold. */
 const MANY = 3000;
 
 function limit(resource: 'as' | 'data', size: number): ProgramCase {
   const mib = Math.ceil(Math.max(1, Math.min(16, (size * MANY) / 2 ** 20)));
   return {
     name: `${resource === 'as' ? 'ulimit-v' : 'ulimit-d'}-${size}`,
-    promise: `when memory ends, every call says so, and what is freed can be had again (${
+    promise: `when memory runs out, every call reports it, and freed memory can be allocated again (${
       resource === 'as' ? 'ulimit -v' : 'ulimit -d'
     }, blocks of ${size} bytes)`,
     level: 'should',
@@ -17,8 +17,8 @@ function limit(resource: 'as' | 'data', size: number): ProgramCase {
     program: 'exhaustion-limit',
     args: [resource, 32, size],
     quick: size === 5000,
-    // A limit on addresses leaves 30 MiB that the program does not need: too many small blocks to
-    // walk past each time, so those are larger.
+    // A limit on addresses leaves 30 MiB to fill. With small blocks these would be too many for a
+    // malloc whose calls walk all of them, so its blocks are larger.
     slow: { args: [resource, mib, resource === 'as' ? Math.max(size, 2000) : size] },
     ...(size === 5000
       ? {
@@ -36,7 +36,7 @@ export const exhaustion: ProgramCase[] = [
   ...sizes.map((size) => limit('data', size)),
   {
     name: 'each-call-fails',
-    promise: 'whichever system call for memory fails, calls return NULL with ENOMEM or succeed',
+    promise: 'whichever system call for memory fails, calls succeed or return NULL with ENOMEM',
     program: 'exhaustion-calls',
     args: ['once', 120],
     needs: ['exhaustion', 'reuse', 'sizes'],
@@ -54,7 +54,7 @@ export const exhaustion: ProgramCase[] = [
   ...[200_000, 20_000].map(
     (size): ProgramCase => ({
       name: `mappings-${size}`,
-      promise: `with too many mappings free keeps errno and loses nothing (${size} bytes)`,
+      promise: `when the process has too many mappings, free keeps errno and loses nothing (${size} bytes)`,
       level: 'should',
       promised: true,
       program: 'exhaustion-mappings',
@@ -66,7 +66,7 @@ export const exhaustion: ProgramCase[] = [
   {
     name: 'unmap-refused',
     promise:
-      'free keeps errno when munmap and madvise are refused, and memory can be had as before',
+      'when munmap and madvise are refused, free keeps errno, and allocation works as before',
     program: 'exhaustion-unmap',
     args: [10, 8 << 20],
     needs: ['reuse', 'sizes'],
@@ -74,7 +74,8 @@ export const exhaustion: ProgramCase[] = [
   },
   {
     name: 'limited-later',
-    promise: 'a limit on addresses that a program sets later counts hardly more than it uses',
+    promise:
+      'under a limit on addresses set later, malloc counts little more than the program uses',
     level: 'should',
     promised: true,
     program: 'life-limited',
@@ -85,7 +86,7 @@ export const exhaustion: ProgramCase[] = [
   },
   {
     name: 'locked',
-    promise: 'mlockall locks hardly more than what is used, and memory can be had afterwards',
+    promise: 'mlockall locks little more than the memory in use, and allocation works afterwards',
     level: 'should',
     promised: true,
     program: 'life-locked',
@@ -99,7 +100,7 @@ export const exhaustion: ProgramCase[] = [
   },
   {
     name: 'lazy',
-    promise: 'gigabytes that nobody touches cost nothing',
+    promise: 'gigabytes that the program never touches take no memory',
     level: 'should',
     promised: true,
     program: 'exhaustion-lazy',
@@ -109,7 +110,7 @@ export const exhaustion: ProgramCase[] = [
   ...[1, 2, 3].map(
     (seed): ProgramCase => ({
       name: `break-${seed}`,
-      promise: `somebody else moves the program break, up and down (seed ${seed})`,
+      promise: `other code may move the program break, up and down (seed ${seed})`,
       program: 'break',
       args: [5000, 100_000, seed],
       frugal: { args: [2000, 60_000, seed] },

@@ -1,17 +1,17 @@
-// fork, wherever it comes from and whatever goes on meanwhile (tests/programs/fork-*.c).
+// fork: from any thread or handler, whatever other threads do meanwhile (tests/programs/fork-*.c).
 
 import { onX64, type ProgramCase } from '../case.ts';
 
-/** Threads that allocate without end use up the machine where nothing is reused. */
+/** Smaller blocks for dumb, because threads that allocate forever would use up all memory. */
 const small = { LIBMALLOC_BLOCK: '4096' };
 
 /** Which thread forks while a thread is inside malloc: see tests/programs/fork-anywhere.c. */
 export type Mode = 'self' | 'other' | 'waiting';
 
-/** Forks at one part of the instructions of every call. */
+/** Forks at each instruction of every call, as far as it lies in this part of them. */
 export const stepped = (mode: Mode, part: number, parts: number): ProgramCase => ({
   name: `fork-anywhere-${mode}`,
-  promise: `fork does no harm at whichever instruction of malloc it happens (${mode})`,
+  promise: `fork does no harm at any instruction of malloc (${mode})`,
   level: 'promise',
   program: 'fork-anywhere',
   args: [mode, 160, part, parts],
@@ -34,7 +34,7 @@ const frozen = (size: number): ProgramCase => ({
 export const fork: ProgramCase[] = [
   {
     name: 'fork-threads',
-    promise: 'the children of a process whose threads are inside malloc find a heap that works',
+    promise: 'if threads are inside malloc at a fork, the heap works in the child',
     program: 'fork-threads',
     args: [150, 4, 4000],
     frugal: { args: [10, 2, 1000], env: small },
@@ -49,14 +49,14 @@ export const fork: ProgramCase[] = [
   },
   {
     name: 'fork-large',
-    promise: 'children work that were forked while large blocks are mapped and unmapped',
+    promise: 'a child forked while other threads map and unmap large blocks works',
     program: 'fork-threads',
     args: [40, 3, 400_000],
     needs: ['sizes'],
   },
   {
     name: 'fork-storm',
-    promise: 'a signal handler may fork that interrupted malloc',
+    promise: 'a signal handler that interrupted malloc may fork',
     level: 'promise',
     program: 'fork-storm',
     args: [200, 0, 3000],
@@ -81,7 +81,7 @@ export const fork: ProgramCase[] = [
   ...[1000, 20_000, 300_000].map(frozen),
   {
     name: 'fork-emptied',
-    promise: 'a child that was forked inside of malloc frees what another thread had',
+    promise: 'a child that was forked inside malloc can free blocks of another thread',
     level: 'promise',
     program: 'fork-emptied',
     args: [20],
@@ -91,20 +91,21 @@ export const fork: ProgramCase[] = [
   ...(['self', 'other', 'waiting'] as const).map((mode) => stepped(mode, 7, 80)),
   {
     name: 'fork-stdio',
-    promise: 'fork waits for fflush(NULL), which waits for getline, which allocates: none hangs',
+    promise:
+      'nothing hangs when fork waits for fflush(NULL), which waits for getline, which allocates',
     level: 'promise',
     program: 'fork-stdio',
   },
   {
     name: 'fork-handlers-after',
-    promise: 'pthread_atfork handlers that were registered after malloc’s own allocate',
+    promise: 'pthread_atfork handlers registered after malloc’s own may allocate',
     program: 'fork-handlers',
     args: [100, 3],
     frugal: { args: [4, 1], env: small },
   },
   {
     name: 'fork-handlers-before',
-    promise: 'pthread_atfork handlers that were registered before malloc’s own allocate',
+    promise: 'pthread_atfork handlers registered before malloc’s own may allocate',
     level: 'promise',
     program: 'fork-handlers',
     args: [100, 3, 1],
@@ -113,7 +114,7 @@ export const fork: ProgramCase[] = [
   },
   {
     name: 'fork-exec',
-    promise: 'fork and exec, vfork and exec, posix_spawn and system work under threads',
+    promise: 'fork and exec, vfork and exec, posix_spawn and system work beside other threads',
     program: 'fork-exec',
     args: [20, 3],
     frugal: { args: [3, 1], env: small },
@@ -121,14 +122,14 @@ export const fork: ProgramCase[] = [
   },
   {
     name: 'fork-generations',
-    promise: 'the child of a child of a child finds a heap that works',
+    promise: 'the heap works in the child of a child of a child',
     program: 'fork-generations',
     args: [12, 2],
     frugal: { args: [4, 1], env: small },
   },
   {
     name: 'fork-reuse',
-    promise: 'a child uses the memory again that its parent allocated and it frees',
+    promise: 'a child reuses memory that its parent allocated and the child freed',
     program: 'fork-reuse',
     args: [20_000, 1000, 3, 0, 75],
     slow: { args: [2000, 2000, 3, 0, 75] },
@@ -137,8 +138,7 @@ export const fork: ProgramCase[] = [
   },
   {
     name: 'fork-reuse-threads',
-    promise:
-      'a child uses the memory again that other threads of its parent allocated and it frees',
+    promise: 'a child reuses memory that other threads of its parent allocated and the child freed',
     level: 'should',
     promised: true,
     program: 'fork-reuse',
@@ -149,7 +149,7 @@ export const fork: ProgramCase[] = [
   ...(['inherited', 'blocked'] as const).map(
     (how): ProgramCase => ({
       name: `fork-${how}`,
-      promise: `fifteen generations, each of which frees what it inherited, need no more than one${
+      promise: `fifteen generations that each free what they inherited need no more memory than one${
         how === 'blocked' ? ', with all signals blocked' : ''
       }`,
       program: 'life-generations',
@@ -162,14 +162,14 @@ export const fork: ProgramCase[] = [
   {
     name: 'fork-exit',
     promise:
-      'a child that any thread forked may end by exit, by quick_exit or with its last thread',
+      'a child, whichever thread forked it, may end by exit, by quick_exit or with its last thread',
     program: 'fork-exit',
     args: [18],
     quick: true,
   },
   {
     name: 'vfork',
-    promise: 'a child of vfork may allocate and free, and its parent’s heap is whole',
+    promise: 'a child of vfork may allocate and free, and its parent’s heap stays intact',
     level: 'should',
     promised: true,
     program: 'life-vfork',
@@ -184,11 +184,11 @@ export const fork: ProgramCase[] = [
     frugal: { args: [5, 1], env: small },
   },
   {
-    // A malloc on the break can avoid this only by testing whether the memory is there. glibc and
-    // tcmalloc do not: about one in a hundred such children dies of SIGSEGV.
+    // A malloc on the break can avoid this crash only by testing whether the memory exists. glibc
+    // and tcmalloc do not: about one in a hundred such children dies of SIGSEGV.
     level: 'promise',
     name: 'fork-break',
-    promise: 'children work that were forked while another thread moves the program break',
+    promise: 'a child forked while another thread moves the program break works',
     program: 'fork-break',
     args: [50],
   },

@@ -1,5 +1,5 @@
-// Misuse, and how a program finds out (tests/programs/misuse.c): a report for the mallocs of
-// others, a promise where ours checks what it is given.
+// Misuses, and whether the malloc detects them (tests/programs/misuse.c): a report for other
+// mallocs, a promise of our variants that check their arguments.
 
 import { shellLine } from '../../lib/words.ts';
 import { type Launched, launch } from '../../malloc/preload.ts';
@@ -9,18 +9,18 @@ import { debugLine, environmentFor, toldTo } from '../judge.ts';
 import { lack } from '../lacks.ts';
 import { withoutWitness } from '../witnessed.ts';
 
-/** What comes of a misuse, from the best to the worst. */
+/** The outcomes of a misuse, from the best to the worst. */
 const outcomes = ['at once', 'later', 'silent', 'corrupted', 'hangs'] as const;
 export type Outcome = (typeof outcomes)[number] | 'absent';
 
-/** One misuse: what misuse.c is told, and who promises that it ends the program at once. */
+/** One misuse: the arguments of misuse.c, and which of our builds promise to detect it. */
 export interface Crime {
   name: string;
   call: string;
   kind: string;
   /**
    * `checks`: every variant that checks its pointers ends the program at once. `guard`: every debug
-   * build notices, at the next free of the block or at exit if not before.
+   * build detects the misuse, at the latest when the block is freed or the program exits.
    */
   promise?: 'checks' | 'guard';
 }
@@ -59,16 +59,16 @@ export const crimes: Crime[] = [
   { name: 'read of freed memory', call: 'read', kind: 'freed' },
 ];
 
-/** Small, middle, and large: often three different ways through a malloc. */
+/** Small, medium and large: many mallocs have a separate path for each. */
 const crimeSizes = [64, 3000, 300_000];
 
-/** Where blocks are never larger than that, there are no large blocks. */
+/** Omits large blocks for a malloc that has none. */
 const sizesFor = (subject: Subject): number[] =>
   lack(subject, 'sizes') === undefined ? crimeSizes : crimeSizes.slice(0, -1);
 
 const stops = ['SIGABRT', 'SIGILL', 'SIGTRAP'];
 
-/** What became of a run of misuse.c. */
+/** The outcome of one run of misuse.c. */
 function outcomeOf(result: Launched): Outcome {
   const [, how, after] = result.stdout.toString().trim().split('\n');
   const said = withoutWitness(result.stderr.toString()).trim() !== '';
@@ -79,7 +79,7 @@ function outcomeOf(result: Launched): Outcome {
   return after === 'fine' && result.status === 0 ? 'silent' : 'corrupted';
 }
 
-/** The outcomes of several sizes in one cell: what differs is told apart, small to large. */
+/** The different outcomes, from small to large blocks, in one cell. */
 export function summary(found: Outcome[]): string {
   return [...new Set(found)].join(' / ');
 }
@@ -104,7 +104,7 @@ export interface Committed {
   outcome: Outcome;
 }
 
-/** What may come of it under a malloc that has promised something; undefined of all others. */
+/** The outcomes that the malloc's promise allows; undefined if it promises nothing. */
 function promised(subject: Subject, { promise }: Crime): Outcome[] | undefined {
   const { malloc } = subject;
   if (malloc.kind !== 'variant') return undefined;
@@ -140,7 +140,7 @@ export function misuse(): Case[] {
   return crimes.map((crime) => ({
     group: 'misuse',
     name: crime.name.replaceAll(/[ ,]+/g, '-'),
-    promise: `${crime.name}: the program finds out`,
+    promise: `${crime.name}: the malloc detects it`,
     level: 'should',
     promised: crime.promise !== undefined,
     quick: crime.kind === 'freed',

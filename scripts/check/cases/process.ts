@@ -1,4 +1,4 @@
-// The beginning and the end of a process, and the odd places between (tests/programs/lifecycle-*.c).
+// The start and the end of a process, and unusual settings (tests/programs/lifecycle-*.c).
 
 import type { ProgramCase, Run } from '../case.ts';
 import type { Need } from '../needs.ts';
@@ -30,7 +30,7 @@ const aborted = (how: 'exit' | 'jump'): ProgramCase => ({
 const lifecycle: ProgramCase[] = [
   {
     name: 'early-resolver',
-    promise: 'a resolver of an indirect function allocates while the program is relocated',
+    promise: 'an IFUNC resolver may allocate while the program is being relocated',
     level: 'promise',
     program: 'lifecycle-early',
     args: [1],
@@ -39,13 +39,13 @@ const lifecycle: ProgramCase[] = [
   },
   {
     name: 'early-preinit',
-    promise: '.preinit_array allocates, before any constructor',
+    promise: 'functions in .preinit_array may allocate, before any constructor',
     program: 'lifecycle-early',
     args: [0],
   },
   {
     name: 'early-constructor',
-    promise: 'a constructor allocates that runs before malloc’s own and before libc’s',
+    promise: 'a constructor that runs before malloc’s own and before libc’s may allocate',
     program: 'lifecycle-early',
     args: [0, 1],
     behind: { program: 'lifecycle-early', flags: ['-nostdlib'] },
@@ -53,14 +53,15 @@ const lifecycle: ProgramCase[] = [
   },
   {
     name: 'first-call',
-    promise: 'the first call of a process may be any of the family, with any size',
+    promise: 'the first call of a process may be any malloc function, with any size',
     program: 'lifecycle-first',
     needs: ['sizes'],
     quick: true,
   },
   {
     name: 'exit',
-    promise: 'atexit and destructors after malloc’s own allocate, while a thread goes on',
+    promise:
+      'atexit handlers, and destructors after malloc’s own, may allocate while a thread runs',
     program: 'lifecycle-late',
     behind: { program: 'lifecycle-late' },
     stdout: "atexit\nthe program's destructor\nthe library's destructor\n",
@@ -69,21 +70,21 @@ const lifecycle: ProgramCase[] = [
   },
   {
     name: 'quick_exit',
-    promise: 'handlers of quick_exit allocate',
+    promise: 'at_quick_exit handlers may allocate',
     program: 'lifecycle-late',
     args: ['quick_exit'],
     stdout: 'at_quick_exit\n',
   },
   {
     name: '_exit',
-    promise: '_exit ends a process that allocates in another thread',
+    promise: '_exit ends a process while another thread allocates',
     program: 'lifecycle-late',
     args: ['_exit'],
     needs: ['threads'],
   },
   {
     name: 'descriptors',
-    promise: 'no file descriptor is held (dup(0) is 3), and none is needed',
+    promise: 'malloc holds no file descriptor (dup(0) is 3), and needs none',
     program: 'lifecycle-descriptors',
     level: 'should',
     promised: true,
@@ -100,7 +101,7 @@ const lifecycle: ProgramCase[] = [
   {
     name: 'closed',
     promise:
-      'a daemon closes all descriptors, and malloc leaves the files alone that get their numbers',
+      'after a daemon closed all descriptors, malloc does not touch files that reuse their numbers',
     program: 'lifecycle-closed',
     args: [10_000],
     slow: { args: [2000] },
@@ -110,7 +111,7 @@ const lifecycle: ProgramCase[] = [
   },
   {
     name: 'seccomp',
-    promise: 'a sandbox needs to let malloc ask for memory and wait, and for nothing else',
+    promise: 'in a sandbox, malloc needs no system calls but those that get memory or wait',
     level: 'should',
     promised: true,
     program: 'life-filter',
@@ -120,7 +121,7 @@ const lifecycle: ProgramCase[] = [
   },
   {
     name: 'dlopen',
-    promise: 'libraries whose constructors allocate come and go, from several threads',
+    promise: 'several threads may load and unload libraries whose constructors allocate',
     program: 'lifecycle-dlopen',
     library: 'lifecycle-dlopen',
     args: [50, 4],
@@ -128,7 +129,7 @@ const lifecycle: ProgramCase[] = [
   },
   {
     name: 'ld-debug',
-    promise: 'the dynamic linker explains what it does (LD_DEBUG=all)',
+    promise: 'the dynamic linker may print what it does (LD_DEBUG=all)',
     program: 'lifecycle-dlopen',
     library: 'lifecycle-dlopen',
     args: [2, 2],
@@ -139,14 +140,14 @@ const lifecycle: ProgramCase[] = [
   aborted('jump'),
   {
     name: 'jumps',
-    promise: 'longjmp leaves frames and signal handlers, and free keeps errno',
+    promise: 'longjmp may leave frames and signal handlers, and free keeps errno',
     program: 'lifecycle-jump',
     args: [1_000_000],
     frugal: { args: [60_000] },
   },
   {
     name: 'signals',
-    promise: 'a signal that interrupts malloc, again and again, does no harm',
+    promise: 'signals that interrupt malloc again and again do no harm',
     program: 'process-signals',
     args: [1500],
     frugal: { args: [100], env: { LIBMALLOC_BLOCK: '8192' } },
@@ -162,7 +163,7 @@ const lifecycle: ProgramCase[] = [
   work('no-proc', 'there may be no /proc', hidden, {
     possible: {
       command: [...hidden, 'true'],
-      otherwise: 'this user may not mount anything over /proc, not even in a namespace',
+      otherwise: 'this user may not mount a file system over /proc, not even in a namespace',
     },
   }),
 ];

@@ -1,4 +1,4 @@
-// Random calls (tests/programs/random.c): which sequences fail, and the shortest that still fails.
+// Random calls (tests/programs/random.c): finds sequences that fail, and shortens them.
 
 import { glibc } from '../../malloc/mallocs.ts';
 import { type Launched, launch } from '../../malloc/preload.ts';
@@ -20,9 +20,9 @@ import { writeReproducer } from '../reproducer.ts';
 import { shrink } from '../shrink.ts';
 
 export interface RandomOptions {
-  /** Of the first round; later ones count up. */
+  /** The seed of the first round; each later round adds one. */
   seed: number;
-  /** Of each case. */
+  /** How long each case runs. */
   seconds: number;
 }
 
@@ -32,7 +32,7 @@ export interface Mix {
   calls: number;
   threads: number;
   largest: number;
-  /** This many calls use up the memory limit of a malloc that never reuses any. */
+  /** How many calls a malloc that never reuses memory can serve within its limit. */
   frugal?: number;
   quick?: boolean;
 }
@@ -65,7 +65,7 @@ export const mixes: Mix[] = [
   },
   {
     name: 'threads',
-    promise: 'so do four threads that take blocks from each other',
+    promise: 'any calls in any order, by four threads that exchange blocks, keep every byte',
     calls: 8000,
     threads: 4,
     largest: 20_000,
@@ -74,9 +74,9 @@ export const mixes: Mix[] = [
   },
 ];
 
-/** Time for a round that has begun when the time is up. */
+/** Seconds for the round that is running when the time is up. */
 const GRACE = 60;
-/** One trial of a shorter sequence: those that hang are failures as well. */
+/** Seconds for one trial of a shorter sequence; a sequence that hangs counts as a failure. */
 const TRIAL = 10;
 
 const program = (): string => caseProgram('random');
@@ -88,7 +88,7 @@ function start(subject: Subject, args: (string | number)[], timeout: number): Pr
 
 const failed = ({ status }: Launched): boolean => status !== 0;
 
-/** What became of rounds with the seeds `first`, `first` + 1, … up to `last`. */
+/** The result of rounds with the seeds `first`, `first` + 1, … up to `last`. */
 export interface Played {
   first: number;
   last: number;
@@ -110,7 +110,7 @@ async function playOnce(subject: Subject, mix: Mix, { seed, seconds }: RandomOpt
   return { last, seconds: result.seconds, ...(failed(result) && { because }), result, args };
 }
 
-/** Rounds with the seeds `first`, `first` + 1, … until the time is up or one of them fails. */
+/** Plays rounds with the seeds `first`, `first` + 1, … until the time is up or one fails. */
 export async function play(subject: Subject, mix: Mix, options: RandomOptions): Promise<Played> {
   const first = options.seed;
   if (lack(subject, 'reuse') === undefined)
@@ -124,7 +124,7 @@ export async function play(subject: Subject, mix: Mix, options: RandomOptions): 
   }
 }
 
-/** Why this malloc cannot be asked for such calls. */
+/** Why this malloc cannot serve such calls; undefined if it can. */
 export function excuse(subject: Subject, mix: Mix): Lack | undefined {
   return firstLack(subject, [
     'blocks',
@@ -145,7 +145,7 @@ async function judge(subject: Subject, mix: Mix, options: RandomOptions): Promis
 
 const printed = ({ stderr }: Launched): string => stderr.toString().slice(0, 2000);
 
-/** Fewer threads, fewer rounds, fewer calls, as long as it fails. */
+/** Looks for a simpler failure: in one thread, then in one round, then with fewer calls. */
 async function investigate(
   subject: Subject,
   mix: Mix,
@@ -172,9 +172,9 @@ async function investigate(
 }
 
 const ONLY_WHOLE =
-  'no part of these calls fails in a program of its own, so this is the whole round';
+  'no part of these calls fails in a program of its own, so this runs the whole round';
 const NOT_AGAIN =
-  'it did not fail again in five runs of the round that failed: this is all of it, run it several times';
+  'the round that failed did not fail again in five runs, so this runs all rounds: run it several times';
 
 /** The shortest sequence of calls of this round that fails on its own; undefined if none does. */
 async function shortest(subject: Subject, mix: Mix, seed: number): Promise<string[] | undefined> {
@@ -193,7 +193,7 @@ function roundEvidence(subject: Subject, seed: number, args: string[]): Omit<Evi
   };
 }
 
-/** Runs that must all fail before something is offered as the way to see a failure again. */
+/** How many runs must fail before the report offers them as a way to reproduce the failure. */
 const RUNS = 2;
 
 async function alwaysFails(run: () => Promise<Launched>): Promise<boolean> {
@@ -201,7 +201,7 @@ async function alwaysFails(run: () => Promise<Launched>): Promise<boolean> {
   return true;
 }
 
-/** As a program of its own, if that fails as well; else as a list for random.c, if that does. */
+/** A program of its own, if that fails as well; else a list for random.c, if that fails. */
 async function sequenceEvidence(subject: Subject, name: string, seed: number, sequence: string[]) {
   const { malloc } = subject;
   const files = writeReproducer(
@@ -231,7 +231,7 @@ async function sequenceEvidence(subject: Subject, name: string, seed: number, se
 
 const ONLY_LISTED = 'the calls fail when random.c makes them, not in a program of their own';
 
-/** The random cases, with a seed that is printed where one fails. */
+/** The random cases; the report prints the seed of one that fails. */
 export function random(options: RandomOptions): Case[] {
   return mixes.map((mix) => ({
     group: 'random',

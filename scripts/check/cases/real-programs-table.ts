@@ -1,27 +1,28 @@
-// Other people's programs: each does a piece of its own work, and prints what must not depend on
-// the malloc. `$IN` is a folder with `words` (20,000 lines of text), `many` (300,000), `fib.c` and
-// `history` (for git fast-import); the current folder is empty. `$N` says how much to do, where that
-// can be chosen: 1 where a call walks past all blocks or none comes back, else 100.
+// Other people's programs: each does some typical work, and prints what must not depend on the
+// malloc. `$IN` is a folder with `words` (20,000 lines of text), `many` (300,000), `fib.c` and
+// `history` (for git fast-import); the current folder is empty. `$N` says how much to do, for
+// commands that can vary it: 1 for a malloc whose calls walk all blocks, or that never reuses one,
+// else 100.
 //
-// php runs without extensions (-n): it loads them with RTLD_DEEPBIND, so that they call glibc's free
-// with the blocks of whatever malloc is preloaded; none can help that.
+// php runs without extensions (-n), because it loads them with RTLD_DEEPBIND, so that they pass
+// blocks of the preloaded malloc to glibc's free; no malloc can prevent that.
 
 export interface RealProgram {
   name: string;
-  /** Entries of tests/programs.json; the first is the program that must be seen to use the malloc. */
+  /** Entries of tests/programs.json; the first is the program that must be proved to use the malloc. */
   needs: string[];
   /** For /bin/sh. */
   command: string;
   env?: Record<string, string>;
-  /** The program has a malloc of its own, which takes precedence over a preload. */
+  /** The program has a malloc of its own, which takes precedence over a preloaded one. */
   ownMalloc?: true;
   /** Part of the quick selection, which `make test` runs on every variant. */
   quick?: true;
-  /** What else it reads in $IN: a name, and the command that makes it, on glibc, in an empty folder. */
+  /** One more input in $IN: its name, and the command that makes it, on glibc, in an empty folder. */
   prepare?: [name: string, make: string];
-  /** The variables with which dumb can run it; without them it cannot. */
+  /** The variables with which dumb can run it; if absent, dumb cannot. */
   dumb?: Record<string, string>;
-  /** Why a variant cannot have it, by its nature. */
+  /** Why a variant cannot run it by design. */
   cannot?: Record<string, string>;
 }
 

@@ -1,4 +1,4 @@
-// Real programs under a malloc and under glibc: the same output, the same status.
+// Runs real programs under a malloc and under glibc, and compares output and exit status.
 
 import { realpathSync, rmSync, statSync } from 'node:fs';
 import { temporaryFolder } from '../../lib/folders.ts';
@@ -17,13 +17,13 @@ import { type RealProgram, realPrograms } from './real-programs-table.ts';
 
 const TIMEOUT = 90;
 const GiB = 2 ** 30;
-/** Said of a program that is there and prints nothing: nothing can be compared. */
-export const idle = 'does not do its work on glibc either, here';
+/** The reason to skip a program that fails or prints nothing even on glibc. */
+export const idle = 'does not work here on glibc either';
 
 /** How a command is run. */
 interface Play {
   malloc: Malloc;
-  /** How much it is given to do. */
+  /** `$N`, which says how much there is to do. */
   n: number;
   /** In seconds. */
   timeout: number;
@@ -31,7 +31,7 @@ interface Play {
 
 const isDumb = ({ kind, name }: Malloc): boolean => kind === 'variant' && name === 'dumb';
 
-/** What the command finds in its environment, besides what everybody has. */
+/** The variables that the command gets in addition to ours. */
 function settings(each: RealProgram, { malloc, n }: Pick<Play, 'malloc' | 'n'>) {
   return {
     ...{ LC_ALL: 'C.UTF-8', TZ: 'UTC', GIT_PAGER: 'cat', IN: workshop(), NODE: process.execPath },
@@ -58,7 +58,7 @@ async function play(each: RealProgram, { malloc, n, timeout }: Play): Promise<La
   }
 }
 
-/** What each command does on glibc: measured once. */
+/** The result of each command on glibc, which runs once. */
 const references = new Map<string, Promise<Launched>>();
 
 function reference(each: RealProgram, how: Omit<Play, 'malloc'>): Promise<Launched> {
@@ -73,7 +73,7 @@ async function playFirst(each: RealProgram, how: Play): Promise<Launched> {
   return play(each, how);
 }
 
-/** The first program that is not there, with its package. */
+/** Names the first program that is not installed, and its package; undefined if all are. */
 function absent(each: RealProgram): string | undefined {
   for (const name of each.needs) {
     const entry = programs()[name];
@@ -84,7 +84,7 @@ function absent(each: RealProgram): string | undefined {
   return undefined;
 }
 
-/** The file that must be seen to use the malloc; undefined where a script stands for it. */
+/** The file that must be proved to use the malloc; undefined if a script starts the program. */
 function mainProgram({ needs, ownMalloc }: RealProgram): string | undefined {
   const [name] = needs;
   if (ownMalloc) return undefined;
@@ -93,7 +93,7 @@ function mainProgram({ needs, ownMalloc }: RealProgram): string | undefined {
   return statSync(file).isFile() && readElf(file) ? realpathSync(file) : undefined;
 }
 
-/** A run's messages without the name of the folder that it had to itself. */
+/** A run's messages without the name of its temporary folder, which differs from run to run. */
 const said = ({ stderr }: Launched): string =>
   stderr.toString().replaceAll(/libmalloc-check-\w+/g, '');
 
@@ -111,11 +111,11 @@ function complaint(each: RealProgram, malloc: Malloc, ours: Launched, theirs: La
   if (each.ownMalloc || malloc.kind === 'glibc') return undefined;
   const main = mainProgram(each);
   if (main !== undefined && !ours.proofs.some(({ executable }) => executable === main))
-    return `${main} was not seen among the programs that ran on it`;
+    return `${main} did not run on it, according to the reports of all programs started`;
   return disproof(malloc, ours.proofs);
 }
 
-/** Why this malloc cannot run the program at all, by its nature. */
+/** Why this malloc cannot run the program by design. */
 function obstacle(subject: Subject, each: RealProgram): string | undefined {
   const { malloc } = subject;
   const missing = absent(each);
@@ -124,7 +124,7 @@ function obstacle(subject: Subject, each: RealProgram): string | undefined {
   return each.cannot?.[malloc.name];
 }
 
-/** How much there is to do for a malloc whose calls walk, or one that never reuses a block. */
+/** `$N`: 1 for a malloc whose calls walk all blocks, or that never reuses one, else 100. */
 function amount(subject: Subject): number {
   return subject.slow || lack(subject, 'reuse') !== undefined ? 1 : 100;
 }
@@ -141,7 +141,9 @@ async function judge(subject: Subject, each: RealProgram, patience: number): Pro
   const because = complaint(each, malloc, ours, theirs);
   if (because === undefined) return { state: 'passed', seconds: ours.seconds };
   if (ours.timedOut && slow)
-    return skipped('more blocks live at once than calls that walk all of them can bear');
+    return skipped(
+      'so many blocks are live at once that calls that walk all of them take too long',
+    );
   return { state: 'failed', because, seconds: ours.seconds, failure: evidence(each, how, ours) };
 }
 
@@ -163,7 +165,7 @@ export function realProgramCases(): Case[] {
   return realPrograms.map((each) => ({
     group: 'programs',
     name: each.name.replaceAll(' ', '-'),
-    promise: `${each.name} prints the same and ends the same as on glibc`,
+    promise: `${each.name} has the same output and exit status as on glibc`,
     level: 'must',
     promised: true,
     quick: each.quick ?? false,

@@ -8,7 +8,7 @@ const fits = 60_000;
 export const semantics: ProgramCase[] = [
   {
     name: 'family',
-    promise: 'whoever replaces malloc replaces all that programs call beside it',
+    promise: 'a library that replaces malloc replaces all functions that go with it',
     level: 'should',
     promised: true,
     program: 'semantics-family',
@@ -16,7 +16,7 @@ export const semantics: ProgramCase[] = [
   },
   {
     name: 'family-obsolete',
-    promise: 'whoever replaces malloc replaces valloc and pvalloc, too',
+    promise: 'a library that replaces malloc replaces valloc and pvalloc, too',
     level: 'should',
     promised: true,
     program: 'semantics-family',
@@ -24,7 +24,7 @@ export const semantics: ProgramCase[] = [
   },
   {
     name: 'quiet',
-    promise: 'malloc prints nothing and leaves the exit status alone',
+    promise: 'malloc prints nothing and does not change the exit status',
     program: 'semantics-quiet',
     status: 7,
     stderr: /^$/,
@@ -54,7 +54,7 @@ export const semantics: ProgramCase[] = [
   {
     name: 'powers',
     promise:
-      'powers of two up to 64 MiB, and sizes one less and one more, are there to the last byte',
+      'blocks of powers of two up to 64 MiB, one byte less and one more, are usable to the last byte',
     program: 'semantics-powers',
     args: [64 << 20],
     frugal: { args: [32_768], env: { LIBMALLOC_BLOCK: '65536' } },
@@ -63,14 +63,14 @@ export const semantics: ProgramCase[] = [
   },
   {
     name: 'wide',
-    promise: 'a block may be larger than 4 GiB, and is refused where there is no room for it',
+    promise: 'a block may be larger than 4 GiB; if there is no room for it, malloc refuses it',
     program: 'semantics-wide',
     needs: ['blocks', 'sizes', 'refusals'],
     quick: true,
   },
   {
     name: 'alignments',
-    promise: 'what is asked for at a large alignment is aligned and whole, or refused',
+    promise: 'a request with a large alignment yields an aligned, complete block or is refused',
     program: 'semantics-far-aligned',
     args: ['alignments'],
     needs: ['aligned_alloc', 'posix_memalign', 'memalign', 'sizes'],
@@ -78,7 +78,7 @@ export const semantics: ProgramCase[] = [
   },
   {
     name: 'memptr',
-    promise: 'posix_memalign that fails leaves *memptr alone, or sets it to NULL',
+    promise: 'when posix_memalign fails, it does not change *memptr, or sets it to NULL',
     program: 'semantics-far-aligned',
     args: ['memptr'],
     needs: ['posix_memalign', 'sizes', 'exhaustion'],
@@ -86,7 +86,8 @@ export const semantics: ProgramCase[] = [
   },
   {
     name: 'refusals',
-    promise: 'sizes from PTRDIFF_MAX on and products that overflow are NULL with ENOMEM',
+    promise:
+      'for sizes from PTRDIFF_MAX on, or an overflowing product, the result is NULL with ENOMEM',
     program: 'semantics-refusals',
     args: ['basic'],
     quick: true,
@@ -103,7 +104,7 @@ export const semantics: ProgramCase[] = [
   },
   {
     name: 'refusals-aligned',
-    promise: 'aligned blocks of impossible sizes are NULL with ENOMEM',
+    promise: 'for aligned blocks of impossible sizes the result is NULL with ENOMEM',
     level: 'should',
     promised: true,
     program: 'semantics-refusals',
@@ -113,13 +114,13 @@ export const semantics: ProgramCase[] = [
   },
   {
     name: 'zero',
-    promise: 'nothing is a size as well, and free(NULL) does nothing',
+    promise: 'zero is a valid size, and free(NULL) does nothing',
     program: 'semantics-zero',
     quick: true,
   },
   {
     name: 'zero-glibc',
-    promise: 'malloc(0) is a block of its own and realloc(p, 0) frees, as in glibc',
+    promise: 'malloc(0) returns a block of its own, and realloc(p, 0) frees, as in glibc',
     level: 'should',
     promised: true,
     program: 'semantics-zero',
@@ -128,7 +129,7 @@ export const semantics: ProgramCase[] = [
   },
   {
     name: 'errno',
-    promise: 'free leaves errno alone',
+    promise: 'free keeps errno',
     program: 'semantics-errno',
     args: [3_000_000],
     frugal: { args: [fits] },
@@ -137,7 +138,7 @@ export const semantics: ProgramCase[] = [
   },
   {
     name: 'usable',
-    promise: 'all bytes that malloc_usable_size counts can be written, and are nobody else’s',
+    promise: 'all bytes that malloc_usable_size counts are writable and belong to that block alone',
     program: 'semantics-usable',
     args: [3_000_000],
     slow: { args: [300_000] },
@@ -147,7 +148,7 @@ export const semantics: ProgramCase[] = [
   },
   {
     name: 'calloc',
-    promise: 'calloc gives zeroes, also where memory was used before',
+    promise: 'calloc returns zeroed memory, even where memory was used before',
     program: 'semantics-calloc',
     args: [500_000],
     slow: { args: [100_000] },
@@ -157,7 +158,7 @@ export const semantics: ProgramCase[] = [
   },
   {
     name: 'realloc',
-    promise: 'realloc keeps what was there, from every size to every other',
+    promise: 'realloc keeps the contents, from every size to every other',
     program: 'semantics-realloc',
     args: [1_000_000],
     slow: { args: [200_000] },

@@ -1,11 +1,11 @@
-// What becomes of memory: reuse, merging, holes, and the way back (tests/programs/structure-*.c).
+// What a malloc does with freed memory: reuse, merging, return (tests/programs/structure-*.c).
 
 import type { ProgramCase } from '../case.ts';
 
 export const structure: ProgramCase[] = [
   {
     name: 'reuse',
-    promise: 'what was freed is used again: a program that takes and drops does not grow',
+    promise: 'freed memory is reused: a program that allocates and frees does not grow',
     program: 'structure-reuse',
     args: [4096, 64, 65_536],
     slow: { args: [256, 32, 8192] },
@@ -14,7 +14,7 @@ export const structure: ProgramCase[] = [
   },
   {
     name: 'steady',
-    promise: 'memory stops growing while what lives stays the same',
+    promise: 'memory stops growing while the live blocks take the same space',
     program: 'structure-steady',
     args: [20_000, 4000, 2_000_000, 50],
     slow: { args: [1000, 4000, 100_000, 50] },
@@ -23,7 +23,7 @@ export const structure: ProgramCase[] = [
   },
   {
     name: 'handover',
-    promise: 'blocks that another thread frees are used again',
+    promise: 'blocks that another thread frees are reused',
     program: 'structure-handover',
     args: [100, 2048, 65_536],
     strict: { args: [100, 2048, 32_768] },
@@ -33,7 +33,7 @@ export const structure: ProgramCase[] = [
   },
   {
     name: 'aligned',
-    promise: 'what aligned blocks took is used again: as many of them never need more memory',
+    promise: 'the memory of freed aligned blocks is reused: as many new ones need no more of it',
     program: 'structure-aligned',
     args: [4000, 400_000, 8000],
     slow: { args: [300, 20_000, 2000] },
@@ -41,7 +41,7 @@ export const structure: ProgramCase[] = [
   },
   {
     name: 'trim',
-    promise: 'after malloc_trim, what is free is handed out again, and once',
+    promise: 'after malloc_trim, free memory is handed out again, and only once',
     program: 'structure-trim',
     args: [],
     quick: true,
@@ -59,7 +59,7 @@ export const structure: ProgramCase[] = [
   },
   {
     name: 'fragment',
-    promise: 'holes are bounded when every other block of each size is freed',
+    promise: 'holes stay bounded when every other block of each size is freed',
     level: 'should',
     promised: true,
     program: 'structure-fragment',
@@ -77,7 +77,7 @@ export const structure: ProgramCase[] = [
   },
   {
     name: 'burst',
-    promise: 'after a burst memory goes back to the system while the program goes on with little',
+    promise: 'after a burst, memory returns to the system while the program continues with little',
     level: 'should',
     promised: true,
     program: 'life-burst',
@@ -87,7 +87,7 @@ export const structure: ProgramCase[] = [
   },
   {
     name: 'idle-owner',
-    promise: 'what others free of a thread that does nothing is of use to them',
+    promise: 'other threads can reuse blocks of an idle thread that they freed',
     level: 'should',
     promised: true,
     program: 'life-owner',
@@ -99,7 +99,7 @@ export const structure: ProgramCase[] = [
   ...[500, 5000, 100_000].map(
     (size): ProgramCase => ({
       name: `return-${size}`,
-      promise: `memory that was freed returns to the system (blocks of ${size} bytes)`,
+      promise: `freed memory returns to the system (blocks of ${size} bytes)`,
       level: 'should',
       promised: true,
       program: 'structure-return',

@@ -2,15 +2,15 @@
 
 import type { ProgramCase } from '../case.ts';
 
-/** A malloc that never reuses a block is given less to do, in smaller blocks. */
+/** A malloc that never reuses a block gets less to do, in smaller blocks. */
 const small = { LIBMALLOC_BLOCK: '8192' };
-/** Blocks in quarantine are no leak. */
+/** Blocks in quarantine would count as growth. */
 const noQuarantine = { env: { LIBMALLOC_DEBUG: 'quarantine=0' } };
 
 export const threads: ProgramCase[] = [
   {
     name: 'private',
-    promise: 'threads that share nothing but malloc do not notice each other',
+    promise: 'threads that share nothing but malloc do not disturb each other',
     program: 'threads-private',
     args: [8, 20_000, 200, 40_000],
     frugal: { args: [8, 1000, 100, 8000], env: small },
@@ -18,21 +18,21 @@ export const threads: ProgramCase[] = [
   },
   {
     name: 'private-large',
-    promise: 'threads that share nothing but malloc do not notice each other in large blocks',
+    promise: 'threads that share nothing but malloc do not disturb each other, with large blocks',
     program: 'threads-private',
     args: [4, 2000, 20, 1_000_000],
     needs: ['sizes'],
   },
   {
     name: 'exchange-mutex',
-    promise: 'threads free the blocks of others, handed over by a mutex',
+    promise: 'threads free blocks of other threads, handed over under a mutex',
     program: 'threads-exchange',
     args: ['mutex', 4, 4, 20_000, 4000],
     frugal: { args: ['mutex', 4, 4, 2000, 4000], env: small },
   },
   {
     name: 'exchange-ring',
-    promise: 'threads free the blocks of others, handed over by a ring without a lock',
+    promise: 'threads free blocks of other threads, handed over in a lock-free ring',
     program: 'threads-exchange',
     args: ['ring', 4, 4, 20_000, 4000],
     frugal: { args: ['ring', 4, 4, 2000, 4000], env: small },
@@ -40,21 +40,21 @@ export const threads: ProgramCase[] = [
   },
   {
     name: 'exchange-many-to-one',
-    promise: 'many threads produce blocks and one frees them all',
+    promise: 'many threads allocate blocks and one thread frees them all',
     program: 'threads-exchange',
     args: ['ring', 8, 1, 5000, 20_000],
     frugal: { args: ['ring', 8, 1, 500, 4000], env: small },
   },
   {
     name: 'exchange-one-to-many',
-    promise: 'one thread produces blocks and many free them',
+    promise: 'one thread allocates blocks and many threads free them',
     program: 'threads-exchange',
     args: ['ring', 1, 8, 5000, 20_000],
     frugal: { args: ['ring', 1, 8, 500, 4000], env: small },
   },
   {
     name: 'aligned',
-    promise: 'aligned blocks are nobody else’s, however many threads ask at once',
+    promise: 'aligned blocks never overlap, however many threads allocate at once',
     program: 'threads-aligned',
     args: [6, 5000, 20_000],
     frugal: { args: [6, 300, 8000, 65536], env: small },
@@ -62,14 +62,14 @@ export const threads: ProgramCase[] = [
   },
   {
     name: 'births',
-    promise: 'threads come and go, and the next free what they left',
+    promise: 'threads start and end, and later threads free their blocks',
     program: 'threads-births',
     args: [200, 8],
     frugal: { args: [20, 8], env: small },
   },
   {
     name: 'births-bounded',
-    promise: 'memory stays bounded over 2,000 threads that come and go',
+    promise: 'memory stays bounded while 2,000 threads start and end',
     program: 'threads-births',
     args: [250, 8, 48_000],
     strict: { args: [250, 8, 4000] },
@@ -79,14 +79,14 @@ export const threads: ProgramCase[] = [
   },
   {
     name: 'destructors',
-    promise: 'destructors of keys and of thread-local objects allocate and free',
+    promise: 'destructors of keys and of thread-local objects may allocate and free',
     program: 'threads-destructors',
     args: [500],
     frugal: { args: [20], env: { LIBMALLOC_BLOCK: '40000' } },
   },
   {
     name: 'destructors-bounded',
-    promise: 'memory stays bounded over 1,000 threads whose destructors allocate',
+    promise: 'memory stays bounded while 1,000 threads end whose destructors allocate',
     program: 'threads-destructors',
     args: [1000, 64_000],
     strict: { args: [1000, 2000] },
@@ -104,7 +104,7 @@ export const threads: ProgramCase[] = [
   },
   {
     name: 'brief-bounded',
-    promise: 'memory stays bounded over brief threads beside many that do nothing',
+    promise: 'memory stays bounded while short-lived threads start and end beside many idle ones',
     level: 'should',
     promised: true,
     program: 'life-churn',
@@ -125,7 +125,7 @@ export const threads: ProgramCase[] = [
   },
   {
     name: 'aba',
-    promise: 'threads that swap small blocks as fast as they can never get one that somebody has',
+    promise: 'threads that swap small blocks at full speed never get a block that is live',
     program: 'threads-aba',
     args: [6, 400_000],
     guarded: { args: [4, 50_000] },
@@ -135,7 +135,7 @@ export const threads: ProgramCase[] = [
   },
   {
     name: 'first',
-    promise: 'a thread may begin with any function of the family, and with blocks of others',
+    promise: 'a thread may first call any malloc function, and on blocks of other threads',
     program: 'threads-first',
     args: [30],
     frugal: { args: [4], env: { LIBMALLOC_BLOCK: '1048576' } },
@@ -143,7 +143,7 @@ export const threads: ProgramCase[] = [
   },
   {
     name: 'last-free',
-    promise: 'threads that only free, in the last destructor that runs, leave nothing behind',
+    promise: 'threads that only free, in the last destructor that runs, leak nothing',
     program: 'threads-last-free',
     args: [1000, 16_000],
     guarded: noQuarantine,
@@ -173,7 +173,7 @@ export const threads: ProgramCase[] = [
   },
   {
     name: 'cancel',
-    promise: 'malloc is no cancellation point, even while others fork',
+    promise: 'malloc is no cancellation point, even while other threads fork',
     program: 'threads-cancel',
     args: [20, 5000],
     frugal: { args: [2, 3000], env: small },

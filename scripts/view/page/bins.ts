@@ -1,9 +1,9 @@
-// Histograms as tables, so that screen readers can read them.
+// Draws histograms as tables, so that screen readers can read them.
 
 import type { Bin } from '../data.ts';
 import { count, element } from './elements.ts';
 
-/** A bar for each bin, as long as its share of the largest. */
+/** A bar for each bin; its length is relative to the largest bin. */
 export function histogram(title: string, bins: readonly Bin[], name: (value: number) => string) {
   const most = Math.max(1, ...bins.map((bin) => bin.count));
   const rows = bins.map((bin) => {

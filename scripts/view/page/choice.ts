@@ -1,11 +1,11 @@
-// What a reader has chosen among those who allocate: so that it holds for other trees, too.
+// What a reader has chosen to highlight, in a form that applies to other call trees, too.
 
 import type { CallTree } from '../calltree.ts';
 
 export type Choice =
   /** A box of the graph: functions from the outermost caller on. */
   | { path: readonly string[] }
-  /** A row of the table: wherever this function is. */
+  /** A row of the table: this function, wherever it is called. */
   | { function: string }
   /** All functions with these letters in their names. */
   | { match: string };
@@ -15,7 +15,7 @@ export function choiceOf(tree: CallTree, node: number): Choice | undefined {
   return { path: tree.pathOf(node).map((each) => tree.nameOf(each)) };
 }
 
-/** The node of a path; undefined where the tree has none. */
+/** The node with a path; undefined if the tree has none. */
 export function nodeOf(tree: CallTree, path: readonly string[]): number | undefined {
   let node: number | undefined = 0;
   for (const name of path)
@@ -24,7 +24,7 @@ export function nodeOf(tree: CallTree, path: readonly string[]): number | undefi
   return node;
 }
 
-/** Which nodes are chosen themselves; what they call is, too. */
+/** True for the nodes that a choice names; their callees count as chosen, too. */
 export function isChosen(tree: CallTree, choice: Choice): (node: number) => boolean {
   if ('path' in choice) {
     const wanted = nodeOf(tree, choice.path);
@@ -44,5 +44,5 @@ export function matcher(tree: CallTree, letters: string): (node: number) => bool
 
 export function describeChoice(choice: Choice): string {
   if ('path' in choice) return choice.path.at(-1) ?? '';
-  return 'function' in choice ? choice.function : `what matches “${choice.match}”`;
+  return 'function' in choice ? choice.function : `matches of “${choice.match}”`;
 }

@@ -1,4 +1,4 @@
-// What colour a live block has, by what the reader wants to see.
+// The colour of a live block: by state, size, age, thread or call site.
 
 import { describe } from '../calltree.ts';
 import type { HeapModel } from '../model.ts';
@@ -27,7 +27,7 @@ export function colorOf(
 export const bySize = (size: number): Rgb =>
   graded(Math.log2(Math.max(16, size) / 16) / Math.log2(LARGEST / 16));
 
-/** Threads, or call sites, by the bytes of their blocks: what has most comes first. */
+/** Threads or call sites, sorted by the bytes of their blocks, the most first. */
 interface Ranking {
   order: number[];
   rank: number[];
@@ -54,7 +54,7 @@ function rankingOf(model: HeapModel, by: 'thread' | 'site'): Ranking {
   return made;
 }
 
-/** The first have a colour each, all others one together. */
+/** This many threads or call sites have a colour each; all others share one. */
 const OWN = apart.length - 1;
 
 function byRank(model: HeapModel, by: 'thread' | 'site', which: number, palette: Palette): Rgb {
@@ -70,9 +70,9 @@ export function legendOf(
   palette: Palette,
   chosen = false,
 ): [Rgb, string][] {
-  const others: [Rgb, string][] = chosen ? [[palette.resident, 'live, of others']] : [];
+  const others: [Rgb, string][] = chosen ? [[palette.resident, 'live, not chosen']] : [];
   const freed: [Rgb, string][] = [
-    [palette.freed, walk ? 'free' : 'was used, no live block'],
+    [palette.freed, walk ? 'free' : 'used before, no live block'],
     [palette.never, 'never used'],
   ];
   const more: [Rgb, string][] = walk

@@ -1,4 +1,4 @@
-// Numbers as people read them.
+// Formats numbers for readers, and makes elements.
 
 import { count } from '../../lib/units.ts';
 
@@ -19,7 +19,7 @@ export const plural = (n: number, what: string): string =>
 
 export const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
-/** An element with attributes and content; `text` never becomes markup. */
+/** Makes an element with attributes and content; strings never become markup. */
 export function element<K extends keyof HTMLElementTagNameMap>(
   name: K,
   attributes: Record<string, string> = {},

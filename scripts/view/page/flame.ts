@@ -1,14 +1,14 @@
-// A flame graph, callers above what they called: each box is as wide as its share. Our own, because
-// d3-flame-graph has no keys, no roles for screen readers, and brings d3 into the page.
+// A flame graph with callers above callees; the width of a box is its share. It is our own, because
+// d3-flame-graph has no keyboard control and no roles for screen readers, and needs d3 in the page.
 
 import type { CallTree } from '../calltree.ts';
 import { element } from './elements.ts';
 
 const ROW = 19; // pixels
-const LEAST = 2; // pixels of a box that is shown
-const LABELLED = 26; // pixels of one that has room for words
+const LEAST = 2; // pixels; narrower boxes are not drawn
+const LABELLED = 26; // pixels; narrower boxes have no label
 
-/** What the graph tells those who listen: nodes of its tree. */
+/** The events of the graph; nodes are those of its tree. */
 export interface FlameEvents {
   chosen: (node: number) => void;
   pointed: (node: number | undefined, event: PointerEvent) => void;
@@ -20,9 +20,9 @@ export class FlameGraph {
   readonly #boxes = new Map<number, HTMLElement>();
   #tree: CallTree | undefined;
   #values: Float64Array = new Float64Array();
-  /** The node that is as wide as the graph; its callers are as wide. */
+  /** The node that is as wide as the graph; its callers have the same width. */
   #root = 0;
-  /** Where the keys are. */
+  /** The node with the keyboard focus. */
   #focus = 0;
   #describe: (node: number) => string = () => '';
 
@@ -42,7 +42,7 @@ export class FlameGraph {
     return this.#root;
   }
 
-  /** Draws the tree with a value for each node. `describe` has its words for screen readers. */
+  /** Draws the tree with a value for each node; `describe` gives the words for screen readers. */
   draw(tree: CallTree, values: Float64Array, describe: (node: number) => string): void {
     if (this.#tree !== tree) {
       this.#tree = tree;
@@ -119,7 +119,7 @@ export class FlameGraph {
     return box;
   }
 
-  /** Puts a class on the boxes of some nodes, and on no others. */
+  /** Sets a class on the boxes of these nodes, and removes it from all others. */
   highlight(name: 'lit' | 'found', nodes: ReadonlySet<number>): void {
     this.element.classList.toggle(`has-${name}`, nodes.size > 0);
     for (const [node, box] of this.#boxes) box.classList.toggle(name, nodes.has(node));
@@ -143,7 +143,7 @@ export class FlameGraph {
     });
   }
 
-  /** Up and down to callers and what they called, left and right among the latter, Enter chooses. */
+  /** Up moves to the caller, down to the widest callee, left and right to siblings; Enter chooses. */
   #key(key: string): boolean {
     const tree = this.#tree;
     if (!tree) return false;
@@ -174,7 +174,7 @@ export class FlameGraph {
   }
 }
 
-/** Warm colours, the same for a function wherever it is. */
+/** A warm colour, the same for a function wherever it is called. */
 function hueOf(name: string): number {
   let hash = 0;
   for (let i = 0; i < name.length; i++) hash = (Math.imul(hash, 31) + name.charCodeAt(i)) | 0;

@@ -1,4 +1,4 @@
-// Who allocates as a table: a row for each function, what has most first.
+// The table of functions that allocate, the one with most bytes first.
 
 import type { CallTree, Totals } from '../calltree.ts';
 import { bytes, count, duration, element, percent } from './elements.ts';
@@ -7,11 +7,11 @@ const MOST_ROWS = 60;
 
 interface Row {
   name: string;
-  /** Of blocks that it asked for itself; `all`: those of what it called as well. */
+  /** Bytes of the blocks that it allocated itself; `all`: with those of its callees. */
   own: number;
   blocks: number;
   all: number;
-  /** Mean life of its own blocks that ended, in nanoseconds; undefined where none did. */
+  /** Mean life of its own blocks that ended, in nanoseconds; undefined if none did. */
   life: number | undefined;
 }
 
@@ -42,11 +42,11 @@ export class FunctionTable {
       return cell;
     };
     const heads = [
-      head(undefined, 'function', 'who asked for the blocks'),
-      head('own', 'bytes', 'of blocks that it asked for itself'),
+      head(undefined, 'function', 'the function that allocated the blocks'),
+      head('own', 'bytes', 'in blocks that it allocated itself'),
       head(undefined, 'share', 'of all bytes'),
-      head('blocks', 'blocks', 'that it asked for itself'),
-      head('all', 'with callees', 'bytes, with those that functions asked for which it called'),
+      head('blocks', 'blocks', 'that it allocated itself'),
+      head('all', 'with callees', 'bytes, including those that its callees allocated'),
       head('life', 'mean life', 'of its own blocks that ended, over the whole trace'),
     ];
     const table = element(
@@ -72,7 +72,7 @@ export class FunctionTable {
     }
   }
 
-  /** Shows the functions of a tree whose names have these letters in them. */
+  /** Shows the functions of a tree whose names contain these letters. */
   draw(tree: CallTree, totals: Totals, letters: string): void {
     const { ended, life } = tree.lives();
     const rows = tree.functions.map(({ name, place }, i): Row => {

@@ -1,14 +1,14 @@
-// The data of the page: base64 of deflated columns, in script elements that are never run.
+// Loads the data of the page: base64 of deflated columns, in script elements that never run.
 
 import { type HeapData, type ProcessFacts, unpack } from '../data.ts';
 
-/** A process of a trace: unpacked only when it is opened. */
+/** A process of a trace; its data is unpacked only when a reader opens it. */
 export interface Source {
   facts: ProcessFacts;
   load: () => Promise<HeapData>;
 }
 
-/** The traces that the page carries, each with its processes; the first is to be opened. */
+/** The traces in the page, each with its processes; the page opens the first process. */
 export function readTraces(): Source[][] {
   const scripts = [...document.querySelectorAll<HTMLScriptElement>('script[type="text/x-heap"]')];
   const lists: ProcessFacts[][] = JSON.parse(

@@ -1,4 +1,4 @@
-// The page: opens the heaps that it carries, and moves all of them through time together.
+// The page: opens the heaps that it contains, and moves all of them through time together.
 
 import { HeapModel } from '../model.ts';
 import { chosenOverTime, type What } from '../weights.ts';
@@ -30,21 +30,21 @@ const letters = find<HTMLInputElement>('search');
 const difference = find<HTMLInputElement>('difference');
 const tooltip = new Tooltip();
 
-/** Milliseconds of rest after which the graphs follow the slider. */
+/** When the slider has rested for this many milliseconds, the graphs follow it. */
 const REST = 120;
 
-/** Steps of the slider: those of the heap that can be shown at most positions. */
+/** The steps of the slider: as many as the heap with most stops has. */
 let steps = 1;
 let panels: Panel[] = [];
 let palette = readPalette();
 let drawing = false;
-/** The share of the slider that was marked. */
+/** The marked moment, as a share of the slider's range. */
 let mark: number | undefined;
 let choice: Choice | undefined;
-/** Live bytes of what is chosen, by panel. */
+/** The live bytes of chosen blocks at each stop, by panel. */
 let chosen: (Float64Array | undefined)[] = [];
 
-/** Draws once for all that changes before the next frame. */
+/** Draws once a frame, however many changes come before it. */
 function redraw(): void {
   if (drawing) return;
   drawing = true;
@@ -69,7 +69,7 @@ function prepare(): void {
   ask();
 }
 
-/** Profiles know nothing of where blocks lie, nor of how much was resident. */
+/** Profiles have neither the addresses of blocks nor resident bytes. */
 const isProfile = (): boolean => panels.every(({ model }) => model.facts.moments !== undefined);
 
 function showScale(full: number): void {
@@ -77,13 +77,13 @@ function showScale(full: number): void {
     ...legendItems([
       [palette.live, 'live'],
       ...(isProfile() ? [] : [[palette.resident, 'resident'] as const]),
-      ...(choice ? [[palette.chosen, 'of it chosen'] as const] : []),
+      ...(choice ? [[palette.chosen, 'live, chosen'] as const] : []),
     ] as [typeof palette.live, string][]),
     `full height: ${bytes(full)}`,
   );
 }
 
-/** Two traces of one program are about equally long; they are shown at the same share of their calls. */
+/** Shows all heaps at the same share of their calls: traces of one program are about equally long. */
 function show(): void {
   const share = Number(scrub.value) / Math.max(1, steps);
   for (const panel of panels) panel.show(Math.round(share * (panel.model.count - 1)));
@@ -103,13 +103,13 @@ function show(): void {
 
 let asking = 0;
 
-/** While the slider moves, the graphs would only be in its way. */
+/** Updates the graphs when the slider rests, because doing it meanwhile would slow the slider down. */
 function askSoon(): void {
   clearTimeout(asking);
   asking = window.setTimeout(ask, REST);
 }
 
-/** Puts the question about who allocated to all heaps, then shows the answers. */
+/** Computes the totals by function for all heaps, then draws the graphs and tables. */
 function ask(): void {
   clearTimeout(asking);
   const question = {
@@ -127,7 +127,7 @@ function ask(): void {
   for (const [i, panel] of panels.entries()) panel.origins.draw(panels[i === 0 ? 1 : 0]?.origins);
 }
 
-/** The same in every heap: the maps dim all but its blocks, the time lines show its share. */
+/** Chooses the same in every heap: maps dim all other blocks, time lines show the chosen share. */
 function choose(wanted: Choice | undefined): void {
   choice = wanted;
   for (const panel of panels) panel.origins.choose(choice);
@@ -137,7 +137,7 @@ function choose(wanted: Choice | undefined): void {
   redraw();
 }
 
-/** All maps show memory at one scale, and the same share of it. */
+/** Makes all maps show the same share of memory, at one scale. */
 function follow(view: View | undefined, leader?: Panel): void {
   const row = Math.max(...panels.map((panel) => panel.map.fitting));
   for (const panel of panels) if (panel !== leader) panel.map.follow(view ?? { row, share: 0 });
@@ -151,7 +151,7 @@ function seek(step: number): void {
 
 let playing = 0;
 
-/** The whole trace in so many seconds, however long it took. */
+/** Plays the whole trace in the seconds that `speed` gives, however long the program ran. */
 function startPlaying(): void {
   if (Number(scrub.value) >= steps) seek(0);
   play.textContent = 'Pause';
@@ -177,7 +177,7 @@ function stopPlaying(): void {
 
 const toggle = (): void => (playing ? stopPlaying() : startPlaying());
 
-/** What grows from here on is what the graphs show next. */
+/** Marks this moment, and makes the graphs show what grew since. */
 function markHere(): void {
   mark = Number(scrub.value) / Math.max(1, steps);
   what.value = 'grown';
@@ -223,7 +223,7 @@ function listen(): void {
   });
 }
 
-/** Makes the panel of a process, whose list of processes opens another one in its place. */
+/** Makes the panel of a process. Its list of processes opens another process in its place. */
 async function panelOf(sources: readonly Source[], source: Source, at: number): Promise<Panel> {
   const model = new HeapModel(await source.load());
   const open = async (other: Source): Promise<void> => {
@@ -244,7 +244,7 @@ async function panelOf(sources: readonly Source[], source: Source, at: number): 
   return panel;
 }
 
-/** Puts the panels into the page, at the moment when most was live. */
+/** Puts the panels into the page, at the moment with most live bytes. */
 function arrange(): void {
   const models = panels.map(({ model }) => model);
   steps = Math.max(1, ...models.map((model) => model.count - 1));
@@ -273,7 +273,7 @@ function arrange(): void {
   prepare();
 }
 
-/** `ls -l: paged and glibc`; each with its command where they differ. */
+/** `ls -l: paged and glibc`; if the commands differ, each malloc with its own. */
 function titleOf(models: readonly HeapModel[]): string {
   const commands = new Set(models.map(({ facts }) => facts.command));
   const [command = ''] = commands;

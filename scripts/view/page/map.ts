@@ -1,4 +1,4 @@
-// The map: rows of memory in address order on a canvas, from the whole heap down to single bytes.
+// The map: draws rows of memory in address order on a canvas, from the whole heap to single bytes.
 
 import type { HeapModel } from '../model.ts';
 import type { ColorBy } from './colors.ts';
@@ -8,7 +8,7 @@ import { rasterBlocks, rasterWalk } from './raster.ts';
 
 const CELLS = 512; // in a row, at most
 const LEAST = 64; // bytes in a row
-const GUTTER = 122; // pixels for addresses, where there is room
+const GUTTER = 122; // pixels for addresses, if there is room
 const NARROW = 560;
 
 /** What the map shows of the heap. */
@@ -20,18 +20,18 @@ export interface Look {
   mask: Uint8Array | undefined;
 }
 
-/** Which part of the heap is seen: bytes in a row, and where the first row is, as a share of all. */
+/** The visible part of the heap: bytes in a row, and the start of the first row as a share of all. */
 export interface View {
   row: number;
   share: number;
 }
 
 interface MapEvents {
-  /** The place under the pointer or the keys. */
+  /** The pointer or the keys moved to a place. */
   pointed: (place: number | undefined, event: PointerEvent | undefined) => void;
-  /** It must be drawn anew. */
+  /** The map must be redrawn. */
   changed: () => void;
-  /** The reader has moved it; undefined: the whole heap is wanted. */
+  /** The reader moved the map; undefined: show the whole heap. */
   moved: (view: View | undefined) => void;
 }
 
@@ -41,9 +41,9 @@ export class HeapMap {
   /** Bytes in a row, a power of two; and the place of the first row. */
   #row = LEAST;
   #from = 0;
-  /** The place that is pointed at, or that the keys have come to. */
+  /** The place that the pointer or the keys moved to. */
   #cursor: number | undefined;
-  /** Bytes of the largest map beside this one: rows are equally high in all. */
+  /** Bytes of the largest map on the page, so that rows have the same height in all. */
   widest: number;
   readonly #on: MapEvents;
 
@@ -55,11 +55,11 @@ export class HeapMap {
     this.#listen(position);
   }
 
-  /** Pixels of a row: finer the more there is to see. */
+  /** The height of a row in pixels: the more bytes in a row, the smaller. */
   get #height(): number {
     const least = this.#row <= 1024 ? 26 : this.#row <= 32_768 ? 14 : 8;
     const needed = Math.max(1, Math.ceil(this.widest / this.#row));
-    // A small heap fills the map all the same.
+    // A small heap gets higher rows, so that it fills the map.
     return Math.max(least, Math.min(26, Math.floor(this.canvas.clientHeight / needed)));
   }
 
@@ -71,7 +71,7 @@ export class HeapMap {
     return this.canvas.clientWidth < NARROW ? 0 : GUTTER;
   }
 
-  /** Bytes in a row with which the whole heap is seen at once. */
+  /** The bytes in a row with which the whole heap fits. */
   get fitting(): number {
     const before = this.#row;
     this.#row = LEAST;
@@ -87,7 +87,7 @@ export class HeapMap {
     this.#place(share * this.#model.extent);
   }
 
-  /** Twice as near (or as far), with `place` where it is. */
+  /** Zooms in or out by a factor of two; `place` stays where it is. */
   zoom(
     nearer: boolean,
     place: number = this.#cursor ?? this.#from + (this.#row * this.#rows) / 2,
@@ -118,7 +118,7 @@ export class HeapMap {
     this.#on.changed();
   }
 
-  /** What is to be seen, in words. */
+  /** The visible part in words. */
   describe(): string {
     const end = Math.min(this.#model.extent, this.#from + this.#row * this.#rows);
     const share = this.#model.extent === 0 ? 1 : (end - this.#from) / this.#model.extent;
@@ -163,7 +163,7 @@ export class HeapMap {
     if (this.#row <= 32_768) this.#drawEdges(context, raster.thing, columns, palette);
   }
 
-  /** Where one block ends and another begins, once they are large enough to be told apart. */
+  /** Draws edges between blocks, at scales at which they can be distinguished. */
   #drawEdges(
     context: CanvasRenderingContext2D,
     thing: Int32Array,
@@ -180,7 +180,7 @@ export class HeapMap {
     }
   }
 
-  /** Addresses at the left, and a mark where a hole of the address space was left out. */
+  /** Draws addresses at the left, and a mark at each omitted hole of the address space. */
   #drawLabels(context: CanvasRenderingContext2D, palette: Palette): void {
     const [left, height] = [this.#gutter, this.#height];
     const width = this.canvas.clientWidth - left;
@@ -207,7 +207,7 @@ export class HeapMap {
     }
   }
 
-  /** Around the block that is pointed at, in each row of it; around the place where there is none. */
+  /** Frames the block at the cursor, in each of its rows; the cursor itself if there is no block. */
   #drawCursor(context: CanvasRenderingContext2D, look: Look, palette: Palette): void {
     if (this.#cursor === undefined) return;
     const model = this.#model;
@@ -223,12 +223,12 @@ export class HeapMap {
     for (let y = Math.max(0, Math.floor(start / row)); y <= last; y++) {
       const x = left + Math.max(0, start - y * row) * wide;
       const width = left + Math.min(row, end - y * row) * wide - x;
-      const spare = Math.max(0, 8 - width) / 2; // to be seen at all
+      const spare = Math.max(0, 8 - width) / 2; // so that it is visible
       context.strokeRect(x - spare, y * height, width + 2 * spare, height - 1);
     }
   }
 
-  /** The place under a point of the canvas; undefined outside of the heap. */
+  /** The place at a point of the canvas; undefined outside the heap. */
   placeAt(x: number, y: number): number | undefined {
     const left = this.#gutter;
     const width = this.canvas.clientWidth - left;
@@ -264,7 +264,7 @@ export class HeapMap {
       point(event);
     });
     canvas.addEventListener('pointerleave', (event) => {
-      // A finger that is lifted leaves what it pointed at.
+      // After a tap the cursor stays, so that the reader can look at the block.
       if (event.pointerType === 'touch') return;
       this.#cursor = undefined;
       pointed(undefined, event);

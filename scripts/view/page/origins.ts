@@ -1,4 +1,4 @@
-// Who allocated: the flame graph and the table of one heap, and what is chosen in them.
+// Who allocated: the flame graph and the table of one heap, and the choice made in them.
 
 import { CallTree, stackOf, type Totals } from '../calltree.ts';
 import type { HeapModel } from '../model.ts';
@@ -8,13 +8,13 @@ import { bytes, element, percent, plural } from './elements.ts';
 import { FlameGraph } from './flame.ts';
 import { FunctionTable } from './functions.ts';
 
-/** What is wanted of all heaps alike. */
+/** What the graphs and tables of all heaps show. */
 export interface Question {
   what: What;
   unit: 'bytes' | 'blocks';
   byLine: boolean;
   letters: string;
-  /** Only what there is more of than in the other heap. */
+  /** Show only by how much this heap exceeds the other. */
   difference: boolean;
 }
 
@@ -25,8 +25,8 @@ export interface OriginEvents {
 
 const phrases: Record<What, string> = {
   live: 'live at the slider',
-  peak: 'live when most was',
-  all: 'of all that was ever allocated',
+  peak: 'live at the peak',
+  all: 'allocated in the whole run',
   short: 'freed at once',
   end: 'never freed',
   grown: 'more than at the mark',
@@ -36,7 +36,7 @@ let made = 0;
 
 export class Origins {
   readonly element: HTMLElement;
-  /** 1 for those nodes of the model that are chosen; undefined when nothing is. */
+  /** 1 for the chosen nodes of the model; undefined if nothing is chosen. */
   mask: Uint8Array | undefined;
   readonly #model: HeapModel;
   readonly #graph: FlameGraph;
@@ -78,9 +78,9 @@ export class Origins {
     const { known } = this.#model.facts;
     const say = (text: string) => [element('p', { class: 'note lacking' }, text)];
     if (known === 'nothing')
-      return say('This trace does not say who called; one of record --stacks does.');
+      return say('This trace has no callers. Record it with --stacks to see them.');
     if (known === 'sites')
-      return say('This trace has the direct callers only; one of record --stacks has all.');
+      return say('This trace has direct callers only. Record it with --stacks for whole stacks.');
     return [];
   }
 
@@ -91,7 +91,7 @@ export class Origins {
     return tree;
   }
 
-  /** First for every heap, then draw(): a difference needs them all. */
+  /** Computes the totals. Call it for every heap before draw(), because a difference needs both. */
   ask(question: Question, position: number, mark: number): void {
     const before = this.#question;
     this.#question = question;
@@ -111,7 +111,7 @@ export class Origins {
     this.#say(question);
   }
 
-  /** By path: each function's own blocks, less those of the other heap on the same path. */
+  /** By path: each function's own blocks, minus those of the other heap on the same path. */
   #moreThan(other: Origins): Totals {
     const totals = this.#totals as Totals;
     const match = this.tree.matchesIn(other.tree);
@@ -145,13 +145,13 @@ export class Origins {
     this.#graph.highlight('found', found);
   }
 
-  /** Lights the stack that allocated a block up; undefined: none. */
+  /** Highlights the stack that allocated a block; undefined: none. */
   light(node: number | undefined): void {
     const path = node === undefined ? [] : this.tree.pathOf(this.tree.of[node] ?? 0);
     this.#graph.highlight('lit', new Set(path));
   }
 
-  /** A stack in words, innermost first. */
+  /** The functions of a stack, innermost first, shortened. */
   stack(node: number): string[] {
     const names = stackOf(this.#model, node);
     const most = 9;
@@ -170,11 +170,11 @@ export class Origins {
     return [
       this.tree.nameOf(node),
       `${bytes(all)} (${percent(all / whole)}) in ${plural(blocks, 'block')}`,
-      ...(own > 0 && own < all ? [`${bytes(own)} of it asked for by itself`] : []),
+      ...(own > 0 && own < all ? [`${bytes(own)} of it allocated by itself`] : []),
     ];
   }
 
-  /** How much is chosen, or found, or there is at all. */
+  /** Says how much is chosen, or found, or, without either, shown in all. */
   #say({ what, letters, difference }: Question): void {
     const totals = this.#shown;
     if (!totals) return;

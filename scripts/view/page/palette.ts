@@ -1,8 +1,8 @@
-// Colours: those of the style sheet for states, and a scale for what has many values.
+// Colours: those of the style sheet for states, and a scale for sizes and ages.
 
 export type Rgb = readonly [number, number, number];
 
-/** What the maps are drawn with, in the scheme that the reader prefers. */
+/** The colours of maps and time lines, in the scheme that the reader prefers. */
 export interface Palette {
   paper: Rgb;
   ink: Rgb;
@@ -48,7 +48,7 @@ function parse(hex: string): Rgb {
 
 export const css = ([r, g, b]: Rgb): string => `rgb(${r} ${g} ${b})`;
 
-/** Colours that people with red-green blindness can tell apart; after eight they repeat. */
+/** Colours that people with red-green colour blindness can distinguish; after eight they repeat. */
 export const apart: readonly Rgb[] = [
   [66, 105, 208],
   [239, 177, 24],
@@ -61,7 +61,7 @@ export const apart: readonly Rgb[] = [
 ];
 export const distinct = (n: number): Rgb => apart[n % apart.length] as Rgb;
 
-/** From young or small (0) to old or large (1): viridis by five of its colours. */
+/** From young or small (0) to old or large (1): five colours of viridis. */
 const scale: Rgb[] = [
   [68, 1, 84],
   [59, 82, 139],

@@ -1,7 +1,8 @@
-// One heap on the page: numbers, time line, map, what is pointed at, who allocated, histograms.
+// One heap on the page: numbers, time line, map, details of a block, who allocated, histograms.
 
+import { chunkKinds } from '../../malloc/chunk-kinds.ts';
 import { describe } from '../calltree.ts';
-import { chunkKinds, NEVER } from '../data.ts';
+import { NEVER } from '../data.ts';
 import { fragmentation, type HeapModel } from '../model.ts';
 import { histogram } from './bins.ts';
 import type { Choice } from './choice.ts';
@@ -13,14 +14,14 @@ import { css, type Palette, type Rgb } from './palette.ts';
 import { Timeline } from './timeline.ts';
 import { wrongFrees } from './wrong-frees.ts';
 
-/** What a panel tells the page. */
+/** The events of a panel. */
 export interface PanelEvents {
   seek: (stop: number) => void;
   changed: () => void;
-  /** The map was moved to show other memory; undefined: it is to show all. */
+  /** The reader moved the map; undefined: show the whole heap. */
   moved: (view: View | undefined) => void;
   chosen: (choice: Choice | undefined) => void;
-  /** Lines to be shown beside the pointer. */
+  /** Lines to show beside the pointer. */
   pointed: (event: PointerEvent, lines: readonly string[]) => void;
 }
 
@@ -40,7 +41,7 @@ export class Panel {
   #by: ColorBy = 'state';
   #walk = false;
 
-  /** `others`: the list of processes that may be opened here, if there are more. */
+  /** `others`: the list of processes that the reader can open here, if there are several. */
   constructor(model: HeapModel, on: PanelEvents, others: HTMLElement | undefined) {
     this.model = model;
     this.#on = on;
@@ -92,17 +93,17 @@ export class Panel {
   #remarks(): HTMLElement[] {
     const { damage, remarks, blurred, density, every, strays, overlaps } = this.model.facts;
     const lines = [...damage];
-    if (strays > 0) lines.push(`${count(strays)} releases of what was no live block`);
+    if (strays > 0) lines.push(`${count(strays)} frees of pointers to no live block`);
     if (overlaps > 0) lines.push(`${count(overlaps)} blocks handed out while they were live`);
     const marked = lines.map((line) => element('p', { class: 'damage' }, line));
     const notes = [...(this.model.facts.notes ?? [])];
     if (every > 1)
       notes.push(
-        `Thinned out: the state after every ${count(every)} calls is shown, exactly; blocks that lived only in between are not.`,
+        `The page shows the exact state after every ${count(every)} calls, without blocks that lived only between two of these moments.`,
       );
     if (blurred > 0)
       notes.push(
-        `${count(blurred)} small blocks are shown together, as live bytes in each ${bytes(density.cell)}, at ${density.frames.length} moments.`,
+        `For ${count(blurred)} small blocks the map shows only their live bytes in each ${bytes(density.cell)}, at ${density.frames.length} moments.`,
       );
     const all: HTMLElement[] = [
       ...marked,
@@ -114,7 +115,7 @@ export class Panel {
         element(
           'details',
           { class: 'note nameless' },
-          element('summary', {}, `${plural(remarks.length, 'file')} without names of functions`),
+          element('summary', {}, `${plural(remarks.length, 'file')} without function names`),
           ...remarks.map((line) => element('p', {}, line)),
         ),
       );
@@ -182,7 +183,7 @@ export class Panel {
     );
   }
 
-  /** Colours and sizes may have changed. */
+  /** Call when colours or sizes may have changed. */
   prepare(palette: Palette, fullHeight: number): void {
     this.timeline.prepare(palette, fullHeight);
     this.showLegend(palette);
@@ -214,7 +215,7 @@ export class Panel {
     this.#describe();
   }
 
-  /** `mark`: the stop that was marked; `chosen`: live bytes of what is chosen, at each stop. */
+  /** `mark`: the marked stop; `chosen`: the live bytes of chosen blocks at each stop. */
   draw(palette: Palette, mark: number | undefined, chosen: Float64Array | undefined): void {
     this.timeline.draw({ stop: this.#stop, mark, chosen }, palette);
     const { mask } = this.origins;
@@ -242,7 +243,7 @@ export class Panel {
     this.#on.changed();
   }
 
-  /** Who allocated the block at a place; undefined where there is none, or nobody is known. */
+  /** The node that allocated the block at a place; undefined if there is no block, or it is unknown. */
   #stackAt(place: number | undefined): number | undefined {
     if (place === undefined || this.#walk) return undefined;
     const i = this.model.blockAt(place, this.position);
@@ -283,7 +284,7 @@ export class Panel {
   #chunkAt(place: number): string {
     const address = this.model.addressAt(place);
     const walk = this.model.walkAt(this.position);
-    if (!walk) return `${hex(address)}: the malloc had not been asked yet`;
+    if (!walk) return `${hex(address)}: no walk of the malloc before this moment`;
     const holds = walk.chunks.filter(
       ({ start, extent }) => start <= address && address < start + extent,
     );
@@ -296,7 +297,7 @@ export class Panel {
         .filter((part) => part !== '')
         .join(', '),
     );
-    const what = said.length > 0 ? said.join(' › ') : 'not the malloc’s';
+    const what = said.length > 0 ? said.join(' › ') : 'not memory of the malloc';
     return `${hex(address)}: ${what} (as of call ${count(walk.at)})`;
   }
 }

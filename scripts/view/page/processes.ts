@@ -1,13 +1,13 @@
-// The processes of a trace as a tree of who started whom; a click opens one.
+// Shows the processes of a trace as a tree, each below the one that started it; a click opens one.
 
 import type { ProcessFacts } from '../data.ts';
 import { bytes, count, element } from './elements.ts';
 import type { Source } from './load.ts';
 
-/** A list of more than so many is folded until it is wanted. */
+/** A longer list is folded at first. */
 const OPEN = 12;
 
-/** Undefined where there is one process only. `open` is told which was clicked. */
+/** Undefined if there is only one process. A click calls `open`. */
 export function processTree(
   sources: readonly Source[],
   shown: Source,

@@ -1,4 +1,4 @@
-// From a stretch of the heap to cells of colour.
+// Turns a stretch of the heap into coloured cells.
 
 import type { HeapModel } from '../model.ts';
 import { bySize, type ColorBy, colorOf } from './colors.ts';
@@ -11,13 +11,13 @@ export interface Stretch {
   cells: number;
 }
 
-/** Colours (RGBA) and, for each cell, which thing is in it: a change of it is an edge. */
+/** Colours (RGBA), and the block or chunk in each cell; where it changes, the map draws an edge. */
 export interface Raster {
   pixels: Uint8ClampedArray<ArrayBuffer>;
   thing: Int32Array;
 }
 
-/** As the trace knows it: live blocks, what was used, what never was. */
+/** According to the trace: live blocks, memory used before, memory never used. */
 export function rasterBlocks(
   model: HeapModel,
   position: number,
@@ -45,9 +45,9 @@ export function rasterBlocks(
 }
 
 const [HEADER, LIVE, FREE, CACHED, REMOTE] = [2, 3, 4, 6, 7];
-const CONTAINERS = 2; // kinds below are regions and spans
+const CONTAINERS = 2; // lower kinds are regions and spans
 
-/** As the malloc's own walk had it. */
+/** According to the malloc's own walk. */
 export function rasterWalk(
   model: HeapModel,
   position: number,
@@ -101,10 +101,7 @@ function chunkColor(kind: number, size: number, owner: number, by: ColorBy, pale
   }
 }
 
-/**
- * As mix(), in place: a map has tens of thousands of cells, and allocating for each would make it
- * slow.
- */
+/** Mixes like mix(), but in place, because allocating for tens of thousands of cells would be slow. */
 function blend(pixels: Uint8ClampedArray, cell: number, color: Rgb, share: number): void {
   for (let i = 0; i < 3; i++) {
     const before = pixels[4 * cell + i] as number;

@@ -1,20 +1,20 @@
-// Live and resident bytes over the whole trace, in line with the slider above it, with an axis.
+// Draws live and resident bytes over the whole trace, aligned with the slider above, with an axis.
 
 import type { HeapModel } from '../model.ts';
 import { bytes, duration, element, thousands } from './elements.ts';
 import { css, type Palette } from './palette.ts';
 
-/** Half of the slider's thumb: so far the first and the last moment are from the edges. */
+/** Half of the slider's thumb: the distance of the first and the last moment from the edges. */
 const INSET = 8;
 const AXIS = 17; // pixels below the picture
 const FONT = '11px system-ui, "DejaVu Sans", sans-serif';
 
-/** What a time line shows besides the heap itself. */
+/** What a time line shows in addition to live and resident bytes. */
 export interface Marks {
   stop: number;
-  /** The moment that was marked, if any. */
+  /** The marked stop, if any. */
   mark: number | undefined;
-  /** Live bytes of what was chosen. */
+  /** The live bytes of chosen blocks. */
   chosen: Float64Array | undefined;
 }
 
@@ -23,9 +23,9 @@ export class Timeline {
   readonly canvas: HTMLCanvasElement;
   readonly #model: HeapModel;
   #picture: HTMLCanvasElement | undefined;
-  /** Live bytes, the most since the position before. */
+  /** The most live bytes since the previous stop. */
   readonly #live: Float64Array;
-  /** The most that is shown of it. */
+  /** The most live or resident bytes. */
   readonly most: number;
   #full = 1;
 
@@ -87,7 +87,7 @@ export class Timeline {
     ];
   }
 
-  /** The picture behind the line; again after a change of size or colours. `full`: bytes of its height. */
+  /** Draws the background; again when size or colours change. `full`: the bytes of the full height. */
   prepare(palette: Palette, full: number): void {
     this.#full = full;
     const scale = devicePixelRatio;
@@ -112,7 +112,7 @@ export class Timeline {
     return this.canvas.height - AXIS * devicePixelRatio;
   }
 
-  /** For each pixel the most that there was in its stretch of time. */
+  /** Draws for each pixel the maximum in its stretch of time. */
   #area(context: CanvasRenderingContext2D, values: Float64Array, color: string): void {
     context.fillStyle = color;
     const [left, right, floor] = [Math.round(this.#x(0)), Math.round(this.#x(1)), this.#floor];
@@ -126,7 +126,7 @@ export class Timeline {
     }
   }
 
-  /** Bytes at half and full height; calls and the time that they took below. */
+  /** Draws the axis: calls, and the time that they took. */
   #axis(context: CanvasRenderingContext2D, palette: Palette): void {
     const scale = devicePixelRatio;
     const { facts, count, stops } = this.#model;
@@ -178,7 +178,7 @@ export class Timeline {
   }
 }
 
-/** 1, 2 or 5 times a power of ten, and at least `least`; never less than 1. */
+/** The smallest of 1, 2 and 5 times a power of ten that is at least `least`; never below 1. */
 function niceStep(least: number): number {
   const power = 10 ** Math.floor(Math.log10(Math.max(1, least)));
   return [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= least) ?? 10 * power;

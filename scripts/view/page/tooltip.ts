@@ -1,4 +1,4 @@
-// What is under the pointer, beside it. Screen readers have it in the line below the map.
+// Shows beside the pointer what is under it. Screen readers get the same from the line below the map.
 
 import { element } from './elements.ts';
 
@@ -11,7 +11,7 @@ export class Tooltip {
     document.body.append(this.#box);
   }
 
-  /** Lines at a point of the window; the first is the title. A finger needs none: it hides them. */
+  /** Shows lines at the pointer; the first is the title. For touch the line below the map suffices. */
   show({ clientX, clientY, pointerType }: PointerEvent, lines: readonly string[]): void {
     if (pointerType === 'touch' || lines.length === 0) {
       this.hide();

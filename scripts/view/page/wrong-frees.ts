@@ -1,10 +1,10 @@
-// Releases of what was no live block: who made them, and whose block it had been.
+// Lists frees of pointers to no live block: who freed, and who had allocated the block that was there.
 
 import { stackOf } from '../calltree.ts';
 import type { HeapModel } from '../model.ts';
 import { bytes, count, element, hex } from './elements.ts';
 
-/** Nothing where there are none that is known who made. */
+/** Empty if no such free has a known caller. */
 export function wrongFrees(model: HeapModel): HTMLElement[] {
   const known = model.facts.wrongFrees.filter(({ stack }) => stack > 0);
   if (known.length === 0) return [];
@@ -14,7 +14,7 @@ export function wrongFrees(model: HeapModel): HTMLElement[] {
     const lines = [`call ${count(at)} frees ${hex(address)}: ${callers(model, stack)}`];
     if (block?.address === address && block.stack > 0)
       lines.push(
-        `its block of ${bytes(block.size)}, freed by call ${count(block.death + 1)}, is from ${callers(model, block.stack)}`,
+        `the block there, of ${bytes(block.size)}, was freed by call ${count(block.death + 1)} and allocated by ${callers(model, block.stack)}`,
       );
     return element('li', {}, ...lines.map((line) => element('div', {}, line)));
   });
@@ -22,13 +22,13 @@ export function wrongFrees(model: HeapModel): HTMLElement[] {
     element(
       'details',
       { class: 'strays', open: '' },
-      element('summary', {}, 'Who freed what was not live'),
+      element('summary', {}, 'Frees of pointers to no live block'),
       element('ul', { class: 'scrolled' }, ...items),
     ),
   ];
 }
 
-/** The stack on one line, innermost first, without what every program begins with. */
+/** The stack on one line, innermost first, without the callers of main. */
 function callers(model: HeapModel, node: number): string {
   const names = stackOf(model, node);
   const main = names.findIndex((name) => /^main\b/.test(name));

@@ -7,7 +7,7 @@
  *
  * free      two threads free blocks of a third one's page, which drains and allocates meanwhile
  * give      the two free all blocks of a page that its owner retires; the last of them gives the page
- *           back (page_give_empty), unless the owner drains it before
+ *           back (page_release_empty), unless the owner drains it before
  * publish   a thread walks a page that its owner opens
  */
 #include "program.h"
@@ -124,9 +124,9 @@ static void whatever(void) {}
 
 /* Not thread_begin: to the mutexes of heaps, all of these are one thread, which has one already. */
 static void heap_begin(int thread) {
-    struct region *r = region_enter();
+    struct region *r = region_lock();
     check(near_open(r) && (selves[thread] = heap_make()), "no heap");
-    region_leave(r);
+    region_unlock(r);
 }
 
 /* A page of the owner's without a free block, which is not the current one. */
