@@ -25,7 +25,6 @@ import {
   sha256,
   sourcesHash,
 } from '../lib/prebuilt.ts';
-import { defaultVariant } from '../malloc/mallocs.ts';
 import { targetCompiler, targetOf } from './cross-targets.ts';
 import { planNative, type Step } from './native.ts';
 import { broken, quietly, runSteps } from './run-steps.ts';
@@ -65,26 +64,23 @@ async function newestGlibc(files: string[]): Promise<string | undefined> {
 
 const isMalloc = (step: Step): boolean => step.line === variantArguments;
 
-/** The mallocs whose debug information GDB finds in the package, which has to stay small. */
-const readable: Readonly<Record<string, (name: string) => boolean>> = {
-  'linux-x64-glibc': () => true,
-  'linux-arm64-glibc': (name) => name === defaultVariant(),
-};
+/**
+ * The platform for which the package has all that GDB needs: debug information, and the library that
+ * tracks calls. Elsewhere these are compiled when they are needed, because the package has to stay small.
+ */
+const forGdb = 'linux-x64-glibc';
 
 /**
  * Strips names and debug information from all files but the readable ones, and puts what these have in
- * common into one file, libmalloc.debug. To debug the others, compile them: `libmalloc gdb --debug`.
+ * common into one file, libmalloc.debug.
  */
-async function slim(files: string[], kept: string[], compiler: string[]): Promise<string[]> {
+async function slim(files: string[], readable: string[], compiler: string[]): Promise<string[]> {
   const strip = await run([...compiler, '-print-prog-name=strip']);
-  const bare = files.filter((file) => !kept.includes(file));
+  const bare = files.filter((file) => !readable.includes(file));
   await run([strip.trim(), '--strip-unneeded', ...bare]);
-  if (kept.length < 2) {
-    if (kept.length > 0) await run(['dwz', ...kept]);
-    return files;
-  }
+  if (readable.length === 0) return files;
   const shared = join(dirname(files[0] ?? ''), 'libmalloc.debug');
-  await run(['dwz', '-r', '-m', shared, ...kept]);
+  await run(['dwz', '-r', '-m', shared, ...readable]);
   return [...files, shared];
 }
 
@@ -97,7 +93,9 @@ async function nameOf(compiler: string[]): Promise<string> {
 async function make(platform: string, target: string): Promise<string[]> {
   const compiler = targetCompiler(targetOf(target));
   const work = join(root, 'build', 'prebuilds', target);
-  const steps = planNative('release', { folder: work, cc: compiler }).map((step) => ({
+  const all = planNative('release', { folder: work, cc: compiler });
+  const wanted = all.filter(({ name }) => platform === forGdb || name !== 'track');
+  const steps = wanted.map((step) => ({
     ...step,
     command: (file: string) => [...step.command(file), ...(isMalloc(step) ? lean : [])],
   }));
@@ -109,11 +107,8 @@ async function make(platform: string, target: string): Promise<string[]> {
   steps.forEach(({ output }, index) => {
     copyFileSync(output, copies[index] ?? '');
   });
-  const kept = copies.filter((_, index) => {
-    const step = steps[index] as Step;
-    return isMalloc(step) && readable[platform]?.(step.name);
-  });
-  const files = await slim(copies, kept, compiler);
+  const mallocs = copies.filter((_, index) => isMalloc(steps[index] as Step));
+  const files = await slim(copies, platform === forGdb ? mallocs : [], compiler);
   const hashes = files.map((file) => [basename(file), sha256(readFileSync(file))]);
   const glibc = await newestGlibc(files);
   const manifest: Manifest = {
