@@ -127,7 +127,7 @@ needed   = Object.values(JSON.parse(require('fs').readFileSync('tests/programs.j
 missing  = $(shell for p in $(packages); do dpkg-query -W -f '$${Status}\n' $$(echo $$p | tr : ' ') \
              2>/dev/null | grep -q ' installed$$' || echo $$p; done)
 here     = $$(for p in $(missing); do for q in $$(echo $$p | tr : ' '); do \
-             if apt-cache show $$q >/dev/null 2>&1; then echo $$q; break; fi; done; done)
+             if apt-cache show $$q 2>/dev/null | grep -q ^Package:; then echo $$q; break; fi; done; done)
 apt-get := apt-get install -y --no-install-recommends
 .PHONY: deps
 deps:

@@ -481,7 +481,7 @@ static void heap_free(void *p, const char *call) {
 }
 
 static size_t heap_usable(void *p, const char *call) {
-    struct span *frozen, *s = span_enter(p, call, &frozen);
+    struct span *frozen = NULL, *s = span_enter(p, call, &frozen);
     if (!s)
         return frozen->size;
     span_check(s, p, call);
@@ -498,7 +498,7 @@ static void *span_resize(struct span *s, void *p, size_t size) {
 }
 
 static void *heap_resize(void *p, size_t size, const char *call) {
-    struct span *frozen, *s = span_enter(p, call, &frozen);
+    struct span *frozen = NULL, *s = span_enter(p, call, &frozen);
     size_t old = (s ? s : frozen)->size;
     if (s) {
         span_check(s, p, call);

@@ -84,15 +84,21 @@ static void locks_open(bool lost) {
 
 /* In a thread that is about to abort, and may hold a lock: abandons the heap for a fresh one. Other
  * threads go on meanwhile, so each lock is taken first. One that is not to be had in STAND_BACK is
- * this thread's own. The threads that wait for a lock then find it lost, and look for it again. */
+ * this thread's own, or that of a thread which has no processor: that one drops it by itself. The
+ * threads that wait for a lock then find it lost, and look for it again. */
 UNUSED static void locks_freeze(void) {
     int64_t end = lock_clock() + STAND_BACK;
     for (unsigned i = 0; heap_lock(i); i++)
         while (pthread_mutex_trylock(&heap_lock(i)->mutex) && lock_clock() < end)
             os_nap(STAND_BACK_STEP);
-    locks_open(true);
+    for (unsigned i = 0; heap_lock(i); i++) {
+        heap_lock(i)->lost = true;
+        if (mutex_is_ours(&heap_lock(i)->mutex))
+            pthread_mutex_unlock(&heap_lock(i)->mutex);
+    }
     if (!heap_freeze())
-        locks_open(false);
+        for (unsigned i = 0; heap_lock(i); i++)
+            heap_lock(i)->lost = false;
 }
 
 /* In the child, once: from our handler or from the first call that needs a lock. If there

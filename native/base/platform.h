@@ -16,15 +16,26 @@
 
 #define _GNU_SOURCE
 #include <malloc.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <unistd.h>
 
 /* Has this process had no second thread so far? glibc tells since 2.32. The reference is weak, so
  * that our library also loads where the variable does not exist; the answer is then false. */
 extern char libc_single_threaded __asm__("__libc_single_threaded") __attribute__((weak));
 static inline bool is_single_threaded(void) {
     return &libc_single_threaded && libc_single_threaded;
+}
+
+/* Whether this thread holds a mutex that is not free. musl does not say; yes, then. */
+static inline bool mutex_is_ours(pthread_mutex_t *m) {
+#ifdef __GLIBC__
+    return m->__data.__owner == gettid();
+#else
+    return m != NULL;
+#endif
 }
 
 /* Programs may use these wherever our library was built, so older C libraries get them here. */

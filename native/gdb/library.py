@@ -239,7 +239,7 @@ def _why_none():
     loaded = [objfile.filename or '' for objfile in gdb.objfiles() if objfile.is_valid()]
     stripped = [path for path in loaded if _is_our_name(path)]
     if stripped:
-        return f'{stripped[0]} has no debug information: build it with -g, as `make` does'
+        return f'{stripped[0]} has no debug information: build it with -g, or debug with: libmalloc gdb --debug'
     shared = gdb.execute('info sharedlibrary', to_string=True)
     missing = [path for path in re.findall(r'\sNo\s+(/.*)$', shared, re.M) if _is_our_name(path)]
     if missing and os.path.exists(missing[0]):  # GDB 16 loads no other build

@@ -32,7 +32,6 @@
 #include "../unwind/tree.h"
 #include "trace/next.h"
 
-
 struct block {
     uintptr_t address;
     uint64_t size;   /* as it was asked for */

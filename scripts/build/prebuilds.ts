@@ -65,17 +65,21 @@ async function newestGlibc(files: string[]): Promise<string | undefined> {
 const isMalloc = (step: Step): boolean => step.line === variantArguments;
 
 /**
- * Strips debug information from all libraries but the mallocs, which GDB reads, and puts what these have
- * in common into one file, libmalloc.debug. Libraries for musl have none, because the package has to
- * stay small; to debug them, compile them.
+ * The platform for which the package has all that GDB needs: debug information, and the library that
+ * tracks calls. Elsewhere these are compiled when they are needed, because the package has to stay small.
  */
-async function slim(files: string[], mallocs: string[], compiler: string[]): Promise<string[]> {
-  const folder = dirname(files[0] ?? '');
-  const readable = folder.endsWith('-glibc') ? mallocs : [];
+const forGdb = 'linux-x64-glibc';
+
+/**
+ * Strips names and debug information from all files but the readable ones, and puts what these have in
+ * common into one file, libmalloc.debug.
+ */
+async function slim(files: string[], readable: string[], compiler: string[]): Promise<string[]> {
   const strip = await run([...compiler, '-print-prog-name=strip']);
-  await run([strip.trim(), '-g', ...files.filter((file) => !readable.includes(file))]);
+  const bare = files.filter((file) => !readable.includes(file));
+  await run([strip.trim(), '--strip-unneeded', ...bare]);
   if (readable.length === 0) return files;
-  const shared = join(folder, 'libmalloc.debug');
+  const shared = join(dirname(files[0] ?? ''), 'libmalloc.debug');
   await run(['dwz', '-r', '-m', shared, ...readable]);
   return [...files, shared];
 }
@@ -89,7 +93,9 @@ async function nameOf(compiler: string[]): Promise<string> {
 async function make(platform: string, target: string): Promise<string[]> {
   const compiler = targetCompiler(targetOf(target));
   const work = join(root, 'build', 'prebuilds', target);
-  const steps = planNative('release', { folder: work, cc: compiler }).map((step) => ({
+  const all = planNative('release', { folder: work, cc: compiler });
+  const wanted = all.filter(({ name }) => platform === forGdb || name !== 'track');
+  const steps = wanted.map((step) => ({
     ...step,
     command: (file: string) => [...step.command(file), ...(isMalloc(step) ? lean : [])],
   }));
@@ -102,7 +108,7 @@ async function make(platform: string, target: string): Promise<string[]> {
     copyFileSync(output, copies[index] ?? '');
   });
   const mallocs = copies.filter((_, index) => isMalloc(steps[index] as Step));
-  const files = await slim(copies, mallocs, compiler);
+  const files = await slim(copies, platform === forGdb ? mallocs : [], compiler);
   const hashes = files.map((file) => [basename(file), sha256(readFileSync(file))]);
   const glibc = await newestGlibc(files);
   const manifest: Manifest = {

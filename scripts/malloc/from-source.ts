@@ -8,7 +8,7 @@ import { Failure } from '../lib/errors.ts';
 import { compiler, libraryArguments, programArguments, variantArguments } from '../lib/flags.ts';
 import { findNative, isCheckout, onDemandFolder } from '../lib/native-files.ts';
 import { type Kind, root } from '../lib/paths.ts';
-import { libc, requirePlatform } from '../lib/platform.ts';
+import { libc, platformName, requirePlatform } from '../lib/platform.ts';
 import { prebuiltFault } from '../lib/prebuilt.ts';
 
 /**
@@ -25,7 +25,8 @@ function compileOnDemand(file: string, kind: Kind): string {
     throw new Failure(`${file} is not built`, { hint });
   }
   requirePlatform();
-  const why = kind === 'debug' ? 'debug builds are not prebuilt' : prebuiltFault();
+  const absent = `${file} is not prebuilt for ${platformName()}`;
+  const why = kind === 'debug' ? 'debug builds are not prebuilt' : (prebuiltFault() ?? absent);
   const folder = onDemandFolder(kind);
   const output = join(folder, file);
   mkdirSync(folder, { recursive: true });

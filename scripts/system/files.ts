@@ -103,6 +103,7 @@ function libraryFiles(lib: string, variant: string): Entry[] {
   ];
 }
 
+/** With quotes, so that a blank in the prefix reaches the compiler behind a backslash. */
 const pkgConfig = ({ prefix, lib }: Places): string => `prefix=${prefix}
 libdir=\${prefix}/${lib}
 includedir=\${prefix}/include
@@ -112,8 +113,8 @@ preload=\${libdir}/${soname()}
 Name: libmalloc
 Description: ${manifest().description}
 Version: ${manifest().version}
-Libs: -L\${libdir} -lmalloc
-Cflags: -I\${includedir}
+Libs: "-L\${libdir}" -lmalloc
+Cflags: "-I\${includedir}"
 `;
 
 /** Computes the prefix from its own path, so that users can move the whole installation. */

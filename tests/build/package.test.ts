@@ -1,6 +1,6 @@
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { findNative } from '../../scripts/lib/native-files.ts';
@@ -134,6 +134,20 @@ describe('the package', () => {
       /\.test\.|^scripts\/|^(?!prebuilds\/).*\.so$|__pycache__/.test(file),
     );
     expect(strays).toEqual([]);
+  });
+
+  test('contains the C programs that check runs, and no others', async () => {
+    const check = join(root, 'scripts', 'check');
+    const text = readdirSync(check, { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts'))
+      .map((file) => readFileSync(join(check, file), 'utf8'))
+      .join('\n');
+    // Names stand there in quotes; those of the group basics are made of the case's.
+    const named = readdirSync(join(root, 'tests', 'programs'))
+      .filter((file) => file.endsWith('.c'))
+      .filter((file) => file.startsWith('basics-') || text.includes(`'${file.slice(0, -2)}'`));
+    const packed = (await published()).filter((file) => /^tests\/programs\/.*\.c$/.test(file));
+    expect(packed.map((file) => basename(file)).sort()).toEqual(named.sort());
   });
 
   test('names entry points that a build makes', () => {

@@ -23,6 +23,8 @@ import { need, skip } from './need.ts';
 export interface Port extends Machine {
   /** Where its libraries lie. */
   libraries: string;
+  /** Arguments behind all others, for our libraries alone: of two -O the last one counts. */
+  flags?: string[];
 }
 
 /** Cases that would also count the emulator's own use, or that need something it does not emulate. */
@@ -193,7 +195,8 @@ export function debianMachine(
   const within = enterDebian(release, compiler === 'gcc' ? [] : [compiler]);
   const folder = join(ports, `${release}-libraries`, [compiler, ...flags].join(''));
   return {
-    cc: [...within, compiler, ...flags],
+    cc: [...within, compiler],
+    flags,
     caseFlags: release === 'bullseye' ? absentFlags : [],
     folder: join(folder, 'programs'),
     libraries: folder,
@@ -216,6 +219,11 @@ export async function buildPort(
 ): Promise<void> {
   const folder = kind === 'release' ? machine.libraries : `${machine.libraries}-debug`;
   const all = planNative(kind, { folder, cc: machine.cc });
-  const plan = all.filter(({ name }) => names.length === 0 || names.includes(name));
+  const plan = all
+    .filter(({ name }) => names.length === 0 || names.includes(name))
+    .map((step) => ({
+      ...step,
+      command: (output: string) => [...step.command(output), ...(machine.flags ?? [])],
+    }));
   await runSteps(plan, join(folder, '.deps', 'commands.json'));
 }

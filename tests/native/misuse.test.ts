@@ -96,3 +96,13 @@ describe.each(variants())('%s', (variant) => {
     });
   }
 });
+
+test('paged: a thread that aborts leaves alone the lock of another, which is in malloc', async () => {
+  const program = compileProgram('abort-held.c', { flags: ['-rdynamic'] });
+  const { exitCode, stderr } = await execa(program, [], {
+    env: { LD_PRELOAD: variantFile('paged') },
+    reject: false,
+    timeout: 90_000,
+  });
+  assert.equal(exitCode, 0, stderr);
+});

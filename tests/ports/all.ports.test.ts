@@ -26,7 +26,7 @@ import { tryCase } from '../lib/tried.ts';
 const HOURS = 7_200_000;
 const file = join(root, 'docs', 'platforms.json');
 
-/** Writes what a job came to. */
+/** Writes what a job came to. Cells of another day go, because a row has one date. */
 function record(
   kind: 'platforms' | 'compilers',
   name: string,
@@ -38,7 +38,7 @@ function record(
   const day = new Date().toISOString().slice(0, 10);
   const others = all[kind].filter((row) => row.name !== name);
   const before = all[kind].find((row) => row.name === name);
-  const row = { name, day, cells: { ...before?.cells, ...cells } };
+  const row = { name, day, cells: { ...(before?.day === day && before.cells), ...cells } };
   all[kind] = [...others, row].sort((a, b) => a.name.localeCompare(b.name));
   writeFileSync(file, `${JSON.stringify(all, null, 2)}\n`);
 }

@@ -203,14 +203,15 @@ UNUSED static size_t chance_size(uint64_t *state, size_t limit) {
 
 /* ── memory ────────────────────────────────────────────────────────────────── */
 
-/* Resident memory of this process. Reads without a FILE, which would allocate. */
+/* Resident memory of this process. Reads without a FILE, which would allocate; and not statm, which
+ * counts the kernel's pages: those of an emulator may be larger. */
 UNUSED static long resident_kib(void) {
-    char text[128] = "";
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    check(fd >= 0 && read(fd, text, sizeof text - 1) > 0, "cannot read /proc/self/statm");
+    char text[4096] = "";
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    check(fd >= 0 && read(fd, text, sizeof text - 1) > 0, "cannot read /proc/self/status");
     close(fd);
-    char *second = strchr(text, ' ');
-    return second ? strtol(second, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024) : 0;
+    char *resident = strstr(text, "\nVmRSS:");
+    return resident ? strtol(resident + strlen("\nVmRSS:"), NULL, 10) : 0;
 }
 
 /* ── threads and children ──────────────────────────────────────────────────── */

@@ -11,6 +11,7 @@ import {
   readlinkSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -110,6 +111,20 @@ describe('the library', () => {
     expect(built.status, built.said).toBe(0);
     const { stdout: said } = await run(['./a'], { LD_LIBRARY_PATH: at('lib') });
     expect(said).toBe(`libmalloc ${version} (sharded)`);
+  });
+
+  test('is found by pkg-config where the prefix has a blank', async () => {
+    const blank = join(folder, 'a prefix');
+    symlinkSync(prefix, blank);
+    const file = read('lib', 'pkgconfig', 'libmalloc.pc').replace(/^prefix=.*/, `prefix=${blank}`);
+    mkdirSync(join(folder, 'pkgconfig'));
+    writeFileSync(join(folder, 'pkgconfig', 'libmalloc.pc'), file);
+    writeFileSync(join(folder, 'blank.c'), program);
+    const script = `eval "set -- $(${need('pkg-config')} --cflags --libs libmalloc)"
+      ${need('gcc')} blank.c -o blank "$@"`;
+    const env = { PKG_CONFIG_PATH: join(folder, 'pkgconfig') };
+    const built = await run(['sh', '-c', script], env);
+    expect(built.status, built.said).toBe(0);
   });
 
   test('is a CMake package, which refuses a version that is too new', async () => {

@@ -41,7 +41,7 @@ static inline void *news_allocate_soon(size_t size, size_t alignment, uintptr_t 
 
 /* What is not the common case has a function of its own, so that this one has few registers to save. */
 #define NEW(symbol, array, alignment, parameters, types, ...)                                      \
-    static __attribute__((noinline)) void *symbol##_elsewhere(uintptr_t site, BARE parameters) {   \
+    static COLD void *symbol##_elsewhere(uintptr_t site, BARE parameters) {                        \
         enum operators who = operators_now();                                                      \
         void *p = who == OPERATORS_OURS ? news_allocate(size, alignment, site) : NULL;             \
         if (p)                                                                                     \
@@ -62,7 +62,7 @@ static inline void *news_allocate_soon(size_t size, size_t alignment, uintptr_t 
     }
 
 #define DELETE(symbol, array, bytes, alignment, parameters, types, ...)                            \
-    static __attribute__((noinline)) void symbol##_elsewhere(uintptr_t site, BARE parameters) {    \
+    static COLD void symbol##_elsewhere(uintptr_t site, BARE parameters) {                         \
         enum operators who = operators_now();                                                      \
         if (who == OPERATORS_OURS) {                                                               \
             news_free(p, site);                                                                    \
