@@ -313,35 +313,21 @@ static COLD void free_last(struct page *page) {
     heap_busy(h, false);
 }
 
-/* Frees what is no block of this thread's pages: one of another thread's, a large block, or NULL;
- * dies of anything else. */
-static __attribute__((noinline)) void free_remote(void *p, struct page *page, const char *call) {
-    if (unlikely(!page_begins(page, p)) || unlikely(block_is_marked(p)) ||
-        unlikely(self == &heap_none)) {
-        if (large_begins(page, p))
-            large_free(p, page, call);
-        else
-            free_otherwise(p, call);
-        return;
-    }
-    collect(self, page, p);
-}
-
-/* Frees what heap_free's checks refuse: a block of a page of several granules or whose data look
- * like the mark, or what is no block of this thread's pages. */
+/* Frees what heap_free's checks refuse: a block of a page of several granules, of another thread's
+ * page, or whose data look like the mark; a large block; NULL. Dies of anything else. */
 static __attribute__((noinline)) void free_slowly(void *p, struct page *page, const char *call) {
-    struct heap *h = self;
-    if (page->owner != h) {
-        free_remote(p, page, call);
-        return;
-    }
-    if (unlikely(!page_begins(page, p)) || unlikely(block_is_marked(p))) {
+    bool plain = page_begins(page, p) && !block_is_marked(p);
+    if (page->owner == self && likely(plain)) {
+        page_push(page, p, (uint16_t)((size_t)((char *)page->top - page->start) >> WIDE));
+        if (unlikely(--page->budget == 0))
+            free_last(page);
+    } else if (likely(plain) && likely(self != &heap_none)) {
+        collect(self, page, p);
+    } else if (large_begins(page, p)) {
+        large_free(p, page, call);
+    } else {
         free_otherwise(p, call);
-        return;
     }
-    page_push(page, p, (uint16_t)((size_t)((char *)page->top - page->start) >> WIDE));
-    if (unlikely(--page->budget == 0))
-        free_last(page);
 }
 
 /* The hot path of free. NULL needs no test of its own: no block begins there. */

@@ -75,8 +75,7 @@ struct heap {
     struct page *kept[KEPT];       /* a freed run of each length */
     uint8_t made[CLASSES];         /* fresh pages that were not populated, up to GROWS */
     uint32_t pages;                /* how many in all */
-    uint32_t batched;              /* bytes of the blocks in batches */
-    uint32_t batched_before;       /* the same at the last tick */
+    uint32_t batched, batched_was; /* bytes of the blocks in batches; the same at the last tick */
     uint32_t slow;                 /* slow calls: every SLOWth is a tick */
     uintptr_t tag;                 /* a number of its own: see page_begins_for */
     uint8_t pool;                  /* where records for its pages come from */
@@ -85,8 +84,7 @@ struct heap {
     uint8_t sweeping;              /* the class that a sweep has reached; CLASSES: no sweep */
     bool lost;                     /* its lists may be half changed for ever: nobody adopts it */
     struct page *sweep;            /* the next page of that class to sweep */
-    uint32_t sparse;               /* sparse pages */
-    uint32_t sparse_retained;      /* how many more than SPARSE_RETAINED keep their memory */
+    uint32_t sparse, sparse_more;  /* sparse pages; those beyond SPARSE_RETAINED that keep memory */
     uint64_t since;                /* when the interval of the last tick began, in ms */
     struct page *todo;             /* pages taken from `pending` that are not drained yet */
     struct heap *next;             /* in heap.heaps */
@@ -266,12 +264,12 @@ static void heap_sweep(struct heap *h, bool begin, bool torn);
 
 /* The page is sparse, or sparser than before. If more than SPARSE_RETAINED pages and a quarter of
  * the heap are, the program is tearing down its data and may never call us again, so we purge the
- * free memory of sparse pages at once; later, if such memory was soon wanted again (page_revive). */
+ * free memory of sparse pages at once; later if such memory was soon wanted again (page_revive). */
 static void page_thins(struct heap *h, struct page *page, uint32_t goal) {
     h->sparse += !page->sparse;
     page->sparse = true;
     page->goal = (uint16_t)goal;
-    if (h->sparse > SPARSE_RETAINED + h->sparse_retained && h->sparse > h->pages / 4) {
+    if (h->sparse > SPARSE_RETAINED + h->sparse_more && h->sparse > h->pages / 4) {
         page_sweep(page);
         heap_sweep(h, true, true);
     }
@@ -485,7 +483,7 @@ static __attribute__((noinline)) void collect_slowly(struct heap *h, struct page
 }
 
 /* Collects a block of another thread's page. */
-static inline void collect(struct heap *h, struct page *page, void *p) {
+static __attribute__((noinline)) void collect(struct heap *h, struct page *page, void *p) {
     struct batch *b = batch_of(h, page);
     heap_busy(h, true);
     block_mark(p);

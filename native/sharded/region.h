@@ -19,7 +19,7 @@
  * Dirty runs are used first, because a page fault costs more than a dozen calls of malloc. An
  * interval is half of options.decay_ms. What was idle throughout one is surplus (the low-water mark
  * of `dirty`) and is purged. A program that frees much of its heap may never call us again, so what
- * then exceeds region_retains is purged at once; `retain` grows if such memory is soon wanted again.
+ * then exceeds `retain`, or RETAIN, is purged at once; `retain` grows if that is soon wanted again.
  *
  * Locking: the caller holds the region's lock.
  */
@@ -58,7 +58,7 @@ struct region {
     size_t least;                   /* the least value of `dirty` in this interval */
     size_t surplus;                 /* granules to be purged: idle throughout the last interval */
     size_t most;                    /* the most that were in use in this interval */
-    size_t retain;                  /* dirty granules that a teardown leaves (region_retains) */
+    size_t retain;                  /* dirty granules that a teardown leaves (region_tear) */
     size_t torn;                    /* granules purged by teardowns in it, and not wanted since */
     uint64_t since;                 /* when the interval began, in ms */
     bool locked;                    /* the kernel refused a purge: memory is locked */
@@ -357,11 +357,6 @@ static bool region_age(struct region *r, uint64_t now) {
     r->torn = 0;
     r->locked = false;
     return true;
-}
-
-/* How many dirty granules a teardown leaves. */
-static size_t region_retains(const struct region *r) {
-    return r->retain > RETAIN ? r->retain : RETAIN;
 }
 
 /* Is there a surplus to purge, or has an interval passed? Called without the lock. */

@@ -23,10 +23,7 @@
 
 #include "owner.h"
 
-enum {
-    SWEEP = 32, /* pages at a time */
-    SWEPT = 32, /* pieces at a time, about */
-};
+enum { SWEEP = 32, SWEPT = 32 }; /* pages to examine, and pieces to purge, at a time */
 
 /* Some blocks of a page: a bit for each. */
 struct block_set {
@@ -102,8 +99,8 @@ static bool page_revive(struct heap *h, struct page *page) {
         block_mark(b);
     }
     page->purged &= ~(1ull << piece);
-    if (h->sparse_retained < h->pages)
-        h->sparse_retained += 1 + h->pages / 8;
+    if (h->sparse_more < h->pages)
+        h->sparse_more += 1 + h->pages / 8;
     return true;
 }
 
@@ -130,8 +127,8 @@ static bool page_is_due(const struct page *page, bool torn) {
  * has ended. `torn`: the heap is being torn down; then current pages are swept, too. */
 static void heap_sweep(struct heap *h, bool begin, bool torn) {
     if (begin && h->sweeping == CLASSES)
-        h->sweeping = 0, h->sweep = h->partial[0];
-    for (unsigned n = 0, went = 0; n < 32 && went < SWEPT && h->sweeping < CLASSES; n++) {
+        h->sweep = h->partial[h->sweeping = 0];
+    for (unsigned n = 0, went = 0; n < SWEEP && went < SWEPT && h->sweeping < CLASSES; n++) {
         struct page *page = h->sweep;
         if (page) {
             h->sweep = page->next;

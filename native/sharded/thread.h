@@ -46,11 +46,12 @@ static uint32_t region_purge(struct region *r, bool torn) {
     return done ? granules : 0;
 }
 
-/* So many granules were freed. If more are dirty now than region_retains allows, the program may be
- * tearing down its data, and never call us again: purges as many at once. */
+/* So many granules were freed. If many are dirty now, the program may be tearing down its data, and
+ * never call us again: purges as many at once. */
 static void region_tear(uint32_t granules) {
     struct region *r = heap.region;
-    while (__atomic_load_n(&r->dirty, __ATOMIC_RELAXED) > region_retains(r) + PORTION &&
+    size_t retain = r->retain > RETAIN ? r->retain : RETAIN;
+    while (__atomic_load_n(&r->dirty, __ATOMIC_RELAXED) > retain + PORTION &&
            !__atomic_load_n(&r->locked, __ATOMIC_RELAXED)) {
         uint32_t purged = region_purge(r, true);
         if (!purged || purged >= granules)
@@ -321,9 +322,9 @@ static void region_interval(void) {
 static void heap_tick(struct heap *h) {
     bool busy = h->busy;
     heap_busy(h, true);
-    if (h->batched && h->batched == h->batched_before)
+    if (h->batched && h->batched == h->batched_was)
         batches_send(h);
-    h->batched_before = h->batched;
+    h->batched_was = h->batched;
     struct region *r = heap.region;
     if (region_is_due(r)) {
         region_interval();
@@ -332,7 +333,7 @@ static void heap_tick(struct heap *h) {
     }
     uint64_t since = __atomic_load_n(&r->since, __ATOMIC_RELAXED);
     if (h->since != since)
-        h->sparse_retained -= h->sparse_retained / 4;
+        h->sparse_more -= h->sparse_more / 4;
     if (h->since != since || h->sweeping < CLASSES)
         heap_sweep(h, h->since != since, false);
     h->since = since;

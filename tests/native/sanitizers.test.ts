@@ -62,7 +62,6 @@ const byDesign: Record<string, string> = {
   'batch_of < blocks_add_remote': 'the same',
   heaps_reclaim: 'whether any memory came back: if not, the caller finds none, either way',
   region_tear: 'whether much lies idle: asked again under the lock',
-  region_retains: 'the same',
   region_is_due: 'the same, and since when',
   heap_tick: 'the same',
   page_of: 'an entry of the map that was made before the map was published',
