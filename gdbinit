@@ -25,14 +25,11 @@ def load():
         raise gdb.GdbError('libmalloc: native/gdb is not beside this gdbinit')
     for name in [name for name in sys.modules if name.split('.')[0] == 'libmalloc']:
         del sys.modules[name]  # sourced again: the files may have changed
-    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        spec = importlib.util.spec_from_file_location(
-            'libmalloc', os.path.join(folder, '__init__.py'), submodule_search_locations=[folder])
-        sys.modules['libmalloc'] = package = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(package)
-    finally:
-        sys.dont_write_bytecode = written
+    sys.dont_write_bytecode = True  # to the end: a reader is imported when it is needed
+    spec = importlib.util.spec_from_file_location(
+        'libmalloc', os.path.join(folder, '__init__.py'), submodule_search_locations=[folder])
+    sys.modules['libmalloc'] = package = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(package)
 
 load()
 del load

@@ -3,13 +3,13 @@
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type CliResult, libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
-import { answer, atStop, questions, row, scratch, shownChunks } from '../lib/gdb.ts';
+import { answer, atStop, needMimalloc, questions, row, scratch, shownChunks } from '../lib/gdb.ts';
 import { need } from '../lib/need.ts';
 
 const program = compileProgram('gdb-mimalloc.c');
 const needs = (): void => {
   need('gdb');
-  need('mimalloc');
+  needMimalloc();
 };
 beforeEach(needs);
 

@@ -4,7 +4,7 @@
 import { beforeEach, expect, test } from 'vitest';
 import { compileProgram } from '../lib/compile.ts';
 import { randomDamage } from '../lib/damage.ts';
-import { batch, commands, long } from '../lib/gdb.ts';
+import { batch, commands, long, needMimalloc } from '../lib/gdb.ts';
 import { need } from '../lib/need.ts';
 
 beforeEach(() => void need('gdb'));
@@ -24,7 +24,8 @@ const readers: [m: string, options: string[]][] = [
 ];
 
 test.each(readers)('%s %j: no loop, no exception', async (m, build) => {
-  if (peers.includes(m) && m !== 'glibc') need(m);
+  if (m === 'mimalloc') needMimalloc();
+  else if (peers.includes(m) && m !== 'glibc') need(m);
   const program = compileProgram(peers.includes(m) ? 'gdb-glibc.c' : 'gdb-heap.c');
   const script = commands('set pagination off', randomDamage(rounds), 'heap check');
   const options = [...build, '--break', 'stop_here', '-x', script];

@@ -1,8 +1,9 @@
 /** Runs GDB for tests: files of commands, and the answer to each. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type CliResult, libmalloc } from './cli.ts';
+import { need, skip } from './need.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
@@ -106,4 +107,10 @@ function shownChunk(line: string): ReturnType<typeof toldChunk> {
   const [, start, extent, kind, user = 0, usable = 0] = line.trim().split(/ +/);
   const [at, bytes, block, size] = [start, extent, user, usable].map(Number);
   return { kind, start: at, extent: bytes, user: block, usable: size };
+}
+
+/** Ends the test as skipped unless mimalloc is there in the version that the heap commands read. */
+export function needMimalloc(): void {
+  if (!/\.so\.2(\.0)?$/.test(realpathSync(need('mimalloc'))))
+    skip('the heap commands read mimalloc 2.0.9, and another version is installed');
 }

@@ -38,7 +38,8 @@ async function run(words: string[], env: NodeJS.ProcessEnv = {}) {
   const [file = '', ...args] = words;
   const result = await execa(file, args, {
     cwd: folder,
-    env: { XDG_CACHE_HOME: join(folder, 'cache'), ...env },
+    // Python in GDB may write what it compiled, and must not.
+    env: { XDG_CACHE_HOME: join(folder, 'cache'), PYTHONDONTWRITEBYTECODE: undefined, ...env },
     reject: false,
     all: true,
     timeout: 120_000,
