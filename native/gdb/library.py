@@ -269,8 +269,14 @@ def rebuilt(objfiles):
     notes = {path or main: [(int(start, 16), int(end, 16))] for start, end, path in re.findall(
         r'^\s*(0x\w+) - (0x\w+) is \.note\.gnu\.build-id(?: in (.*))?$', info, re.M)}
     notes[main] = _notes_of_main() or notes.get(main, [])
-    return [objfile for objfile in objfiles if objfile.filename in notes and objfile.build_id and
-            _has_other_id(notes[objfile.filename], bytes.fromhex(objfile.build_id))]
+    return [objfile for objfile in objfiles if _is_garbled(objfile) or objfile.filename in notes and
+            objfile.build_id and _has_other_id(notes[objfile.filename], bytes.fromhex(objfile.build_id))]
+
+
+def _is_garbled(objfile):
+    """Is this a variant of ours whose version is not where its file says? GDB may place a replaced file so that no
+    note of it can be read."""
+    return version_symbol(objfile) is not None and not version_of(objfile).startswith('libmalloc ')
 
 
 def not_loaded():
@@ -298,11 +304,12 @@ def _notes_of_main():
 
 
 def _has_other_id(notes, build_id):
-    """Do these notes contain a build id, but not this one? A core need not contain all of them."""
-    found = b''
+    """Do these notes contain a build id, but not this one? A core need not contain all of them. A replaced
+    file may have its notes elsewhere: then this memory, if all of it can be read, holds other bytes."""
+    found, complete = b'', True
     for start, end in notes:
         try:
             found += bytes(gdb.selected_inferior().read_memory(start, end - start))
         except (gdb.MemoryError, ValueError):
-            continue
-    return NOTE_OF_ID in found and build_id not in found
+            complete = False
+    return build_id not in found and (NOTE_OF_ID in found or complete and any(found))
