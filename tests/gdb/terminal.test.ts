@@ -67,7 +67,7 @@ test('Tab completes commands and their arguments; `heap help` explains one', asy
       ['send', 'heap chunk stop_he\t\n'],
       ['expect', 'lies outside of the heap'],
       ['send', 'heap help re\t\n'],
-      ['expect', 'Who points to a block'],
+      ['expect', 'What points to a block'],
     ],
   );
   expect(seen).not.toMatch(/Undefined|Traceback/);
