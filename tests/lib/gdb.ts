@@ -2,6 +2,7 @@
 import { mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { findProgram, type Program, programs } from '../../scripts/malloc/programs.ts';
 import { type CliResult, libmalloc } from './cli.ts';
 import { need, skip } from './need.ts';
 
@@ -109,8 +110,15 @@ function shownChunk(line: string): ReturnType<typeof toldChunk> {
   return { kind, start: at, extent: bytes, user: block, usable: size };
 }
 
-/** Ends the test as skipped unless mimalloc is there in the version that the heap commands read. */
+/** Whether mimalloc is there in the version that the heap commands read. */
+export function isMimallocRead(): boolean {
+  const path = findProgram('mimalloc', programs().mimalloc as Program);
+  return path !== undefined && /\.so\.2(\.0)?$/.test(realpathSync(path));
+}
+
+/** Ends the running test as skipped unless it is. */
 export function needMimalloc(): void {
-  if (!/\.so\.2(\.0)?$/.test(realpathSync(need('mimalloc'))))
+  need('mimalloc');
+  if (!isMimallocRead())
     skip('the heap commands read mimalloc 2.0.9, and another version is installed');
 }
