@@ -107,7 +107,13 @@ describe('the data gathered from a trace', () => {
   test('is the same after packing and unpacking, NEVER included', async () => {
     const data = await gathered(calls);
     expect(data.columns.blocks.death).toContain(NEVER);
-    expect(unpack(pack(data))).toEqual(data);
+    const { facts, columns } = unpack(pack(data));
+    expect(facts).toEqual(data.facts);
+    for (const [table, those] of Object.entries(data.columns))
+      for (const [name, values] of Object.entries(those)) {
+        const read = (columns as Record<string, Record<string, Float64Array>>)[table]?.[name];
+        expect([...(read ?? [])], `${table}.${name}`).toEqual([...values]);
+      }
   });
 
   test('counts wrong frees of a program, and all else correctly', async () => {
