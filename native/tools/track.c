@@ -70,7 +70,6 @@ static void *memory_private(size_t size) {
 
 /* Called by main's first allocation at the latest, long before there are threads. */
 static COLD void tool_begin(void) {
-    bit_unmark_null();
     void *page = memory_private(4096);
     if (!page || madvise(page, 4096, MADV_WIPEONFORK) != 0)
         return;
@@ -212,7 +211,7 @@ static inline void *got(void *p, uint64_t op, size_t size, size_t alignment, uin
 }
 
 static inline bool may_be_known(void *p) {
-    return p && blocks_may_hold(p) && blocks_likely_hold(p);
+    return p && blocks_likely_hold(p);
 }
 
 static inline void gives(void *p, uint64_t op, uintptr_t site) {

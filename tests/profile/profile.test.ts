@@ -134,6 +134,24 @@ test('samples give estimates without a bias', async () => {
   expect(Math.abs(samples / wanted - 1)).toBeLessThan(0.05);
 });
 
+test.each(['glibc', defaultVariant(), 'list', 'buddy', 'paged'])(
+  'the free of every sampled block is noticed, on %s',
+  async (m) => {
+    const json = fresh('.json');
+    const words = ['--every', '256K', '-m', m, '--json', json, '--', compileProgram('kinds.c')];
+    const { status, stderr } = await libmalloc(['profile', ...words]);
+    expect(status, stderr).toBe(0);
+    const profile = readProfile(json);
+    for (const name of ['by_malloc', 'by_calloc', 'by_realloc', 'by_alignment']) {
+      // 33 MB in 600 blocks, which are some 110 samples; by realloc, 82 MB.
+      const { bytes } = own(profile, name, 'all');
+      const wanted = name === 'by_realloc' ? 82e6 : 33e6;
+      expect(Math.abs(bytes / wanted - 1), name).toBeLessThan(0.4);
+      expect(own(profile, name, 'live'), name).toEqual(nothing);
+    }
+  },
+);
+
 describe('live blocks at exit', () => {
   const holdersOf = async (...options: string[]) => {
     const json = fresh('.json');

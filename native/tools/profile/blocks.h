@@ -2,17 +2,17 @@
  *
  * free checks for every block whether it was sampled, in three steps, each of which few blocks pass:
  *
- *     marks   a byte for 12 bits of the address's hash, so that five instructions ask: 4 KiB, which stay in
- *             the cache
- *     bits    for 15 of them: with a thousand sampled blocks live, one other in 4 passes marks, and one in 33 this
+ *     others  a mask: a sampled block's address has none of its bits. The profiler sees to it that this holds for all
+ *             lower bits of addresses, so that one block in 256 passes, and two instructions ask
+ *     bits    for 15 bits of the address's hash: with a thousand sampled blocks live, one other in 33 passes
  *     slots   the blocks themselves, a hash table
  *
- * Marks and bits are backed by one counter for each bit, which only sampled blocks touch.
+ * Others and bits are backed by a counter for each bit, which only sampled blocks touch.
  *
  * A tool that includes this file has defined `struct block`, whose `address` is 0 in an empty slot, and sets
  * `blocks.memory` before the first block: zeroed memory, or NULL.
  *
- * Rule: everything but marks and bits is touched under the tool's lock only.
+ * Rule: everything but others and bits is touched under the tool's lock only.
  */
 #pragma once
 
@@ -23,8 +23,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { MARK_LOG = 12, MARKS = 1 << MARK_LOG, BIT_LOG = 15, BITS = 1 << BIT_LOG };
-enum { BITS_OF_MARK = BITS / MARKS, BLOCKS_FIRST = 1 << 12 };
+#include "../../base/platform.h"
+
+enum { BIT_LOG = 15, BITS = 1 << BIT_LOG, BLOCKS_FIRST = 1 << 12, APART_LOG = 12, APART = 1 << APART_LOG };
 
 /* Open addressing, linear probing, at most half full; a deletion moves back what follows. */
 static struct {
@@ -32,29 +33,41 @@ static struct {
     size_t size, used;
     _Atomic(uint64_t) bits[BITS / 64];
     uint16_t counts[BITS];
+    uint32_t with[APART_LOG]; /* blocks whose addresses have this bit */
+    bool apart;               /* most sampled blocks begin at multiples of APART */
     void *(*memory)(size_t);
-} blocks = {.bits = {1}}; /* free(NULL) may be the first call: see bit_unmark_null */
+} blocks;
 
-/* 1 where one of the bits that begin alike is. Apart, so that its address is no sum. Not _Atomic, because
- * gcc then loads the byte before it tests it: a byte is read and written whole anyway. */
-static _Alignas(64) uint8_t marks[MARKS] = {1};
+/* 0 until the tool begins: all blocks pass. Not _Atomic, so that it can be tested in memory: a word is read and
+ * written whole anyway. */
+static uintptr_t others;
 
-/* NULL's is 0. The multiplication takes the place of two instructions that would cut bits out. */
-static inline uint32_t hash_of(const void *p) {
-    return (uint32_t)(uintptr_t)p * 0x9e3779b1u;
+static inline bool blocks_may_hold(const void *p) {
+    return bits_are_apart(&others, (uintptr_t)p);
+}
+
+static void others_set(void) {
+    uintptr_t unused = 0;
+    for (unsigned bit = 0; blocks.apart && bit < APART_LOG; bit++)
+        unused |= (uintptr_t)!blocks.with[bit] << bit;
+    others = unused;
+}
+
+static void others_count(uintptr_t address, int more) {
+    if (!blocks.apart || address % APART == 0)
+        return;
+    for (unsigned bit = 0; bit < APART_LOG; bit++)
+        if (address >> bit & 1)
+            blocks.with[bit] += (uint32_t)more;
+    others_set();
 }
 
 static inline unsigned bit_of(const void *p) {
-    return hash_of(p) >> (32 - BIT_LOG);
+    return (uint32_t)(uintptr_t)p * 0x9e3779b1u >> (32 - BIT_LOG);
 }
 
-/* May the block be one of ours, or an early one? 1 ns. */
-static inline bool blocks_may_hold(const void *p) {
-    return marks[hash_of(p) >> (32 - MARK_LOG)] != 0;
-}
-
-/* The same for a block that has a mark, and more precisely. */
-static bool blocks_likely_hold(const void *p) {
+/* The same as blocks_may_hold, more precisely. */
+static inline bool blocks_likely_hold(const void *p) {
     unsigned bit = bit_of(p);
     return atomic_load_explicit(&blocks.bits[bit / 64], memory_order_relaxed) >> bit % 64 & 1;
 }
@@ -63,32 +76,17 @@ static void bit_set(unsigned bit) {
     if (blocks.counts[bit] < UINT16_MAX)
         blocks.counts[bit]++;
     atomic_fetch_or(&blocks.bits[bit / 64], (uint64_t)1 << bit % 64);
-    marks[bit / BITS_OF_MARK] = 1;
 }
 
-/* Takes the bit away where no block needs it, and the mark where no bit does. */
-static void bit_drop(unsigned bit) {
-    if (blocks.counts[bit])
-        return;
-    atomic_fetch_and(&blocks.bits[bit / 64], ~((uint64_t)1 << bit % 64));
-    unsigned first = bit - bit % BITS_OF_MARK;
-    bool mark = false;
-    for (unsigned i = 0; i < BITS_OF_MARK; i++)
-        mark |= blocks.counts[first + i] > 0;
-    marks[bit / BITS_OF_MARK] = mark;
+static inline void bit_set_for_ever(unsigned bit) {
+    blocks.counts[bit] = UINT16_MAX;
+    bit_set(bit);
 }
 
 /* A counter that is full stays so: its bit is set for ever, which is slow and not wrong. */
 static void bit_clear(unsigned bit) {
-    if (blocks.counts[bit] < UINT16_MAX) {
-        blocks.counts[bit]--;
-        bit_drop(bit);
-    }
-}
-
-/* Called once the tool has begun: until then, free(NULL) has to take the slow path, which begins it. */
-static void bit_unmark_null(void) {
-    bit_drop(0);
+    if (blocks.counts[bit] < UINT16_MAX && --blocks.counts[bit] == 0)
+        atomic_fetch_and(&blocks.bits[bit / 64], ~((uint64_t)1 << bit % 64));
 }
 
 static size_t slot_first(uintptr_t address) {
@@ -130,6 +128,7 @@ static bool blocks_add(struct block b) {
     *slot_find(b.address) = b;
     blocks.used++;
     bit_set(bit_of((void *)b.address));
+    others_count(b.address, 1);
     return true;
 }
 
@@ -146,6 +145,7 @@ static struct block blocks_take(struct block *at) {
     blocks.slots[hole] = (struct block){0};
     blocks.used--;
     bit_clear(bit_of((void *)taken.address));
+    others_count(taken.address, -1);
     return taken;
 }
 
@@ -156,5 +156,6 @@ static inline void blocks_forget(void) {
     memset(blocks.counts, 0, sizeof blocks.counts);
     for (size_t i = 0; i < BITS / 64; i++)
         atomic_store(&blocks.bits[i], 0);
-    memset(marks, 0, sizeof marks);
+    memset(blocks.with, 0, sizeof blocks.with);
+    others_set();
 }

@@ -41,26 +41,29 @@ static struct {
     size_t (*malloc_usable_size)(void *);
     int (*walk)(int (*)(const struct libmalloc_chunk *, void *), void *);
     uintptr_t start, size; /* the library's own code, where it calls itself; not libc's */
+    bool aligns; /* posix_memalign is of the same file as malloc */
     bool finding;
 } next;
 
 /* dlsym calls malloc when it fails, and so calls us: it gets a few blocks that are never
- * freed, each preceded by its size. */
+ * freed, each preceded by its size. Their addresses are multiples of EARLY_STEP: see profile/blocks.h. */
+enum { EARLY_STEP = 4096 };
 static struct {
-    _Alignas(16) char bytes[16384];
+    _Alignas(EARLY_STEP) char bytes[32 * EARLY_STEP];
     size_t used;
 } early;
 
 static void *early_allocate(size_t size) {
-    size_t need = 16 + ((size + 15) & ~(size_t)15);
-    if (size > sizeof early.bytes || need > sizeof early.bytes - early.used) {
+    size_t room = sizeof early.bytes - early.used - EARLY_STEP;
+    size_t need = (size + sizeof size + EARLY_STEP - 1) & ~(size_t)(EARLY_STEP - 1);
+    if (size > sizeof early.bytes || need > room) {
         errno = ENOMEM;
         return NULL;
     }
-    char *block = early.bytes + early.used;
+    char *block = early.bytes + early.used + EARLY_STEP;
     early.used += need;
-    memcpy(block, &size, sizeof size);
-    return block + 16;
+    memcpy(block - sizeof size, &size, sizeof size);
+    return block;
 }
 
 static inline bool early_owns(const void *p) {
@@ -69,7 +72,7 @@ static inline bool early_owns(const void *p) {
 
 static size_t early_size(const void *p) {
     size_t size;
-    memcpy(&size, (const char *)p - 16, sizeof size);
+    memcpy(&size, (const char *)p - sizeof size, sizeof size);
     return size;
 }
 
@@ -93,10 +96,42 @@ static bool is_libc(const char *file) {
     return strncmp(name, "libc.", 5) == 0 || strncmp(name, "ld-musl-", 8) == 0;
 }
 
-static bool next_is_libc(const char *name) {
-    Dl_info info;
-    void *function = dlsym(RTLD_NEXT, name);
-    return !function || (dladdr(function, &info) && info.dli_fname && is_libc(info.dli_fname));
+/* Where a function is defined: a loaded file. */
+struct object {
+    uintptr_t function, start, size;
+    const char *file;
+};
+
+static int object_holds(struct dl_phdr_info *info, size_t size, void *wanted) {
+    struct object *o = wanted;
+    (void)size;
+    bool holds = false;
+    uintptr_t end = 0;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        if (part->p_type != PT_LOAD)
+            continue;
+        holds |= o->function - info->dlpi_addr - part->p_vaddr < part->p_memsz;
+        end = part->p_vaddr + part->p_memsz;
+    }
+    if (holds)
+        *o = (struct object){o->function, info->dlpi_addr, end, info->dlpi_name};
+    return holds;
+}
+
+/* `file` is "" where there is no such function. dladdr would look for its name, too: among thousands in
+ * libc, at each of our starts. */
+static struct object object_of(uintptr_t function) {
+    struct object o = {function, 0, 0, ""};
+    if (function)
+        dl_iterate_phdr(object_holds, &o);
+    return o;
+}
+
+/* libc's, or nobody's. */
+static bool is_of_libc(uintptr_t function) {
+    const char *file = object_of(function).file;
+    return !*file || is_libc(file);
 }
 
 static void *next_reallocarray(void *p, size_t count, size_t size) {
@@ -105,22 +140,6 @@ static void *next_reallocarray(void *p, size_t count, size_t size) {
         return next.realloc(p, bytes);
     errno = ENOMEM;
     return NULL;
-}
-
-/* A malloc may call its own public functions (calloc its malloc, say); these are not calls
- * of the program. libc's calls of malloc do count. */
-static void next_measure(void) {
-    Dl_info info;
-    void *function;
-    memcpy(&function, &next.malloc, sizeof function);
-    if (!dladdr(function, &info) || !info.dli_fname || is_libc(info.dli_fname))
-        return;
-    const ElfW(Ehdr) *elf = info.dli_fbase;
-    const ElfW(Phdr) *part = (const void *)((const char *)info.dli_fbase + elf->e_phoff);
-    next.start = (uintptr_t)info.dli_fbase;
-    for (int i = 0; i < elf->e_phnum; i++)
-        if (part[i].p_type == PT_LOAD && next.size < part[i].p_vaddr + part[i].p_memsz)
-            next.size = part[i].p_vaddr + part[i].p_memsz;
 }
 
 /* Our own code: a malloc whose functions end in a jump to public ones returns here. */
@@ -135,14 +154,24 @@ static inline bool next_calls(const void *site) {
 /* The files that the pairs of calls go to: malloc, calloc, realloc, free. */
 static char next_files[4][TRACE_PATH];
 
-static void next_name(void) {
-    static const char *const names[] = {"malloc", "calloc", "realloc", "free"};
-    for (int i = 0; i < 4; i++) {
-        Dl_info info;
-        void *function = dlsym(RTLD_NEXT, names[i]);
-        if (function && dladdr(function, &info) && info.dli_fname)
-            strncpy(next_files[i], info.dli_fname, sizeof next_files[i] - 1);
+/* A malloc may call its own public functions (calloc its malloc, say); these are not calls
+ * of the program. libc's calls of malloc do count. */
+static void next_measure(void) {
+    uintptr_t pairs[] = {(uintptr_t)next.malloc, (uintptr_t)next.calloc, (uintptr_t)next.realloc,
+                         (uintptr_t)next.free};
+    for (int i = 0; i < 4; i++)
+        strncpy(next_files[i], object_of(pairs[i]).file, sizeof next_files[i] - 1);
+    struct object o = object_of(pairs[0]);
+    bool of_libc = is_of_libc(pairs[0]);
+    if (!of_libc) {
+        next.start = o.start;
+        next.size = o.size;
     }
+    next.aligns = strcmp(object_of((uintptr_t)next.posix_memalign).file, o.file) == 0;
+    if (is_of_libc((uintptr_t)next.malloc_usable_size) != of_libc)
+        next.malloc_usable_size = NULL; /* libc's knows nothing of another's blocks */
+    if (is_of_libc((uintptr_t)next.reallocarray)) /* it calls realloc like any other */
+        next.reallocarray = next_reallocarray;
 }
 
 /* Once, at the first call in the process, when there is only one thread. malloc last:
@@ -164,12 +193,7 @@ static COLD void next_find(void) {
     next_bind(&next.malloc_usable_size, "malloc_usable_size");
     next_bind(&next.walk, "libmalloc_walk");
     next_bind(&next.malloc, "malloc");
-    if (next_is_libc("malloc_usable_size") != next_is_libc("malloc"))
-        next.malloc_usable_size = NULL; /* libc's knows nothing of another's blocks */
     next_measure();
-    next_name();
-    if (next_is_libc("reallocarray")) /* it calls realloc like any other */
-        next.reallocarray = next_reallocarray;
     next.finding = false;
     errno = saved;
 }

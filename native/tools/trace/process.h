@@ -17,9 +17,9 @@ static void code_learn(const char *text, size_t length) {
     codes = 0;
     const char *line = text, *end = text + length;
     while (line < end && codes < CODES) {
-        char *after;
-        uintptr_t from = strtoul(line, &after, 16);
-        uintptr_t to = *after == '-' ? strtoul(after + 1, &after, 16) : 0;
+        const char *after;
+        uintptr_t from = hex_read(line, &after);
+        uintptr_t to = *after == '-' ? hex_read(after + 1, &after) : 0;
         if (to && after + 3 < end && after[3] == 'x') {
             code[codes].start = from;
             code[codes++].end = to;
@@ -36,14 +36,24 @@ static bool code_known(uintptr_t site) {
     return false;
 }
 
-/* Takes out the blanks that pad each line up to its path, a sixth of the text; the length that is left. */
+/* Takes out the blanks that pad each line up to its path, a sixth of the text; the length that is left.
+ * They follow the fifth word. */
 static size_t maps_squeeze(char *text, size_t length) {
     char *to = text;
-    bool path = false;
-    for (size_t i = 0; i < length; i++) {
-        path = text[i] != '\n' && (path || text[i] == '/' || text[i] == '[');
-        if (path || text[i] != ' ' || to[-1] != ' ')
-            *to++ = text[i];
+    const char *end = text + length;
+    for (const char *line = text, *rest; line < end; line = rest) {
+        rest = memchr(line, '\n', (size_t)(end - line));
+        rest = rest ? rest + 1 : end;
+        const char *word = line;
+        for (int i = 0; i < 5; i++)
+            while (word < rest && *word++ != ' ') {
+            }
+        memmove(to, line, (size_t)(word - line));
+        to += word - line;
+        while (word < rest && *word == ' ')
+            word++;
+        memmove(to, word, (size_t)(rest - word));
+        to += rest - word;
     }
     return (size_t)(to - text);
 }

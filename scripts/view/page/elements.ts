@@ -8,9 +8,11 @@ export const hex = (address: number): string => `0x${address.toString(16)}`;
 
 export function duration(nanoseconds: number): string {
   if (nanoseconds < 1e3) return `${Math.round(nanoseconds)} ns`;
-  if (nanoseconds < 1e6) return `${(nanoseconds / 1e3).toPrecision(3)} µs`;
-  if (nanoseconds < 1e9) return `${(nanoseconds / 1e6).toPrecision(3)} ms`;
-  return `${(nanoseconds / 1e9).toPrecision(3)} s`;
+  if (nanoseconds < 999.5e3) return `${(nanoseconds / 1e3).toPrecision(3)} µs`;
+  if (nanoseconds < 999.5e6) return `${(nanoseconds / 1e6).toPrecision(3)} ms`;
+  if (nanoseconds < 600e9) return `${(nanoseconds / 1e9).toPrecision(3)} s`;
+  const seconds = Math.round(nanoseconds / 1e9);
+  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
 
 /** `1 block`, `12 blocks`. */
