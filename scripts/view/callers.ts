@@ -47,9 +47,8 @@ export function select(
   const kept = new Uint8Array(tree.length).fill(1);
   if (tree.length <= most) return { tree, stacks, kept };
   const weight = new Float32Array(tree.length);
-  // One array for all figures, because the garbage collector frees typed arrays late. 32 bits are enough to choose
-  // by; and rounded sums, too, are at least as large as their parts, so that no caller is omitted below a node.
-  const sums = new Float32Array(tree.length);
+  // One array for all figures, because the garbage collector frees typed arrays late.
+  const sums = new Float64Array(tree.length);
   for (const name of weighed) {
     sums.fill(0);
     for (let i = 0; i < stacks.length; i++) add(sums, stacks[i] as number, figures[name][i] ?? 0);
@@ -66,7 +65,7 @@ export function select(
   return { tree, stacks, kept };
 }
 
-const add = (sums: Float32Array | Float64Array, i: number, value: number): void => {
+const add = (sums: Float64Array, i: number, value: number): void => {
   sums[i] = (sums[i] as number) + value;
 };
 

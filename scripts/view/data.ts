@@ -79,8 +79,6 @@ export interface HeapFacts {
 
 /** A column of whole numbers from 0 to 2^53. */
 type Column = Float64Array;
-/** The same, which may be one of 32 bits. */
-export type Numbers = Float64Array | Uint32Array;
 
 /** The figures of a stack's blocks that do not depend on the position. */
 export type StackFigure =
@@ -109,12 +107,12 @@ export interface HeapColumns {
   blocks: {
     address: Column;
     size: Column;
-    birth: Numbers;
+    birth: Column;
     /** `NEVER` for blocks that were live at the end. */
-    death: Numbers;
-    thread: Numbers;
+    death: Column;
+    thread: Column;
     /** A node of `stacks`. */
-    stack: Numbers;
+    stack: Column;
   };
   /**
    * Call stacks as a tree: a node is a function with a certain caller, and comes after its caller.
@@ -137,7 +135,7 @@ export interface HeapData {
   columns: HeapColumns;
 }
 
-export const NEVER: number = 2 ** 32 - 1;
+export const NEVER: number = 2 ** 40;
 
 const layout = {
   stops: ['time', 'bytes', 'blocks', 'resident', 'over'],
@@ -162,7 +160,7 @@ const layout = {
   chunks: ['start', 'extent', 'kind', 'sizeClass', 'owner'],
 } as const;
 
-type Table = Record<string, Numbers>;
+type Table = Record<string, Column>;
 
 /**
  * Encodes as bytes: the length of the facts and the facts as JSON; then, for each column, the number

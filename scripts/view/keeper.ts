@@ -1,7 +1,7 @@
 // Reduces a stream of up to ten million events, and more, to what a page can show fast.
 
 import { Crowd } from './crowd.ts';
-import { type HeapColumns, NEVER, type Numbers } from './data.ts';
+import { type HeapColumns, NEVER } from './data.ts';
 import { Density } from './density.ts';
 
 /** The most positions to show and blocks to draw; up to twice as many blocks are held meanwhile. */
@@ -19,28 +19,14 @@ interface Stop {
   resident: number;
 }
 
-const stopKinds = {
-  time: Float64Array,
-  bytes: Float64Array,
-  blocks: Float64Array,
-  resident: Float64Array,
-  over: Float64Array,
-} as const;
-/** Positions, threads and stacks fit into 32 bits, which saves memory: up to a million blocks are held. */
-const blockKinds = {
-  address: Float64Array,
-  size: Float64Array,
-  birth: Uint32Array,
-  death: Uint32Array,
-  thread: Uint32Array,
-  stack: Uint32Array,
-} as const;
+const stopColumns = ['time', 'bytes', 'blocks', 'resident', 'over'] as const;
+const blockColumns = ['address', 'size', 'birth', 'death', 'thread', 'stack'] as const;
 
 /**
  * Keeps the state at every `every`-th position, and the blocks that are live at one of these. When
  * there are too many of either, `every` doubles, and half of the positions are dropped. If that does
  * not suffice, because too many blocks live long, the smallest are blurred into a density. So memory
- * is bounded whatever the length of the trace (about 35 MB with the limits above), and the state at
+ * is bounded whatever the length of the trace (about 50 MB with the limits above), and the state at
  * each position that remains is exact.
  */
 export class Keeper {
@@ -51,12 +37,12 @@ export class Keeper {
   crowd: Crowd | undefined;
   /** How many blocks were blurred. */
   blurred = 0;
-  readonly #stops = columnsOf(stopKinds, FIRST);
+  readonly #stops = columnsOf(stopColumns, FIRST);
   #stopCount = 0;
   /** The most bytes that were live since the last stop. */
   #most = 0;
   /** In the order in which the blocks ended. */
-  readonly #blocks = columnsOf(blockKinds, FIRST);
+  #blocks = columnsOf(blockColumns, FIRST);
   #blockCount = 0;
   readonly #mostStops: number;
   readonly #mostBlocks: number;
@@ -96,7 +82,7 @@ export class Keeper {
 
   #push({ time, bytes, blocks, resident }: Stop): void {
     const stops = this.#stops;
-    if (this.#stopCount === stops.time.length) enlarge(stops, stopKinds);
+    if (this.#stopCount === stops.time.length) enlarge(stops);
     const i = this.#stopCount++;
     stops.time[i] = Math.round(time);
     stops.bytes[i] = bytes;
@@ -117,7 +103,7 @@ export class Keeper {
   ): void {
     if (!this.shown(birth, death)) return;
     const blocks = this.#blocks;
-    if (this.#blockCount === blocks.birth.length) enlarge(blocks, blockKinds);
+    if (this.#blockCount === blocks.birth.length) enlarge(blocks);
     const i = this.#blockCount++;
     blocks.address[i] = address;
     blocks.size[i] = size;
@@ -151,7 +137,8 @@ export class Keeper {
     if (before % 2 === 0) this.#most = Math.max(this.#most, most(before - 1));
     for (let i = 1; i < this.#stopCount; i++)
       over[2 * i] = Math.max(most(2 * i - 1), most(2 * i)) - (bytes[2 * i] ?? 0);
-    for (const column of Object.values<Numbers>(this.#stops)) {
+    for (const name of stopColumns) {
+      const column = this.#stops[name];
       for (let i = 0; i < this.#stopCount; i++) column[i] = column[2 * i] as number;
     }
     const { birth, death } = this.#blocks;
@@ -179,11 +166,11 @@ export class Keeper {
 
   /** Works in place, so that repeated thinning needs no memory. */
   #filter(keep: (i: number) => boolean): void {
-    const columns = Object.values<Numbers>(this.#blocks);
+    const blocks = this.#blocks;
     let kept = 0;
     for (let i = 0; i < this.#blockCount; i++) {
       if (!keep(i)) continue;
-      for (const column of columns) column[kept] = column[i] as number;
+      for (const name of blockColumns) blocks[name][kept] = blocks[name][i] as number;
       kept++;
     }
     this.#blockCount = kept;
@@ -193,69 +180,40 @@ export class Keeper {
   settle(): void {
     this.#relieve();
     const { address, birth } = this.blocks;
-    const order = sortedBy(
-      address,
-      sortedBy(
-        birth,
-        Uint32Array.from(birth, (_, i) => i),
-      ),
+    const order = Uint32Array.from(birth, (_, i) => i).sort(
+      (a, b) =>
+        (address[a] as number) - (address[b] as number) ||
+        (birth[a] as number) - (birth[b] as number),
     );
-    const sorted = new Float64Array(order.length);
-    for (const column of Object.values<Numbers>(this.#blocks)) {
-      for (const [i, row] of order.entries()) sorted[i] = column[row] as number;
-      column.set(sorted);
+    const sorted = columnsOf(blockColumns, order.length);
+    for (const name of blockColumns) {
+      const [from, to] = [this.#blocks[name], sorted[name]];
+      for (const [i, row] of order.entries()) to[i] = from[row] as number;
     }
+    this.#blocks = sorted;
   }
 }
 
-type Kinds<Name extends string> = Record<Name, Float64ArrayConstructor | Uint32ArrayConstructor>;
-type Columns<K> = {
-  [Name in keyof K]: K[Name] extends Uint32ArrayConstructor ? Uint32Array : Float64Array;
-};
+type Columns<Name extends string> = Record<Name, Float64Array>;
 
-function columnsOf<K extends Kinds<string>>(kinds: K, length: number): Columns<K> {
-  const columns = Object.entries(kinds).map(([name, Kind]) => [name, new Kind(length)] as const);
-  return Object.fromEntries(columns) as Columns<K>;
+function columnsOf<Name extends string>(names: readonly Name[], length: number): Columns<Name> {
+  const columns = names.map((name) => [name, new Float64Array(length)] as const);
+  return Object.fromEntries(columns) as Columns<Name>;
 }
 
 /** Doubles the columns; they get at least one entry. */
-function enlarge<K extends Kinds<string>>(columns: Columns<K>, kinds: K): void {
-  for (const name of Object.keys(kinds) as (keyof K)[]) {
-    const [old, Kind] = [columns[name] as Numbers, kinds[name] as Kinds<string>[string]];
-    const more = new Kind(Math.max(1, 2 * old.length));
-    more.set(old);
-    columns[name] = more as Columns<K>[keyof K];
+function enlarge<Name extends string>(columns: Columns<Name>): void {
+  for (const name of Object.keys(columns) as Name[]) {
+    const more = new Float64Array(Math.max(1, 2 * columns[name].length));
+    more.set(columns[name]);
+    columns[name] = more;
   }
 }
 
 /** The first `length` entries of each column. */
-function cut<C extends Record<string, Numbers>>(columns: C, length: number): C {
-  const parts = Object.entries(columns).map(
+function cut<Name extends string>(columns: Columns<Name>, length: number): Columns<Name> {
+  const parts = Object.entries<Float64Array>(columns).map(
     ([name, column]) => [name, column.subarray(0, length)] as const,
   );
-  return Object.fromEntries(parts) as C;
-}
-
-/**
- * Sorts row numbers by a column, 16 bits at a time, and keeps the order of rows with equal values. With a
- * comparison function, sort() would copy all into arrays that need several times the memory.
- */
-function sortedBy(column: Numbers, rows: Uint32Array): Uint32Array {
-  let [from, to]: [Uint32Array, Uint32Array] = [rows, new Uint32Array(rows.length)];
-  let most = 0;
-  for (const value of column) if (value > most) most = value;
-  for (let unit = 1; unit <= most; unit *= 2 ** 16) {
-    const digit = (row: number): number => Math.floor((column[row] as number) / unit) % 2 ** 16;
-    const places = new Uint32Array(2 ** 16 + 1);
-    for (const row of from) places[digit(row) + 1] = (places[digit(row) + 1] as number) + 1;
-    for (let i = 1; i < places.length; i++)
-      places[i] = (places[i] as number) + (places[i - 1] as number);
-    for (const row of from) {
-      const place = places[digit(row)] as number;
-      places[digit(row)] = place + 1;
-      to[place] = row;
-    }
-    [from, to] = [to, from];
-  }
-  return from;
+  return Object.fromEntries(parts) as Columns<Name>;
 }

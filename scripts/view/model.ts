@@ -2,7 +2,7 @@
 // space, what is live at a position, how full a stretch of memory is. Runs in the page and in Node.
 // Uses typed arrays, because every frame walks them.
 
-import type { HeapData, HeapFacts, Numbers } from './data.ts';
+import type { HeapData, HeapFacts } from './data.ts';
 
 /** Holes of the address space up to this many bytes stay in the map. */
 const HOLE = 2 ** 16;
@@ -58,8 +58,8 @@ export class HeapModel {
   /** The place of each block in the map. */
   readonly #place: Float64Array;
   readonly #size: Float64Array;
-  readonly #birth: Numbers;
-  readonly #death: Numbers;
+  readonly #birth: Float64Array;
+  readonly #death: Float64Array;
   readonly #thread: Uint16Array;
   readonly #stack: Int32Array;
   readonly stacks: HeapData['columns']['stacks'];
@@ -148,8 +148,8 @@ export class HeapModel {
   get columns(): {
     stack: Int32Array;
     size: Float64Array;
-    birth: Numbers;
-    death: Numbers;
+    birth: Float64Array;
+    death: Float64Array;
   } {
     return { stack: this.#stack, size: this.#size, birth: this.#birth, death: this.#death };
   }
