@@ -22,7 +22,8 @@ const spare: Record<string, string> = {
   'page_release_empty: exchange without acquire': 'the addition in page_return acquires, too',
   'page_release_empty: exchange without release': 'the region’s lock, which the owner takes next',
   'page_drain: exchange without acquire': 'the load before it acquires the same value',
-  'page_await_frees: modify without release': 'the region’s lock orders what page_release_empty reads',
+  'page_await_frees: modify without release':
+    'the region’s lock orders what page_release_empty reads',
 };
 
 let folder: string;

@@ -1,5 +1,5 @@
-/* A fork that the system refuses (RLIMIT_NPROC) leaves the parent as it was: its
- * threads go on allocating at full speed, and a later fork works.
+/* A fork that the system refuses (RLIMIT_NPROC) does not change the parent: its threads
+ * continue to allocate at full speed, and a later fork works.
  *
  *     fork-refused [refused forks] [threads]
  */

@@ -1,4 +1,4 @@
-/* fork while three threads wait for each other in a ring, if malloc is held by fork:
+/* fork while three threads would wait for each other in a ring if fork held malloc's lock:
  *
  *     one is in fflush(NULL): it holds stdio's list and waits for a stream,
  *     one is in getline: it holds that stream and needs memory for the line,

@@ -1,6 +1,6 @@
-/* Blocks whose owner does nothing any more: it sleeps, or it was main and has ended.
- * Another thread frees them all. The memory is of use to that thread for blocks of any
- * size (`reuse`), and malloc_trim gives it back (`trim`).
+/* The owner of many blocks makes no calls any more: it sleeps, or it was main and has
+ * ended. Another thread frees all of them. That thread can use the memory for blocks of
+ * any size (`reuse`), and malloc_trim gives it back (`trim`).
  *
  *     life-owner [sleeps|ended] [reuse|trim] [blocks] [bytes of one] [bytes of one later]
  */
