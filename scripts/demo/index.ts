@@ -117,7 +117,7 @@ function introduce(names: string[]): void {
     "Each command runs twice, on the system's malloc and on ours, and their outputs are compared.",
   );
   say(
-    'Who provided malloc is not taken on trust: a probe inside each process asks its dynamic linker.',
+    'A probe inside each process asks the dynamic linker which library provides malloc.',
   );
   say();
 }
@@ -128,7 +128,7 @@ function conclude(played: Played[], names: string[], seconds: number): void {
   const rest = played.length - same - surprises.length;
   const failed = surprises.length;
   say(
-    `${played.length} runs in ${Math.round(seconds)} s: ${same} came out as on the system's malloc, ${rest} show a limit.`,
+    `${played.length} runs in ${Math.round(seconds)} s: ${same} gave the same as on the system's malloc, ${rest} show a limit.`,
   );
   say(
     failed === 0
@@ -140,7 +140,7 @@ function conclude(played: Played[], names: string[], seconds: number): void {
   if (surprises.length > 0) process.exitCode = 1;
   const last = names.at(-1) ?? '';
   say();
-  say('Times are impressions (`make bench` measures). Try your own:');
+  say('The times are of single runs (`make bench` measures). Try your own:');
   say(color.bold(`  make run VARIANT=${last} CMD='ls -l /'`));
   say(color.bold(`  npx libmalloc run -m ${last} -- vim README.md`));
 }
