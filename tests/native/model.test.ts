@@ -3,12 +3,11 @@
  * every order of threads and with every value that C11 lets a load return. And each acquire and
  * release in that code is needed: without it, the checker finds a race or a wrong value.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { root } from '../../scripts/lib/paths.ts';
+import { testFolder } from '../lib/folder.ts';
 import { need } from '../lib/need.ts';
 
 const long = process.env.LONG === '1';
@@ -26,10 +25,9 @@ const spare: Record<string, string> = {
     'the region’s lock orders what page_release_empty reads',
 };
 
-let folder: string;
+const folder = testFolder();
 let program: string;
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'libmalloc-model-'));
   program = join(folder, 'remote');
   const [model = '', remote = ''] = ['model', 'remote'].map((name) =>
     join(root, 'tests', 'native', 'model', `${name}.c`),
@@ -44,7 +42,6 @@ beforeAll(async () => {
   ]);
   await cc('-no-pie', '-pthread', '-o', program, 'model.o', 'remote.o');
 });
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 async function model(scenario: string, deviations: number, weaken: string[] = []) {
   const args = [scenario, String(deviations), ...weaken];
