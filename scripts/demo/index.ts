@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { describeFailure, Failure } from '../lib/errors.ts';
 import { root } from '../lib/paths.ts';
-import { color } from '../lib/table.ts';
+import { color } from '../lib/color.ts';
 import { type Malloc, resolveMalloc, variants } from '../malloc/mallocs.ts';
 import { type Env, type Launched, launch } from '../malloc/preload.ts';
 import { findProgram, programs } from '../malloc/programs.ts';
