@@ -101,7 +101,12 @@ async function stepPoint(
 ): Promise<number | undefined> {
   progress(`curve: ${malloc.name}, ${live} live blocks, counting instructions`);
   const options = { live, calls: 4000, least: plan.least, budget: plan.budget };
-  const { sections } = await stepWorkload(malloc, 'curve', withinLimits(malloc, options), plan.steps);
+  const { sections } = await stepWorkload(
+    malloc,
+    'curve',
+    withinLimits(malloc, options),
+    plan.steps,
+  );
   const section = sections[0];
   if (!section?.calls || section.instructions === undefined) return undefined;
   return section.instructions / section.calls;

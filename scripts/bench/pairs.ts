@@ -76,7 +76,11 @@ async function timeRound(
 ): Promise<string | undefined> {
   for (const [order, name] of orders.entries()) {
     const options = { order, pairs: plan.pairs, size: plan.size, budget: 1 };
-    const { sections, stopped } = await timeWorkload(malloc, 'pairs', withinLimits(malloc, options));
+    const { sections, stopped } = await timeWorkload(
+      malloc,
+      'pairs',
+      withinLimits(malloc, options),
+    );
     const pairs = sections.reduce((sum, { calls }) => sum + calls / 2, 0);
     const seconds = sections.reduce((sum, section) => sum + section.seconds, 0);
     if (pairs === 0) return stopped ?? 'out of time';

@@ -3,9 +3,9 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
+import { color } from '../lib/color.ts';
 import { describeFailure, Failure } from '../lib/errors.ts';
 import { root } from '../lib/paths.ts';
-import { color } from '../lib/color.ts';
 import { type Malloc, resolveMalloc, variants } from '../malloc/mallocs.ts';
 import { type Env, type Launched, launch } from '../malloc/preload.ts';
 import { findProgram, programs } from '../malloc/programs.ts';
@@ -116,9 +116,7 @@ function introduce(names: string[]): void {
   say(
     "Each command runs twice, on the system's malloc and on ours, and their outputs are compared.",
   );
-  say(
-    'A probe inside each process asks the dynamic linker which library provides malloc.',
-  );
+  say('A probe inside each process asks the dynamic linker which library provides malloc.');
   say();
 }
 

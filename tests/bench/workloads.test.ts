@@ -19,7 +19,6 @@ const glibc = resolveMalloc('glibc');
 const able = everyVariant.filter((variant) => gap(variant, 'reuse') === undefined);
 const sources = [...new Set(table.workloads.map(({ source }) => source))];
 
-
 /** What a command prints under `malloc`; throws with its messages when it ends badly. */
 async function printed(malloc: Malloc, argv: string[], env: object = {}): Promise<string> {
   const options = { timeout: 60, env: { ...process.env, ...env } };

@@ -32,7 +32,6 @@ const ours = resolveMalloc();
 const library = ours.file as string;
 const folder = testFolder();
 
-
 describe('LD_PRELOAD', () => {
   test('puts the malloc first, then the rest; for the C library nothing', () => {
     expect(preloadValue(ours, ['/a.so', '/b.so'])).toBe(`${library}:/a.so:/b.so`);
