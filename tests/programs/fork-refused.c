@@ -42,13 +42,7 @@ int main(int argc, char **argv) {
     long reached = calls;
     while (calls < reached + 1000) /* no thread waits for a fork any more */
         sched_yield();
-    pid_t child = fork();
-    if (child == 0) {
-        die_after(30);
-        free(must_malloc(1000));
-        _exit(0);
-    }
-    check_child(child, "after those that were refused");
+    check_fork("after those that were refused");
     stop = true;
     for (long i = 0; i < threads; i++)
         join(busy[i]);

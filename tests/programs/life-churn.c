@@ -10,9 +10,7 @@ static pthread_barrier_t ready;
 
 static void *idle(void *arg) {
     free(must_malloc(100));
-    pthread_barrier_wait(&ready);
-    for (;;)
-        pause();
+    sleep_for_ever(&ready);
     return arg;
 }
 

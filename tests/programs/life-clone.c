@@ -59,9 +59,7 @@ static pthread_barrier_t ready;
 
 static void *wait_for_ever(void *arg) {
     free(must_malloc(1000));
-    pthread_barrier_wait(&ready);
-    for (;;)
-        pause();
+    sleep_for_ever(&ready);
     return arg;
 }
 

@@ -15,9 +15,7 @@ static pthread_barrier_t built;
 
 static void *own(void *arg) {
     build(blocks, count, size);
-    pthread_barrier_wait(&built);
-    for (;;)
-        pause();
+    sleep_for_ever(&built);
     return arg;
 }
 

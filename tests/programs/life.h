@@ -64,3 +64,10 @@ UNUSED static void pause_ms(long ms) {
     struct timespec t = {ms / 1000, ms % 1000 * 1000000};
     nanosleep(&t, NULL);
 }
+
+/* Tells the threads at the barrier that this one has done its work, and sleeps until the end. */
+UNUSED static void sleep_for_ever(pthread_barrier_t *done) {
+    pthread_barrier_wait(done);
+    for (;;)
+        pause();
+}

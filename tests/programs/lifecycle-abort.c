@@ -33,13 +33,7 @@ static void use(void) {
         check(p, "realloc failed");
         free(p);
     }
-    pid_t child = fork();
-    if (child == 0) {
-        die_after(30);
-        free(must_malloc(1000));
-        _exit(0);
-    }
-    check_child(child, "from a crash reporter");
+    check_fork("from a crash reporter");
 }
 
 static void aborted(int signal) {

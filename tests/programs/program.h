@@ -279,3 +279,14 @@ UNUSED static void die_after(unsigned seconds) {
     pthread_sigmask(SIG_UNBLOCK, &alarms, NULL);
     alarm(seconds);
 }
+
+/* Forks; the child allocates and ends. */
+UNUSED static void check_fork(const char *what) {
+    pid_t child = fork();
+    if (child == 0) {
+        die_after(30);
+        free(must_malloc(1000));
+        _exit(0);
+    }
+    check_child(child, what);
+}
