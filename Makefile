@@ -155,7 +155,7 @@ deb: all $(debug)
 	$(call need,dpkg-deb,dpkg)
 	@$(call system,deb)
 
-## make prebuilds             the libraries of the npm package, for each platform of scripts/build/platforms.ts
+## make prebuilds             the libraries of the npm package, for each platform of scripts/build/prebuilds.ts
 ##                            (PLATFORMS='linux-x64-glibc': for these)
 .PHONY: prebuilds
 prebuilds: $(modules)

@@ -1,10 +1,10 @@
 /* abi.h: malloc and its family, once, on top of the contract in heap.h. A variant
  * includes this file last and thereby becomes a malloc.
  *
- * What stands here is what every malloc must get right: errno, overflow, zero
- * sizes, alignment rules. Public functions never call public names: in a library
- * opened with dlopen those are glibc's, unless the linker was told -Bsymbolic. Two
- * functions have to, and say why.
+ * It holds what every malloc must get right: errno, overflow, zero sizes, alignment
+ * rules. Public functions never call public names: in a library opened with dlopen
+ * those are glibc's, unless it was linked with -Bsymbolic. reallocarray and pvalloc
+ * have to, and say why.
  *
  * Define the whole family: a function left out would be glibc's, and its blocks
  * would reach our free. C++ operator new stays libstdc++'s: it calls malloc, and
@@ -19,8 +19,8 @@
 EXPORT void free_sized(void *p, size_t size);
 EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size);
 
-/* Is this what was asked for when the block was allocated (`alignment` 0: not said)? A
- * heap knows only how much it holds: more than that is a mistake. */
+/* Dies if the block cannot have been allocated with this size and alignment (0: none was
+ * passed). A release build knows only the usable size, so it rejects larger sizes alone. */
 static void heap_expect(void *p, size_t alignment, size_t size, const char *call) {
     (void)alignment;
     size_t usable = heap_usable(p, call);
@@ -58,16 +58,15 @@ static void *reallocate(void *p, size_t size, const char *call) {
     return likely(size <= PTRDIFF_MAX) ? heap_resize(p, size, call) : os_refuse();
 }
 
-/* Not inlined: reallocarray has to call it (below). */
+/* Not inlined, because reallocarray must call it at its address (below). */
 __attribute__((noinline)) EXPORT void *realloc(void *p, size_t size) {
     return reallocate(p, size, "realloc");
 }
 
-/* valgrind puts its own functions in the place of malloc, free, realloc and memalign, but
- * of neither reallocarray nor pvalloc: it rewrites calls by the address that they go to.
- * So these two call the public function at its address, and get blocks of the library
- * that provides the others. -Bsymbolic binds the call to our own function, even in a library that
- * was opened with dlopen. */
+/* valgrind redirects calls to the addresses of malloc, free, realloc and memalign to its own
+ * functions, but does so for neither reallocarray nor pvalloc. So these two call the public
+ * function at its address, and their blocks come from the library that frees them. -Bsymbolic
+ * binds the call to our own function, even in a library that was opened with dlopen. */
 EXPORT void *reallocarray(void *p, size_t count, size_t size) {
     size_t bytes;
     if (unlikely(__builtin_mul_overflow(count, size, &bytes)))
@@ -75,7 +74,7 @@ EXPORT void *reallocarray(void *p, size_t count, size_t size) {
     return realloc(p, bytes);
 }
 
-/* C23: the caller says what it asked for, and it had better be true. */
+/* C23: the caller repeats the size (and alignment) that it asked for; we check them. */
 static void free_with_size(void *p, size_t alignment, size_t size, const char *call) {
     if (!p)
         return;
@@ -108,7 +107,7 @@ static void *invalid_alignment(void) {
     return NULL;
 }
 
-/* POSIX: the result is the return value; errno and, on failure, *out stay. */
+/* POSIX: the result is the return value. errno is unchanged, and so is *out on failure. */
 EXPORT int posix_memalign(void **out, size_t alignment, size_t size) {
     if (!is_power_of_two(alignment) || alignment % sizeof(void *))
         return EINVAL;
@@ -144,9 +143,9 @@ EXPORT void *pvalloc(size_t size) {
 
 /* ── glibc's second names ──────────────────────────────────────────────────── */
 
-/* Programs that wrap malloc reach glibc's by these names, and mix the blocks of both. The
- * same functions under a second name cost nothing. Not by the attribute `alias`: the compiler
- * would want all attributes of the C library's declarations repeated. */
+/* Programs that wrap malloc call glibc's by these names, and free blocks of one family with the
+ * other, so both names must be ours. They cost nothing. Not by the attribute `alias`, because the
+ * compiler then wants all attributes of the C library's declarations repeated. */
 #define TEXT_OF(name) #name
 #define SECOND_NAME(second, name)                                                                  \
     __asm__(".globl " #second "\n.set " #second ", " TEXT_OF(name))

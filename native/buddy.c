@@ -3,9 +3,9 @@
  * The idea: memory comes in regions of 2^n bytes that begin at a multiple of 2^n, and a region
  * is one block. A block splits into two halves, and these are buddies: their addresses differ
  * in one bit, the one that is worth their size. malloc rounds a size up to a power of two and
- * halves a free block until it is that small. free computes where the buddy lies, merges with
- * it if it is free, and goes on with what they became. list.c asks the neighbours that a header
- * names; buddy.c computes who the neighbour is, so no header stands in front of a block.
+ * halves a free block until it is that small. free computes where the buddy lies, merges the
+ * block with it if it is free, and goes on with the merged block. list.c finds the neighbours
+ * of a chunk in its header; buddy.c computes their addresses, so a block has no header.
  *
  *      region.start
  *      ├───────┬───────┬───────────────┬───────────────────────────────┬─ ─ ─ ─ ─ ─ ─┤
@@ -20,15 +20,15 @@
  *      tag[] a byte for every 16 bytes: 0, but where a
  *      block begins: n, and whether it is free
  *
- * A free block of 256 KiB (a chunk) or more is `away`: its memory went back to the system, and
- * its addresses wait.
+ * A free block of 256 KiB (a chunk) or more is `away`: its memory was given back to the system,
+ * and only its addresses are kept.
  *
- * The price: malloc and free cost O(log): some splits or merges, one for each doubling. A block
- * has no header, but a size just above a power of two wastes nearly half of its block, and an
- * average size a quarter. Tags take a sixteenth of the memory in use.
+ * The price: malloc and free cost O(log n), if the heap has n bytes: at most one split or merge
+ * for each doubling of the size. A size just above a power of two wastes nearly half of its
+ * block, an average size a quarter. Tags take a sixteenth of the memory in use.
  *
- * What it lacks: sizes between the powers, and a lock that two threads need not share. paged.c
- * has four sizes to a doubling, and a lock for each.
+ * What it lacks: sizes between the powers of two, and a lock that two threads need not share.
+ * paged.c has four sizes to a doubling, and a lock for each.
  *
  *     cc -O2 -g -std=gnu17 -fPIC -fvisibility=hidden -fno-builtin -pthread -shared \
  *        -Wl,-Bsymbolic -o libmalloc-buddy.so native/buddy.c
@@ -44,14 +44,14 @@ LIBMALLOC_VARIANT(2.5, buddy);
 
 enum {
     LEAST = 4,   /* orders: a block of order n has 2^n bytes. 16 hold two links */
-    CHUNK = 18,  /* from here on, free blocks have no memory */
+    CHUNK = 18,  /* free blocks of this order and above have no memory */
     FIRST = 20,  /* of the first region. Each later one is twice as large as the last */
-    ORDERS = 48, /* more than there are addresses for */
+    ORDERS = 48, /* 2^48 bytes are more than there are addresses for */
     FREE = 0x80, /* a tag: the order, and this if the block is free */
 };
 
-/* What a free block begins with: the links of its order's list, over all regions. The program
- * wrote there last, so nobody trusts them. */
+/* A free block begins with the links of the list of its order, which spans all regions. The
+ * program may have written there after the free, so links are checked before they are used. */
 struct block { struct block *next, *prev; };
 static_assert(sizeof(struct block) == 1 << LEAST, "the smallest block holds the links");
 
@@ -80,16 +80,16 @@ static struct {
     struct arena first;
 } heap = {.arena = &heap.first, .first = {.lock = LOCK_FREE, .next = FIRST}};
 
-static struct arena *arena_enter(const char *call) {
+static struct arena *arena_lock(const char *call) {
     struct arena *a = heap.arena;
-    while (!lock_take(&a->lock))
+    while (!lock_acquire(&a->lock))
         a = heap.arena;
     a->call = call;
     return a;
 }
 
-static void *arena_leave(struct arena *a, void *result) {
-    lock_drop(&a->lock);
+static void *arena_unlock(struct arena *a, void *result) {
+    lock_release(&a->lock);
     return result;
 }
 
@@ -97,7 +97,7 @@ static size_t bytes(unsigned tag) { return (size_t)1 << (tag % FREE); }
 
 static unsigned order_of(size_t n) { return 64 - (unsigned)__builtin_clzl((n - !!n) | 15); }
 
-/* Two halves of one block find each other by the bit that is worth their size. */
+/* The addresses of two buddies differ in one bit, the one that is worth their size. */
 static char *buddy_of(char *p, unsigned order) { return (char *)((uintptr_t)p ^ bytes(order)); }
 
 /* Each region is twice as large as the last one, so there are few. */
@@ -115,10 +115,10 @@ static bool block_is_free(struct arena *a, void *p, unsigned order) {
     return r && (uintptr_t)p % bytes(LEAST) == 0 && *tag_of(r, p) == (FREE | order);
 }
 
-/* ── the check of every pointer that comes in ──────────────────────────────── */
+/* ── the check of every pointer that the program passes ────────────────────── */
 
-/* Says what `p` is, now that it is no live block. The block that holds it begins where some low
- * bits of the address are 0. How many, the tags say. */
+/* Dies with a message that says what `p` is, if not a live block. The block that holds it begins
+ * where some low bits of the address are 0; the tags tell how many. */
 static COLD void pointer_refuse(struct region *r, void *p, const char *call) {
     unsigned order = LEAST - 1, tag;
     must(r, call, "%p is not a block of this heap", p);
@@ -166,7 +166,7 @@ static void block_unlink(struct region *r, char *p, unsigned order) {
     *(b->prev ? &b->prev->next : &r->arena->free[order]) = b->next;
     if (b->next)
         b->next->prev = b->prev;
-    *b = (struct block){0}; /* what has no memory reads as zero */
+    *b = (struct block){0}; /* a block without memory must read as zero */
     *tag_of(r, p) = 0;
 }
 
@@ -191,7 +191,8 @@ static char *block_merge(struct region *r, char *p, unsigned *order, unsigned mo
 
 /* ── memory from the system, and back ──────────────────────────────────────── */
 
-/* Maps a region for a block of this order; half as much where addresses are limited. */
+/* Maps a region for a block of this order: a region of order `next`, or of a lower one if addresses
+ * are limited. */
 static bool region_create(struct arena *a, unsigned order) {
     for (unsigned n = order > a->next ? order : a->next; n >= order && n >= CHUNK; n--) {
         size_t length = bytes(n) + (bytes(n) >> LEAST) + os_page_size();
@@ -210,36 +211,38 @@ static bool region_create(struct arena *a, unsigned order) {
     return false;
 }
 
-/* The memory that a live block has: a small one, its whole chunk. */
-static size_t held(unsigned order) { return bytes(order > CHUNK ? order : CHUNK); }
+/* The memory that a live block accounts for: a small one, its whole chunk. */
+static size_t memory_of(unsigned order) { return bytes(order > CHUNK ? order : CHUNK); }
 
-/* Gives pages back. Where the kernel refuses, they are locked, and have to read as zero. */
-static void pages_give(char *p, size_t size) {
+/* Gives pages back. If the kernel refuses (locked memory), clears them, because they must read as
+ * zero afterwards. */
+static void pages_purge(char *p, size_t size) {
     if (size && !os_purge(p, size))
         memset(p, 0, size);
 }
 
 /* ── the arena: halve a block that is large enough, merge one that is free ─── */
 
-static char *arena_take(struct arena *a, size_t alignment, size_t size) {
+static char *arena_allocate(struct arena *a, size_t alignment, size_t size) {
     unsigned least = order_of(size > alignment ? size : alignment), from = least;
     while (from < ORDERS && !a->free[from])
         from++;
     if (from >= ORDERS)
-        return region_create(a, least) ? arena_take(a, alignment, size) : NULL;
-    if (from >= CHUNK && !limit_charge(held(order_of(size))))
+        return region_create(a, least) ? arena_allocate(a, alignment, size) : NULL;
+    if (from >= CHUNK && !limit_charge(memory_of(order_of(size))))
         return NULL;
     char *p = (char *)a->free[from];
     block_unlink(region_of(a, p), p, from);
     return block_split(region_of(a, p), p, from, order_of(size));
 }
 
-/* Small blocks merge up to a whole chunk. That goes back, and merges on without its memory. */
-static void arena_give(struct region *r, char *p) {
+/* Small blocks merge up to a whole chunk. The memory of a chunk is given back before it merges
+ * further. */
+static void arena_free(struct region *r, char *p) {
     unsigned order = *tag_of(r, p);
     p = block_merge(r, p, &order, CHUNK);
     if (order >= CHUNK) {
-        pages_give(p, bytes(order));
+        pages_purge(p, bytes(order));
         limit_refund(bytes(order));
         p = block_merge(r, p, &order, r->order);
     }
@@ -249,8 +252,8 @@ static void arena_give(struct region *r, char *p) {
 /* ── the contract ──────────────────────────────────────────────────────────── */
 
 static void *heap_allocate_aligned(size_t alignment, size_t size) {
-    struct arena *a = arena_enter("malloc");
-    return arena_leave(a, arena_take(a, alignment, size));
+    struct arena *a = arena_lock("malloc");
+    return arena_unlock(a, arena_allocate(a, alignment, size));
 }
 
 static void *heap_allocate(size_t size) {
@@ -263,49 +266,50 @@ static void *heap_allocate_zeroed(size_t size) {
 }
 
 static void heap_free(void *p, const char *call) {
-    struct arena *a = p ? arena_enter(call) : NULL;
+    struct arena *a = p ? arena_lock(call) : NULL;
     struct region *r = p ? block_check(a, p, call) : NULL;
     if (p && r->arena == a)
-        arena_give(r, p);
+        arena_free(r, p);
     if (p)
-        arena_leave(a, NULL);
+        arena_unlock(a, NULL);
 }
 
 static size_t heap_usable(void *p, const char *call) {
-    struct arena *a = arena_enter(call);
+    struct arena *a = arena_lock(call);
     size_t size = bytes(*tag_of(block_check(a, p, call), p));
-    arena_leave(a, NULL);
+    arena_unlock(a, NULL);
     return size;
 }
 
-/* A block that suffices stays where it is, and its upper halves become free. */
+/* A block that is large enough stays in place, and the upper halves that it does not need become
+ * free. */
 static void *heap_resize(void *p, size_t size, const char *call) {
-    struct arena *a = arena_enter(call);
+    struct arena *a = arena_lock(call);
     struct region *r = block_check(a, p, call);
     unsigned from = *tag_of(r, p), to = order_of(size);
     if (to <= from && r->arena == a) {
         char *rest = align_up((char *)p + size, os_page_size());
-        pages_give(rest, from < CHUNK - 2 ? 0 : (size_t)((char *)p + bytes(from) - rest));
-        limit_refund(held(from) - held(to));
-        return arena_leave(a, block_split(r, p, from, to));
+        pages_purge(rest, from < CHUNK - 2 ? 0 : (size_t)((char *)p + bytes(from) - rest));
+        limit_refund(memory_of(from) - memory_of(to));
+        return arena_unlock(a, block_split(r, p, from, to));
     }
-    char *new = arena_take(a, ALIGNMENT, size);
+    char *new = arena_allocate(a, ALIGNMENT, size);
     if (new && (r->arena != a || from < CHUNK || !os_move_out(p, bytes(from), new)))
         memcpy(new, p, size < bytes(from) ? size : bytes(from));
     if (new && r->arena == a)
-        arena_give(r, p);
-    return arena_leave(a, new);
+        arena_free(r, p);
+    return arena_unlock(a, new);
 }
 
-/* The pages inside of free blocks, but for the first, which has the links. */
+/* Gives back the pages inside of free blocks, except for the first, which has the links. */
 static size_t heap_trim(UNUSED size_t pad) {
     size_t given = 0, page = os_page_size();
-    struct arena *a = arena_enter("malloc_trim");
+    struct arena *a = arena_lock("malloc_trim");
     for (unsigned order = order_of(2 * page); order < CHUNK && !a->trimmed; order++)
         for (struct block *b = a->free[order]; b && block_is_linked(a, b, order); b = b->next)
             given += os_purge((char *)b + page, bytes(order) - page) ? bytes(order) - page : 0;
     a->trimmed = true;
-    arena_leave(a, NULL);
+    arena_unlock(a, NULL);
     return given;
 }
 
@@ -321,21 +325,22 @@ static bool heap_freeze(void) {
     return fresh;
 }
 
-/* ── looking at it ─────────────────────────────────────────────────────────── */
+/* ── walk and check ────────────────────────────────────────────────────────── */
 
-/* Visits all blocks in address order. A tag of 0 where one should begin ends a region. */
+/* Visits all blocks in address order. A tag of 0 where a block should begin is damage: the rest
+ * of that region is skipped. */
 static void blocks_visit(void (*visit)(struct region *, char *, void *), void *arg) {
-    struct arena *a = arena_enter("libmalloc_walk");
+    struct arena *a = arena_lock("libmalloc_walk");
     for (struct region *r = a->regions; r; r = r->next)
         for (char *p = r->start; p < (char *)r && *tag_of(r, p); p += bytes(*tag_of(r, p)))
             visit(r, p, arg);
-    arena_leave(a, NULL);
+    arena_unlock(a, NULL);
 }
 
 static void block_snapshot(struct region *r, char *p, void *out) {
     unsigned tag = *tag_of(r, p);
     if (tag >= (FREE | CHUNK))
-        return; /* it has no memory */
+        return; /* a free block without memory */
     snapshot_region(out, p, bytes(tag));
     snapshot_block(out, tag & FREE ? LIBMALLOC_FREE : LIBMALLOC_LIVE, p, 0, bytes(tag), bytes(tag));
 }

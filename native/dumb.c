@@ -1,7 +1,7 @@
 /* dumb.c: sbrk and never look back.
  *
  * The idea: memory comes from the end of the heap, one block after the other, all
- * of one size. Nothing is remembered about a block, so nothing can be taken back.
+ * of one size. There is no record of a block, so free cannot take it back.
  *
  *     heap.start                                            the program break
  *     │                                                             │
@@ -14,10 +14,11 @@
  *
  * Two knobs. LIBMALLOC_BLOCK is the size of a block in bytes; the default suffices
  * for today's ls. A larger request is refused (ENOMEM), unless LIBMALLOC_OVERRUN=1:
- * then it gets an ordinary block and the program writes over the next ones, as in
- * a first attempt at malloc. LIBMALLOC_BLOCK=1024 LIBMALLOC_OVERRUN=1 is that one.
+ * then it gets an ordinary block, and the program writes over the next ones. With
+ * LIBMALLOC_BLOCK=1024 LIBMALLOC_OVERRUN=1, it is the first attempt at malloc that
+ * articles print.
  *
- * What it lacks: sizes, and a memory of what was freed. list.c adds both.
+ * What it lacks: sizes, and a record of which blocks are free. list.c adds both.
  *
  *     cc -O2 -g -std=gnu17 -fPIC -fvisibility=hidden -fno-builtin -pthread -shared \
  *        -Wl,-Bsymbolic -o libmalloc-dumb.so native/dumb.c
@@ -38,12 +39,12 @@ static struct {
     struct lock lock;
     size_t block;      /* bytes of every block; 0 until the first call */
     bool overrun;      /* a larger request gets an ordinary block */
-    char *start, *end; /* everything ever handed out lies between */
+    char *start, *end; /* all blocks lie between */
     bool frozen;       /* at a fork (lock.h) */
 } heap = {.lock = LOCK_FREE};
 
-/* Before libc has set up the environment (the dynamic linker allocates earlier
- * than any constructor runs) there is nothing to read yet, so look again later. */
+/* The dynamic linker allocates before libc has set up the environment, so the caller
+ * repeats this until the first block was handed out. */
 static void knobs_read(void) {
     const char *block = secure_getenv("LIBMALLOC_BLOCK");
     const char *overrun = secure_getenv("LIBMALLOC_OVERRUN");
@@ -54,9 +55,9 @@ static void knobs_read(void) {
     heap.overrun = overrun && strcmp(overrun, "1") == 0;
 }
 
-/* Steps the break to `alignment`, then by one block; once more if somebody else moved
- * it in between. */
-static void *block_take(size_t alignment) {
+/* Moves the break to a multiple of `alignment`, then by one block; again if the program
+ * moved it in between. */
+static void *block_allocate(size_t alignment) {
     char *now, *p, *old;
     if (unlikely(heap.frozen))
         return limit_map(round_up(heap.block, os_page_size()), alignment, 0);
@@ -73,12 +74,12 @@ static void *block_take(size_t alignment) {
 }
 
 static void *heap_allocate_aligned(size_t alignment, size_t size) {
-    while (!lock_take(&heap.lock)) {
+    while (!lock_acquire(&heap.lock)) {
     }
     if (!heap.block || !heap.start)
         knobs_read();
-    void *p = size <= heap.block || heap.overrun ? block_take(alignment) : os_refuse();
-    lock_drop(&heap.lock);
+    void *p = size <= heap.block || heap.overrun ? block_allocate(alignment) : os_refuse();
+    lock_release(&heap.lock);
     return p;
 }
 
@@ -86,8 +87,8 @@ static void *heap_allocate(size_t size) {
     return size <= PTRDIFF_MAX ? heap_allocate_aligned(ALIGNMENT, size) : os_refuse();
 }
 
-/* The break gives zeroes, unless somebody else moved it back and forth. Of an
- * overrunning request only the block is ours to clear. */
+/* Clears the block, because memory from the break need not be zero if the program moved it
+ * back and forth. If the request is larger than a block, clears one block, and no more. */
 static void *heap_allocate_zeroed(size_t size) {
     void *p = heap_allocate(size);
     return p ? memset(p, 0, size < heap.block ? size : heap.block) : NULL;
@@ -113,7 +114,7 @@ static size_t heap_trim(size_t pad) {
     return 0;
 }
 
-/* No memory of blocks: all that can be said is where they lie. */
+/* There is no record of single blocks, so they are shown as one. */
 static void heap_snapshot(struct snapshot *out) {
     if (!heap.start)
         return;
@@ -135,8 +136,8 @@ static struct lock *heap_lock(unsigned i) { return i == 0 ? &heap.lock : NULL; }
 
 static bool heap_goes_on(void) { return os_break_obeys(); }
 
-/* There is nothing that could be half done but the move of the break itself, which
- * goes on when a signal handler forked: from now on blocks are mapped. */
+/* A call that a signal handler interrupted may be moving the break, and will continue to,
+ * so from now on blocks are mapped instead. */
 static bool heap_freeze(void) {
     heap.lock.lost = false;
     return heap.frozen = true;

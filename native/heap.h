@@ -5,7 +5,7 @@
  *                                          │         (errno, overflow, zero sizes)
  *                                      the contract
  *                                          │
- *                    dumb.c · list.c · paged.c       one idea each
+ *              dumb.c · list.c · buddy.c · paged.c · sharded.c       one idea each
  *                                          │
  *                                         os.h       the kernel
  *
@@ -35,7 +35,7 @@
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define COLD        __attribute__((cold, noinline))
-#define UNUSED      __attribute__((unused)) /* by some variant, used by another */
+#define UNUSED      __attribute__((unused)) /* some variants do not use it */
 #define EXPORT      __attribute__((visibility("default")))
 
 /* Every block is aligned for any C object (max_align_t), even a 1-byte one. */

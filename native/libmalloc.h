@@ -40,10 +40,10 @@ struct libmalloc_chunk {
 
 /* Visits every chunk in address order, each container before its content; the
  * chunks that are not containers tile their region without gap or overlap.
- * The picture is taken under the locks and the callbacks run after they are
+ * The chunks are listed under the locks, and the callbacks run after these are
  * released, so `visit` may allocate, free and walk. A return value other than 0
  * stops the walk and is returned; -1 with errno ENOMEM when there is no memory
- * for the picture. */
+ * for the list. */
 int libmalloc_walk(int (*visit)(const struct libmalloc_chunk *, void *), void *arg);
 
 /* Verifies every invariant of the heap and returns how many are broken; `report`
@@ -68,8 +68,8 @@ struct libmalloc_stats {
 };
 int libmalloc_stats(struct libmalloc_stats *stats); /* 0, or -1 with errno */
 
-/* Gives unused memory back to the system, all that can be had at once; returns the
- * number of bytes given back. It is wanted again at the price of page faults. */
+/* Gives all unused memory back to the system; returns the number of bytes given back.
+ * Memory that is used again afterwards costs its page faults again. */
 size_t libmalloc_purge(void);
 
 const char *libmalloc_version(void); /* for instance "libmalloc 0.1.0 (list)" */

@@ -21,8 +21,8 @@
  * program O(n²); free, and the check of the pointer that it is given, cost O(1).
  * A header takes 32 bytes.
  *
- * What it lacks: a way to a free chunk that does not lead past all the others, and
- * a lock that two threads need not share. paged.c adds both.
+ * What it lacks: a way to find a free chunk without walking past all others, and a
+ * lock that two threads need not share. paged.c adds both.
  *
  *     cc -O2 -g -std=gnu17 -fPIC -fvisibility=hidden -fno-builtin -pthread -shared \
  *        -Wl,-Bsymbolic -o libmalloc-list.so native/list.c
@@ -48,21 +48,21 @@ static_assert(sizeof(struct chunk) == 32 && offsetof(struct chunk, data) % ALIGN
 enum {
     HEADER = sizeof(struct chunk),
     LEAST = ALIGNMENT,    /* data bytes of the smallest chunk */
-    STEP = 64 * 1024,     /* the break moves in such steps: a system call each would */
-    TAIL_KEPT = 2 * STEP, /* cost more than the walk; nor does a small tail go back */
+    STEP = 64 * 1024,     /* of the break: a system call for each chunk costs more than the walk */
+    TAIL_KEPT = 2 * STEP, /* a free tail up to this size stays */
 };
-#define OWN_BREAK (64ul << 30) /* addresses, not memory; fewer where those are limited */
+#define OWN_BREAK (64ul << 30) /* addresses, not memory; fewer if addresses are limited */
 
 static size_t data_size(size_t size) { return size ? round_up(size, ALIGNMENT) : LEAST; }
 
-/* All chunks that belong together. Somebody else may move the break as well: then
- * two neighbours in the list are no neighbours in memory, and never merge. */
+/* The chunks of one list. The program may move the break, too: then two chunks that are
+ * neighbours in the list are not neighbours in memory, and never merge. */
 struct arena {
     struct lock lock;
     struct chunk *sentinel;
     char *start, *end;   /* everything ours lies between */
     struct arena *older; /* frozen at a fork (lock.h): readable, never changed */
-    char *top, *limit;   /* of the break of its own that an arena with an older one has */
+    char *top, *limit;   /* of its own break, if it took over at a fork; else NULL */
 };
 
 static struct chunk first_sentinel = {.next = &first_sentinel, .prev = &first_sentinel};
@@ -72,35 +72,35 @@ static struct {
     struct arena first;
 } heap = {.arena = &heap.first, .first = {.lock = LOCK_FREE, .sentinel = &first_sentinel}};
 
-static struct arena *arena_enter(void) {
+static struct arena *arena_lock(void) {
     struct arena *a;
     do
         a = heap.arena;
-    while (!lock_take(&a->lock));
+    while (!lock_acquire(&a->lock));
     return a;
 }
 
-static void arena_leave(struct arena *a) { lock_drop(&a->lock); }
+static void arena_unlock(struct arena *a) { lock_release(&a->lock); }
 
 static struct chunk *chunk_of(void *data) { return (struct chunk *)data - 1; }
 static char *chunk_end(struct chunk *c) { return c->data + c->size; }
 
-/* The free chunk right behind this one; none over a hole that somebody else made. */
-static struct chunk *chunk_room(struct arena *a, struct chunk *c) {
+/* The next chunk, if it is free and begins where this one ends; else NULL. */
+static struct chunk *chunk_free_next(struct arena *a, struct chunk *c) {
     bool touches = c->next != a->sentinel && chunk_end(c) == (char *)c->next;
     return touches && c->next->free ? c->next : NULL;
 }
 
-/* ── the check of every pointer that comes in ──────────────────────────────── */
+/* ── the check of every pointer that the program passes ────────────────────── */
 
-/* May this be a header? Decides whether it can be read without a fault. */
+/* Can a header lie here? If so, it can be read without a fault. */
 static bool arena_holds(struct arena *a, struct chunk *c) {
     size_t offset = (uintptr_t)c - (uintptr_t)a->start, all = (size_t)(a->end - a->start);
     return all >= HEADER && offset <= all - HEADER && (uintptr_t)c % ALIGNMENT == 0;
 }
 
-/* A chunk is one whose neighbours agree that it is, and that ends before the next
- * one begins. Data that looks like a header passes only if it forges all of that. */
+/* Is this a chunk? Its neighbours must link to it, and it must end before the next one
+ * begins. Data that looks like a header passes only if it forges all of that. */
 static bool chunk_is_sound(struct arena *a, struct chunk *c) {
     if (!arena_holds(a, c) || (c->next != a->sentinel && !arena_holds(a, c->next)) ||
         (c->prev != a->sentinel && !arena_holds(a, c->prev)))
@@ -110,10 +110,11 @@ static bool chunk_is_sound(struct arena *a, struct chunk *c) {
            c->size <= (size_t)(limit - c->data) && c->size % ALIGNMENT == 0;
 }
 
-/* At each header on a walk, in a debug build; a release has no time for it. */
-#define look(a, c) assert((must(chunk_is_sound(a, c), "malloc", "%p is overwritten", (void *)c), 1))
+/* Checks each header on a walk. A release build cannot afford that. */
+#define chunk_assert(a, c)                                                                         \
+    assert((must(chunk_is_sound(a, c), "malloc", "%p is overwritten", (void *)c), 1))
 
-/* Says what `p` is, now that it is no live block; we stop here, so a walk is fine. */
+/* Dies with a message that says what `p` is, if not a live block. A walk is affordable here. */
 static COLD void pointer_refuse(struct arena *a, char *p, const char *call) {
     void *at = p;
     for (struct chunk *c = a->sentinel->next; c != a->sentinel; c = c->next) {
@@ -129,8 +130,8 @@ static COLD void pointer_refuse(struct arena *a, char *p, const char *call) {
     die(call, "%p is not a block of this heap", at);
 }
 
-/* The chunk of a live block. One from before a fork that froze its arena is known
- * by its address; its neighbours may be half linked, so nobody asks them. */
+/* The chunk of a live block; dies if there is none. A block that lies in an arena which a
+ * fork froze is accepted by its address alone, because its neighbours may be half linked. */
 static struct chunk *chunk_check(struct arena *a, void *p, const char *call, bool *frozen) {
     struct chunk *c = chunk_of(p);
     for (struct arena *old = a->older; old; old = old->older)
@@ -152,24 +153,24 @@ static struct chunk *chunk_make(struct chunk *c, char *end, struct chunk *prev) 
     return c;
 }
 
-/* Takes the free chunk right behind in. */
+/* Adds the next chunk, which is free, to this one. */
 static void chunk_absorb(struct chunk *c) {
     c->size += HEADER + c->next->size;
     c->next = c->next->next;
     c->next->prev = c;
 }
 
-/* Merges a free chunk with free neighbours on both sides; what it became. */
+/* Merges a free chunk with free neighbours on both sides. Returns the merged chunk. */
 static struct chunk *chunk_merge(struct arena *a, struct chunk *c) {
-    if (chunk_room(a, c))
+    if (chunk_free_next(a, c))
         chunk_absorb(c);
-    if (c->prev == a->sentinel || !c->prev->free || chunk_room(a, c->prev) != c)
+    if (c->prev == a->sentinel || !c->prev->free || chunk_free_next(a, c->prev) != c)
         return c;
     chunk_absorb(c->prev);
     return c->prev;
 }
 
-/* Cuts what is over `size` off into a free chunk, if it is worth a header. */
+/* Cuts off what exceeds `size` as a free chunk, if it has room for a header and data. */
 static void chunk_split(struct arena *a, struct chunk *c, size_t size) {
     if (c->size < size + HEADER + LEAST)
         return;
@@ -178,8 +179,8 @@ static void chunk_split(struct arena *a, struct chunk *c, size_t size) {
     chunk_merge(a, rest);
 }
 
-/* Where in this chunk an aligned block can begin: at its data, or so far behind
- * that the bytes before it are a chunk of their own. NULL when it does not fit. */
+/* Where in this chunk an aligned block can begin: at its data, or far enough behind that
+ * the bytes before it can be a chunk of their own. NULL if it does not fit. */
 static char *chunk_fit(struct chunk *c, size_t alignment, size_t size) {
     char *p = align_up(c->data, alignment);
     while (p != c->data && p < c->data + HEADER + LEAST)
@@ -189,8 +190,8 @@ static char *chunk_fit(struct chunk *c, size_t alignment, size_t size) {
 
 /* ── the arena: first fit, and the program break ───────────────────────────── */
 
-/* Moves the break: the program's, but for an arena that took over at a fork. There
- * the call that a signal handler interrupted may be inside sbrk, and goes on. */
+/* Moves the break. An arena that took over at a fork has a break of its own, because the
+ * call that a signal handler interrupted may be inside sbrk, and will continue. */
 static char *arena_break(struct arena *a, intptr_t n) {
     char *old = a->top;
     if (!old)
@@ -203,8 +204,8 @@ static char *arena_break(struct arena *a, intptr_t n) {
     return old;
 }
 
-/* Moves the break and makes what it gives a free chunk of at least `size` bytes.
- * Asks for whole steps first, and for the exact need when memory is short. */
+/* Moves the break, and makes the new memory a free chunk of at least `size` bytes. Asks
+ * for whole steps, and if these are refused, for just as much as is needed. */
 static struct chunk *arena_extend(struct arena *a, size_t size) {
     char *now = arena_break(a, 0), *start = align_up(now, ALIGNMENT), *end, *old;
     end = start + round_up(HEADER + size, STEP);
@@ -213,7 +214,7 @@ static struct chunk *arena_extend(struct arena *a, size_t size) {
         if (!(old = arena_break(a, end - now)))
             return NULL;
     }
-    if (old != now) /* moved in between: that piece is lost, the next will do */
+    if (old != now) /* the program moved it in between: that piece is lost, so try again */
         return arena_extend(a, size);
     if (!a->start)
         a->start = start;
@@ -221,8 +222,8 @@ static struct chunk *arena_extend(struct arena *a, size_t size) {
     return chunk_merge(a, chunk_make((struct chunk *)start, end, a->sentinel->prev));
 }
 
-/* Gives the free tail back but for `keep` bytes; somebody else's memory behind it
- * keeps it where it is. Returns the bytes given back, and keeps errno. */
+/* Gives the free tail back except for `keep` bytes. Impossible if the program has moved
+ * the break since. Returns the number of bytes given back, and keeps errno. */
 static size_t arena_trim(struct arena *a, size_t keep) {
     struct chunk *last = a->sentinel->prev;
     size_t size = data_size(keep);
@@ -240,11 +241,12 @@ static size_t arena_trim(struct arena *a, size_t keep) {
     return excess;
 }
 
-/* First fit, and the new end of the heap when there is none. */
-static void *arena_take(struct arena *a, size_t alignment, size_t size) {
+/* Takes the first chunk that fits, or new memory at the end of the heap if none does. */
+static void *arena_allocate(struct arena *a, size_t alignment, size_t size) {
     char *p = NULL;
     struct chunk *c = a->sentinel->next;
-    while (c != a->sentinel && (look(a, c), !(c->free && (p = chunk_fit(c, alignment, size)))))
+    while (c != a->sentinel &&
+           (chunk_assert(a, c), !(c->free && (p = chunk_fit(c, alignment, size)))))
         c = c->next;
     if (c == a->sentinel) {
         c = arena_extend(a, size + (alignment > ALIGNMENT ? alignment + HEADER + LEAST : 0));
@@ -252,53 +254,53 @@ static void *arena_take(struct arena *a, size_t alignment, size_t size) {
             return NULL;
         p = chunk_fit(c, alignment, size);
     }
-    if (p != c->data) { /* what lies before the aligned block stays free */
+    if (p != c->data) { /* the bytes before the aligned block stay free */
         struct chunk *front = c;
         c = chunk_make(chunk_of(p), chunk_end(front), front);
         front->size = (size_t)((char *)c - front->data);
     }
-    c->free = 0; /* before the split: the rest would merge with a free chunk */
+    c->free = 0; /* before the split, which would merge the rest with a free chunk */
     chunk_split(a, c, size);
     return p;
 }
 
-/* A large free tail goes back, but not all of it: it would be wanted again. */
-static void arena_settle(struct arena *a) {
+/* Gives a large free tail back, except for one step, because more will be wanted soon. */
+static void arena_trim_excess(struct arena *a) {
     struct chunk *last = a->sentinel->prev;
     if (last->free && last->size > TAIL_KEPT)
         arena_trim(a, STEP);
 }
 
-static void arena_give(struct arena *a, struct chunk *c) {
+static void arena_free(struct arena *a, struct chunk *c) {
     c->free = 1;
     chunk_merge(a, c);
-    arena_settle(a);
+    arena_trim_excess(a);
 }
 
-/* Grows or shrinks a block where it stands: into a free neighbour, or into new
- * memory at the end of the heap. */
+/* Grows or shrinks a block in place: into a free neighbour, or into new memory at the
+ * end of the heap. */
 static bool arena_resize(struct arena *a, struct chunk *c, size_t size) {
-    struct chunk *room = chunk_room(a, c);
+    struct chunk *room = chunk_free_next(a, c);
     bool last = (room ? room : c)->next == a->sentinel;
     if (last && c->size + (room ? HEADER + room->size : 0) < size) {
         arena_extend(a, size - c->size);
-        room = chunk_room(a, c);
+        room = chunk_free_next(a, c);
     }
     if (c->size + (room ? HEADER + room->size : 0) < size)
         return false;
     if (c->size < size)
         chunk_absorb(c);
     chunk_split(a, c, size);
-    arena_settle(a);
+    arena_trim_excess(a);
     return true;
 }
 
 /* ── the contract ──────────────────────────────────────────────────────────── */
 
 static void *heap_allocate_aligned(size_t alignment, size_t size) {
-    struct arena *a = arena_enter();
-    void *p = arena_take(a, alignment, data_size(size));
-    arena_leave(a);
+    struct arena *a = arena_lock();
+    void *p = arena_allocate(a, alignment, data_size(size));
+    arena_unlock(a);
     return p;
 }
 
@@ -306,7 +308,7 @@ static void *heap_allocate(size_t size) {
     return size <= PTRDIFF_MAX ? heap_allocate_aligned(ALIGNMENT, size) : os_refuse();
 }
 
-/* What the break gives is zero, but not what was freed; list does not keep track. */
+/* Memory from the break is zero, but freed memory is not, and list does not keep track. */
 static void *heap_allocate_zeroed(size_t size) {
     void *p = heap_allocate(size);
     return p ? memset(p, 0, size) : NULL;
@@ -316,42 +318,42 @@ static void heap_free(void *p, const char *call) {
     if (!p)
         return;
     bool frozen;
-    struct arena *a = arena_enter();
+    struct arena *a = arena_lock();
     struct chunk *c = chunk_check(a, p, call, &frozen);
     if (!frozen)
-        arena_give(a, c);
-    arena_leave(a);
+        arena_free(a, c);
+    arena_unlock(a);
 }
 
 static size_t heap_usable(void *p, const char *call) {
     bool frozen;
-    struct arena *a = arena_enter();
+    struct arena *a = arena_lock();
     size_t size = chunk_check(a, p, call, &frozen)->size;
-    arena_leave(a);
+    arena_unlock(a);
     return size;
 }
 
 static void *heap_resize(void *p, size_t size, const char *call) {
     bool frozen;
-    struct arena *a = arena_enter();
+    struct arena *a = arena_lock();
     struct chunk *c = chunk_check(a, p, call, &frozen);
     size_t old = c->size, wanted = data_size(size);
     void *new = p;
     if (frozen || !arena_resize(a, c, wanted)) {
-        new = arena_take(a, ALIGNMENT, wanted);
+        new = arena_allocate(a, ALIGNMENT, wanted);
         if (new)
             memcpy(new, p, old < wanted ? old : wanted);
         if (new && !frozen)
-            arena_give(a, c);
+            arena_free(a, c);
     }
-    arena_leave(a);
+    arena_unlock(a);
     return new;
 }
 
 static size_t heap_trim(size_t pad) {
-    struct arena *a = arena_enter();
+    struct arena *a = arena_lock();
     size_t given = arena_trim(a, pad);
-    arena_leave(a);
+    arena_unlock(a);
     return given;
 }
 
@@ -359,7 +361,7 @@ static struct lock *heap_lock(unsigned i) { return i == 0 ? &heap.arena->lock : 
 
 static bool heap_goes_on(void) { return os_break_obeys(); }
 
-/* The fresh arena lies at the start of its own break. */
+/* The fresh arena's record lies at the start of its own break. */
 static bool heap_freeze(void) {
     size_t size = OWN_BREAK;
     struct arena *fresh;
@@ -379,25 +381,25 @@ static bool heap_freeze(void) {
 }
 
 static void heap_snapshot(struct snapshot *out) {
-    struct arena *a = arena_enter();
+    struct arena *a = arena_lock();
     for (struct chunk *c = a->sentinel->next; c != a->sentinel; c = c->next) {
         snapshot_region(out, c, HEADER + c->size);
         snapshot_block(out, c->free ? LIBMALLOC_FREE : LIBMALLOC_LIVE, c, HEADER, c->size, 0);
     }
-    arena_leave(a);
+    arena_unlock(a);
 }
 
 static void heap_verify(struct findings *out) {
-    struct arena *a = arena_enter();
+    struct arena *a = arena_lock();
     for (struct chunk *c = a->sentinel->next; c != a->sentinel; c = c->next) {
         bool sound = chunk_is_sound(a, c);
         expect(out, sound, "chunk %p: its header disagrees with its neighbours", (void *)c);
-        if (!sound) /* where it leads to is anybody's guess */
+        if (!sound) /* its links may lead anywhere */
             break;
-        expect(out, !c->free || !chunk_room(a, c), "chunk %p and the next: free and not merged",
-               (void *)c);
+        expect(out, !c->free || !chunk_free_next(a, c),
+               "chunk %p and the next: free and not merged", (void *)c);
     }
-    arena_leave(a);
+    arena_unlock(a);
 }
 
 static size_t heap_overhead(void) { return sizeof heap + HEADER; }

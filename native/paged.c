@@ -1,11 +1,11 @@
 /* paged.c: pages straight from mmap, cut into blocks of equal size.
  *
  * The idea: sizes are rounded up to one of 48 classes. A class gets its memory in
- * spans, runs of pages cut into equal blocks, and knows which of its spans have
- * room; in a span, a bit for each block says whether it is free. No header stands
- * in front of a block: all records lie elsewhere, and a table over the address
- * space leads from any pointer to the span that holds it. Large blocks are spans
- * of a single block, mapped and unmapped one by one.
+ * spans, which are runs of pages cut into equal blocks, and lists those of its spans
+ * that have room. In a span, a bit for each block says whether it is free. No header
+ * stands in front of a block: all records lie elsewhere, and a table over the address
+ * space leads from any pointer to the span that holds it. A large block is a span of
+ * its own, mapped and unmapped alone.
  *
  *      span.start         span.size                            a multiple of 64 KiB
  *      ├──────┬──────┬──────┬──────┬──────────────────────────────────────┤
@@ -25,9 +25,9 @@
  * fifth of a block from 65 bytes on (15 of 16 for one byte), less than 64 KiB of a
  * large one. Spans that become empty go back to the system, all but one a class.
  *
- * What it lacks: threads that use the same class wait for each other, large blocks
- * pay a system call each way, and it has one picture for all programs. sharded.c
- * gives every thread pages of its own.
+ * What it lacks: threads that use the same class wait for each other, and each malloc
+ * and free of a large block is a system call. sharded.c gives every thread pages of its
+ * own, and keeps freed memory for the next large block.
  *
  *     cc -O2 -g -std=gnu17 -fPIC -fvisibility=hidden -fno-builtin -pthread -shared \
  *        -Wl,-Bsymbolic -o libmalloc-paged.so native/paged.c
@@ -42,8 +42,8 @@ LIBMALLOC_VARIANT(3, paged);
 #include "base/snapshot.h"
 
 enum {
-    GRANULE = 64 * 1024,     /* what the table over the address space tells apart */
-    LEAF = 1 << 16,          /* granules a leaf covers: 4 GiB */
+    GRANULE = 64 * 1024,     /* the table over the address space has an entry for each */
+    LEAF = 1 << 16,          /* granules that a leaf covers: 4 GiB */
     LEAVES = 1 << 16,        /* leaves that cover the 48 bits of an address (47 on x86-64) */
     SMALL = 128 * 1024,      /* larger blocks get their own mapping */
     STEPS = 4,               /* classes from one power of two to the next */
@@ -61,23 +61,23 @@ struct span {
     struct span *next, *prev; /* in the class's list of spans with room */
     uint32_t capacity;        /* blocks in all */
     uint32_t used;            /* live ones */
-    uint32_t fresh;           /* those from here on were never handed out */
+    uint32_t fresh;           /* blocks of this number and above were never handed out */
     uint64_t summary;         /* which words of `bits` are not 0 */
     uint64_t bits[];          /* which blocks are free, fresh ones included */
 };
 
 /* Locking: 1. A class's lock guards its spans and all that is in them. 2. An
  * arena's lock guards the memory that records are cut from; it is taken inside a
- * class's, never the other way round. 3. The table is read without a lock:
- * the entry for a right pointer stood there before the pointer was handed out, and
- * one found for a wrong pointer is looked up again under its class's lock. Records
- * are never unmapped and keep their class for life, so a stale one can be read. */
+ * class's, never the other way round. 3. The table is read without a lock: the entry
+ * for a valid pointer was made before the pointer was handed out, and what is found
+ * for any pointer is checked again under the class's lock. Records are never unmapped
+ * and never change their class, so even a stale one can be read. */
 struct class {
     _Alignas(64) struct lock lock;
     struct arena *arena;
     struct span *room;    /* spans with a free block */
     struct span *retired; /* records to use again, linked by next */
-    uint32_t empty, kept; /* spans without a live block, and how many may be */
+    uint32_t empty, kept; /* spans without a live block, and how many of them may stay */
 };
 
 struct arena {
@@ -97,7 +97,7 @@ static struct {
     _Atomic(struct leaf *) leaves[LEAVES];
 } heap;
 
-static struct span gone; /* what the table says where a span once was */
+static struct span gone; /* the table's entry where a span was unmapped */
 
 /* ── the table over the address space ──────────────────────────────────────── */
 
@@ -133,14 +133,14 @@ static void table_set(char *start, size_t length, struct span *s) {
                               s, memory_order_release);
 }
 
-/* Enters the granules of a span; of a large block the first will do, since only
- * its own address is a right pointer into it. False when memory is short. */
-static size_t span_entered(struct span *s);
+/* Enters the granules of a span; of a large block only the first, because no other
+ * address in it is a valid pointer. False if there is no memory for a leaf. */
+static size_t span_table_bytes(struct span *s);
 static bool table_enter(struct span *s) {
-    char *last = s->start + span_entered(s) - 1;
+    char *last = s->start + span_table_bytes(s) - 1;
     if (!table_has_leaf((uintptr_t)s->start) || !table_has_leaf((uintptr_t)last))
         return false;
-    table_set(s->start, span_entered(s), s);
+    table_set(s->start, span_table_bytes(s), s);
     return true;
 }
 
@@ -184,17 +184,17 @@ static inline struct arena *arena_now(void) {
     return likely(a) ? a : arena_first();
 }
 
-/* Locks a class of the arena in use; NULL with errno ENOMEM. */
-static inline struct class *class_enter(unsigned index) {
+/* Locks and returns a class of the arena in use; NULL with errno ENOMEM. */
+static inline struct class *class_lock(unsigned index) {
     struct arena *a;
     do
         if (unlikely(!(a = arena_now())))
             return NULL;
-    while (unlikely(!lock_take(&a->classes[index].lock)));
+    while (unlikely(!lock_acquire(&a->classes[index].lock)));
     return &a->classes[index];
 }
 
-static inline void class_leave(struct class *class) { lock_drop(&class->lock); }
+static inline void class_unlock(struct class *class) { lock_release(&class->lock); }
 
 static inline bool class_is_frozen(struct class *class) {
     return class->arena != atomic_load_explicit(&heap.arena, memory_order_relaxed);
@@ -203,7 +203,7 @@ static inline bool class_is_frozen(struct class *class) {
 /* ── spans ─────────────────────────────────────────────────────────────────── */
 
 static bool span_is_large(struct span *s) { return s->inverse == 0; }
-static size_t span_entered(struct span *s) { return span_is_large(s) ? GRANULE : s->length; }
+static size_t span_table_bytes(struct span *s) { return span_is_large(s) ? GRANULE : s->length; }
 static uint32_t span_words(uint32_t capacity) { return (capacity + 63) / 64; }
 
 static bool block_is_free(struct span *s, uint32_t block) {
@@ -224,7 +224,7 @@ static void span_unlink(struct span *s) {
         s->next->prev = s->prev;
 }
 
-/* A record for a span of this class, used before or new. */
+/* A record for a span of this class: a retired one, or a new one. */
 static struct span *span_record(struct class *class, uint32_t capacity) {
     struct span *s = class->retired;
     if (s) {
@@ -233,7 +233,7 @@ static struct span *span_record(struct class *class, uint32_t capacity) {
     }
     struct arena *a = class->arena;
     size_t size = sizeof *s + span_words(capacity) * sizeof s->bits[0];
-    if (!lock_take_inner(&a->lock))
+    if (!lock_acquire_inner(&a->lock))
         return NULL;
     if ((size_t)(a->records_end - a->records) < size && (s = os_map(GRANULE))) {
         a->records = (char *)s;
@@ -244,13 +244,13 @@ static struct span *span_record(struct class *class, uint32_t capacity) {
         a->records_used += size;
         s->class = class;
     }
-    lock_drop(&a->lock);
+    lock_release(&a->lock);
     return s;
 }
 
-/* An empty span is no more; its record stays for the next one. */
+/* Retires the record of an empty span, for the class's next span. */
 static void span_forget(struct span *s) {
-    s->length = 0; /* nothing lies in it, for whoever still finds it */
+    s->length = 0; /* a thread that still finds it sees that no block lies in it */
     s->class->empty--;
     span_unlink(s);
     s->next = s->class->retired;
@@ -266,25 +266,25 @@ static void span_clear(struct span *s) {
         s->bits[words - 1] = ~0ull >> (64 - s->capacity % 64);
 }
 
-/* Gives an empty span back. The table forgets it first: once unmapped, the same
- * address may be mapped and entered by another thread. Where the kernel cannot cut
- * another hole, the span stays and only its pages go. */
+/* Gives an empty span back. The table forgets it first, because once it is unmapped,
+ * another thread may map and enter the same address. If the kernel refuses another hole
+ * in the mappings, the span stays, and only its pages are given back. */
 static COLD void span_release(struct span *s) {
-    table_set(s->start, span_entered(s), &gone);
+    table_set(s->start, span_table_bytes(s), &gone);
     if (limit_unmap(s->start, s->length)) {
         span_forget(s);
         return;
     }
     os_purge(s->start, s->length);
     span_clear(s);
-    table_set(s->start, span_entered(s), s);
+    table_set(s->start, span_table_bytes(s), s);
 }
 
-/* Maps an empty span for blocks that hold `size` bytes; a large one is the only block,
- * and its `inverse` is 0, which makes its own address the only one that divides. */
+/* Maps an empty span for blocks that hold `size` bytes. A large block has a span of its
+ * own, whose `inverse` is 0: then span_check accepts only the address of the span. */
 static COLD struct span *span_create(struct class *class, size_t alignment, size_t size) {
     bool large = size > SMALL;
-    if (large && class->room) /* could not be unmapped when it was freed: perhaps now */
+    if (large && class->room) /* a span that could not be unmapped when it was freed: try again */
         span_release(class->room);
     if (!large)
         size = class_size((unsigned)(class - class->arena->classes));
@@ -309,8 +309,8 @@ static COLD struct span *span_create(struct class *class, size_t alignment, size
     return NULL;
 }
 
-/* Takes the first free block; `*fresh` when it is still as the kernel gave it. */
-static inline char *span_take(struct span *s, bool *fresh) {
+/* Takes the first free block; `*fresh` says that it was never handed out, so it is zero. */
+static inline char *span_allocate(struct span *s, bool *fresh) {
     uint32_t word = (uint32_t)__builtin_ctzll(s->summary);
     uint32_t block = word * 64 + (uint32_t)__builtin_ctzll(s->bits[word]);
     if (!(s->bits[word] &= s->bits[word] - 1))
@@ -324,7 +324,7 @@ static inline char *span_take(struct span *s, bool *fresh) {
     return s->start + block * s->size;
 }
 
-static inline void span_give(struct span *s, uint32_t block) {
+static inline void span_free(struct span *s, uint32_t block) {
     s->bits[block / 64] |= 1ull << block % 64;
     s->summary |= 1ull << block / 64;
     if (unlikely(s->used == s->capacity))
@@ -333,9 +333,9 @@ static inline void span_give(struct span *s, uint32_t block) {
         span_release(s);
 }
 
-/* ── the check of every pointer that comes in ──────────────────────────────── */
+/* ── the check of every pointer that the program passes ────────────────────── */
 
-/* Which block is this? A live one, or we stop and say what it is instead. */
+/* The number of the live block at p. If there is none, dies and says what p is instead. */
 static inline uint32_t span_check(struct span *s, void *p, const char *call) {
     size_t offset = (size_t)((char *)p - s->start);
     uint32_t block = (uint32_t)(offset * s->inverse >> 32);
@@ -348,8 +348,8 @@ static inline uint32_t span_check(struct span *s, void *p, const char *call) {
     return block;
 }
 
-/* No span here. We stop, so there is time to look whether a large block begins
- * before this address and reaches over it. */
+/* Dies, because no span is entered for this address. A search is affordable here: it looks
+ * whether a large block begins before the address and contains it. */
 static COLD void pointer_refuse(char *p, struct span *found, const char *call) {
     must(found != &gone, call, "%s of %p (its memory went back to the system)", freed_twice(call),
          (void *)p);
@@ -371,26 +371,26 @@ static COLD void pointer_refuse(char *p, struct span *found, const char *call) {
     die(call, "%p is not a block of this heap", (void *)p);
 }
 
-/* Finds the span of a block and locks its class. NULL for a block from before a
- * fork that froze its arena: `*frozen` is its span, which nobody changes. */
-static inline struct span *span_enter(void *p, const char *call, struct span **frozen) {
+/* Finds the span of a block and locks its class. If a fork froze the block's arena,
+ * returns NULL, and the span in `*frozen`: no thread changes it any more. */
+static inline struct span *span_lock(void *p, const char *call, struct span **frozen) {
     for (;;) {
         struct span *s = table_find(p);
         if (unlikely(!s || s == &gone))
             pointer_refuse(p, s, call);
         if (unlikely(class_is_frozen(s->class)))
             return *frozen = s, NULL;
-        if (unlikely(!lock_take(&s->class->lock)))
+        if (unlikely(!lock_acquire(&s->class->lock)))
             continue;
         if (likely((uintptr_t)p - (uintptr_t)s->start < s->length))
             return s;
-        class_leave(s->class); /* freed by another thread just now */
+        class_unlock(s->class); /* another thread has just freed it */
     }
 }
 
 /* ── large blocks ──────────────────────────────────────────────────────────── */
 
-/* Moves the pages of a block that cannot grow where it stands to where it can. */
+/* Moves the pages of a block that cannot grow in place to a longer mapping. */
 static bool large_move(struct span *s, size_t length) {
     char *to = limit_map(length, GRANULE, s->length), *from = s->start;
     if (!to)
@@ -408,7 +408,7 @@ static bool large_move(struct span *s, size_t length) {
     return false;
 }
 
-/* A large block's new address; NULL when it must be copied. */
+/* Resizes a large block. Returns its new address; NULL if it must be copied. */
 static void *large_resize(struct span *s, size_t size) {
     size_t length = round_up(size, GRANULE);
     if (length < s->length && limit_unmap(s->start + length, s->length - length))
@@ -423,27 +423,27 @@ static void *large_resize(struct span *s, size_t size) {
 
 /* ── the contract ──────────────────────────────────────────────────────────── */
 
-/* A block of this class, from a span with room or a new one. Before a refusal, spans that
- * are kept empty go back, and it is tried once more. */
-static inline void *take(unsigned index, size_t alignment, size_t size, bool *fresh) {
+/* Allocates a block of this class, from a span with room or a new one. Before it refuses, it
+ * gives the kept empty spans back, and tries once more. */
+static inline void *class_allocate(unsigned index, size_t alignment, size_t size, bool *fresh) {
     for (;;) {
-        struct class *class = class_enter(index);
+        struct class *class = class_lock(index);
         if (unlikely(!class))
             return NULL;
         struct span *s = class->room;
         if (unlikely(!s || index == LARGE))
             s = span_create(class, alignment, size);
-        char *p = likely(s) ? span_take(s, fresh) : NULL;
-        class_leave(class);
+        char *p = likely(s) ? span_allocate(s, fresh) : NULL;
+        class_unlock(class);
         if (likely(p))
             return p;
-        if (!class_is_frozen(class) && !heap_trim(0)) /* by a fork just now: try the fresh one */
+        if (!class_is_frozen(class) && !heap_trim(0)) /* frozen by a fork just now: try again */
             return NULL;
     }
 }
 
 static inline void *allocate_block(size_t size, bool *fresh) {
-    return take(unlikely(size > SMALL) ? LARGE : class_index(size), GRANULE, size, fresh);
+    return class_allocate(unlikely(size > SMALL) ? LARGE : class_index(size), GRANULE, size, fresh);
 }
 
 static void *heap_allocate(size_t size) {
@@ -451,46 +451,46 @@ static void *heap_allocate(size_t size) {
     return size <= PTRDIFF_MAX ? allocate_block(size, &fresh) : os_refuse();
 }
 
-/* What comes from the kernel for the first time is zero already. */
+/* Memory that the kernel has just provided is zero already. */
 static void *heap_allocate_zeroed(size_t size) {
     bool fresh;
     void *p = allocate_block(size, &fresh);
     return p && !fresh ? memset(p, 0, size) : p;
 }
 
-/* A span begins at a multiple of 64 KiB, so its blocks are as aligned as their
- * size is: the first class that is large enough and a multiple will do. */
+/* A span begins at a multiple of 64 KiB, so if the alignment divides the block size, it
+ * divides the addresses of all blocks. Takes the first such class that is large enough. */
 static void *heap_allocate_aligned(size_t alignment, size_t size) {
     bool fresh;
     if (alignment <= GRANULE && size <= SMALL)
         for (unsigned i = class_index(size); i < CLASSES; i++)
             if (class_size(i) % alignment == 0)
-                return take(i, GRANULE, size, &fresh);
+                return class_allocate(i, GRANULE, size, &fresh);
     if (size <= SMALL)
         size = SMALL + 1;
-    return take(LARGE, alignment > GRANULE ? alignment : GRANULE, size, &fresh);
+    return class_allocate(LARGE, alignment > GRANULE ? alignment : GRANULE, size, &fresh);
 }
 
 static void heap_free(void *p, const char *call) {
-    struct span *frozen, *s = p ? span_enter(p, call, &frozen) : NULL;
+    struct span *frozen, *s = p ? span_lock(p, call, &frozen) : NULL;
     if (unlikely(!s))
         return;
     struct class *class = s->class;
-    span_give(s, span_check(s, p, call));
-    class_leave(class);
+    span_free(s, span_check(s, p, call));
+    class_unlock(class);
 }
 
 static size_t heap_usable(void *p, const char *call) {
-    struct span *frozen = NULL, *s = span_enter(p, call, &frozen);
+    struct span *frozen = NULL, *s = span_lock(p, call, &frozen);
     if (!s)
         return frozen->size;
     span_check(s, p, call);
     size_t size = s->size;
-    class_leave(s->class);
+    class_unlock(s->class);
     return size;
 }
 
-/* A block stays where it is unless it would waste half of itself. */
+/* A small block stays in place if it is large enough, and at least half of it is used. */
 static void *span_resize(struct span *s, void *p, size_t size) {
     if (span_is_large(s) && size > SMALL)
         return large_resize(s, size);
@@ -498,30 +498,30 @@ static void *span_resize(struct span *s, void *p, size_t size) {
 }
 
 static void *heap_resize(void *p, size_t size, const char *call) {
-    struct span *frozen = NULL, *s = span_enter(p, call, &frozen);
+    struct span *frozen = NULL, *s = span_lock(p, call, &frozen);
     size_t old = (s ? s : frozen)->size;
     if (s) {
         span_check(s, p, call);
         void *resized = span_resize(s, p, size);
-        class_leave(s->class);
+        class_unlock(s->class);
         if (resized)
             return resized;
     }
     void *new = heap_allocate(size);
     if (!new)
-        return size <= old ? p : NULL; /* it need not move to be smaller */
+        return size <= old ? p : NULL; /* a smaller block can stay in place */
     memcpy(new, p, size < old ? size : old);
     if (s)
         heap_free(p, call);
     return new;
 }
 
-/* The spans that are kept empty; `pad` has no meaning where nothing has an end. */
+/* Gives back the spans that are kept empty. `pad` has no meaning, because this heap has no end. */
 static size_t heap_trim(size_t pad) {
     (void)pad;
     size_t given = 0;
     for (unsigned i = 0; i <= LARGE; i++) {
-        struct class *class = class_enter(i);
+        struct class *class = class_lock(i);
         if (!class)
             break;
         for (struct span *s = class->room, *next; s; s = next) {
@@ -531,7 +531,7 @@ static size_t heap_trim(size_t pad) {
                 span_release(s);
             }
         }
-        class_leave(class);
+        class_unlock(class);
     }
     return given;
 }
@@ -545,8 +545,8 @@ static struct lock *heap_lock(unsigned i) {
 
 static bool heap_goes_on(void) { return true; }
 
-/* Spans belong to classes and classes to an arena, so with a fresh arena every old
- * block is known as frozen. */
+/* A block is frozen if its span's class belongs to another arena than the one in use, so a
+ * fresh arena freezes all blocks at once. */
 static bool heap_freeze(void) {
     struct arena *fresh = arena_make(heap.arena);
     if (fresh)
@@ -554,7 +554,7 @@ static bool heap_freeze(void) {
     return fresh;
 }
 
-/* ── looking at it ─────────────────────────────────────────────────────────── */
+/* ── walk and check ────────────────────────────────────────────────────────── */
 
 /* Visits the spans of the arena in use, in address order, each under its lock. */
 static void spans_visit(void (*visit)(struct span *, void *), void *arg) {
@@ -565,13 +565,13 @@ static void spans_visit(void (*visit)(struct span *, void *), void *arg) {
         }
         void *p = (void *)(granule * GRANULE);
         struct span *s = table_find(p);
-        if (!s || s == &gone || class_is_frozen(s->class) || !lock_take(&s->class->lock))
+        if (!s || s == &gone || class_is_frozen(s->class) || !lock_acquire(&s->class->lock))
             continue;
         if (table_find(p) == s) {
             visit(s, arg);
             granule += s->length / GRANULE - 1;
         }
-        class_leave(s->class);
+        class_unlock(s->class);
     }
 }
 

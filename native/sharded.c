@@ -39,9 +39,9 @@
  * comes to it, and not at all if it was handed out in between and then begins with 8 zero bytes.
  *
  * Locking: 1. The region's lock guards the region, records, huge blocks, and the lists of heaps.
- * No other lock is taken under it. 2. A heap, its pages and their records are changed by the
- * heap's owner only, except for the list `pending` of a heap and the word `remote` of a page, with
- * the entries at the far end of its stack: any thread adds to these, and the owner drains them.
+ * No other lock is taken under it. 2. Only the owner of a heap changes it, its pages and their
+ * records. There are two exceptions, to which any thread adds, and which the owner drains: a
+ * heap's list `pending`, and a page's word `remote` with the entries at the far end of its stack.
  * 3. A thread owns the heaps whose `life` it holds; it never waits for one.
  *
  *     cc -O2 -g -std=gnu17 -fPIC -fvisibility=hidden -ftls-model=initial-exec -pthread \
@@ -61,7 +61,7 @@ static struct region first_region; /* a lock of zeros is free */
 
 static struct {
     struct region *region; /* the current one; a fork may have replaced the first (heap_freeze) */
-    struct heap *heaps;    /* all heaps; new ones, and those adopted near the front, come first */
+    struct heap *heaps;    /* all heaps; new ones, and some adopted ones, move to the front */
     struct heap *newest;   /* all heaps, the newest first */
     struct heap *looked;   /* where heap_adopt's search continues */
     struct huges huges;
@@ -74,12 +74,12 @@ static struct region *region_lock(void) {
     struct region *r;
     do
         r = heap.region;
-    while (!lock_take(&r->lock));
+    while (!lock_acquire(&r->lock));
     return r;
 }
 
 static void region_unlock(struct region *r) {
-    lock_drop(&r->lock);
+    lock_release(&r->lock);
 }
 
 #include "sharded/large.h"
@@ -127,7 +127,7 @@ static struct page *page_make(struct heap *h, unsigned class) {
 
 static struct page *page_use(struct heap *h, struct page *page, unsigned class) {
     if (page) {
-        if (page->listed) /* h->fresh[class] may be, too; it would be listed twice: a loop */
+        if (page->listed) /* h->fresh[class] may be listed, too; twice would make a loop */
             partial_remove(h, page);
         page->budget = TICK;
         if (atomic_load_explicit(&page->remote, memory_order_relaxed) & REMOTE_FULL)
@@ -137,7 +137,7 @@ static struct page *page_use(struct heap *h, struct page *page, unsigned class) 
     return page;
 }
 
-/* Makes a page with blocks that were never handed out the current one. */
+/* Makes a page current that has blocks which were never handed out. */
 static struct page *page_fresh(struct heap *h, unsigned class) {
     struct page *page = h->fresh[class];
     if (!page || !page_carve(page)) {
@@ -169,8 +169,9 @@ static struct page *page_share(struct heap *h, unsigned class) {
     return page;
 }
 
-/* The current page has run out. First come blocks of it that other threads freed, then partial
- * pages of the class, and only then fresh blocks: no new memory is touched while other is idle. */
+/* The current page has run out. Looks first for blocks of it that other threads freed, then for
+ * partial pages of the class, and only then for fresh blocks, so that no new memory is touched
+ * while some is idle. */
 static struct page *page_next(struct heap *h, unsigned class) {
     struct page *page = h->current[class];
     if (++h->slow % SLOW == 0)
@@ -183,7 +184,7 @@ static struct page *page_next(struct heap *h, unsigned class) {
         if (!h->partial[class] && page_carve(page))
             return page;
         page_retire(h, page);
-        page_rest(page);
+        page_await_frees(page);
     }
     if (h->partial[class])
         return page_use(h, h->partial[class], class);
@@ -216,7 +217,7 @@ static __attribute__((noinline)) void *allocate_slowly(size_t size) {
                                  : large_allocate(64, size, &zero);
 }
 
-/* More than DIRECT bytes: the class has to be computed, or the thread keeps a run that fits. */
+/* For more than DIRECT bytes: computes the class, or takes a run that the thread keeps. */
 static __attribute__((noinline)) void *allocate_larger(size_t size) {
     struct heap *h = self;
     if (unlikely(size > SMALL)) {
@@ -241,8 +242,8 @@ static inline void *heap_allocate(size_t size) {
 
 /* ── free ──────────────────────────────────────────────────────────────────── */
 
-/* The record of the small page or large run in which a block begins at p. If none does, dies with
- * a message that says what p is instead. */
+/* The record of the page or run in which a block begins at p. If there is none, dies with a message
+ * that says what p is instead. */
 static struct page *block_check(void *p, const char *call) {
     struct page *page = page_of(p);
     if (page_begins(page, p) || large_begins(page, p))
@@ -263,15 +264,15 @@ static struct page *block_check(void *p, const char *call) {
 
 /* A block to be freed carries the mark of a free one. The program's data may look like that, so we
  * report a double free only after we found the block among the free ones. The owner's search is
- * exact, because meanwhile no block of its page is handed out. Another thread reads lists that may
- * change under it, so it must find the block CONFIRMATIONS times, a millisecond apart. */
+ * exact, because no block of its page is handed out meanwhile. The lists that another thread reads
+ * may be changing, so it must find the block CONFIRMATIONS times, a millisecond apart. */
 static COLD void block_suspect(struct page *page, void *p, const char *call) {
     uint16_t place = page_place(page, p);
     for (int times = page->owner == self ? 1 : CONFIRMATIONS; times > 0; times--) {
         bool listed = page_lists(page, place);
         struct heap *h = __atomic_load_n(&heap.newest, __ATOMIC_ACQUIRE);
         for (; h && !listed; h = h->older)
-            listed = heap_holds(h, page, place);
+            listed = batches_hold(h, page, place);
         if (!listed)
             return;
         if (times > 1)
@@ -296,7 +297,7 @@ static COLD void free_otherwise(void *p, const char *call) {
         return;
     }
     if (page->owner != h) {
-        collect(h, page, p);
+        batch_add(h, page, p);
         return;
     }
     heap_busy(h, true);
@@ -305,24 +306,25 @@ static COLD void free_otherwise(void *p, const char *call) {
     heap_busy(h, false);
 }
 
-static COLD void free_last(struct page *page) {
+static COLD void free_at_budget_end(struct page *page) {
     struct heap *h = self;
     heap_busy(h, true);
-    page_turn(h, page);
+    page_budget_spent(h, page);
     heap_drain(h); /* a thread that only frees never runs out of a page, and drains nowhere else */
     heap_busy(h, false);
 }
 
-/* Frees what heap_free's checks refuse: a block of a page of several granules, of another thread's
- * page, or whose data look like the mark; a large block; NULL. Dies of anything else. */
+/* Frees what heap_free's checks refuse: a block in a page of several granules, or in another
+ * thread's page; a block whose data look like the mark; a large block; NULL. Dies if `p` is none
+ * of these. */
 static __attribute__((noinline)) void free_slowly(void *p, struct page *page, const char *call) {
     bool plain = page_begins(page, p) && !block_is_marked(p);
     if (page->owner == self && likely(plain)) {
         page_push(page, p, (uint16_t)((size_t)((char *)page->top - page->start) >> WIDE));
         if (unlikely(--page->budget == 0))
-            free_last(page);
+            free_at_budget_end(page);
     } else if (likely(plain) && likely(self != &heap_none)) {
-        collect(self, page, p);
+        batch_add(self, page, p);
     } else if (large_begins(page, p)) {
         large_free(p, page, call);
     } else {
@@ -339,7 +341,7 @@ static inline void heap_free(void *p, const char *call) {
     }
     page_push(page, p, (uint16_t)(uintptr_t)page->top);
     if (unlikely(--page->budget == 0))
-        free_last(page);
+        free_at_budget_end(page);
 }
 
 /* ── the rest of the contract ──────────────────────────────────────────────── */
@@ -350,8 +352,9 @@ static void *heap_allocate_zeroed(size_t size) {
     return p && !zero ? memset(p, 0, size) : p;
 }
 
-/* Pages begin at multiples of 64 KiB, so a block is as aligned as its size. And if a size is a
- * multiple of some power of two, so is its class's. */
+/* A page begins at a multiple of 64 KiB, so if a power of two up to that divides the block size,
+ * it divides the addresses of all blocks. And if it divides a request, it divides the size of the
+ * request's class. */
 static void *heap_allocate_aligned(size_t alignment, size_t size) {
     bool zero;
     size_t room = round_up(size + !size, alignment);
@@ -376,8 +379,8 @@ static size_t heap_usable(void *p, const char *call) {
 }
 
 /* Allocates a block into which realloc will copy `copied` bytes. One that grows by less than a
- * quarter gets room for a quarter, or the next call would soon copy it again. NULL with errno
- * ENOMEM. */
+ * quarter gets room for a quarter, because it will probably grow further, and would be copied
+ * again. NULL with errno ENOMEM. */
 static void *resize_allocate(size_t size, size_t copied) {
     bool fresh;
     size_t ahead = copied + copied / 4;
@@ -391,8 +394,8 @@ static void *resize_allocate(size_t size, size_t copied) {
     return new;
 }
 
-/* Does a block stay as it is? It may shrink to a half, a large one to three quarters; less than a
- * quarter may be room that it got for growing. */
+/* Does the block stay in place unchanged? A small one does if it shrinks to no less than a half, a
+ * large one to no less than three quarters: a quarter may be room that it got for growing. */
 static bool resize_stays(size_t old, size_t size) {
     bool large = old > SMALL && size > SMALL;
     return size <= old && size >= (large ? old / 4 * 3 : old / 2);
@@ -413,7 +416,7 @@ static __attribute__((noinline)) void *resize_slowly(void *p, size_t size, const
     return new;
 }
 
-/* A buffer that grows piece by piece mostly has the room already. This fast path makes the checks
+/* A buffer that grows piece by piece usually has the room already. This fast path makes the checks
  * of free (a block begins at p, and is not marked) and returns p. */
 static inline void *heap_resize(void *p, size_t size, const char *call) {
     struct page *page = page_of(p);
@@ -424,7 +427,7 @@ static inline void *heap_resize(void *p, size_t size, const char *call) {
 
 static size_t heap_trim(size_t pad) {
     (void)pad;
-    size_t inside = heaps_do(heap_empty);
+    size_t inside = heaps_do(heap_flush_and_sweep);
     return inside + idle_unmap(0) + (region_purge_all() << GRANULE_BITS);
 }
 
@@ -440,8 +443,8 @@ static bool heap_goes_on(void) {
     return true;
 }
 
-/* Begins a region of the next era. Records of older runs stay valid, but memory that is freed in
- * older runs of the region is never reused. */
+/* Begins a region of the next era. Records of runs of earlier eras stay valid, but a run of an
+ * earlier era that is freed is never reused. */
 static bool heap_freeze(void) {
     struct region *fresh = os_map(sizeof *fresh);
     if (!fresh)
@@ -449,7 +452,7 @@ static bool heap_freeze(void) {
     *fresh = (struct region){.lock = LOCK_FREE,
                              .era = (uint8_t)(heap.region->era + 1),
                              .older = heap.region};
-    memset(slabs.pools, 0, sizeof slabs.pools); /* a list of theirs may be half changed */
+    memset(slabs.pools, 0, sizeof slabs.pools); /* their lists may be half changed */
     slabs.empty = slabs.clean = NULL;
     slabs.next = slabs.end = NULL;
     heap.huges.spare = heap.huges.idle = NULL;
@@ -461,12 +464,12 @@ static bool heap_freeze(void) {
 
 /* ── fork ──────────────────────────────────────────────────────────────────── */
 
-/* The child has one thread. The heaps of the others are abandoned, except those whose thread was in
- * a slow path: their lists may be half changed, so they are lost: nobody adopts them, and blocks
- * freed to them are not reused. A fast path of another thread does no such harm: wherever it
- * stopped, at most one block is missing from its page. But if a signal handler forked inside a fast
- * path of this thread, that call continues when the handler returns; so this thread's heap is then
- * lost, too, and it begins another. */
+/* The child has one thread. The heaps of the parent's other threads are abandoned, and can be
+ * adopted. But if a thread was in a slow path, the lists of its heap may be half changed: that heap
+ * is lost, which means that no thread adopts it, and blocks freed to it are not reused. A fast path
+ * of another thread does no such harm: wherever it stopped, at most one block is missing from its
+ * page. But if a signal handler forked inside a fast path of this thread, that call continues when
+ * the handler returns; so this thread's heap is then lost, too, and it begins another. */
 static void heaps_forked(void) {
     for (struct heap *h = heap.heaps; h; h = h->next)
         if (h->busy || (h == self && os_interrupted_us()))

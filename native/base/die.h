@@ -26,12 +26,12 @@ static size_t die_compose(char line[DIE_LINE], const char *call, const char *for
 
 /* Makes no call but write(2). */
 static void die_print(const char *line, size_t length) {
-    if (write(STDERR_FILENO, line, length) < 0) { /* nothing can be done; abort tells, too */
+    if (write(STDERR_FILENO, line, length) < 0) { /* nothing can be done; we abort anyway */
     }
 }
 
-/* Called for every detection, the guard's too, before the line is printed: a debugger
- * stops at this function and reads `line` (native/gdb/stops.py). */
+/* Every detection, the guard's included, calls this function, so that a debugger can stop
+ * here before the line is printed, and read it (native/gdb/stops.py). */
 __attribute__((cold, noinline)) static void die_detected(const char *line, size_t length) {
     die_print(line, length);
 }
@@ -54,7 +54,7 @@ die(const char *call, const char *format, ...) {
 
 #define must(condition, call, ...) (likely(condition) ? (void)0 : die(call, __VA_ARGS__))
 
-/* What the error is called when `call` gets a block that was freed before. */
+/* The name of the error if `call` gets a block that was freed before. */
 UNUSED static const char *freed_twice(const char *call) {
     return strncmp(call, "free", 4) == 0 ? "double free" : "use after free";
 }

@@ -54,7 +54,7 @@ UNUSED static bool limit_unmap(void *p, size_t size) {
     return done;
 }
 
-/* Grows a mapping where it stands. */
+/* Grows a mapping in place. */
 UNUSED static bool limit_resize(void *p, size_t size, size_t wanted) {
     int saved = errno;
     if (!limit_charge(wanted - size)) {

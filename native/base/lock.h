@@ -2,7 +2,7 @@
  *
  * fork copies one thread and every byte of memory, as of one instant. A lock that
  * another thread held at that instant stays locked in the child for ever, and what
- * it guarded may be half changed. Two remedies suggest themselves, and both can hang:
+ * it guarded may be half changed. There are two obvious remedies, and both can hang:
  *
  *   - Take every lock before the fork, as a pthread_atfork handler could. One
  *     thread may hold malloc's lock while it waits for stdio's, which another
@@ -14,10 +14,10 @@
  *
  * So no lock is held across the fork, and every wait is bounded:
  *
- *   1. Before the fork, a gate closes: other threads wait at it (STAND_BACK at most,
- *      over all forks that overlap). Then the forking thread takes and drops each lock
- *      once, and waits no longer than that. After it, no other thread holds a lock, unless
- *      one of these waits timed out.
+ *   1. Before the fork, a gate closes: other threads that want a lock wait at it, STAND_BACK
+ *      at most, over all forks that overlap. Then the forking thread acquires and releases
+ *      each lock once; it also waits STAND_BACK at most. Afterwards no other thread holds a
+ *      lock, unless one of these waits timed out.
  *   2. The child tries the locks. If all are free, no thread was inside, and because
  *      fork's copy is of one instant, the heap is whole (except for the program break,
  *      which heap_goes_on checks). If one is taken, the heap is frozen and replaced by a
@@ -25,12 +25,13 @@
  *   3. If a signal handler forked and returns, the call that it interrupted continues in
  *      the child. If that call held a lock, it finishes its work in the frozen heap, which
  *      no other thread uses now. If it was waiting for a lock, whose holder does not exist
- *      in the child, it gets that lock, finds it `lost` and looks for its lock again.
+ *      in the child, it gets that lock, sees that it is `lost`, and takes the lock of the
+ *      fresh heap instead.
  *   4. Other atfork handlers may allocate in the child before ours has run, so a call that
  *      finds the gate closed in a new process does step 2 itself.
  *
  * Rule: one lock at a time, or in the order that the variant states at its head;
- * all but the first by lock_take_inner.
+ * all but the first by lock_acquire_inner.
  */
 #pragma once
 
@@ -82,10 +83,10 @@ static void locks_open(bool lost) {
     }
 }
 
-/* In a thread that is about to abort, and may hold a lock: abandons the heap for a fresh one. Other
- * threads go on meanwhile, so each lock is taken first. One that is not to be had in STAND_BACK is
- * this thread's own, or that of a thread which has no processor: that one drops it by itself. The
- * threads that wait for a lock then find it lost, and look for it again. */
+/* Replaces the heap by a fresh one, in a thread that is about to abort and may hold a lock. Other
+ * threads are still running, so this takes each lock first. If it cannot get one within STAND_BACK,
+ * then this thread holds it already, or its holder is not being scheduled and will release it
+ * later. Threads that wait for a lock then see that it is lost, and take that of the fresh heap. */
 UNUSED static void locks_freeze(void) {
     int64_t end = lock_clock() + STAND_BACK;
     for (unsigned i = 0; heap_lock(i); i++)
@@ -117,8 +118,8 @@ static void fork_child(void) {
     atomic_store(&gate.forks, 0);
 }
 
-/* Not below 0: the count is 0 already if a signal handler forked during this fork, and
- * this is that child. */
+/* Does not count below 0: if a signal handler forked during this fork, then in that child the
+ * count is 0 already. */
 static void fork_parent(void) {
     int forks = atomic_load(&gate.forks);
     while (forks > 0 && !atomic_compare_exchange_weak(&gate.forks, &forks, forks - 1)) {
@@ -138,7 +139,7 @@ static void fork_prepare(void) {
 
 /* Takes a second lock while one is held. Does not wait at the gate, because the fork would
  * wait for the first lock meanwhile. False if a fork lost this lock, and so the first one. */
-static inline bool lock_take_inner(struct lock *l) {
+static inline bool lock_acquire_inner(struct lock *l) {
     pthread_mutex_lock(&l->mutex);
     if (likely(!l->lost))
         return true;
@@ -146,8 +147,9 @@ static inline bool lock_take_inner(struct lock *l) {
     return false;
 }
 
-/* The gate is closed. In a child, repairs the heap; another thread than the forking one waits. */
-static COLD bool lock_take_at_gate(struct lock *l) {
+/* The gate is closed. In a child, repairs the heap. Otherwise waits, except in the thread that
+ * forks. */
+static COLD bool lock_acquire_at_gate(struct lock *l) {
     atomic_thread_fence(memory_order_acquire); /* fork_prepare sets `parent` before `forks` */
     if (getpid() != gate.parent && pthread_equal(gate.thread, pthread_self())) {
         fork_child(); /* not in another thread's vfork child, which shares the parent's memory */
@@ -158,19 +160,18 @@ static COLD bool lock_take_at_gate(struct lock *l) {
            !pthread_equal(gate.thread, pthread_self()))
         os_nap(STAND_BACK_STEP);
     errno = saved;
-    return lock_take_inner(l);
+    return lock_acquire_inner(l);
 }
 
-/* Takes the lock. False if the caller must look for its lock again, because this is a
- * forked child now, whose heap may be another one. The gate costs a load and a branch, and
- * so does `lost`. */
-static inline bool lock_take(struct lock *l) {
+/* Takes the lock. False if this is a forked child now: the heap may have been replaced, so the
+ * caller must look up its lock again. The gate costs a load and a branch, and so does `lost`. */
+static inline bool lock_acquire(struct lock *l) {
     if (unlikely(atomic_load_explicit(&gate.forks, memory_order_relaxed)))
-        return lock_take_at_gate(l);
-    return lock_take_inner(l);
+        return lock_acquire_at_gate(l);
+    return lock_acquire_inner(l);
 }
 
-static inline void lock_drop(struct lock *l) { pthread_mutex_unlock(&l->mutex); }
+static inline void lock_release(struct lock *l) { pthread_mutex_unlock(&l->mutex); }
 
 /* pthread_atfork may call malloc, which works already. */
 __attribute__((constructor)) static void fork_watch(void) {

@@ -80,7 +80,7 @@ static bool option_signal(const char *value, size_t length, int *to) {
     return false;
 }
 
-/* An absolute path: the program may change its working directory. */
+/* Accepts absolute paths only, because the program may change its working directory. */
 static void option_path(const char *value, size_t length) {
     if (*value != '/' || length >= sizeof options.stats)
         return;
@@ -106,8 +106,8 @@ static void option_set(const char *key, size_t known, const char *value, size_t 
     }
 }
 
-/* Allocates nothing. Does nothing as long as libc does not know the environment: the next
- * call tries again. */
+/* Allocates nothing. Before libc has set up the environment it does nothing, and the next call
+ * tries again. */
 static COLD void options_read(void) {
     if (options.read || !environ)
         return;

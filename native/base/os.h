@@ -21,7 +21,7 @@
 
 static inline size_t os_page_size(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 
-/* Every refusal of the kernel is "out of memory" to our callers. */
+/* Our callers get ENOMEM, for whatever reason the kernel refused. */
 static void *os_refuse(void) {
     errno = ENOMEM;
     return NULL;
@@ -43,9 +43,9 @@ static bool os_unmap(void *p, size_t size) {
     return done;
 }
 
-/* Zeroed memory at a multiple of `alignment`. Mappings come top down and next to
- * each other, so after the first the plain address is usually right already;
- * otherwise map more and cut both ends off. */
+/* Zeroed memory at a multiple of `alignment`. The kernel places each mapping right below
+ * the last, so after the first one its address is usually aligned already. If it is not,
+ * this maps more and unmaps both ends. */
 UNUSED static void *os_map_aligned(size_t size, size_t alignment) {
     char *p = os_map(size);
     if (!p || p == align_up(p, alignment))
@@ -59,8 +59,8 @@ UNUSED static void *os_map_aligned(size_t size, size_t alignment) {
     return aligned;
 }
 
-/* Grows or shrinks a mapping where it stands. 0, or why not: ENOMEM if something is in the way,
- * EFAULT if the program divided the mapping. Keeps errno. */
+/* Grows or shrinks a mapping in place. Returns 0, ENOMEM if something is in the way, or EFAULT if
+ * the program divided the mapping. Keeps errno. */
 UNUSED static int os_resize(void *p, size_t size, size_t wanted) {
     int saved = errno, error = mremap(p, size, wanted, 0) == MAP_FAILED ? errno : 0;
     errno = saved;
@@ -73,7 +73,7 @@ UNUSED static bool os_move(void *p, size_t size, void *to, size_t wanted) {
     return mremap(p, size, wanted, MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED;
 }
 
-/* The same, but `p` stays mapped, and reads as zero. False also on kernels before 5.7. */
+/* The same, but `p` stays mapped and then reads as zero. Always false on kernels before 5.7. */
 UNUSED static bool os_move_out(void *p, size_t size, void *to) {
     enum { DONTUNMAP = 4 }; /* MREMAP_DONTUNMAP; libc's headers may be older */
     int saved = errno;
@@ -91,15 +91,15 @@ UNUSED static bool os_purge(void *p, size_t size) {
     return done;
 }
 
-/* Asks for huge pages where whole ones fit. It is a hint: after an error there are none.
- * Costs no memory until the addresses are touched. */
+/* Asks for huge pages where whole ones fit. A hint, so an error is ignored. Costs no memory
+ * until the addresses are touched. */
 UNUSED static void os_make_huge(void *p, size_t size) {
     int saved = errno;
     madvise(p, size, MADV_HUGEPAGE);
     errno = saved;
 }
 
-/* Gets the memory now, in one call, instead of with a page fault at the first touch of each page.
+/* Makes the pages resident now, in one call, instead of by a page fault at the first touch of each.
  * A hint, too: kernels before 5.14 refuse it. */
 UNUSED static void os_populate(void *p, size_t size) {
     enum { POPULATE_WRITE = 23 }; /* MADV_POPULATE_WRITE; libc's headers may be older */
@@ -117,7 +117,7 @@ static void *os_reserved(void *p, size_t size) {
 }
 
 /* os_reserve gets addresses without memory behind them; os_commit gets zeroed memory for
- * some of them, from the page of `p` on. NULL or false with errno ENOMEM. */
+ * some of them, starting with the page that holds `p`. NULL or false with errno ENOMEM. */
 UNUSED static void *os_reserve(size_t size) {
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     return os_reserved(mmap(NULL, size, PROT_NONE, flags, -1, 0), size);
@@ -145,14 +145,14 @@ UNUSED static bool os_reserve_at(void *at, size_t size) {
     return p == at;
 }
 
-/* Addresses that read as zero: free of charge until read, nowhere counted as memory
- * until they are committed. */
+/* Addresses that read as zero. They cost nothing until they are read, and do not count as
+ * memory until they are committed. */
 UNUSED static void *os_reserve_readable(size_t size) {
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     return os_reserved(mmap(NULL, size, PROT_READ, flags, -1, 0), size);
 }
 
-/* A whole file, to be read only; NULL where it cannot be had. */
+/* Maps a whole file to be read; NULL if that fails. */
 UNUSED static const char *os_map_file(const char *path, size_t *size) {
     struct stat status;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -219,11 +219,11 @@ UNUSED static void os_nap(long nanoseconds) {
 }
 
 /* Moves the program break by `n` bytes and returns where it was; NULL with errno
- * ENOMEM. Through sbrk(3), not the system call: glibc remembers the break, and a
- * program that calls sbrk itself would cut off what we took behind libc's back. musl's
- * sbrk refuses to move it. (musl's own malloc, which its dynamic linker goes on using, keeps
- * records at a break that it remembers: a program that loads hundreds of libraries with
- * dlopen may have it moved back below what we took.) */
+ * ENOMEM. By sbrk(3), not by the system call, because glibc remembers the break: if we moved
+ * it without glibc's knowledge, a program that calls sbrk would move it back below our blocks.
+ * musl's sbrk refuses to move it. (musl's dynamic linker still uses musl's malloc, which keeps
+ * records at a break that it remembers: in a program that loads hundreds of libraries with
+ * dlopen, it may move the break back below our blocks.) */
 UNUSED static char *os_break(intptr_t n) {
 #ifdef __GLIBC__
     void *p = sbrk(n);

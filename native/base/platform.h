@@ -22,8 +22,8 @@
 #include <stdint.h>
 #include <unistd.h>
 
-/* Has this process had no second thread so far? glibc tells since 2.32. The reference is weak, so
- * that our library also loads where the variable does not exist; the answer is then false. */
+/* True if this process has never had a second thread. glibc says so since 2.32. The reference is
+ * weak, so that our library also loads where the variable does not exist; then this is false. */
 extern char libc_single_threaded __asm__("__libc_single_threaded") __attribute__((weak));
 static inline bool is_single_threaded(void) {
     return &libc_single_threaded && libc_single_threaded;

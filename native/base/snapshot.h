@@ -1,8 +1,8 @@
 /* snapshot.h: a list of the heap's chunks, made under its locks and read after they are
  * released, because a callback that allocated under them would wait for ever.
  *
- * It lies in memory of its own from the OS, because a walk that allocated from the heap
- * would change what it describes. If only figures are wanted, chunks are counted as they
+ * The list lies in memory mapped from the OS, because a walk that allocated from the heap
+ * would change what it describes. If only figures are wanted, chunks are summed up as they
  * come, and none is stored.
  */
 #pragma once
@@ -21,12 +21,12 @@ struct snapshot {
     struct figures *figures; /* NULL: store the chunks */
 };
 
-/* Sums of chunks. Spare bytes are unused memory that could be given back: whole spans, and what
- * lies outside of spans at the end of the last region. */
+/* Sums of chunks. Spare bytes are unused memory that could be given back: spans without a live
+ * block, and free memory outside of spans at the end of the last region. */
 struct figures {
     struct libmalloc_stats *stats;
     char *span_end;
-    size_t span, tail; /* of the last span, and behind spans: counted as spare so far */
+    size_t span, tail; /* bytes counted as spare so far: of the last span, and behind spans */
 };
 
 static void figures_spare(struct figures *f, const struct libmalloc_chunk *c) {
@@ -139,7 +139,7 @@ static void snapshot_drop(struct snapshot *s) {
     os_unmap(s->chunks, s->room * sizeof *s->chunks);
 }
 
-/* What a check found: a count, and the first few as sentences. */
+/* The broken invariants that a check found: their number, and a sentence for each of the first. */
 enum { FINDINGS_KEPT = 32, FINDING_LENGTH = 120 };
 struct findings {
     int broken;

@@ -119,8 +119,8 @@ static void summary(int signal) {
     errno = saved;
 }
 
-/* A handler of the program's own wins, whether it installs it later, or did so already (in an
- * earlier constructor); so does an inherited SIG_IGN. */
+/* The program's own handler replaces ours, whether it was installed before (by an earlier
+ * constructor) or is installed later; and an inherited SIG_IGN stays. */
 __attribute__((constructor)) static void summary_begin(void) {
     struct sigaction now, ours = {.sa_handler = summary, .sa_flags = SA_RESTART};
     options_read();

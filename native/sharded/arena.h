@@ -34,7 +34,7 @@ static bool arenas_add(char *start, char *end) {
         below = a->end == start ? a : below;
         above = a->start == end ? a : above;
     }
-    if (below && above) { /* it fills a gap; merge all three, since a free run may span them */
+    if (below && above) { /* it fills a gap: merge all three, because a free run may span them */
         below->end = above->end;
         *above = arenas.list[arenas.count - 1];
         arenas.count--;

@@ -11,8 +11,8 @@ enum {
     STEPS = 8,         /* classes from one power of two to the next */
     SMALL = 32 * 1024, /* larger blocks are runs of granules */
     CLASSES = 8 + STEPS * 8,
-    NARROW = 8 * 1024, /* larger blocks lie in pages of 1 << WIDE granules, */
-    WIDE = 2,          /* and a place on their stack counts 1 << WIDE bytes */
+    NARROW = 8 * 1024, /* larger blocks lie in pages of 1 << WIDE granules, whose stack */
+    WIDE = 2,          /* holds offsets in units of 1 << WIDE bytes */
     DIRECT = 1024,     /* up to here malloc finds the page by size / 16 */
 };
 

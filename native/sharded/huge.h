@@ -1,10 +1,11 @@
 /* huge.h: blocks that have a mapping of their own: those of more than LARGE bytes, and those
  * that have grown by realloc.
  *
- * They are few, and they cost what their page faults cost, so a hash table with lists is good
- * enough to find them. They grow by mremap: page tables move, bytes do not. A program that maps and
- * unmaps one length again and again pays for all page faults each time. So once a length was wanted
- * again soon after its free, the last mapping freed is kept for the next block until it has aged.
+ * There are few of them, and their page faults cost far more than a search, so a hash table with
+ * lists is good enough to find them. They grow by mremap: page tables move, bytes do not. A program
+ * that maps and unmaps one length again and again pays for all page faults each time. So once a
+ * length was wanted again soon after its free, the mapping of the last freed block is kept for the
+ * next one, until it has aged.
  *
  * Locking: the caller holds the region's lock.
  */
@@ -24,13 +25,13 @@ struct huges {
     struct huge *bucket[HUGE_BUCKETS];
     struct huge *spare; /* records to reuse */
     struct huge *idle;  /* the mapping of a freed block, kept for the next one */
-    size_t freed;       /* the length of the last block's mapping that was freed, */
-    uint64_t since;     /* and when, in ms */
+    size_t freed;       /* the length of the mapping of the last freed block, */
+    uint64_t since;     /* and when that was, in ms */
     bool repeats;       /* such a length was wanted again soon, so one mapping is kept */
-    size_t count, bytes, colored; /* blocks; bytes of their mappings; of these before the blocks */
+    size_t count, bytes, colored; /* blocks; bytes of their mappings; those before the blocks */
 };
 
-/* Where the link to that block is, or, with NULL in it, where it would be. */
+/* The link that points to that block; if there is no such block, the link at the list's end. */
 static struct huge **huge_find(struct huges *all, void *p) {
     struct huge **at = &all->bucket[(uintptr_t)p / HUGE_PAGE % HUGE_BUCKETS];
     while (*at && (*at)->user != p)
@@ -86,7 +87,8 @@ static struct huge *huge_reuse(struct huges *all, size_t length, size_t alignmen
 }
 
 /* Keeps the mapping of a freed block as the idle one, if lengths repeat. Returns the mapping that
- * the caller has to unmap: the one that was idle before, or else this one; or NULL. */
+ * the caller has to unmap: if this one is kept, the one that was idle before (or NULL); otherwise
+ * this one. */
 static struct huge *huge_retire(struct huges *all, struct huge *block) {
     struct huge *other = all->repeats ? all->idle : block;
     if (all->repeats)

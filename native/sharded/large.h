@@ -16,16 +16,16 @@
 
 enum {
     LARGE = 32 << 20,
-    GROWN = 2 << 20,    /* bytes from which on a block that grows gets its own mapping */
-    COLORS = 64,        /* starts of large blocks, a cache line apart */
+    GROWN = 2 << 20,    /* a block of so many bytes gets its own mapping when it grows */
+    COLORS = 64,        /* possible starts of a large block, a cache line apart */
     COLORED = (COLORS - 1) * 64,
-    COLORED_LEAST = 512 << 10, /* bytes from which on a run has room for every color */
+    COLORED_LEAST = 512 << 10, /* bytes of the shortest block whose run has room for every color */
     KEPT_MOST = KEPT << GRANULE_BITS,
 };
 static const size_t RUN_MOST = 32ul << 30;
 
-/* The granules for a block. From COLORED_LEAST on, room for its color may take one more: an eighth
- * of the run at most. */
+/* The granules for a block. For a block of COLORED_LEAST bytes or more, the color may take one more
+ * granule, which is at most an eighth of the run. */
 static inline uint32_t run_granules(size_t size) {
     size_t room = size >= COLORED_LEAST ? COLORED : 0;
     return (uint32_t)((size + room + GRANULE - 1) >> GRANULE_BITS);
@@ -133,8 +133,8 @@ static void kept_flush(struct heap *h) {
     region_unlock(r);
 }
 
-/* Makes a run in use; NULL with errno ENOMEM. For an alignment of more than a granule it takes a
- * longer one, and frees both ends of it. */
+/* Makes a run in use; NULL with errno ENOMEM. For an alignment of more than a granule it acquires a
+ * longer run, and frees both of its ends. */
 static struct page *run_make(struct region *r, uint32_t granules, size_t alignment) {
     struct page *run = record_make(&slabs.pools[0], CLASSES);
     uint32_t slack = alignment > GRANULE ? (uint32_t)(alignment >> GRANULE_BITS) - 1 : 0;
@@ -189,7 +189,7 @@ static void *run_allocate(size_t alignment, size_t size, bool *zero) {
     return run->base;
 }
 
-/* If a run cannot be had, a mapping may still be, and the other way round. */
+/* If there is no memory for a run, there may still be some for a mapping, and vice versa. */
 static void *large_allocate(size_t alignment, size_t size, bool *zero) {
     bool huge = size > LARGE || alignment > LARGE;
     *zero = true;
@@ -205,13 +205,13 @@ static inline bool large_begins(const struct page *page, const void *p) {
     return page->kind == PAGE_LARGE && page->base == p;
 }
 
-static void region_tear(uint32_t granules);
+static void region_teardown(uint32_t granules);
 
 /* If two threads free the block at once, the compare-and-swap fails for one of them, which dies. */
 static __attribute__((noinline)) void large_free(void *p, struct page *page, const char *call) {
     uint32_t live = PAGE_LARGE;
     if (likely(is_single_threaded()))
-        page->kind = PAGE_KEPT; /* large_begins saw that it is live; no swap halves the cost */
+        page->kind = PAGE_KEPT; /* large_begins saw that it is live. No swap: half the cost */
     else
         must(__atomic_compare_exchange_n(&page->kind, &live, PAGE_KEPT, false, __ATOMIC_ACQ_REL,
                                          __ATOMIC_RELAXED),
@@ -222,16 +222,16 @@ static __attribute__((noinline)) void large_free(void *p, struct page *page, con
     uint32_t granules = page->granules;
     run_free(r, page, true);
     region_unlock(r);
-    region_tear(granules);
+    region_teardown(granules);
     if (self != &heap_none)
         heap_tick(self);
 }
 
 /* ── growing and shrinking ─────────────────────────────────────────────────── */
 
-/* Gives the mapping `length` bytes and returns the block's new address; NULL if it is refused, or
- * if the program divided it, by mlock of a part for example: to move it would fail then, and
- * kernels before 6.17 unmap the target first. */
+/* Makes the mapping `length` bytes long and returns the block's new address. NULL if the kernel
+ * refuses, or if the program divided the mapping (by mlock of a part, for example): then a move
+ * would fail, and kernels before 6.17 unmap the target before they fail. */
 static char *huge_remap(struct huge *block, size_t length) {
     size_t offset = (size_t)(block->user - block->start);
     int error = os_resize(block->start, block->length, length);
@@ -276,8 +276,8 @@ static bool large_purge_end(struct page *page, char *end) {
     return os_purge(end, (size_t)(page_end(page) - end));
 }
 
-/* Resizes a run where it stands, or a mapping, which mremap may move. A run of `longest` bytes or
- * more does not grow. NULL if that fails, or if another kind of block suits the size better. */
+/* Resizes a run in place, or a mapping, which mremap may move. A run of `longest` bytes or more
+ * does not grow. NULL if that fails, or if another kind of block suits the size better. */
 static void *large_resize(void *p, size_t old, size_t size, size_t longest) {
     if (old <= SMALL || size <= SMALL)
         return NULL;

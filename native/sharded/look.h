@@ -10,13 +10,13 @@
 #include "../base/snapshot.h"
 #include "large.h"
 
-/* Adopts every abandoned heap until heaps_release, so that this thread may read their pages. */
-static void heaps_hold(void) {
+/* Adopts every abandoned heap until heaps_inspect_end, so that this thread may read their pages. */
+static void heaps_inspect(void) {
     for (struct heap *h = heap.heaps; h; h = h->next)
         h->inspected = h == self || life_acquire(h) == 0;
 }
 
-static void heaps_release(void) {
+static void heaps_inspect_end(void) {
     for (struct heap *h = heap.heaps; h; h = h->next) {
         if (h->inspected && h != self)
             life_release(h);
@@ -41,8 +41,8 @@ static uint32_t blocks_add_remote(struct block_set *set, struct page *page, bool
     return wrong;
 }
 
-/* The record of a page that another thread is using tells how many blocks are live, not which. They
- * are shown as if they were the first ones. */
+/* The record of a page that another thread is using tells how many blocks are live, not which. So
+ * the first blocks of the page are shown as the live ones. */
 static void page_snapshot(struct page *page, struct snapshot *out) {
     struct block_set frees = {0}, remote = {0};
     size_t size = page->size;
@@ -110,8 +110,8 @@ static void huge_snapshot(const struct huge *block, struct snapshot *out) {
     snapshot_block(out, LIBMALLOC_LIVE, block->user, 0, block->length - color, 0);
 }
 
-/* Describes the next arena or huge block from `at` on, and returns its end; NULL if there is none.
- * It searches all of them for the lowest, because they are few. */
+/* Describes the first arena or huge block that begins at `at` or above, and returns its end; NULL
+ * if there is none. Searches all of them, because they are few. */
 static char *snapshot_next(char *at, struct snapshot *out) {
     struct arena *arena = NULL;
     struct huge *huge = NULL;
@@ -143,10 +143,10 @@ static void heaps_drain_all(void) {
 static void heap_snapshot(struct snapshot *out) {
     heaps_drain_all();
     struct region *r = region_lock();
-    heaps_hold();
+    heaps_inspect();
     for (char *at = NULL; (at = snapshot_next(at, out));) {
     }
-    heaps_release();
+    heaps_inspect_end();
     region_unlock(r);
 }
 
@@ -201,10 +201,10 @@ static void page_verify(struct page *page, struct findings *out) {
     void *start = page->start;
     uint32_t wrong = blocks_add(&frees, page, page_places(page), page->count);
     expect(out, !wrong,
-           "page %p: %u of %zu places on its stack are not those of free blocks, or twice",
+           "page %p: %u of %zu places on its stack are no block, or listed twice",
            start, wrong, page->count);
     wrong = blocks_add_remote(&frees, page, true);
-    expect(out, !wrong, "page %p: %u blocks that other threads freed are none, or free already",
+    expect(out, !wrong, "page %p: %u blocks that other threads freed are no block, or free already",
            start, wrong);
     for (uint32_t i = 0; i < page->carved; i++) {
         struct block *b = (struct block *)(page->start + (size_t)i * page->size);
@@ -215,7 +215,7 @@ static void page_verify(struct page *page, struct findings *out) {
     if (page->owner->current[page->class] == page)
         return;
     expect(out, page->budget + page->count == page->goal,
-           "page %p: a budget of %u and %zu free are not %u blocks", start, page->budget,
+           "page %p: a budget of %u and %zu free blocks do not add up to %u", start, page->budget,
            page->count, page->goal);
 }
 
@@ -224,7 +224,7 @@ static void run_verify(struct page *run, void *out) {
     if (kind == PAGE_FREE)
         expect(out,
                page_of(page_end(run) - 1) == run &&
-                   !(runs_merge(page_of(page_end(run)), run) &&
+                   !(runs_can_merge(page_of(page_end(run)), run) &&
                      page_of(page_end(run))->start == page_end(run)),
                "free run %p: its ends disagree, or it is not merged", (void *)run->start);
     else if (kind == PAGE_SMALL && run->owner->inspected)
@@ -238,9 +238,9 @@ static void run_verify(struct page *run, void *out) {
 static void heap_verify(struct findings *out) {
     heaps_drain_all();
     struct region *r = region_lock();
-    heaps_hold();
+    heaps_inspect();
     for (size_t i = 0; i < arenas.count; i++)
         runs_visit(&arenas.list[i], run_verify, out);
-    heaps_release();
+    heaps_inspect_end();
     region_unlock(r);
 }

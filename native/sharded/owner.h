@@ -23,10 +23,10 @@
  *                                    ▲                                  │
  *                                    └──────────────────────────────────┘
  *
- * A page's `budget` is the number of frees until page_turn has something to do; malloc maintains no
- * counter for it. Of a current page that is a tick. Any other page has, in turn: enough free blocks
- * to be worth using again (it is listed in `partial`), so few live ones that it is sparse, half as
- * many as that, and so on, and none (it is dropped).
+ * A page's `budget` is the number of frees until page_budget_spent has something to do; malloc
+ * maintains no counter for it. For a current page, that is a tick. Any other page passes these
+ * stages, one budget each: enough of its blocks are free to be worth using again (it is listed in
+ * `partial`); so few are live that it is sparse; half as many, and so on; none (it is dropped).
  *
  *      live + count + remote + in batches = carved   for every page
  *      budget + count = goal                         for those that are not current
@@ -42,26 +42,26 @@ enum {
     BATCH = 56,          /* blocks in a batch: it has two cache lines */
     BATCHED = 64 << 10,     /* bytes of other threads' blocks that a thread holds back in all */
     WAITING = 32,        /* an owner with more pending pages is taken to be asleep */
-    DRAINED = 128,       /* blocks that are taken from a page at a time */
-    DRAINS = 16,         /* pending pages that are drained at a time, */
-    REDRAINS = 4,        /* and so many times before a heap takes a fresh page */
+    DRAINED = 128,       /* blocks that one swap takes from a page's far end */
+    DRAINS = 16,         /* pending pages that heap_drain drains, */
+    REDRAINS = 4,        /* and how often it is called before a heap takes a fresh page */
     TICK = 4096,         /* frees to a current page between two ticks, */
     SLOW = 64,           /* and calls that run out of a page */
     KEPT = 2,            /* granules of the longest run that a thread keeps */
     GROWS = 2,           /* fresh pages of a class after which it will fill the next one */
-    FEW = 24,            /* pages of a heap below which classes share pages */
+    FEW = 24,            /* in a heap of fewer pages, classes share pages */
     AT_ONCE = 16384,     /* bytes that are carved at a time from a page of dirty memory */
     WORTHWHILE = 16,     /* a page is used again when a sixteenth of it is free */
     SPARSE = 8,          /* it is sparse when at most an eighth of its blocks and 1 more are live */
-    SPARSE_LEAST = 64,   /* bytes: of smaller blocks a live one lies in most pieces even then */
-    SPARSE_RETAINED = 256, /* sparse pages that keep their memory, at least */
+    SPARSE_LEAST = 64,   /* bytes; of smaller blocks, even an eighth lies in most pieces */
+    SPARSE_RETAINED = 256, /* so many sparse pages, at least, keep their memory */
 };
 
 /* Blocks of one page of another heap, as places on its stack. A batch is filled from its end, so
  * that its first block, which was freed first, will lie uppermost on the stack. */
 struct batch {
     struct page *page;
-    uint16_t left, last; /* entries not used; the batch is full when only `last` are left */
+    uint16_t left, last; /* unused entries; the batch is full when only `last` of them are left */
     uint32_t bytes;
     uint16_t place[BATCH];
 };
@@ -71,10 +71,10 @@ struct heap {
     struct page *direct[DIRECT / 16 + 1]; /* current page by size / 16, rounded up */
     struct page *current[CLASSES];
     struct page *partial[CLASSES]; /* pages with free blocks that are not current */
-    struct page *fresh[CLASSES];   /* the page that has uncarved blocks, in use or not */
+    struct page *fresh[CLASSES];   /* the page that has uncarved blocks, current or not */
     struct page *kept[KEPT];       /* a freed run of each length */
-    uint8_t made[CLASSES];         /* fresh pages that were not populated, up to GROWS */
-    uint32_t pages;                /* how many in all */
+    uint8_t made[CLASSES];         /* fresh pages made without populating them, up to GROWS */
+    uint32_t pages;                /* of all classes */
     uint32_t batched, batched_was; /* bytes of the blocks in batches; the same at the last tick */
     uint32_t slow;                 /* slow calls: every SLOWth is a tick */
     uintptr_t tag;                 /* a number of its own: see page_begins_for */
@@ -134,14 +134,14 @@ static inline void heap_busy(struct heap *h, bool busy) {
 
 /* ── the life of an owner ──────────────────────────────────────────────────── */
 
-/* A heap is abandoned when its thread has ended. A pthread key cannot tell us that: it is one less
- * for the program, and destructors of other keys still call us after ours. The C++ runtime's hook
+/* A heap is abandoned when its thread has ended. A pthread key could tell us, but the program would
+ * have one key less, and destructors of other keys still call us after ours. The C++ runtime's hook
  * takes the dynamic linker's lock. But the kernel marks each robust mutex that a thread held when
- * it ended, after the thread's very last call. So the owner of a heap holds such a mutex:
- * to ask costs a compare-and-swap, and no system call. The mutex is of the error-checking type,
- * so that a thread that lost `self` (it allocated before our relocation) gets EDEADLK from its own
- * heap, and so finds it. In a vfork child, libc's thread is the parent's, so the child uses the
- * heap of the parent. */
+ * it ended, after the thread's very last call. So the owner of a heap holds such a mutex, and to
+ * ask whether it lives costs a compare-and-swap, and no system call. The mutex is of the
+ * error-checking type, so that a thread that lost `self` (it allocated before our relocation) gets
+ * EDEADLK from its own heap, and so finds it. In a vfork child, libc's thread is the parent's, so
+ * the child uses the heap of the parent. */
 static void life_init(pthread_mutex_t *life) {
     pthread_mutexattr_t attributes;
     pthread_mutexattr_init(&attributes);
@@ -159,7 +159,7 @@ static int life_acquire(struct heap *h) {
         pthread_mutex_consistent(&h->life);
         error = 0;
     }
-    if (!error && h->busy) { /* its thread ended inside malloc, cancelled against the rules */
+    if (!error && h->busy) { /* its thread was cancelled inside malloc, asynchronously */
         h->lost = true;
         pthread_mutex_unlock(&h->life);
         error = EBUSY;
@@ -214,8 +214,8 @@ static void page_open(struct page *page, struct heap *h, unsigned class) {
 
 static void page_drop(struct heap *h, struct page *page);
 
-/* No block of the page is live, so all must carry the mark. One that does not was written to after
- * its free, or is live because another was freed twice with a write in between. This is the last
+/* No block of the page is live, so all must carry the mark. One without it was written to after its
+ * free, or is live because another block was freed twice, with a write in between. This is the last
  * chance to notice, and cheap, because the processor prefetches blocks read in address order. */
 static void page_verify_empty(struct page *page) {
     size_t size = page->size;
@@ -232,9 +232,9 @@ static uint32_t page_wanted(const struct page *page) {
     return wanted ? wanted : 1;
 }
 
-/* The page is not current any more. It is not used again for a single free block, because each time
- * it ran out would cost a slow path; so the budget first counts down to when that is worthwhile. */
-static void page_rest(struct page *page) {
+/* Sets the first budget of a page that is not current any more: the frees until it is worth using
+ * again. Not one free, because each time that a page runs out costs a slow path. */
+static void page_await_frees(struct page *page) {
     page->listed = false;
     page->goal = (uint16_t)page_wanted(page);
     page->budget = page->goal;
@@ -264,8 +264,9 @@ static void heap_sweep(struct heap *h, bool begin, bool torn);
 
 /* The page is sparse, or sparser than before. If more than SPARSE_RETAINED pages and a quarter of
  * the heap are, the program is tearing down its data and may never call us again, so we purge the
- * free memory of sparse pages at once; later if such memory was soon wanted again (page_revive). */
-static void page_thins(struct heap *h, struct page *page, uint32_t goal) {
+ * free memory of sparse pages at once. If such memory was soon wanted again, page_revive raises the
+ * first of these bounds. */
+static void page_became_sparse(struct heap *h, struct page *page, uint32_t goal) {
     h->sparse += !page->sparse;
     page->sparse = true;
     page->goal = (uint16_t)goal;
@@ -276,7 +277,7 @@ static void page_thins(struct heap *h, struct page *page, uint32_t goal) {
 }
 
 /* Does what is due when the budget is spent. True if the page was dropped. */
-static bool page_turn(struct heap *h, struct page *page) {
+static bool page_budget_spent(struct heap *h, struct page *page) {
     if (h->current[page->class] == page) {
         page->budget = TICK;
         heap_tick(h);
@@ -287,10 +288,10 @@ static bool page_turn(struct heap *h, struct page *page) {
         page->goal = (uint16_t)goal;
         list_push(&h->partial[page->class], page);
         if (page->budget == 0)
-            return page_turn(h, page);
+            return page_budget_spent(h, page);
     } else if (page->goal < page->carved) {
         page->budget = (page->carved - page->goal + 1u) / 2;
-        page_thins(h, page, page->goal + page->budget);
+        page_became_sparse(h, page, page->goal + page->budget);
     } else {
         partial_remove(h, page);
         page_verify_empty(page);
@@ -300,11 +301,11 @@ static bool page_turn(struct heap *h, struct page *page) {
     return false;
 }
 
-/* Counts blocks of the page that have become free. */
+/* Counts `count` blocks of the page that have become free. */
 static void page_count(struct heap *h, struct page *page, uint32_t count) {
     while (count >= page->budget) {
         count -= page->budget;
-        if (page_turn(h, page))
+        if (page_budget_spent(h, page))
             return;
     }
     page->budget -= count;
@@ -457,9 +458,9 @@ static inline struct batch *batch_of(struct heap *h, const struct page *page) {
     return h->batches[at].page == page ? &h->batches[at] : &h->batches[at ^ 1];
 }
 
-/* Begins a batch, or sends one that is full. A batch that holds every block of the page that other
- * threads had not returned when it began is full, too, because it could make the page empty. */
-static __attribute__((noinline)) void collect_slowly(struct heap *h, struct page *page, void *p) {
+/* Begins a batch, or sends one that is full. A batch is full, too, once it holds every block of the
+ * page that had not been returned when it began, because these may make the page empty. */
+static __attribute__((noinline)) void batch_add_slowly(struct heap *h, struct page *page, void *p) {
     struct batch *b = batch_of(h, page);
     if (b->page != page) {
         struct batch *other = h->batches + ((b - h->batches) ^ 1);
@@ -482,8 +483,8 @@ static __attribute__((noinline)) void collect_slowly(struct heap *h, struct page
         batch_send_largest(h);
 }
 
-/* Collects a block of another thread's page. */
-static __attribute__((noinline)) void collect(struct heap *h, struct page *page, void *p) {
+/* Frees a block of another thread's page: adds it to the batch of that page. */
+static __attribute__((noinline)) void batch_add(struct heap *h, struct page *page, void *p) {
     struct batch *b = batch_of(h, page);
     heap_busy(h, true);
     block_mark(p);
@@ -492,7 +493,7 @@ static __attribute__((noinline)) void collect(struct heap *h, struct page *page,
         b->bytes += page->size;
         h->batched += page->size;
     } else {
-        collect_slowly(h, page, p);
+        batch_add_slowly(h, page, p);
     }
     heap_busy(h, false);
 }
@@ -519,7 +520,7 @@ static bool page_lists(struct page *page, uint16_t place) {
 }
 
 /* Does a batch of that heap hold the block? Its thread may be changing it. */
-static bool heap_holds(struct heap *h, struct page *page, uint16_t place) {
+static bool batches_hold(struct heap *h, struct page *page, uint16_t place) {
     struct batch *b = batch_of(h, page);
     uint32_t left = b->left;
     return b->page == page && left <= BATCH && places_list(b->place + left, BATCH - left, place);

@@ -13,7 +13,7 @@
  *      └────────────────────────────────┘
  *
  * The map is only as long as the heap needs it (arena.h), so addresses far apart share an entry.
- * That does no harm, because the test whether a block begins at a pointer covers the whole
+ * That does no harm, because the test whether a block begins at a pointer uses all bits of the
  * address: an address outside of the run fails it, and so does NULL.
  *
  * A page's record lists its free blocks, as offsets on a stack. No block holds a link that malloc
@@ -80,9 +80,9 @@ struct page {
     struct block *top;        /* the free block that malloc returns next */
     size_t count;             /* free blocks on the stack, with `top` */
     struct page *next, *prev; /* in a list of pages, of free runs, or of spare records */
-    uint32_t budget;          /* frees until page_turn. Not beside `count`, or the compiler changes
-                               * both as one vector, which takes four instructions more */
-    bool listed, sparse;      /* is in its heap's `partial`; is sparse (page_thins) */
+    uint32_t budget;          /* frees until page_budget_spent. Not beside `count`, or the compiler
+                               * changes both as one vector: four instructions more */
+    bool listed, sparse;      /* is in its heap's `partial`; is sparse (page_became_sparse) */
     uint16_t goal;            /* `count` at which the budget ends, unless the page is current */
     uint16_t seen, swept;     /* `count` at the last heap_sweep; at the last page_sweep */
 
@@ -127,8 +127,8 @@ static inline struct page *page_of(const void *p) {
 }
 
 /* Another thread may read a page's kind while the page is made. A thread that reads the new kind
- * also sees the fields that were written before. This costs nothing on x86-64, which keeps stores
- * in order, and loads. */
+ * also sees the fields that were written before. This costs nothing on x86-64, where stores stay in
+ * order, and so do loads. */
 static inline void page_publish(struct page *page, enum page_kind kind) {
     __atomic_store_n(&page->kind, kind, __ATOMIC_RELEASE);
 }
@@ -150,11 +150,11 @@ static inline bool page_holds(const struct page *page, const void *p) {
 
 /* ── blocks ────────────────────────────────────────────────────────────────── */
 
-/* Every free block begins with MARK. free suspects a double free where it finds the mark, and
- * malloc detects that a free block was written to where it does not. The eight bytes are a 32-bit
- * constant, sign-extended, so that one instruction compares them. free reads the lower four only: a
- * load that narrow is forwarded from the program's last store, while one of eight bytes often waits
- * until several narrower stores have reached the cache. */
+/* Every free block begins with MARK. If free finds the mark, it suspects a double free; if malloc
+ * does not find it, the free block was written to. The eight bytes are a 32-bit constant,
+ * sign-extended, so that one instruction compares them. free reads the lower four only: a load that
+ * narrow is forwarded from the program's last store, while one of eight bytes often waits until
+ * several narrower stores have reached the cache. */
 enum { MARK = (int32_t)0xa5c7935e };
 struct block {
     int64_t mark;
@@ -218,7 +218,7 @@ static inline uint16_t page_place(const struct page *page, const void *p) {
  * only for the next one; a thread that frees and allocates by turns uses one word of it. stack[0]
  * is written and read, but its value never matters.
  *
- *      count == 3       stack: │ - │ a │ b │   │ …        top: c
+ *      three free blocks, a, b, c (count == 3)       stack: │ - │ a │ b │   │ …        top: c
  *
  * A signal handler may fork between any two stores, and the child then inherits the page as it is.
  * At worst a block is missing from it: a push marks the block first and raises `count` last, and a

@@ -40,8 +40,9 @@ static inline size_t record_size(unsigned class) {
     return round_up(sizeof(struct page) + (blocks + 1) * sizeof(uint16_t), 64);
 }
 
-/* Holds the first slab and the first arena. It is the last of our variables, and behind it mostly
- * lies the read-only start of another library, where an overflow faults. */
+/* Holds the first slab and the first arena. So near to our other variables it needs no page tables
+ * of its own. It is the last of them, and behind it usually lies the read-only start of another
+ * library, where an overflow faults. */
 enum { NEAR_SIZE = 2 << 20 };
 static char near[NEAR_SIZE + GRANULE] __attribute__((section(".bss.near")));
 static inline char *near_start(void) { return align_up(near, GRANULE); }

@@ -16,10 +16,11 @@
  *
  * A free run is clean (untouched, or purged: it reads as zero) or dirty (it keeps its memory).
  * Free neighbours of one area merge if both are clean or both dirty. Bins hold them by length.
- * Dirty runs are used first, because a page fault costs more than a dozen calls of malloc. An
- * interval is half of options.decay_ms. What was idle throughout one is surplus (the low-water mark
- * of `dirty`) and is purged. A program that frees much of its heap may never call us again, so what
- * then exceeds `retain`, or RETAIN, is purged at once; `retain` grows if that is soon wanted again.
+ * Dirty runs are used first, because a page fault costs more than a dozen calls of malloc. Time is
+ * divided into intervals of half of options.decay_ms. Dirty memory that was idle throughout an
+ * interval (the least value of `dirty` in it) is surplus, and is purged in the next. A program that
+ * tears down its data may never call us again, so dirty memory beyond RETAIN, or `retain` if that
+ * is more, is purged at once; `retain` grows if such memory is soon wanted again.
  *
  * Locking: the caller holds the region's lock.
  */
@@ -58,8 +59,8 @@ struct region {
     size_t least;                   /* the least value of `dirty` in this interval */
     size_t surplus;                 /* granules to be purged: idle throughout the last interval */
     size_t most;                    /* the most that were in use in this interval */
-    size_t retain;                  /* dirty granules that a teardown leaves (region_tear) */
-    size_t torn;                    /* granules purged by teardowns in it, and not wanted since */
+    size_t retain;                  /* dirty granules that a teardown leaves (region_teardown) */
+    size_t torn;                    /* granules that teardowns purged in it, not wanted again yet */
     uint64_t since;                 /* when the interval began, in ms */
     bool locked;                    /* the kernel refused a purge: memory is locked */
     struct region *older;           /* the one that a fork froze; GDB still finds its blocks */
@@ -105,7 +106,7 @@ static void run_unlink(struct region *r, struct page *run) {
     *(run->younger ? &run->younger->older : &r->youngest) = run->older;
 }
 
-static bool runs_merge(const struct page *a, const struct page *b) {
+static bool runs_can_merge(const struct page *a, const struct page *b) {
     return a->kind == PAGE_FREE && a->area == b->area && a->dirty == b->dirty && a->era == b->era;
 }
 
@@ -113,14 +114,14 @@ static bool runs_merge(const struct page *a, const struct page *b) {
 static void run_insert(struct region *r, struct page *run) {
     struct page *before = page_of(run->start - 1), *next = page_of(page_end(run));
     map_clear(run);
-    if (runs_merge(before, run) && page_end(before) == run->start) {
+    if (runs_can_merge(before, run) && page_end(before) == run->start) {
         run_unlink(r, before);
         map_clear(before);
         run->start = before->start;
         run->granules += before->granules;
         record_free(before);
     }
-    if (runs_merge(next, run) && next->start == page_end(run)) {
+    if (runs_can_merge(next, run) && next->start == page_end(run)) {
         run_unlink(r, next);
         map_clear(next);
         run->granules += next->granules;
@@ -148,8 +149,8 @@ static struct page *bins_find(struct bins *b, uint32_t granules) {
     return bins_search(b, granules, TRIES);
 }
 
-/* Finds a free run: a dirty one of any area, else a clean one of the area that is asked for. A
- * short large block may lie in the first arena, which is all PAGES, while the heap is small. */
+/* Finds a free run: a dirty one of any area, else a clean one of that area. While the heap is
+ * small, a short large block may lie in the first arena, although that is all PAGES. */
 static struct page *run_find(struct region *r, uint32_t granules, enum area_kind kind) {
     struct page *run = bins_find(&r->free[kind][true], granules);
     for (unsigned i = 0; i < AREAS && !run; i++)
@@ -299,8 +300,8 @@ static uint32_t runs_after(const struct page *run, uint32_t wanted) {
     return granules;
 }
 
-/* Grows or shrinks a run where it stands; false if it cannot grow there. `dirty`: the part that it
- * frees may hold old data. */
+/* Grows or shrinks a run in place; false if it cannot grow there. `dirty`: the part that it frees
+ * may hold old data. */
 static bool run_resize(struct region *r, struct page *run, uint32_t granules, bool dirty) {
     if (run->era != r->era)
         return false; /* frozen at a fork */
@@ -345,7 +346,7 @@ static uint64_t now_ms(void) {
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* If an interval has passed, begins the next: what was idle throughout the last one is surplus. */
+/* If an interval has passed, begins the next one, and returns true. */
 static bool region_age(struct region *r, uint64_t now) {
     if (now - r->since < options.decay_ms / 2)
         return false;

@@ -1,16 +1,17 @@
 /* sweep.h: purging free memory inside pages that hold live blocks.
  *
- * One live block keeps a page of 64 KiB in use. After a spike most blocks of most pages are free.
- * So each owner sweeps its pages, and purges pieces (pages of the system) that hold only free
- * blocks. These blocks lose their marks, so the record remembers the pieces (`purged`): when malloc
- * finds zeros where a mark should be, it marks the free blocks of that piece again.
+ * One live block keeps a page of 64 KiB in use, and after a spike most blocks of most pages are
+ * free. So each owner sweeps its pages: it purges the pieces (as long as the system's pages) that
+ * hold only free blocks. These blocks lose their marks, so the record remembers the pieces
+ * (`purged`): when malloc finds zeros instead of a mark, it marks the free blocks of that piece
+ * again.
  *
  *      page    │ live │ free │ free │ free │ free │ live │ free │ …
- *      pieces  │               │ purged        │               │     as long as the system's pages
+ *      pieces  │               │ purged        │               │
  *
- * A sweep purges in a page if its number of free blocks is the same as at the last sweep, an
- * interval before. While a heap is torn down (page_thins), each page that becomes sparse, or
- * sparser, is swept at once, and some others with it, so that no further call is needed.
+ * A sweep purges in a page only if the number of its free blocks is the same as at the last sweep,
+ * an interval before. While a heap is torn down (page_became_sparse), each page that becomes
+ * sparse, or sparser, is swept at once, and some others with it, so that no further call is needed.
  * The price: about 1 µs a page examined, one system call for each stretch of pieces, and the page
  * faults when these are used again. So to free 95 % of 1 GiB at random takes half as long again.
  * What it weakens: a block in such a piece carries no mark, so its second free is found by a later
@@ -48,8 +49,8 @@ static uint32_t blocks_add(struct block_set *set, const struct page *page, const
     return wrong;
 }
 
-/* Does no live block lie in this piece? What was never carved counts as free, because it may have
- * memory, too: a huge page is resident as a whole. */
+/* Is the piece without any live block? Memory that was never carved counts as free, because it may
+ * be resident, too: a huge page is resident as a whole. */
 static bool piece_is_free(const struct page *page, const struct block_set *frees, size_t piece) {
     size_t first = piece * os_page_size() / page->size;
     size_t end = ((piece + 1) * os_page_size() + page->size - 1) / page->size;
@@ -72,7 +73,7 @@ static uint32_t page_sweep(struct page *page) {
         uint64_t bits = 0;
         for (end = first; end < pieces && piece_is_free(page, &frees, end); end++)
             bits |= 1ull << end;
-        page->purged |= bits; /* even if it fails: what lies before locked memory was purged */
+        page->purged |= bits; /* even if it fails: the kernel purges up to locked memory */
         if (bits && os_purge(page->start + first * length, (end - first) * length))
             went += (uint32_t)(end - first);
     }
@@ -80,7 +81,7 @@ static uint32_t page_sweep(struct page *page) {
 }
 
 /* The uppermost block has no mark. If its piece was purged, marks the free blocks of the piece
- * again: true. False if it was not, or if one of them was written to. */
+ * again and returns true. False if it was not purged, or if one of them was written to. */
 static bool page_revive(struct heap *h, struct page *page) {
     size_t size = page->size, length = os_page_size();
     size_t piece = (size_t)((char *)page->top - page->start) / length;
@@ -116,15 +117,15 @@ static size_t heap_sweep_all(struct heap *h) {
     return went;
 }
 
-/* May free memory of that page be purged? If nothing changed in it for an interval, or if it is
- * sparse while the heap is torn down. */
+/* May free memory of that page be purged? Yes if nothing changed in it for an interval; while the
+ * heap is torn down, if it is sparse. */
 static bool page_is_due(const struct page *page, bool torn) {
     return page->swept != page->count &&
            (torn ? page->count >= page_sparse_from(page) : page->seen == page->count);
 }
 
-/* Continues a sweep by SWEEP pages, or until it has purged SWEPT pieces. `begin`: begins anew if it
- * has ended. `torn`: the heap is being torn down; then current pages are swept, too. */
+/* Continues a sweep by SWEEP pages, or until it has purged SWEPT pieces. `begin`: begins a new one
+ * if the last has ended. `torn`: the heap is being torn down; then current pages are swept, too. */
 static void heap_sweep(struct heap *h, bool begin, bool torn) {
     if (begin && h->sweeping == CLASSES)
         h->sweep = h->partial[h->sweeping = 0];

@@ -12,7 +12,7 @@
 /* Purges a slab without records, except its first page, which links it. */
 static void slab_purge(struct region *r, struct slab *c) {
     bool done = os_purge((char *)c + os_page_size(), GRANULE - os_page_size());
-    if (!lock_take(&r->lock))
+    if (!lock_acquire(&r->lock))
         return;
     struct slab **list = done ? &slabs.clean : &slabs.empty;
     c->next = *list;
@@ -24,7 +24,7 @@ static void slab_purge(struct region *r, struct slab *c) {
  * call, and that memory is in no list meanwhile. `torn`: for a teardown. Returns the number of
  * granules; 0 if there are none, or if the kernel refuses (locked memory). */
 static uint32_t region_purge(struct region *r, bool torn) {
-    if (!lock_take(&r->lock))
+    if (!lock_acquire(&r->lock))
         return 0;
     struct page *part = purge_begin(r);
     struct slab *slab = slabs.empty;
@@ -37,7 +37,7 @@ static uint32_t region_purge(struct region *r, bool torn) {
         return 0;
     uint32_t granules = part->granules;
     bool done = os_purge(part->start, page_length(part));
-    if (!lock_take(&r->lock))
+    if (!lock_acquire(&r->lock))
         return 0;
     if (done && torn)
         r->torn += granules;
@@ -46,9 +46,9 @@ static uint32_t region_purge(struct region *r, bool torn) {
     return done ? granules : 0;
 }
 
-/* So many granules were freed. If many are dirty now, the program may be tearing down its data, and
- * never call us again: purges as many at once. */
-static void region_tear(uint32_t granules) {
+/* The caller has freed `granules`. If many are dirty now, the program may be tearing down its data
+ * and never call us again, so this purges as many at once. */
+static void region_teardown(uint32_t granules) {
     struct region *r = heap.region;
     size_t retain = r->retain > RETAIN ? r->retain : RETAIN;
     while (__atomic_load_n(&r->dirty, __ATOMIC_RELAXED) > retain + PORTION &&
@@ -107,7 +107,7 @@ static void run_return(struct page *run) {
     struct region *r = region_lock();
     run_free(r, run, true);
     region_unlock(r);
-    region_tear(granules);
+    region_teardown(granules);
 }
 
 static void page_drop(struct heap *h, struct page *page) {
@@ -156,15 +156,15 @@ static void page_release_empty(struct page *page, char *start, uint64_t word) {
     run_return(run);
 }
 
-/* Retires the current pages. Those without a live block go back to the region, the others as soon
- * as their last block is freed. */
+/* Retires the current pages. Those without a live block return to the region now, the others when
+ * their last block is freed. */
 static void heap_flush_pages(struct heap *h) {
     for (unsigned i = 0; i < CLASSES; i++) {
         struct page *page = h->current[i];
         if (page == NONE || page->class != i)
             continue;
         page_retire(h, page);
-        page_rest(page);
+        page_await_frees(page);
         page_count(h, page, (uint32_t)page->count);
     }
 }
@@ -216,7 +216,7 @@ static struct heap *thread_begin(void) {
         return os_refuse();
     self_set(h);
     heap_busy(h, true);
-    batches_send(h); /* what the last owner had collected keeps other heaps' pages in use */
+    batches_send(h); /* blocks in the last owner's batches keep other heaps' pages in use */
     heap_drain(h);
     heap_busy(h, false);
     errno = saved;
@@ -231,8 +231,8 @@ static size_t heap_flush(struct heap *h) {
     return 0;
 }
 
-/* The same, and purges the free memory inside the heap's other pages. Returns the bytes of that. */
-static size_t heap_empty(struct heap *h) {
+/* The same, and purges free memory inside the heap's other pages. Returns how many bytes of it. */
+static size_t heap_flush_and_sweep(struct heap *h) {
     heap_flush(h);
     return heap_sweep_all(h) * os_page_size();
 }
@@ -297,7 +297,7 @@ static size_t idle_unmap(uint64_t age) {
 }
 
 /* The last resort before malloc fails: flushes this heap and all abandoned ones, and gives back all
- * memory that is not in use. False if that was of no use. */
+ * memory that is not in use. False if there was none. */
 static bool heaps_reclaim(void) {
     size_t used = heap.region->used;
     heaps_do(heap_flush);

@@ -3,7 +3,7 @@
 import { progress } from '../lib/progress.ts';
 import { ordered, type Summary, summarize } from '../lib/stats.ts';
 import type { Malloc } from '../malloc/mallocs.ts';
-import { bearable } from './bearable.ts';
+import { withinLimits } from './limits.ts';
 import { type Outcome, type Section, stepWorkload, timeWorkload } from './workload.ts';
 
 export interface CurvePlan {
@@ -78,7 +78,7 @@ async function timePoint(
         `curve: ${malloc.name}, ${live} live blocks, run ${round + 1} of ${plan.runs}, CPU time`,
       );
       const options = { live, calls: Math.max(400_000, live), budget: plan.budget };
-      const outcome = await timeWorkload(malloc, 'curve', bearable(malloc, options));
+      const outcome = await timeWorkload(malloc, 'curve', withinLimits(malloc, options));
       const section = measured(outcome);
       if (typeof section === 'string') {
         results.set(malloc, section);
@@ -101,7 +101,12 @@ async function stepPoint(
 ): Promise<number | undefined> {
   progress(`curve: ${malloc.name}, ${live} live blocks, counting instructions`);
   const options = { live, calls: 4000, least: plan.least, budget: plan.budget };
-  const { sections } = await stepWorkload(malloc, 'curve', bearable(malloc, options), plan.steps);
+  const { sections } = await stepWorkload(
+    malloc,
+    'curve',
+    withinLimits(malloc, options),
+    plan.steps,
+  );
   const section = sections[0];
   if (!section?.calls || section.instructions === undefined) return undefined;
   return section.instructions / section.calls;

@@ -1,6 +1,7 @@
 // `bench life` as text for a terminal.
 
-import { color, table } from '../lib/table.ts';
+import { color } from '../lib/color.ts';
+import { table } from '../lib/table.ts';
 import type { Life } from './life.ts';
 import { lifeFailures, lifeFigures, lifeToBest } from './life-tables.ts';
 import type { Rows } from './rows.ts';

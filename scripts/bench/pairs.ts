@@ -3,7 +3,7 @@
 import { progress } from '../lib/progress.ts';
 import { geomean, ordered, type Summary, summarize } from '../lib/stats.ts';
 import type { Malloc } from '../malloc/mallocs.ts';
-import { bearable } from './bearable.ts';
+import { withinLimits } from './limits.ts';
 import { type Outcome, stepWorkload, timeWorkload } from './workload.ts';
 
 /** As pairs.c numbers them. */
@@ -58,7 +58,7 @@ export async function countPairs(
   for (const order of orders.keys()) {
     progress(`pairs: ${malloc.name}, ${orders[order]}, counting instructions`);
     const options = { order, pairs: plan.stepped, size: plan.size };
-    const outcome = await stepWorkload(malloc, 'pairs', bearable(malloc, options));
+    const outcome = await stepWorkload(malloc, 'pairs', withinLimits(malloc, options));
     const count = instructionsPerPair(outcome);
     if (count === undefined) return outcome.stopped ?? 'no count';
     counts.push(count);
@@ -76,7 +76,11 @@ async function timeRound(
 ): Promise<string | undefined> {
   for (const [order, name] of orders.entries()) {
     const options = { order, pairs: plan.pairs, size: plan.size, budget: 1 };
-    const { sections, stopped } = await timeWorkload(malloc, 'pairs', bearable(malloc, options));
+    const { sections, stopped } = await timeWorkload(
+      malloc,
+      'pairs',
+      withinLimits(malloc, options),
+    );
     const pairs = sections.reduce((sum, { calls }) => sum + calls / 2, 0);
     const seconds = sections.reduce((sum, section) => sum + section.seconds, 0);
     if (pairs === 0) return stopped ?? 'out of time';

@@ -1,6 +1,7 @@
 // The report of one `bench`: tables, what is missing and why, where it was measured.
 
-import { color, table } from '../lib/table.ts';
+import { color } from '../lib/color.ts';
+import { table } from '../lib/table.ts';
 import type { Contests } from './contests.ts';
 import { failures } from './envelope.ts';
 import { describeLife, lifeRemarks } from './life-show.ts';
@@ -32,7 +33,7 @@ function numbers({ head, rows }: Rows, left = 1): string {
   );
 }
 
-/** Good, bearable, bad: by the targets for a ratio to the best peer. */
+/** Green, yellow or red: by the targets for a ratio to the best peer. */
 function judged(text: string): string {
   const ratio = Number(text.replaceAll(',', ''));
   if (text === 'failed') return color.red(text);

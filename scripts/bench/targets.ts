@@ -35,20 +35,18 @@ function leader(all: Contests, quantity: 'cpu' | 'peak', but: string[]) {
     .sort((a, b) => a.ratio - b.ratio)[0];
 }
 
+/** Is the mean ratio lower than that of the best other malloc? */
+function lower(promise: string, own: number, first: ReturnType<typeof leader>): Target[] {
+  if (first === undefined) return [];
+  const found = `${figure(own)}; ${first.name} ${figure(first.ratio)}`;
+  return [{ promise, found, met: own < first.ratio }];
+}
+
 function cpuTargets(all: Contests, ours: string): Target[] {
   const own = meanToBest(all.contests, ours, all.peers.all, 'cpu');
-  const first = leader(all, 'cpu', []);
   const above = all.contests.length > 0 && own.worst;
   return [
-    ...(first
-      ? [
-          {
-            promise: 'CPU: geomean lower than that of every peer',
-            found: `${figure(own.ratio)}; ${first.name} ${figure(first.ratio)}`,
-            met: own.ratio < first.ratio,
-          },
-        ]
-      : []),
+    ...lower('CPU: geomean lower than that of every peer', own.ratio, leader(all, 'cpu', [])),
     ...target('CPU: at most 1.08 of the best peer in each, taken together', own.ratio, 1.08),
     ...target(
       'the same against the best of Debian’s peers',
@@ -69,18 +67,13 @@ function cpuTargets(all: Contests, ours: string): Target[] {
 
 function peakTargets(all: Contests, ours: string): Target[] {
   const own = meanToBest(all.contests, ours, all.peers.all, 'peak');
-  const first = leader(all, 'peak', ['glibc']);
   const toGlibc = meanToBest(all.contests, ours, ['glibc'], 'peak').ratio;
   return [
-    ...(first
-      ? [
-          {
-            promise: 'peak memory: geomean lower than that of every peer but glibc',
-            found: `${figure(own.ratio)}; ${first.name} ${figure(first.ratio)}`,
-            met: own.ratio < first.ratio,
-          },
-        ]
-      : []),
+    ...lower(
+      'peak memory: geomean lower than that of every peer but glibc',
+      own.ratio,
+      leader(all, 'peak', ['glibc']),
+    ),
     ...target('peak memory: within 8 % of glibc', toGlibc, 1.08),
   ];
 }

@@ -17,7 +17,7 @@ export interface Target {
   package: string;
   qemu: string;
   /** Debian's name of the processor, and the release whose C library is used: an old one for glibc, so
-   * that the result runs on every newer one. None means the cross compiler's own. */
+   * that the result runs on every newer one. Undefined: the C library of the cross compiler. */
   architecture: string;
   release?: string;
 }
@@ -86,7 +86,7 @@ export function targetCompiler(target: Target): string[] {
   return [command, ...glibcArguments(target.triplet, sysroot, join(dirname(own), 'include'))];
 }
 
-/** The cross compilers of Debian have a newer glibc beside them, so each folder is named. */
+/** Debian's cross compilers would find their own, newer glibc, so each folder is named. */
 function glibcArguments(triplet: string, sysroot: string, own: string): string[] {
   const headers = [own, join(sysroot, 'usr/include', triplet), join(sysroot, 'usr/include')];
   const libraries = [join(sysroot, 'usr/lib', triplet), join(sysroot, 'lib', triplet)];

@@ -1,4 +1,4 @@
-// `make` and `make debug` end here: C to shared libraries, TypeScript to build/js.
+// What `make` and `make debug` run: compiles C to shared libraries, and TypeScript to build/js.
 //
 //     tsx scripts/build/index.ts release|debug|js…
 
@@ -46,7 +46,7 @@ async function buildScripts(): Promise<void> {
   console.log(`  tsc  scripts/ → build/js/  ${seconds.toFixed(1)} s`);
 }
 
-/** The page that `view` fills with data, as one file: its markup with style and script put in. */
+/** Makes the page that `view` fills with data: one file, with style and script in the markup. */
 async function buildPage(folder: string): Promise<void> {
   const page = join(root, 'scripts', 'view', 'page');
   const checked = await quietly`node_modules/.bin/tsc -p ${join(page, 'tsconfig.json')}`;
@@ -62,9 +62,9 @@ async function buildPage(folder: string): Promise<void> {
 }
 
 /**
- * koffi goes into the package as the few files that are loaded, beside our own; its native part is a
- * package for each platform. As a dependency it would bring two megabytes of sources, and an install
- * script, about which npm warns everyone who installs libmalloc.
+ * Copies into the package those few files of koffi that are loaded; its native part is a package for
+ * each platform. As a dependency, koffi would add two megabytes of sources, and an install script,
+ * about which npm warns everyone who installs libmalloc.
  */
 function copyKoffi(folder: string): void {
   const from = join(root, 'node_modules', 'koffi');

@@ -1,4 +1,4 @@
-// The files to compile, and which of them are stale. This reads files and changes none.
+// Plans a build: which files to compile, and which of them are stale. Reads files and changes none.
 
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ export interface Step {
   command: (output: string) => string[];
 }
 
-/** Programs, which lie there too. */
+/** Programs in native/tools. */
 const programs = ['replay'];
 
 /** What a build is for: by default this machine, into build/. */
@@ -69,8 +69,8 @@ function modified(file: string): number {
 }
 
 /**
- * Whether the library must be made again: it is missing, was made by another command (`before` is
- * the last one, from compile_commands.json), or is older than anything it was made from.
+ * True if the library must be compiled again: it is missing, was compiled by another command (`before`
+ * is the last one, from compile_commands.json), or is older than a file that it was made from.
  */
 export function stale(step: Step, before: string[] | undefined): boolean {
   if (!existsSync(step.output) || !existsSync(step.depfile)) return true;

@@ -38,8 +38,8 @@ const platforms: Readonly<Record<string, string>> = {
 };
 
 /**
- * GDB's heap commands need types, variables and lines. What tells where a local variable is at each
- * instruction, and the columns of lines, is more than half of the rest.
+ * GDB's heap commands need types, variables and lines. These options omit the rest: where a local
+ * variable is at each instruction, and columns; that is more than half of the debug information.
  */
 const lean = [
   '-fno-var-tracking',
@@ -84,7 +84,7 @@ async function slim(files: string[], readable: string[], compiler: string[]): Pr
   return [...files, shared];
 }
 
-/** The names of compilers are the same everywhere; the paths of their C libraries are not. */
+/** The compiler's name for the manifest, without paths, because these differ between machines. */
 async function nameOf(compiler: string[]): Promise<string> {
   return (await run([...compiler, '--version'])).split('\n')[0] ?? '';
 }

@@ -4,9 +4,9 @@ import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, relative } from 'node:path';
 import { $, type ProcessOutput } from 'zx';
+import { errorColor } from '../lib/color.ts';
 import { describeFailure, Failure } from '../lib/errors.ts';
 import { root } from '../lib/paths.ts';
-import { errorColor } from '../lib/table.ts';
 import { compileCommand, formatCommands, readCommands, type Step, stale } from './native.ts';
 
 /** Runs a tool and returns its output instead of printing it. */

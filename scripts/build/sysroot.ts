@@ -56,7 +56,7 @@ function aptOptions(folder: string, architecture: string, release: string): stri
   ].flatMap((option) => ['-o', option]);
 }
 
-/** Links to absolute paths lead into the folder from then on. */
+/** Makes links to absolute paths point into the folder. */
 function bindLinks(sysroot: string, folder: string): void {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name);

@@ -1,6 +1,6 @@
 // The head of the report: the causes, which the reader should fix first.
 
-import { color } from '../lib/table.ts';
+import { color } from '../lib/color.ts';
 import type { Finding } from './case.ts';
 import { type Cause, causesIn } from './preliminaries.ts';
 

@@ -35,7 +35,7 @@ export function threadsIn(text: string): Frame[][] {
 
 const said = ({ name, at }: Frame): string => (at === undefined ? name : `${name}, ${at}`);
 
-/** `free (in lock_take, lock.h:33), called by work, threads.c:7`; undefined outside of malloc. */
+/** `free (in lock_acquire, lock.h:33), called by work, threads.c:7`; undefined outside of malloc. */
 export function place(frames: readonly Frame[]): string | undefined {
   const call = frames.findIndex(({ name }) => calls(name));
   const frame = frames[call];

@@ -1,6 +1,7 @@
 // The findings of one malloc as text.
 
-import { color, table } from '../lib/table.ts';
+import { color } from '../lib/color.ts';
+import { table } from '../lib/table.ts';
 import { type Finding, isFatal, type Subject } from './case.ts';
 import { firstMend, isFirstMend } from './causes.ts';
 import { byGroup } from './conduct.ts';

@@ -3,9 +3,9 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
+import { color } from '../lib/color.ts';
 import { describeFailure, Failure } from '../lib/errors.ts';
 import { root } from '../lib/paths.ts';
-import { color } from '../lib/table.ts';
 import { type Malloc, resolveMalloc, variants } from '../malloc/mallocs.ts';
 import { type Env, type Launched, launch } from '../malloc/preload.ts';
 import { findProgram, programs } from '../malloc/programs.ts';
@@ -116,9 +116,7 @@ function introduce(names: string[]): void {
   say(
     "Each command runs twice, on the system's malloc and on ours, and their outputs are compared.",
   );
-  say(
-    'Who provided malloc is not taken on trust: a probe inside each process asks its dynamic linker.',
-  );
+  say('A probe inside each process asks the dynamic linker which library provides malloc.');
   say();
 }
 
@@ -128,7 +126,7 @@ function conclude(played: Played[], names: string[], seconds: number): void {
   const rest = played.length - same - surprises.length;
   const failed = surprises.length;
   say(
-    `${played.length} runs in ${Math.round(seconds)} s: ${same} came out as on the system's malloc, ${rest} show a limit.`,
+    `${played.length} runs in ${Math.round(seconds)} s: ${same} gave the same as on the system's malloc, ${rest} show a limit.`,
   );
   say(
     failed === 0
@@ -140,7 +138,7 @@ function conclude(played: Played[], names: string[], seconds: number): void {
   if (surprises.length > 0) process.exitCode = 1;
   const last = names.at(-1) ?? '';
   say();
-  say('Times are impressions (`make bench` measures). Try your own:');
+  say('The times are of single runs (`make bench` measures). Try your own:');
   say(color.bold(`  make run VARIANT=${last} CMD='ls -l /'`));
   say(color.bold(`  npx libmalloc run -m ${last} -- vim README.md`));
 }

@@ -54,7 +54,7 @@ export function limitsOf(variant: string): Limits | undefined {
   return variant === 'dumb' ? { addressSpace: 2 * GiB, cpu: DUMB_S, core: 0 } : undefined;
 }
 
-/** The scenes of a variant; one that is unknown here is expected to bear everything. */
+/** The scenes of a variant. A variant that is unknown here is expected to run everything. */
 export function scenesOf(variant: string): Scene[] {
   if (variant === 'dumb')
     return [...dumb, ...article].map((each) => ({
@@ -91,7 +91,7 @@ const list: Scene[] = [
   scene(pipeline),
   python('print(sum(n * n for n in range(1000)))', {
     why: {
-      same: 'Slow, and that is the lesson: python keeps 8,000 blocks alive, and each call walks past most of them.',
+      same: 'Slow, and that is the lesson: python has 8,000 live blocks, and each call walks past most of them.',
     },
   }),
   scene(compile, { needs: ['gcc'] }),
@@ -124,7 +124,7 @@ const dumb: Scene[] = [
     expect: 'anything',
     why: {
       differs:
-        'Worse than an error: when memory ends, sed takes it for "no match" and copies the lines as they are.',
+        'Worse than an error: when memory runs out, sed takes that for "no match" and copies the lines unchanged.',
     },
   }),
   python('print(sum(n * n for n in range(1000)))', {
@@ -143,11 +143,11 @@ const overrun: Partial<Scene> = {
   expect: 'anything',
   timeout: 3,
   why: {
-    same: 'It works: either nothing was larger than 1,024 bytes, or what was overwritten did not matter. Luck.',
-    differs: 'It wrote past its blocks of 1,024 bytes, over its own data, and nobody noticed.',
+    same: 'It works by luck: no block was larger than 1,024 bytes, or the overwritten data did not matter.',
+    differs: 'It wrote past its blocks of 1,024 bytes, over its own data, and did not notice.',
     failed: 'It wrote past its blocks of 1,024 bytes, over its own data, and noticed.',
-    crashed: 'It wrote past its blocks of 1,024 bytes, over its own data, and died of it.',
-    hung: 'It wrote past its blocks of 1,024 bytes, over its own data, and never came to an end.',
+    crashed: 'It wrote past its blocks of 1,024 bytes, over its own data, and crashed.',
+    hung: 'It wrote past its blocks of 1,024 bytes, over its own data, and did not end.',
   },
 };
 

@@ -2,7 +2,7 @@
 
 import { constants } from 'node:os';
 import { basename } from 'node:path';
-import { color } from '../lib/table.ts';
+import { color } from '../lib/color.ts';
 import type { Malloc } from '../malloc/mallocs.ts';
 import { type Proof, programNames } from '../malloc/proof.ts';
 import type { Scene } from './scenes.ts';

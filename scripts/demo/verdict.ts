@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { Launched } from '../malloc/preload.ts';
 
-/** 'failed' is a status of its own accord, 'differs' a good status over a wrong output. */
+/** 'failed' is an error status that the program chose, 'differs' a good status with a wrong output. */
 export type Verdict = 'same' | 'differs' | 'failed' | 'crashed' | 'hung';
 
 /** The summary of a run; outputs are not kept, because they may have hundreds of MB. */
@@ -39,7 +39,7 @@ export function verdictOf(system: Outcome, ours: Outcome): Verdict {
   return ours.digest === system.digest && ours.errors === system.errors ? 'same' : 'differs';
 }
 
-/** Also where a shell in between has turned the signal into a status. */
+/** True also if a shell in between has turned the signal into a status. */
 function crashed({ signal, status }: Outcome): boolean {
   return signal !== undefined || status > 128;
 }

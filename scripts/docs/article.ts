@@ -30,7 +30,7 @@ function ending(run: Launched): string {
   return run.status === 0 ? 'runs' : `ends with status ${run.status}${said ? `: ${said}` : ''}`;
 }
 
-/** Runs every attempt in the folder `cwd`, within what all demonstrations of dumb get. */
+/** Runs every attempt in the folder `cwd`, within the limits of all demonstrations of dumb. */
 export async function tryArticle(cwd: string): Promise<Attempt[]> {
   const dumb = resolveMalloc('dumb');
   const found: Attempt[] = [];

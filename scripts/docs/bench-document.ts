@@ -67,7 +67,7 @@ function notes(result: BenchResult): string {
     ...absent.map(({ name, reason }) => `${name} was not run: ${reason}`),
     ...result.notRun.map(({ malloc, reason }) => `${malloc} was not run: ${reason}`),
   ];
-  return sentences(items, 'Everything ran everywhere, with the same output.');
+  return sentences(items, 'Everything ran under every malloc, with the same output.');
 }
 
 /** The current catalogue; figures exist for the entries that could run when they were measured. */
@@ -91,7 +91,7 @@ function conditions(result: BenchResult): string {
   return `\`\`\`\n${lines.join('\n')}\n\`\`\``;
 }
 
-/** The command that measures the same once more; paths of files are the reader's own. */
+/** The command that repeats the measurement; the reader fills in the paths of files. */
 function command(result: BenchResult): string {
   const { plan, peers } = contestsOf(result);
   const versions = result.provenance.mallocs;

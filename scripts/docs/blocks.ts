@@ -1,4 +1,4 @@
-// Documents that are partly generated: prose by hand, figures by `make docs`.
+// Documents that are partly generated: the prose is written by hand, the figures by `make docs`.
 
 import { Failure } from '../lib/errors.ts';
 
@@ -43,11 +43,11 @@ export function codeLines(source: string): number {
   return code.split('\n').filter((line) => line.replace(/\/\/.*/, '').trim() !== '').length;
 }
 
-/** Five digits are more than any measurement here is worth; whole numbers stay. */
+/** Cuts fractions to five digits, which is more than any measurement here is worth. */
 const short = (_: string, value: unknown) =>
   typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(5)) : value;
 
-/** JSON to be committed and compared: an object that holds no other is one line. */
+/** JSON whose changes are readable in git: objects and arrays without others in them take one line. */
 export function readableJson(data: object): string {
   const text = JSON.stringify(data, short, 1);
   const leaf = /\{[^{}[\]]*\}|\[[^{}[\]]*\]/g;

@@ -1,4 +1,5 @@
-// A long run of random calls on all of ours, release and debug, and what docs/safety.md says of it.
+// Random calls on all our mallocs, release and debug, for a long time, and the part of docs/safety.md
+// about them.
 
 import type { Provenance } from '../bench/provenance.ts';
 import { excuse, type Mix, mixes, play } from '../check/cases/random.ts';
@@ -30,8 +31,8 @@ function pairs(): { malloc: Malloc; mix: Mix }[] {
 }
 
 /**
- * Random calls for so many seconds in all, one library after the other; a failure ends its run, not
- * the others. `seed` is the first one's, the others follow far enough behind.
+ * Random calls for so many seconds in all, on one library after the other; a failure ends the run of
+ * its library only. `seed` is the first seed of the first library; each next one begins APART later.
  */
 export async function fuzz(seconds: number, seed: number): Promise<Fuzzed[]> {
   const all = pairs();
@@ -80,7 +81,7 @@ function row(runs: readonly Fuzzed[]): string[] {
   ];
 }
 
-/** One row for each library, and what all of it comes to. */
+/** One row for each library, and a sentence with the totals. */
 export function fuzzText({ date, mallocs }: Provenance, runs: readonly Fuzzed[]): string {
   const found = runs.filter(({ finding }) => finding !== undefined).length;
   const libraries = variants()

@@ -1,4 +1,4 @@
-// The heap maps in docs/: recorded and drawn by the commands that a reader has, too.
+// The heap maps in docs/, recorded and drawn by the commands that readers use, too.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,6 +1,6 @@
-// The table of docs/safety.md about mallocs of others: their sources are fetched, built and judged.
-// What is in the folder already is used again, so that a run may be continued; a file that is
-// removed there is made anew.
+// The table of docs/safety.md about mallocs of others: fetches their sources, builds them and judges
+// the libraries. Files that are already in the folder are used again, so that a run can be continued;
+// remove a file to make it anew.
 
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -13,7 +13,7 @@ import { markdownTable } from './blocks.ts';
 
 const catalogue = join(root, 'tests', 'public');
 const gcc = 'gcc -O2 -g -fPIC -shared -w -fno-builtin-malloc';
-/** So many cases are named in a cell. */
+/** How many cases a cell names at most. */
 const NAMED = 6;
 
 /** An entry of tests/public/catalogue.json. */
@@ -24,7 +24,7 @@ interface Source {
   build: string;
 }
 
-/** What became of one malloc. */
+/** What `check` found in one malloc. */
 interface Judgement {
   name: string;
   commit: string;
@@ -69,7 +69,7 @@ async function library(folder: string, slug: string, source: Source): Promise<st
   return out;
 }
 
-/** Judges it, and keeps what `check` and the shell's `time` wrote. */
+/** Judges a library, and keeps the output of `check` and of the shell's `time`. */
 async function judge(folder: string, slug: string, file: string): Promise<void> {
   const [json, time] = [join(folder, `${slug}.json`), join(folder, `${slug}.time`)];
   if (existsSync(json) && existsSync(time)) return;
@@ -102,7 +102,7 @@ function judgement({ name, commit }: Source, json: string, time: string): Judgem
   };
 }
 
-/** Without what is another one on every run, or would end a cell. */
+/** Removes what differs from run to run, and what would end the cell of a table. */
 const plain = (because = ''): string =>
   because
     .replaceAll(/0x[0-9a-f]+/g, '0x…')

@@ -32,10 +32,10 @@ function notes(result: BenchResult): string {
     ...life.absent.map(({ name, reason }) => `${name} was not run: ${reason}`),
     ...result.notRun.map(({ malloc, reason }) => `${malloc} was not run: ${reason}`),
   ];
-  return sentences(items, 'Every malloc lived through everything.');
+  return sentences(items, 'No malloc failed in any scenario.');
 }
 
-/** The scenarios of today. */
+/** The current scenarios; figures may be of earlier ones. */
 function catalogue(): string {
   const rows = readScenarios().map(({ name, about, shows }) => [name, about, shows]);
   const table = markdownTable(['name', 'what happens', 'what a high figure shows'], rows);

@@ -1,4 +1,4 @@
-// The generated parts of docs/reference.md: taken from the tables that the command itself goes by.
+// The generated parts of docs/reference.md, from the tables that the command itself uses.
 
 import { statuses } from '../lib/status.ts';
 import { type Key, options } from '../malloc/options.ts';
@@ -29,7 +29,7 @@ export function exitStatusOf(help: string): string | undefined {
   return found?.replaceAll(/\s*\n\s*/g, ' ');
 }
 
-/** Each verb and what its exit status says. Throws where a verb's help does not say it. */
+/** Each verb and its exit statuses. Throws if the help of a verb does not name them. */
 async function verbStatuses(): Promise<string> {
   const rows: string[][] = [];
   for (const [verb, load] of Object.entries(verbs)) {

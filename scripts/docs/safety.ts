@@ -1,5 +1,5 @@
-// The generated parts of docs/safety.md: what becomes of misuse, under every malloc that is there,
-// and how long random calls have gone on, with which seeds, and what they found.
+// The generated parts of docs/safety.md: what each installed malloc does about misuse; and the random
+// calls: for how long, with which seeds, and what they found.
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -24,7 +24,7 @@ export interface Safety {
   random: { provenance: Provenance; runs: Fuzzed[] };
 }
 
-/** Our variants as released and, where guards are built in, as debug builds; then everybody else. */
+/** Our variants as released and as debug builds (if there is a guard); then the other mallocs. */
 function columns(): { title: string; malloc: Malloc }[] {
   const { mallocs } = selectMallocs([]);
   const guarded = existsSync(join(root, 'native', 'guard', 'guard.h')) ? variants() : [];
@@ -58,13 +58,13 @@ export async function measureMisuse(): Promise<Omit<Safety, 'random'>> {
   return { provenance: provenance(mallocs), mallocs: all.map(({ title }) => title), misuse };
 }
 
-/** Random calls on all of ours for so many seconds in all. */
+/** Random calls on all our mallocs, for so many seconds in all. */
 export async function measureRandom(seconds: number): Promise<Safety['random']> {
   const ours = provenance(variants().map((name) => resolveMalloc(name)));
   return { provenance: ours, runs: await fuzz(seconds, Date.now() % 1_000_000) };
 }
 
-/** Bold for what is found at once. */
+/** Bold for misuse that is found at once. */
 const cell = (outcome: string): string => (outcome === 'at once' ? '**at once**' : outcome);
 
 /** The generated blocks of docs/safety.md. */

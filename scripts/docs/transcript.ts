@@ -1,5 +1,5 @@
-// What GDB says in a session of `libmalloc gdb` that types given commands: for documents, and for the
-// tests that play them again.
+// The output of GDB in a session of `libmalloc gdb` with given commands: for documents, and for the
+// tests that repeat these sessions.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -24,7 +24,7 @@ export interface Session {
 const end = '@@';
 const noise = /^(\[|Using host|warning: |Breakpoint \d+ (at|\()|Make breakpoint|$)/;
 
-/** The transcript; throws a Failure when GDB is missing or does not come to the end. */
+/** The transcript. Throws a Failure if GDB is missing, or if the session does not reach its end. */
 export async function transcript({ program, commands, ...options }: Session): Promise<string> {
   const gdb = which('gdb');
   if (gdb === undefined) throw new Failure('gdb is not installed', { hint: 'apt-get install gdb' });
@@ -51,15 +51,15 @@ export async function transcript({ program, commands, ...options }: Session): Pr
 
 function cleaned(text: string, malloc: string): string {
   const cut = text.indexOf(`\n${end}`);
-  if (cut < 0) throw new Failure(`the session on ${malloc} did not come to its end:\n${text}`);
+  if (cut < 0) throw new Failure(`the session on ${malloc} did not reach its end:\n${text}`);
   const lines = text.slice(0, cut).replaceAll(`${root}/`, '').replaceAll('sharded/../', '');
   const kept = lines.split('\n').filter((line) => !noise.test(line));
   return kept.join('\n').replaceAll(/\n(?=\(gdb\))/g, '\n\n');
 }
 
-/** What differs from run to run and from machine to machine: addresses, also what is left of them in a
- *  block's first words (its text stays), threads, alignment; and how deep `main` lies below `die`,
- *  which changes with every function that the compiler makes part of another. */
+/** Replaces what differs from run to run and from machine to machine: addresses, also remains of them
+ *  in a block's first words (its text stays), numbers of threads, alignment; and numbers of frames,
+ *  which change with every function that the compiler inlines. */
 export function comparable(text: string): string {
   return text
     .replaceAll(/0x[0-9a-f]+/g, '0x…')

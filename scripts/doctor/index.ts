@@ -1,7 +1,8 @@
 import { Command } from 'commander';
+import { color } from '../lib/color.ts';
 import { writeJson } from '../lib/json.ts';
 import { BAD } from '../lib/status.ts';
-import { color, table } from '../lib/table.ts';
+import { table } from '../lib/table.ts';
 import { programs } from '../malloc/programs.ts';
 import type { Check } from './check.ts';
 import {

@@ -2,7 +2,7 @@
 // share in memory, and the direction in which it grows.
 
 import { basename } from 'node:path';
-import { color } from '../lib/table.ts';
+import { color } from '../lib/color.ts';
 import { bytes } from '../lib/units.ts';
 import type { Area, AreaKind } from './areas.ts';
 import type { Layout } from './look.ts';

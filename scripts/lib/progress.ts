@@ -1,4 +1,4 @@
-import { errorColor } from './table.ts';
+import { errorColor } from './color.ts';
 
 /** Seconds between two lines where there is no terminal, and before the first. */
 const PACE = 15;

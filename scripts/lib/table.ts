@@ -1,21 +1,7 @@
-import type { WriteStream } from 'node:tty';
 import Table from 'cli-table3';
-import pc from 'picocolors';
+import { color } from './color.ts';
 
-type Colors = ReturnType<typeof pc.createColors>;
 type Align = 'left' | 'right' | 'center';
-
-/** Colour only on a terminal, and not if NO_COLOR is set. */
-function paint(stream: Pick<WriteStream, 'isTTY'> = process.stdout): Colors {
-  const env = process.env;
-  return pc.createColors(stream.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb');
-}
-
-/** Colours for standard output. */
-export const color: Colors = paint(process.stdout);
-
-/** Colours for standard error. */
-export const errorColor: Colors = paint(process.stderr);
 
 const blank = {
   top: '',

@@ -1,9 +1,8 @@
 // No test here reads a clock: counts of instructions and their growth are the same on every machine.
 
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { type Curve, measureCurve } from '../../scripts/bench/curve.ts';
 import { benchCommand } from '../../scripts/bench/index.ts';
 import { countPairs, measurePairs, orders, planPairs, ratios } from '../../scripts/bench/pairs.ts';
@@ -18,13 +17,10 @@ import { probe } from '../../scripts/malloc/preload.ts';
 import { svgOf } from '../../scripts/picture/canvas.ts';
 import { spreadOut } from '../../scripts/picture/scale.ts';
 import { compileProgram } from '../lib/compile.ts';
+import { testFolder } from '../lib/folder.ts';
 import { skip } from '../lib/need.ts';
 
-let folder: string;
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'libmalloc-bench-test-'));
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const folder = testFolder();
 
 function library(source: string): Malloc {
   const file = compileProgram(source, { flags: ['-shared', '-fPIC'] });

@@ -1,10 +1,9 @@
 // `bench life`: its choice, its handling of runs, and tiny runs. No time is asserted, and memory only if
 // the expected difference is large.
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { choose, readCatalog } from '../../scripts/bench/catalog.ts';
 import { planBench } from '../../scripts/bench/index.ts';
 import { type Life, planLife, playScenario } from '../../scripts/bench/life.ts';
@@ -19,6 +18,7 @@ import { probe } from '../../scripts/malloc/preload.ts';
 import { svgOf } from '../../scripts/picture/canvas.ts';
 import { cli, libmalloc, play, script } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
+import { testFolder } from '../lib/folder.ts';
 import { interruptWhen } from '../lib/interrupt.ts';
 
 const { scenarios } = readCatalog();
@@ -26,11 +26,7 @@ const glibc = resolveMalloc('glibc');
 const ours = resolveMalloc(defaultVariant());
 const names = (entries: readonly { name: string }[]) => entries.map(({ name }) => name);
 
-let folder: string;
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'libmalloc-life-test-'));
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const folder = testFolder();
 
 function scenario(name: string): Scenario {
   const found = scenarios.find((each) => each.name === `life-${name}`);

@@ -1,10 +1,9 @@
 // Bench on real runs: the launcher and the counter are right, and a run reports failures. No time is
 // asserted, only facts that hold on any machine.
 
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { choose, readCatalog } from '../../scripts/bench/catalog.ts';
 import { compete } from '../../scripts/bench/compete.ts';
 import {
@@ -20,6 +19,7 @@ import { defaultVariant, type Malloc, resolveMalloc } from '../../scripts/malloc
 import { probe } from '../../scripts/malloc/preload.ts';
 import { cli, libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
+import { testFolder } from '../lib/folder.ts';
 import { interruptWhen } from '../lib/interrupt.ts';
 import { need } from '../lib/need.ts';
 
@@ -27,11 +27,7 @@ const glibc = resolveMalloc('glibc');
 const ours = resolveMalloc(defaultVariant());
 const MiB = 2 ** 20;
 
-let folder: string;
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'libmalloc-bench-test-'));
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const folder = testFolder();
 
 /** A run of a shell script, which must not fail. */
 async function shell(script: string, malloc = glibc, times = 1): Promise<Run> {

@@ -1,26 +1,23 @@
 /** The workloads of the bench compile without warnings and print the same under every malloc. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execaSync } from 'execa';
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { root } from '../../scripts/lib/paths.ts';
 import { defaultVariant, type Malloc, resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { launch } from '../../scripts/malloc/preload.ts';
 import { compileProgram } from '../lib/compile.ts';
+import { testFolder } from '../lib/folder.ts';
 import { gap } from '../lib/mallocs.ts';
 import { need, skip } from '../lib/need.ts';
 import { everyVariant } from '../lib/variants.ts';
 import table from '../workloads/workloads.json' with { type: 'json' };
 
 const here = join(root, 'tests', 'workloads');
-const scratch = mkdtempSync(join(tmpdir(), 'libmalloc-workloads-'));
+const scratch = testFolder();
 const flags = ['-O2', '-Werror'];
 const glibc = resolveMalloc('glibc');
 const able = everyVariant.filter((variant) => gap(variant, 'reuse') === undefined);
 const sources = [...new Set(table.workloads.map(({ source }) => source))];
-
-afterAll(() => rmSync(scratch, { recursive: true }));
 
 /** What a command prints under `malloc`; throws with its messages when it ends badly. */
 async function printed(malloc: Malloc, argv: string[], env: object = {}): Promise<string> {

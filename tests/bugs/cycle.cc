@@ -1,4 +1,4 @@
-// Sessions that own their peers, which own them: std::shared_ptr frees neither.
+// Two sessions own each other by std::shared_ptr, so neither is ever freed.
 #include <cstring>
 #include <memory>
 
@@ -17,7 +17,7 @@ __attribute__((noinline)) static std::shared_ptr<Session> connect_pair() {
     return one;
 }
 
-// What is left on the stack may look like a pointer to what was lost.
+// Clears the stack, where old pointers to lost blocks may be left.
 __attribute__((noinline)) static void stack_clear() {
     char old[4096];
     memset(old, 0, sizeof old);

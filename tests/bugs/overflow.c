@@ -1,4 +1,4 @@
-/* A log line that is longer than its buffer: it runs into what lies behind. */
+/* A log line that is longer than its buffer: it overwrites what lies behind. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -7,7 +7,7 @@ __attribute__((noinline)) void checkpoint(void) { __asm__ volatile("" ::: "memor
 
 static char *lines[4];
 
-/* "[code] name" and its end need 3 bytes more than both; the name of a file may have 200. */
+/* "[code] name" and the zero need 4 bytes more than code and name; a name may have 200. */
 __attribute__((noinline)) static char *line_make(int code, const char *name) {
     char *line = malloc(48);
     sprintf(line, "[%03d] %s", code, name);

@@ -1,5 +1,5 @@
-/* Two threads drop the last two references at once, without an atomic counter: both see that nobody
- * else has one, and both free the message. A barrier makes them meet each time. */
+/* Two threads drop the last two references at once, without an atomic counter: each sees that there
+ * are no others, and both free the message. A barrier makes this happen each time. */
 #include <pthread.h>
 #include <stdlib.h>
 

@@ -1,4 +1,4 @@
-/* A connection whose buffer is freed where it fails, and again where it is closed. */
+/* A connection's buffer is freed when the connection fails, and again when it is closed. */
 #include <stdlib.h>
 #include <string.h>
 

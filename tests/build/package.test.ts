@@ -1,11 +1,11 @@
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { findNative } from '../../scripts/lib/native-files.ts';
 import { root } from '../../scripts/lib/paths.ts';
 import { variants } from '../../scripts/malloc/mallocs.ts';
+import { testFolder } from '../lib/folder.ts';
 import { need, skip } from '../lib/need.ts';
 import { everyVariant, variantFile } from '../lib/variants.ts';
 
@@ -58,15 +58,13 @@ describe.each(everyVariant)('libmalloc-%s.so', (name) => {
 });
 
 describe('node-gyp with native/binding.gyp', () => {
-  let folder: string;
+  const folder = testFolder();
   beforeAll(() => {
-    folder = mkdtempSync(join(tmpdir(), 'libmalloc-gyp-'));
     cpSync(join(root, 'native'), folder, {
       recursive: true,
       filter: (file) => file !== join(root, 'native', 'build'),
     });
   });
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   /** The prefix with include/node: named by npm's configuration, or where this Node lives. */
   function headers(): string {

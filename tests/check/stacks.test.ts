@@ -8,7 +8,7 @@ warning: Error disabling address space randomization
 Thread 2 (Thread 0x7f00 (LWP 12) "case"):
 #0  0x00007f42 in futex_wait (private=0, expected=2) at ../sysdeps/nptl/futex-internal.h:146
 #1  __GI___lll_lock_wait (futex=futex@entry=0x7f43, private=0) at ./nptl/lowlevellock.c:49
-#2  0x00007f43 in lock_take (l=0x7f43) at native/base/lock.h:33
+#2  0x00007f43 in lock_acquire (l=0x7f43) at native/base/lock.h:33
 #3  0x00007f44 in free () from /tmp/mine.so
 #4  0x00005642 in work (arg=0x1) at tests/programs/threads-private.c:60
 #5  0x00007f42 in start_thread (arg=<optimized out>) at ./nptl/pthread_create.c:442
@@ -23,7 +23,7 @@ test('each thread gets its frames, the innermost first', () => {
   const threads = threadsIn(printed);
   expect(threads.map(({ length }) => length)).toEqual([6, 3]);
   expect(threads[0]?.slice(2, 4)).toEqual([
-    { name: 'lock_take', at: 'lock.h:33' },
+    { name: 'lock_acquire', at: 'lock.h:33' },
     { name: 'free' },
   ]);
 });

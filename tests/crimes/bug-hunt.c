@@ -27,7 +27,7 @@ static void notes_make(void) {
     cake = note_make("cake", NULL);
 }
 
-/* What is left on the stack may look like a pointer to what was lost. */
+/* Clears the stack, where old pointers to lost blocks may be left. */
 static void stack_clear(void) {
     char old[4096];
     memset(old, 0, sizeof old);

@@ -1,5 +1,5 @@
-/* crime.h: what the programs of this folder share. Each does one thing to the heap that
- * no program may do, and ends with status 0 if it was not noticed. */
+/* crime.h: what the programs of this folder share. Each misuses the heap in one way, and
+ * ends with status 0 if that was not detected. */
 #pragma once
 
 #include <malloc.h>
@@ -14,7 +14,7 @@ void free_aligned_sized(void *p, size_t alignment, size_t size);
 #pragma weak free_sized
 #pragma weak free_aligned_sized
 
-/* A crime is no reason for a core file. */
+/* Without core files: these programs are meant to die. */
 __attribute__((constructor)) static void no_core(void) {
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
 }

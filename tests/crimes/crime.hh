@@ -5,13 +5,13 @@
 #include <new>
 #include <sys/resource.h>
 
-/* A crime is no reason for a core file. */
+/* Without core files: these programs are meant to die. */
 __attribute__((constructor)) static void no_core() {
     rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
 }
 
-/* The compiler shall not see where a block comes from. */
+/* Hides from the compiler where a block comes from. */
 template <class T> static T *hidden(T *p) {
     T *volatile q = p;
     return q;

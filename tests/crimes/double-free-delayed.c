@@ -1,4 +1,4 @@
-/* Frees a block twice; much happens in between. */
+/* Frees a block twice, with many calls in between. */
 #include "crime.h"
 
 int main(void) {

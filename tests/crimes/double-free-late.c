@@ -1,4 +1,4 @@
-/* Frees a block twice; so much is freed in between that any quarantine has an end. */
+/* Frees a block twice; in between it frees more than any quarantine holds. */
 #include "crime.h"
 
 int main(void) {

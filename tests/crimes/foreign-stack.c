@@ -1,4 +1,4 @@
-/* Frees a variable. */
+/* Frees a variable on the stack. */
 #include "crime.h"
 
 int main(void) {

@@ -1,4 +1,4 @@
-/* Frees an array that malloc has never seen. */
+/* Frees an array that does not come from malloc. */
 #include "crime.h"
 
 static char array[64] __attribute__((aligned(16)));

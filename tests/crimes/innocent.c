@@ -1,5 +1,5 @@
-/* No crime at all, but much that looks like one: blocks that hold copies of freed memory,
- * of canaries and of each other, sizes around every boundary, and the last byte written. */
+/* Correct code that looks like misuse: blocks that hold copies of freed memory, of canaries
+ * and of each other, sizes around every boundary, and writes to the last byte. */
 #include <pthread.h>
 
 #include "crime.h"
@@ -8,7 +8,7 @@ enum { BLOCKS = 300, THREADS = 4 };
 
 static size_t size_of(unsigned i) { return i % 7 == 0 ? i * 197u : i; }
 
-/* Bytes that look like the guard's: a program's data may look like anything. */
+/* Bytes that look like the guard's canaries. */
 static void imitate(char *block, size_t size, int fill) {
     memset(block, fill, size);
     for (size_t i = 0; i + 16 <= size; i += 48)
@@ -36,7 +36,7 @@ static void *live(void *arg) {
     return NULL;
 }
 
-/* The register that frames are chained by belongs to code that chains none. */
+/* Uses the frame pointer's register for something else, as code without frame pointers may. */
 void *malloc_with_rbp(size_t size, uintptr_t rbp);
 __asm__(".text\n.globl malloc_with_rbp\nmalloc_with_rbp:\n"
         "    push %rbp\n    mov %rsi, %rbp\n    call malloc@PLT\n    pop %rbp\n    ret\n");

@@ -1,4 +1,4 @@
-/* Frees not the block, but where it stopped reading. */
+/* Frees an address inside of the block: the one where it stopped reading. */
 #include "crime.h"
 
 int main(void) {

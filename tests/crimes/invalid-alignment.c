@@ -1,4 +1,4 @@
-/* Says an alignment that is none when it frees. */
+/* Passes an invalid alignment to free_aligned_sized. */
 #include "crime.h"
 
 int main(void) {

@@ -1,4 +1,4 @@
-/* Deletes a block of malloc. */
+/* Passes a block of malloc to delete. */
 #include "crime.hh"
 
 int main() {

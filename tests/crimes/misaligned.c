@@ -1,4 +1,4 @@
-/* Frees an address that no malloc can have given. */
+/* Frees an address that malloc cannot return, because it is not aligned. */
 #include "crime.h"
 
 int main(void) {

@@ -1,4 +1,4 @@
-/* Gives a block of new to free. */
+/* Passes a block of new to free. */
 #include "crime.hh"
 
 int main() {

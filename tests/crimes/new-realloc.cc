@@ -1,4 +1,4 @@
-/* Gives a block of new to realloc. */
+/* Passes a block of new to realloc. */
 #include "crime.hh"
 
 int main() {

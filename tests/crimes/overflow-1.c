@@ -1,4 +1,4 @@
-/* Forgets the zero at the end of a string when it asks for memory. */
+/* Allocates one byte too few for a string: none for the zero at its end. */
 #include "crime.h"
 
 int main(void) {

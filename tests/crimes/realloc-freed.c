@@ -1,4 +1,4 @@
-/* Wants a freed block to grow. */
+/* Passes a freed block to realloc. */
 #include "crime.h"
 
 int main(void) {

@@ -1,4 +1,4 @@
-/* Says a smaller size when it frees than when it allocated. */
+/* Frees a block with a smaller size than it was allocated with. */
 #include "crime.h"
 
 int main(void) {

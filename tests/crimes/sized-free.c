@@ -1,4 +1,4 @@
-/* Says another size when it frees than when it allocated. */
+/* Frees a block with another size than it was allocated with. */
 #include "crime.h"
 
 int main(void) {

@@ -1,7 +1,6 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { limitsOf, type Scene, scenesOf } from '../../scripts/demo/scenes.ts';
 import { isSurprise, lines, type Played, prompt, wrap } from '../../scripts/demo/text.ts';
 import { type Outcome, outcomeOf, type Verdict, verdictOf } from '../../scripts/demo/verdict.ts';
@@ -10,6 +9,7 @@ import type { Launched, Proof } from '../../scripts/malloc/preload.ts';
 import { programs } from '../../scripts/malloc/programs.ts';
 import { type CliResult, play, script } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
+import { testFolder } from '../lib/folder.ts';
 import { need } from '../lib/need.ts';
 import { everyVariant } from '../lib/variants.ts';
 
@@ -227,11 +227,7 @@ describe('the demonstration', () => {
   });
 
   describe('of a malloc that gives wrong memory', () => {
-    let folder = '';
-    beforeAll(() => {
-      folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
-    });
-    afterAll(() => rmSync(folder, { recursive: true, force: true }));
+    const folder = testFolder();
 
     test('fails, and says what failed', async () => {
       const source = join(folder, 'none.c');

@@ -1,11 +1,11 @@
 // docs/ladder.md answers the questions of a newcomer: a list of questions with their places.
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { describe, expect, test } from 'vitest';
 import { root } from '../../scripts/lib/paths.ts';
+import { scratch } from '../lib/folder.ts';
 import { variantFile } from '../lib/variants.ts';
 
 const ladder = readFileSync(join(root, 'docs', 'ladder.md'), 'utf8').replaceAll(/\s+/g, ' ');
@@ -131,7 +131,8 @@ describe('the article’s library', () => {
 
   /** A folder with so many files. */
   function folder(files: number): string {
-    const made = mkdtempSync(join(tmpdir(), 'libmalloc-ladder-'));
+    const made = scratch(String(files));
+    mkdirSync(made);
     for (let i = 0; i < files; i++) writeFileSync(join(made, `f${i}`), '');
     return made;
   }
@@ -142,6 +143,5 @@ describe('the article’s library', () => {
     const [right, ours] = [await ls(few, {}), await ls(few, article)];
     expect([ours.exitCode, ours.stdout]).toEqual([0, right.stdout]);
     expect((await ls(more, article)).signal).toMatch(/^SIG(SEGV|BUS|ABRT|TERM)$/);
-    for (const each of [few, more]) rmSync(each, { recursive: true });
   });
 });

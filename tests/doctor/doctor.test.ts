@@ -1,7 +1,7 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { Check } from '../../scripts/doctor/check.ts';
 import { checkPrograms } from '../../scripts/doctor/libraries.ts';
 import { Failure } from '../../scripts/lib/errors.ts';
@@ -10,6 +10,7 @@ import { peers, resolveMalloc, variants } from '../../scripts/malloc/mallocs.ts'
 import { programs, which } from '../../scripts/malloc/programs.ts';
 import { checkEnvironment } from '../../scripts/malloc/variables.ts';
 import { libmalloc } from '../lib/cli.ts';
+import { testFolder } from '../lib/folder.ts';
 import { need } from '../lib/need.ts';
 
 interface Report {
@@ -18,11 +19,7 @@ interface Report {
   checks: Check[];
 }
 
-let folder: string;
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'libmalloc-doctor-'));
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const folder = testFolder();
 
 /** `libmalloc doctor --json -` in the given environment. */
 async function doctor(env: NodeJS.ProcessEnv = {}): Promise<{ status?: number; report: Report }> {

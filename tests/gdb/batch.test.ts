@@ -5,7 +5,8 @@ import { beforeEach, expect, test } from 'vitest';
 import { defaultVariant } from '../../scripts/malloc/mallocs.ts';
 import { type CliResult, libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
-import { batch, commands, scratch } from '../lib/gdb.ts';
+import { scratch } from '../lib/folder.ts';
+import { batch, commands } from '../lib/gdb.ts';
 import { need } from '../lib/need.ts';
 import { variantFile } from '../lib/variants.ts';
 

@@ -4,7 +4,8 @@ import { execa } from 'execa';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type CliResult, libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
-import { answer, atStop, batch, questions, row, scratch, shownChunks, told } from '../lib/gdb.ts';
+import { scratch } from '../lib/folder.ts';
+import { answer, atStop, batch, questions, row, shownChunks, told } from '../lib/gdb.ts';
 import { need } from '../lib/need.ts';
 import { variantFile } from '../lib/variants.ts';
 

@@ -14,7 +14,8 @@ import { findCore } from '../../scripts/run/core.ts';
 import { nextSteps } from '../../scripts/run/index.ts';
 import { cli, libmalloc, play } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
-import { commands, row, scratch } from '../lib/gdb.ts';
+import { scratch } from '../lib/folder.ts';
+import { commands, row } from '../lib/gdb.ts';
 import { need } from '../lib/need.ts';
 import { variantFile } from '../lib/variants.ts';
 

@@ -8,16 +8,8 @@ import { comparable } from '../../scripts/docs/transcript.ts';
 import { root } from '../../scripts/lib/paths.ts';
 import { type CliResult, libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
-import {
-  answer,
-  atStop,
-  batch,
-  commands,
-  questions,
-  row,
-  scratch,
-  shownChunks,
-} from '../lib/gdb.ts';
+import { scratch } from '../lib/folder.ts';
+import { answer, atStop, batch, commands, questions, row, shownChunks } from '../lib/gdb.ts';
 import { need } from '../lib/need.ts';
 
 const program = compileProgram('gdb-glibc.c');

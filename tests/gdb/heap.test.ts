@@ -5,17 +5,8 @@ import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { defaultVariant } from '../../scripts/malloc/mallocs.ts';
 import { type CliResult, libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
-import {
-  answer,
-  atStop,
-  batch,
-  commands,
-  questions,
-  row,
-  scratch,
-  shownChunks,
-  told,
-} from '../lib/gdb.ts';
+import { scratch } from '../lib/folder.ts';
+import { answer, atStop, batch, commands, questions, row, shownChunks, told } from '../lib/gdb.ts';
 import { gap } from '../lib/mallocs.ts';
 import { need, skip } from '../lib/need.ts';
 import { everyVariant, variantFile } from '../lib/variants.ts';

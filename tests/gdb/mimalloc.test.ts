@@ -4,6 +4,7 @@ import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { which } from '../../scripts/malloc/programs.ts';
 import { type CliResult, libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
+import { scratch } from '../lib/folder.ts';
 import {
   answer,
   atStop,
@@ -11,7 +12,6 @@ import {
   needMimalloc,
   questions,
   row,
-  scratch,
   shownChunks,
 } from '../lib/gdb.ts';
 import { need } from '../lib/need.ts';

@@ -6,7 +6,8 @@ import { execa } from 'execa';
 import { beforeEach, expect, test } from 'vitest';
 import { libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
-import { answer, questions, row, scratch } from '../lib/gdb.ts';
+import { scratch } from '../lib/folder.ts';
+import { answer, questions, row } from '../lib/gdb.ts';
 import { need, skip } from '../lib/need.ts';
 import { variantFile } from '../lib/variants.ts';
 

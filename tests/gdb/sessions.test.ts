@@ -8,7 +8,8 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { root } from '../../scripts/lib/paths.ts';
 import { libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
-import { answer, batch, builds, questions, scratch } from '../lib/gdb.ts';
+import { scratch } from '../lib/folder.ts';
+import { answer, batch, builds, questions } from '../lib/gdb.ts';
 import { need } from '../lib/need.ts';
 import { everyVariant, variantFile } from '../lib/variants.ts';
 

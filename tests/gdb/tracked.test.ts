@@ -4,7 +4,8 @@ import { execa } from 'execa';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { cli, libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
-import { answer, batch, questions, row, scratch, shownChunks } from '../lib/gdb.ts';
+import { scratch } from '../lib/folder.ts';
+import { answer, batch, questions, row, shownChunks } from '../lib/gdb.ts';
 import { need } from '../lib/need.ts';
 
 const program = compileProgram('gdb-tracked.c');

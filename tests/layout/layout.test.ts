@@ -13,7 +13,7 @@ import { bytes } from '../../scripts/lib/units.ts';
 import { readElf } from '../../scripts/malloc/elf.ts';
 import { libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
-import { scratch } from '../lib/gdb.ts';
+import { scratch } from '../lib/folder.ts';
 import { need } from '../lib/need.ts';
 import { attributesIn } from '../lib/svg.ts';
 import { variantFile } from '../lib/variants.ts';

@@ -1,24 +1,16 @@
 /** Runs GDB for tests: files of commands, and the answer to each. */
-import { mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { realpathSync, writeFileSync } from 'node:fs';
 import { findProgram, type Program, programs } from '../../scripts/malloc/programs.ts';
 import { type CliResult, libmalloc } from './cli.ts';
+import { scratch } from './folder.ts';
 import { need, skip } from './need.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
-process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 let files = 0;
 
 /** Set by `make test-long`. */
 export const long = process.env.LONG === '1';
 /** The halves of a matrix of builds: without LONG the release half alone. */
 export const builds: readonly ('release' | 'debug')[] = long ? ['release', 'debug'] : ['release'];
-
-/** A path that is removed after the tests of this file. */
-export function scratch(name: string): string {
-  return join(folder, name);
-}
 
 /** A file of GDB commands. */
 export function commands(...lines: string[]): string {

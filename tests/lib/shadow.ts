@@ -185,6 +185,15 @@ export function merged(walk: Chunk[]): void {
 /** `count` blocks of `size` bytes. */
 export const blocksOf = (m: MallocLibrary, size: number, count: number): Pointer[] =>
   Array.from({ length: count }, () => must(m.malloc(size)));
+
+/** Frees blocks of one class, and expects them to be the next ones that are handed out. */
+export function reusesFreed(m: MallocLibrary): void {
+  const freed = blocksOf(m, 200, 50).filter((_, i) => i % 3 === 0);
+  for (const block of freed) m.free(block);
+  const again = blocksOf(m, 200, freed.length);
+  assert.deepEqual([...again].sort(), [...freed].sort());
+}
+
 /** The chunk of a walk whose block is `block`. */
 export const at = (walk: Chunk[], block: Pointer): Chunk => {
   const chunk = walk.find(({ user }) => user === block);

@@ -1,17 +1,14 @@
 import {
   copyFileSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   realpathSync,
-  rmSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { root } from '../../scripts/lib/paths.ts';
 import { readElf } from '../../scripts/malloc/elf.ts';
 import { type Malloc, resolveMalloc } from '../../scripts/malloc/mallocs.ts';
@@ -26,18 +23,14 @@ import {
 import { checkTarget, ourselves, parseShebang } from '../../scripts/malloc/target.ts';
 import { descendants, isRunning } from '../../scripts/process/family.ts';
 import { compileProgram } from '../lib/compile.ts';
+import { testFolder } from '../lib/folder.ts';
 import { need } from '../lib/need.ts';
 import { everyVariant, variantFile } from '../lib/variants.ts';
 
 const glibc = resolveMalloc('glibc');
 const ours = resolveMalloc();
 const library = ours.file as string;
-let folder = '';
-
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const folder = testFolder();
 
 describe('LD_PRELOAD', () => {
   test('puts the malloc first, then the rest; for the C library nothing', () => {

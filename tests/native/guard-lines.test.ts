@@ -1,16 +1,15 @@
 /** Source lines in the reports of debug builds that run without `libmalloc run` (native/guard/lines.h). */
-import { chmodSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { which } from '../../scripts/malloc/programs.ts';
 import { compileProgram } from '../lib/compile.ts';
+import { testFolder } from '../lib/folder.ts';
 import { need } from '../lib/need.ts';
 import { variantFile } from '../lib/variants.ts';
 
-const folders = mkdtempSync(join(tmpdir(), 'libmalloc-lines-'));
-afterAll(() => rmSync(folders, { recursive: true }));
+const folders = testFolder();
 
 const program = (): string => compileProgram('guard-lines.cc', { flags: ['-O2', '-g'] });
 

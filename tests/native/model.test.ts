@@ -3,12 +3,11 @@
  * every order of threads and with every value that C11 lets a load return. And each acquire and
  * release in that code is needed: without it, the checker finds a race or a wrong value.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { root } from '../../scripts/lib/paths.ts';
+import { testFolder } from '../lib/folder.ts';
 import { need } from '../lib/need.ts';
 
 const long = process.env.LONG === '1';
@@ -22,13 +21,13 @@ const spare: Record<string, string> = {
   'page_release_empty: exchange without acquire': 'the addition in page_return acquires, too',
   'page_release_empty: exchange without release': 'the region’s lock, which the owner takes next',
   'page_drain: exchange without acquire': 'the load before it acquires the same value',
-  'page_rest: modify without release': 'the region’s lock orders what page_release_empty reads',
+  'page_await_frees: modify without release':
+    'the region’s lock orders what page_release_empty reads',
 };
 
-let folder: string;
+const folder = testFolder();
 let program: string;
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'libmalloc-model-'));
   program = join(folder, 'remote');
   const [model = '', remote = ''] = ['model', 'remote'].map((name) =>
     join(root, 'tests', 'native', 'model', `${name}.c`),
@@ -43,7 +42,6 @@ beforeAll(async () => {
   ]);
   await cc('-no-pie', '-pthread', '-o', program, 'model.o', 'remote.o');
 });
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 async function model(scenario: string, deviations: number, weaken: string[] = []) {
   const args = [scenario, String(deviations), ...weaken];

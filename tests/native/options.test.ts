@@ -1,34 +1,24 @@
 /** LIBMALLOC_OPTIONS: what each option does in each variant, and that broken ones are refused. */
-import {
-  chmodSync,
-  chownSync,
-  copyFileSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-} from 'node:fs';
+import { chmodSync, chownSync, copyFileSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { gap } from '../../scripts/check/features.ts';
 import { brokenOptions, parseBytes } from '../../scripts/malloc/options.ts';
 import { libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
+import { testFolder } from '../lib/folder.ts';
 import { need, skip } from '../lib/need.ts';
 import { everyVariant, variantFile } from '../lib/variants.ts';
 
-let folder = '';
+const folder = testFolder();
 let dump = '';
 let limited = '';
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'libmalloc-options-'));
   dump = compileProgram('options-dump.c');
   limited = compileProgram('options-limit.c');
 });
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 interface Run {
   debug?: boolean;

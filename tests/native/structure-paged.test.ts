@@ -4,7 +4,7 @@ import { type MallocLibrary, openMalloc, type Pointer } from '../../scripts/ffi/
 import { type Declare, isolated } from '../lib/child.ts';
 import { allAre, KiB, MiB, must, resident } from '../lib/mallocs.ts';
 import { randomFrom } from '../lib/random.ts';
-import { at, blocksOf, regions } from '../lib/shadow.ts';
+import { at, blocksOf, regions, reusesFreed } from '../lib/shadow.ts';
 
 const LARGEST_CLASS = 128 * KiB;
 const open = (): MallocLibrary => openMalloc('paged', { fresh: true });
@@ -48,14 +48,7 @@ function cases(it: Declare): void {
     assert.equal(span.sizeClass, chunk.usable);
   });
 
-  it('reuse: a freed block is the next one of its class', () => {
-    const m = open();
-    const blocks = blocksOf(m, 200, 50);
-    const freed = blocks.filter((_, i) => i % 3 === 0);
-    for (const block of freed) m.free(block);
-    const again = blocksOf(m, 200, freed.length);
-    assert.deepEqual([...again].sort(), [...freed].sort());
-  });
+  it('reuse: a freed block is the next one of its class', () => reusesFreed(open()));
 
   it('give-back: spans without a live block return to the system, whatever the order of frees', () => {
     const m = open();

@@ -1,12 +1,12 @@
 // Follows docs/own.md to its end: each step's case fails before the step and passes after it.
 
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { root } from '../../scripts/lib/paths.ts';
 import { planNew } from '../../scripts/new/index.ts';
 import { cli, play } from '../lib/cli.ts';
+import { testFolder } from '../lib/folder.ts';
 import { need } from '../lib/need.ts';
 
 const guide = readFileSync(join(root, 'docs', 'own.md'), 'utf8');
@@ -74,10 +74,9 @@ function changed(source: string, code: string): string {
 /** The factor for each timeout: a case that hangs before the step need not hang for a minute. */
 const IMPATIENT = 0.1;
 
-let folder: string;
+const folder = testFolder();
 let file: string;
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'libmalloc-own-'));
   symlinkSync(join(root, 'native'), join(folder, 'native'));
   const made = await play([...cli, 'new', 'mine'], { cwd: folder });
   expect(made.stdout, made.stderr).toContain(
@@ -88,7 +87,6 @@ beforeAll(async () => {
   );
   file = join(folder, 'mine', 'mine.c');
 });
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Whether `check` finds the case kept; for a malloc that is not ours, some failures are only noted. */
 async function passes({ proof, commands }: Step, patience = 1): Promise<boolean> {

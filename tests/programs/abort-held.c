@@ -1,9 +1,9 @@
-/* A thread that aborts leaves alone what another one holds. A crash reporter runs, in the thread whose
- * free was refused, while a second thread is in malloc, and a third one waits for it. The third must
- * not get ahead of the second, whose lock it would share.
+/* A thread that aborts does not release a lock that another thread holds. A crash reporter runs in the
+ * thread whose free was refused, while a second thread is in malloc, holding a lock, and a third one
+ * waits for that lock. The third must not get it before the second has released it.
  *
- * This program stands between malloc and the kernel (link with -rdynamic): there the second thread
- * rests until the reporter lets it go on.
+ * This program's system calls take the place of libc's (link with -rdynamic): in one of them, the
+ * second thread waits until the reporter lets it continue.
  */
 #include "program.h"
 #include <setjmp.h>
@@ -57,7 +57,7 @@ static void aborted(int signal) {
     (void)signal;
     nap(PATIENCE);
     check(!passed, "a lock that another thread holds was dropped");
-    free(must_malloc(1000)); /* and a heap that works is there meanwhile */
+    free(must_malloc(1000)); /* meanwhile, the reporter has a heap that works */
     siglongjmp(back, 1);
 }
 

@@ -1,5 +1,5 @@
-/* absent.h: what the headers of musl, or of an older glibc,'s headers do not declare and our libraries have all the same. Included by the
- * command line where a program is compiled for such a C library.
+/* absent.h: functions of our libraries that the headers of musl, or of an older glibc, do not declare.
+ * The command line includes it where a program is compiled for such a C library.
  */
 #pragma once
 
@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-/* The program links without them, and finds them in the library that is preloaded. */
+/* Weak: the program links without them, and finds them in the preloaded library. */
 #define WEAK __attribute__((weak))
 
 WEAK void *pvalloc(size_t size);

@@ -1,4 +1,4 @@
-/* Whoever asks for aligned blocks gets them, and can free them. */
+/* Requests for aligned blocks return aligned blocks, which can be freed. */
 #include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>

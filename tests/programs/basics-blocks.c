@@ -12,7 +12,7 @@ static size_t size_of(int i) {
 
 int main(void) {
     for (int i = 0; i < 4 * MANY; i++) {
-        int at = (i * 7) % MANY; /* the second time round it is freed and made anew */
+        int at = (i * 7) % MANY; /* the second time, the block is freed and allocated anew */
         for (size_t j = 0; blocks[at] && j < size_of(at); j++)
             if (blocks[at][j] != (unsigned char)at) {
                 fprintf(stderr, "byte %zu of a live block of %zu bytes at %p has changed\n", j,

@@ -1,4 +1,4 @@
-/* calloc returns zeroed memory, even where memory was used before. */
+/* calloc returns zeroed memory, even memory that was used before. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* Where there is no memory, errno says so. */
+/* When there is no memory, errno is ENOMEM. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* Where memory ends malloc gives NULL, and what is freed can be had again. */
+/* When memory runs out, malloc returns NULL; freed memory can be allocated again. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -7,7 +7,7 @@ int main(int argc, char **argv) {
     size_t size = argc > 1 ? strtoul(argv[1], NULL, 10) : 8000;
     setrlimit(RLIMIT_AS, &(struct rlimit){128 << 20, 128 << 20});
     void **last = NULL, **p;
-    int count = 0; /* addresses that were reserved before are not limited */
+    int count = 0; /* addresses that the malloc reserved before are not limited */
     for (; count < 20000 && (p = malloc(size)); count++) {
         *p = last;
         last = p;

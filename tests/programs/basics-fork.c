@@ -1,4 +1,4 @@
-/* A child may allocate whose parent had another thread inside malloc when it forked. */
+/* A child may allocate even if another thread of its parent was inside malloc at the fork. */
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>

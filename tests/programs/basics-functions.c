@@ -1,4 +1,4 @@
-/* Prints the file that provides each function that is named: `calloc /lib/libc.so.6`. */
+/* Prints which file provides each function in the arguments: `calloc /lib/libc.so.6`. */
 #include "program.h"
 
 int main(int argc, char **argv) {

@@ -1,4 +1,4 @@
-/* What cannot be is NULL: half of all addresses, and products that overflow. */
+/* Impossible requests return NULL: half of all addresses, and products that overflow. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* What was freed is used again. */
+/* Freed memory is used again. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

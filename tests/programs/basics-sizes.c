@@ -1,4 +1,4 @@
-/* A large block can be had, and many that are smaller. */
+/* malloc returns a large block, and many smaller ones. */
 #include <stdio.h>
 #include <stdlib.h>
 

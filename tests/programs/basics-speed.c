@@ -1,4 +1,4 @@
-/* Does a call cost more the more blocks there are? */
+/* The cost of a call does not grow with the number of live blocks. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -6,8 +6,8 @@
 enum { FEW = 500, MANY = 16000, CALLS = 2000 };
 static void *blocks[MANY], *made[CALLS];
 
-/* Nanoseconds of processor time for one malloc, among that many blocks with holes between them
- * that are too small to be of use. */
+/* Nanoseconds of processor time for one malloc among that many blocks, with holes between them
+ * that are too small for the request. */
 static double price_among(int blocks_now, size_t size) {
     static int count;
     int from = count;

@@ -20,7 +20,7 @@ static void shared(void) {
     _exit(1);
 }
 
-/* ── one thread stops at each instruction of a call in turn, and another one makes a call ── */
+/* ── one thread stops at each instruction of a call in turn, while another makes a call ───── */
 
 static size_t size;
 static void *mine, *others;
@@ -29,7 +29,7 @@ static void free_mine(void) { free(mine); }
 static void take_others(void) { others = malloc(size); }
 static void free_others(void) { free(others); }
 
-/* Writes to each of these blocks, then looks for what is no longer there. */
+/* Writes to each of these blocks, then looks for bytes that have changed. */
 static void all_apart(void *blocks[], int count) {
     for (int i = 0; i < count; i++)
         if (blocks[i])
@@ -53,7 +53,7 @@ static bool meet_at(long place, bool frees, bool other_frees) {
     bool met = step(place, frees ? free_mine : take_mine, other_frees ? free_others : take_others);
     if (!frees)
         blocks[count++] = mine;
-    if (other_frees != met) /* it has one that it took, or that it did not free */
+    if (other_frees != met) /* it holds a block that it allocated, or has not freed */
         blocks[count++] = others;
     for (int i = 0; i < SPARE + 2; i++)
         blocks[count++] = malloc(size);
@@ -74,7 +74,7 @@ static void meet_at_each(void) {
     }
 }
 
-/* ── many threads, and chance ─────────────────────────────────────────────────────────────── */
+/* ── many threads, at random ──────────────────────────────────────────────────────────────── */
 
 static pthread_barrier_t together;
 
@@ -94,7 +94,7 @@ static void *work(void *arg) {
     return NULL;
 }
 
-/* Another thread takes over in the middle of a call, even where there is one processor for all. */
+/* Makes threads alternate in the middle of calls, even on a single processor. */
 static void give_way(int signal) {
     (void)signal;
     sched_yield();

@@ -1,4 +1,4 @@
-/* All bytes that malloc_usable_size counts belong to the block. */
+/* A block owns all bytes that malloc_usable_size reports. */
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>

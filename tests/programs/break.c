@@ -36,7 +36,7 @@ static void move_up(size_t size) {
     fill(p, size, 1);
 }
 
-/* Only the last piece can go, and only while nobody has taken more behind it. */
+/* Only the last piece can be given back, and only if the break has not moved since. */
 static void move_down(void) {
     if (!area_count || areas[area_count - 1].p + areas[area_count - 1].size != sbrk(0))
         return;

@@ -1,5 +1,5 @@
 /* A malloc that serves a hundred calls and then ends the process: what a benchmark must survive.
- * Build with * -shared -fPIC. */
+ * Build with -shared -fPIC. */
 #include <stddef.h>
 #include <stdlib.h>
 

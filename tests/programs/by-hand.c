@@ -1,4 +1,4 @@
-/* What check finds in other people's mallocs, said once more without anything of check:
+/* Repeats findings of `check` in other people's mallocs without any code of check:
  * docs/safety.md has the answers. Each question prints what it saw.
  *
  *     by-hand QUESTION
@@ -180,9 +180,9 @@ static void stack(void) {
            strerror(pthread_create(&t, &least, nothing, NULL)));
 }
 
-/* Frees while the process has all the mappings it may have, so that nobody can unmap a part of
- * anything; when there is room again, what is mapped should go back to what it was. Without the
- * pressure (the first line) it says what this malloc keeps anyway. */
+/* Frees blocks while the process has as many mappings as it may have, so that no part of a mapping
+ * can be unmapped. Once there is room again, the mapped memory should shrink to what it was. The
+ * first line is a run without that pressure: what this malloc keeps anyway. */
 static void mappings(void) {
     enum { N = 400, SIZE = 200000 };
     static char *p[N];
@@ -207,7 +207,7 @@ static void mappings(void) {
     }
 }
 
-/* From here on the kernel gives no memory, to nobody. */
+/* From here on the kernel refuses all memory. */
 static void end_of_memory(void) {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -243,8 +243,8 @@ static void no_mmap(void) {
     }
 }
 
-/* A few calls of all sizes. To be run where somebody lets single system calls fail, from the line
- * on that this writes first: strace -e inject=mmap:error=ENOMEM:when=... */
+/* A few calls of all sizes, to be run while strace makes single system calls fail that follow the
+ * line which this writes first: strace -e inject=mmap:error=ENOMEM:when=... */
 static void calls(void) {
     int refused = 0, changed = 0;
     write(1, "begins\n", 7);
@@ -290,8 +290,8 @@ static void errnos(void) {
 
 static void allocates(void) { free(malloc(100)); }
 
-/* Handlers run in prepare from the last registered to the first: one that was registered before
- * malloc's own finds malloc locked. */
+/* fork runs prepare handlers from the last registered to the first, so one that was registered
+ * before malloc's own finds malloc locked. */
 static void atfork(void) {
     for (int late = 0; late < 2; late++) {
         pid_t forks = fork();

@@ -5,8 +5,8 @@
  *     cache-lines local|remote [size] [blocks in a turn] [measured turns]
  *
  * local: each thread makes blocks and frees them. remote: the first makes them, the second frees
- * them. What is done for the first time is done before the first mark. Writes to standard output, as
- * words of eight bytes, `struct told`.
+ * them. A few turns before the first mark warm everything up. Writes `struct told`, as words of
+ * eight bytes, to standard output.
  */
 #include "program.h"
 #include <sys/syscall.h>
@@ -21,7 +21,7 @@ static struct {
 static struct told {
     void *program, *program_end; /* its own instructions */
     volatile void *begin[2], *end[2];
-    void *block[TURNS][BLOCKS]; /* those that travelled */
+    void *block[TURNS][BLOCKS]; /* those that were passed on */
 } told;
 
 static _Alignas(64) atomic_size_t turn;
@@ -29,7 +29,7 @@ static _Alignas(64) void *block[2][BLOCKS];
 static bool remote;
 static size_t size, blocks, turns;
 
-/* Waiting is done by instructions of this program: nobody must take them for those of a call. */
+/* Waits by instructions of this program, so that they are not taken for those of a call. */
 static void yield(void) {
 #ifdef __x86_64__
     long result = SYS_sched_yield;

@@ -10,14 +10,14 @@ enum { COUNT = 160, IMAGE = 16, MOST = 8 };
 static const size_t sizes[] = {16, 32, 48, 64, 128, 256, 1000, 3000, 20000};
 static long rounds;
 
-/* What a free block holds: read after its free, which a program should not do, but
- * memory that was copied from a live block may hold the same. */
+/* The content of a free block, read after its free. A correct program does not do that,
+ * but memory that was copied from a live block may have the same content. */
 static void look(const void *freed, unsigned char image[IMAGE]) {
     for (int i = 0; i < IMAGE; i++)
         image[i] = ((const volatile unsigned char *)freed)[i];
 }
 
-/* All over the block, at every offset in turn. */
+/* Copies it all over the block, at every offset in turn. */
 static void copy_into(unsigned char *block, size_t size, const unsigned char image[IMAGE],
                       size_t offset) {
     for (size_t at = offset % IMAGE; at + IMAGE <= size; at += IMAGE)
@@ -26,8 +26,8 @@ static void copy_into(unsigned char *block, size_t size, const unsigned char ima
         memcpy(block, image, IMAGE - offset % IMAGE);
 }
 
-/* The second word of a free block leads on, the first is a function of it. Makes the
- * image of one that leads elsewhere, for the functions that a malloc might use. */
+/* Suppose the second word of a free block is a link, and the first a function of it.
+ * Makes the image of a block with another link, for functions that a malloc might use. */
 static void lead_elsewhere(unsigned char image[IMAGE], const void *where, int function) {
     uintptr_t word[2], to = (uintptr_t)where;
     memcpy(word, image, sizeof word);
@@ -73,8 +73,8 @@ static void round_of(size_t size, uint64_t *random) {
 
 static struct ring rings[MOST];
 
-/* Writes the image of a free block into blocks that another thread frees at once, while
- * its own free list changes with each call: every link leads to a block that was given away. */
+/* Writes the image of a free block into blocks that another thread frees at once, while its
+ * own free list changes with each call: every link points to a block that it passed on. */
 static void *give(void *arg) {
     struct ring *r = arg;
     uint64_t random = (uint64_t)(r - rings) + 5;

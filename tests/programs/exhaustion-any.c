@@ -2,7 +2,7 @@
  * every thread, at every place. Those that fail return NULL with ENOMEM and leave their
  * argument unchanged; no block changes; and without the limit, all calls succeed again.
  *
- * The limit is there before the program starts, or it comes when it runs already.
+ * The limit is set before the program starts, or while it runs.
  *
  *     exhaustion-any [before|after] [threads] [steps] [MiB of room] [seed]
  */
@@ -61,7 +61,7 @@ static void resize(struct block *b, uint64_t *random) {
     unsigned char *p = realloc(b->p, size);
     refusal(p);
     if (!p)
-        return; /* the old one is checked when its time comes */
+        return; /* the old one is checked when it is replaced */
     size_t kept = size < b->size ? size : b->size;
     check_moved(p, b->origin, shown(kept), (uint64_t)seed);
     fill(p, shown(size), (uint64_t)seed);
@@ -105,7 +105,7 @@ static size_t address_space(void) {
     return strtoul(text, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Below a limit on the address space from here on. */
+/* Sets a limit on the address space. */
 static void limit_now(size_t bytes) {
     struct rlimit limit;
     check(getrlimit(RLIMIT_AS, &limit) == 0, "getrlimit failed");
@@ -155,7 +155,7 @@ int main(int argc, char **argv) {
         for (long k = 0; k < LIVE; k++)
             if (table[i][k].p)
                 release(&table[i][k]);
-    size_t again = 0; /* what was freed can be had again, below the limit */
+    size_t again = 0; /* freed memory can be allocated again under the limit */
     while (again < room / 4 && malloc(4000))
         again += 4000;
     check(again >= room / 4, "only %zu bytes could be had again", again);

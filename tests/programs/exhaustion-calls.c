@@ -37,7 +37,7 @@ static void refuse_or_pass(int signal, siginfo_t *info, void *context) {
     (void)signal;
     greg_t *r = ((ucontext_t *)context)->uc_mcontext.gregs;
     long n = ++seen;
-    if (n == fail_at || (fail_each && n % fail_each == 0)) /* a refusing brk says where it is */
+    if (n == fail_at || (fail_each && n % fail_each == 0)) /* a brk that fails returns the break */
         r[REG_RAX] = info->si_syscall == SYS_brk ? gate(SYS_brk, 0, 0, 0, 0, 0, 0) : -ENOMEM;
     else
         r[REG_RAX] = gate(info->si_syscall, r[REG_RDI], r[REG_RSI], r[REG_RDX], r[REG_R10],

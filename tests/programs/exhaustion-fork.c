@@ -1,6 +1,6 @@
 /* fork when there is no memory left, not even for a fresh heap, while threads ask for
- * more and hold malloc's locks: the children hang as little as their parent. What they
- * ask for may be refused; what they have, they can read and free.
+ * more and hold malloc's locks: neither the children nor their parent hang. Requests of
+ * a child may be refused; blocks that it has can be read and freed.
  *
  *     exhaustion-fork [forks] [threads]
  */

@@ -1,5 +1,5 @@
-/* Memory that nobody touches costs nothing: calloc of gigabytes does not clear them,
- * and realloc of a large block that was hardly touched moves pages, not bytes.
+/* Untouched memory costs nothing: calloc of gigabytes does not clear them, and realloc
+ * of a large block of which little was touched moves pages, not bytes.
  *
  *     exhaustion-lazy [MiB] [MiB that may become resident]
  */

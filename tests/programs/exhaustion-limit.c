@@ -62,7 +62,7 @@ static void limit_addresses(long mib, char **argv) {
     check(false, "exec: %s", strerror(errno));
 }
 
-/* Takes all there is; NULL comes with ENOMEM. How many there were. */
+/* Allocates until malloc returns NULL with ENOMEM. Returns the number of blocks. */
 static long take_all(struct block **all) {
     long count = 0;
     for (;; count++) {
@@ -147,7 +147,7 @@ int main(int argc, char **argv) {
     if (reuses)
         all_refuse(all);
     check_sound();
-    struct block *half = all, *rest; /* every other one goes, and comes back */
+    struct block *half = all, *rest; /* every other one is freed and allocated again */
     for (long i = 0; i < first / 2 - 1; i++)
         half = half->next;
     rest = half->next;

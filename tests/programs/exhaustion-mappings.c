@@ -3,10 +3,10 @@
  * keeps errno all the same, and nothing is lost: the memory is handed out again or
  * goes back later, and the heap stays sound.
  *
- * Address space that stays may be a cache, or a heap that grows by steps (jemalloc's retains what
- * it ever mapped, and takes five rounds to have enough, now and then one more later). What was
- * lost is lost again each time, so it takes growth in every round of several to say so: one that
- * adds nothing acquits.
+ * Address space that stays mapped may be a cache, or a heap that grows by steps (jemalloc retains
+ * all that it ever mapped; it has enough after five rounds, and now and then maps more later). A
+ * malloc that loses memory loses some in each round, so it fails only if it grows in every one of
+ * several rounds.
  *
  *     exhaustion-mappings [blocks] [size of a block] [rounds that may all grow]
  */
@@ -32,7 +32,7 @@ static long address_space_kib(void) {
 enum { ROOM = 4000 }; /* mappings that are given back in between, and taken again */
 static size_t page;
 
-/* Uses all mappings up, by making single pages unlike their neighbours; returns where the last is. */
+/* Uses up all mappings, by making single pages unlike their neighbours; returns where the last is. */
 static char *use_mappings_up(char *from, char *end) {
     for (char *p = from; p < end; p += 2 * page)
         if (mprotect(p, page, PROT_READ) != 0) {

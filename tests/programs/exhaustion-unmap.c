@@ -1,6 +1,6 @@
 /* The kernel refuses to take memory back: munmap and madvise fail, as they do with too many
- * mappings or with locked memory. free keeps errno (POSIX.1-2024), whatever the size, and what
- * could not be given back does no harm: blocks are whole, and memory can be had as before.
+ * mappings or with locked memory. free keeps errno (POSIX.1-2024), whatever the size, and memory
+ * that could not be given back does no harm: blocks are unchanged, and malloc works as before.
  *
  *     exhaustion-unmap [blocks of each size] [largest size]
  */
@@ -74,7 +74,7 @@ int main(int argc, char **argv) {
         pid_t child = fork();
         if (child == 0) {
             die_after(60);
-            build(largest / 4, 0); /* what was there before is affected, too */
+            build(largest / 4, 0); /* blocks from before are affected, too */
             refuse(errors[i]);
             drop(largest / 4);
             use(largest);
@@ -83,7 +83,7 @@ int main(int argc, char **argv) {
         int status;
         check(waitpid(child, &status, 0) == child, "waitpid: %s", strerror(errno));
         if (WIFEXITED(status) && WEXITSTATUS(status) == 1)
-            return 1; /* the child has said what is wrong */
+            return 1; /* the child has printed the reason */
         check(WIFEXITED(status) && WEXITSTATUS(status) == 0,
               "a child died of signal %d after munmap and madvise failed (%s)", WTERMSIG(status),
               strerror((int)errors[i]));

@@ -1,7 +1,7 @@
 /* A first malloc as students write it, as a library: a header, a list of free blocks, the break.
- * It is right, but for what a macro takes away: HEADER=8 aligns blocks to 8 bytes only, NO_CALLOC
- * leaves calloc to the C library, NO_LOCK forgets the threads, ZERO_IS_NULL refuses to give a block
- * of no bytes (which C allows), and OTHER_NAMES exports none of it.
+ * It is correct unless a macro breaks it: HEADER=8 aligns blocks to 8 bytes only, NO_CALLOC leaves
+ * calloc to the C library, NO_LOCK takes no lock, ZERO_IS_NULL returns NULL for malloc(0) (which C
+ * allows), and OTHER_NAMES gives its functions names that no program calls.
  */
 #define _GNU_SOURCE
 #include <errno.h>

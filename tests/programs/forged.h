@@ -1,6 +1,6 @@
-/* forged.h: what the programs share that write into free blocks as an attacker does. An
- * attempt runs in a child, which may be ended by the malloc: that is one good answer,
- * and the other one is that nothing comes of it.
+/* forged.h: shared by the programs that write into free blocks as an attacker does. Each
+ * attempt runs in a child. Two outcomes are good: the malloc ends the child, or the attempt
+ * has no effect.
  */
 #pragma once
 
@@ -8,7 +8,7 @@
 
 enum { HARMLESS = 0, FOOLED = 3, UNFIT = 4, MOST_LIVE = 8192 };
 
-/* What the child says of its attempt, in memory that it shares with its parent. */
+/* The child's report, in memory that it shares with its parent. */
 struct outcome {
     char what[200];
     long ended, harmless, unfit;
@@ -22,8 +22,8 @@ UNUSED static void begin_attempts(void) {
     check(outcome != MAP_FAILED, "no shared memory");
 }
 
-/* The blocks that the child holds. A new one must be none of them, and must not lie in
- * [wild, wild_end), which is no memory of the malloc's. */
+/* The blocks that the child holds. A new block must be none of them, and must not lie in
+ * [wild, wild_end), which is memory of the program's own. */
 static char *live[MOST_LIVE];
 static size_t lives;
 static char *wild, *wild_end;
@@ -59,7 +59,7 @@ UNUSED static void let_go(char *p) {
     check(false, "%p is not held", (void *)p);
 }
 
-/* Runs one attempt; `name` says which when malloc was fooled. */
+/* Runs one attempt. `name` says which it is, if malloc was deceived. */
 UNUSED static void attempt(void (*run)(void), const char *name) {
     pid_t child = fork();
     if (child == 0) {

@@ -5,8 +5,8 @@
  *                              child allocates in the handler, then returns from it,
  *                              so that the interrupted call ends in the child, too.
  *     fork-anywhere other      by another thread. In the child the call never ends.
- *     fork-anywhere waiting    by the signal handler of a thread that is itself inside
- *                              malloc, waiting for the one that is stopped.
+ *     fork-anywhere waiting    by the signal handler of another thread that is inside
+ *                              malloc, too, and waits for the stopped one.
  *
  * In every child old blocks can be read, resized and freed, new ones overlap
  * no other, and it ends in time; so do the calls in the parent.
@@ -57,8 +57,8 @@ static void act_free(void) { free(old[1].p); }
 static void act_free_last(void) { free(old[OLD - 1].p); }
 static void act_trim(void) { malloc_trim(0); }
 
-/* Each call in several states of the heap: blocks of `size` around it, those free
- * that `freed` has a bit for. `taken` is the block that the call ends. */
+/* Each call in several states of the heap: blocks of `size` around it, of which those
+ * with a bit in `freed` are free. `taken` is the block that the call frees. */
 static const struct call {
     const char *name;
     void (*act)(void);
@@ -87,7 +87,7 @@ static volatile long instruction; /* of this call, counted from 0 */
 
 /* ── the child ─────────────────────────────────────────────────────────────── */
 
-static volatile bool is_child; /* changes inside malloc */
+static volatile bool is_child; /* set while malloc is interrupted */
 static char *fresh[FRESH];
 static int fresh_count;
 
@@ -115,7 +115,7 @@ static void child_uses_old(int i) {
 }
 
 static void child_ends(void) {
-    if (result) { /* the interrupted call has ended: this is our block, too */
+    if (result) { /* the interrupted call has returned: its block is ours, too */
         fill(result, result_size, SEED_NEW);
         for (int i = 0; i < OLD; i++)
             if (old[i].p && i != call->taken)
@@ -157,8 +157,8 @@ enum { TRAP_FLAG = 0x100 };
 #define step_on()  __asm__ volatile("pushfq; orq %0, (%%rsp); popfq" ::"i"(TRAP_FLAG) : "cc", "memory")
 #define step_off() __asm__ volatile("pushfq; andq %0, (%%rsp); popfq" ::"i"(~TRAP_FLAG) : "cc", "memory")
 
-/* A loop is tried in its first two rounds only. */
-enum { PLACES = 1 << 14, ENOUGH = 20000 }; /* beyond that, bytes are being copied */
+/* An instruction in a loop is tried only the first two times. */
+enum { PLACES = 1 << 14, ENOUGH = 20000 }; /* calls that are longer copy bytes */
 static struct {
     greg_t at;
     int visits;
@@ -196,7 +196,7 @@ static void step_through(void) {
 
 /* ── who forks ─────────────────────────────────────────────────────────────── */
 
-/* A pipe hands the turn over: what is read and written is one byte. */
+/* One byte through a pipe hands over the turn. */
 static int to_main[2], to_stepper[2];
 
 static void turn_give(int *to) { check(write(to[1], "", 1) == 1, "the pipe is broken"); }
@@ -235,7 +235,7 @@ static void fork_here(void) {
 
 static void *stepper(void *arg) {
     (void)arg;
-    sigset_t alarms; /* are for the other thread */
+    sigset_t alarms; /* blocked here: they are for the other thread */
     sigemptyset(&alarms);
     sigaddset(&alarms, SIGALRM);
     pthread_sigmask(SIG_BLOCK, &alarms, NULL);
@@ -244,7 +244,7 @@ static void *stepper(void *arg) {
     return NULL;
 }
 
-/* The stopped thread goes on as soon as there was a fork. */
+/* The stopped thread continues as soon as the fork is done. */
 static atomic_bool forked;
 static void alarmed(int signal) {
     (void)signal;
@@ -256,8 +256,8 @@ static void alarmed(int signal) {
     errno = saved;
 }
 
-/* Allocates, which takes until the handler has let the other thread go on when that
- * one holds the lock. */
+/* Allocates. If the stopped thread holds the lock, this waits until the handler has let
+ * that thread continue. */
 static void fork_while_waiting(void) {
     struct sigaction on_alarm = {.sa_handler = alarmed};
     sigaction(SIGALRM, &on_alarm, NULL);

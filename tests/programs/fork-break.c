@@ -1,7 +1,7 @@
 /* fork while another thread moves the program break, up and down. The kernel copies
- * its own record of the break a little before the memory itself, so that a child may
- * be born with a break that cannot be moved any more, or that is moved without getting
- * memory. Its blocks are good all the same.
+ * its own record of the break a little before the memory itself, so in a child it may
+ * be impossible to move the break, or the break may move without any memory. The child's
+ * blocks are good all the same.
  *
  *     fork-break [forks] [largest size]
  */
@@ -10,7 +10,7 @@
 enum { BLOCKS = 40, STEP = 1 << 16 };
 static atomic_bool stop;
 
-/* Nobody else moves the break of the parent meanwhile: sbrk is not made for threads. */
+/* No other thread moves the parent's break meanwhile, because sbrk is not thread-safe. */
 static void *move_for_ever(void *arg) {
     while (!stop) {
         check(sbrk(STEP) != (void *)-1, "sbrk: %s", strerror(errno));

@@ -1,5 +1,5 @@
 /* A child that was forked inside malloc may free all blocks of another thread, and its heap stays
- * sound. Forks where malloc needs memory, as fork-frozen does (needs-memory.h).
+ * sound. Forks when malloc asks for memory, as fork-frozen does (needs-memory.h).
  *
  *     fork-emptied [size]
  */

@@ -1,6 +1,6 @@
-/* The ways from one program to the next, under threads that allocate: fork and exec,
- * vfork and exec, posix_spawn, system. Each time the new program runs on this malloc
- * as well, and says so by its status.
+/* A process whose threads allocate starts another program, in each possible way: fork and
+ * exec, vfork and exec, posix_spawn, system. The new program runs on this malloc as well,
+ * which its status confirms.
  *
  *     fork-exec [rounds] [threads]
  */

@@ -1,5 +1,5 @@
-/* A child that was forked by any thread ends as every process does: by exit, with handlers that
- * allocate, or by the end of its last thread.
+/* A child that was forked by any thread can end as every process can: by exit, with handlers that
+ * allocate, or when its last thread ends.
  *
  *     fork-exit [forks]
  */

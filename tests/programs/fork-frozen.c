@@ -1,10 +1,10 @@
-/* What a child may expect of a heap that was locked, half way through a call, when it
- * was forked: blocks from before can be read, have their usable size, are copied by
- * realloc, and their frees are ignored; new blocks come from elsewhere.
+/* A child is forked while the heap is locked, half way through a call. In the child, blocks
+ * from before the fork can be read, have their usable size, and are copied by realloc;
+ * their frees are ignored; new blocks come from other memory.
  *
- * This program stands between malloc and the kernel (link with -rdynamic): the call
- * that needs memory is stopped there, by a fork (mmap, mprotect and sbrk are such calls).
- * Of a malloc that keeps its addresses, it stops the call that gives memory back (madvise).
+ * This program's system calls take the place of libc's (link with -rdynamic), and fork when
+ * malloc asks for memory (mmap, mprotect, sbrk). If a malloc keeps its addresses, they fork
+ * when it gives memory back (madvise).
  *
  *     fork-frozen [size]
  */
@@ -20,7 +20,7 @@ enum { OLD = 20, NEW = 200, SEED_OLD = 1, SEED_NEW = 2 };
 enum { LINK = 16 }; /* what a malloc may write into a block that was freed */
 static char *old[OLD];
 static size_t size;
-static volatile bool armed, is_child; /* change inside malloc, unlike what libc declares */
+static volatile bool armed, is_child; /* change inside malloc, which the compiler does not expect */
 
 static void report(const char *line, void *arg) {
     (void)arg;
@@ -46,7 +46,7 @@ static void child(void) {
         new[i] = must_malloc(size);
         fill(new[i], size, SEED_NEW);
     }
-    for (int i = 0; i < OLD; i++) /* so none of the new ones took its place */
+    for (int i = 0; i < OLD; i++) /* so no new block lies there */
         for (size_t k = LINK; k < size; k++)
             check((unsigned char)old[i][k] == pattern(old[i], SEED_OLD, k),
                   "byte %zu of a block of the frozen heap was written to", k);
@@ -57,7 +57,7 @@ static void child(void) {
     check(!libmalloc_check || libmalloc_check(report, NULL) == 0, "the fresh heap is broken");
 }
 
-/* Every other child returns, into the call that was interrupted. */
+/* Every other child returns into the call that was interrupted. */
 static void interrupt(void) {
     static int times;
     if (!armed)

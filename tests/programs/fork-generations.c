@@ -1,6 +1,6 @@
-/* A child forks as well, and its child, and so on; each starts threads of its own
- * that are inside malloc when it forks. Blocks of every generation stay readable, can
- * be resized and freed.
+/* A child forks as well, and its child, and so on; each starts threads of its own, which
+ * are inside malloc when it forks. Blocks of every generation can be read, resized and
+ * freed.
  *
  *     fork-generations [generations] [threads]
  */
@@ -36,7 +36,7 @@ static void live(long number, long threads) {
     check(new, "realloc of the parent's block failed");
     check_moved(new, old, SIZE, (uint64_t)(number - 1));
     free(new);
-    free(blocks[number - 1][0]); /* and one more */
+    free(blocks[number - 1][0]); /* and frees another one of the parent's */
     blocks[number - 1][0] = blocks[number - 1][1] = NULL;
 }
 

@@ -1,6 +1,6 @@
-/* malloc is not the only one who watches fork: handlers registered before its own and
- * after allocate, resize and free in all three places, while other threads do too.
- * Compiled with -DLIBRARY -shared it is the library whose handlers come before.
+/* Other fork handlers than malloc's, registered before and after it, allocate, resize and
+ * free in prepare, parent and child, while other threads do so, too. Compiled with -DLIBRARY
+ * -shared it is the library whose handlers are registered before.
  *
  *     fork-handlers [forks] [threads] [are the library's handlers expected?]
  */
@@ -34,7 +34,7 @@ static void after(void) {
     }
 }
 
-/* A malloc may register its own with its first call: the program's come after that. */
+/* A malloc may register its own at its first call; the program registers after that. */
 __attribute__((constructor)) static void watch(void) {
 #ifndef LIBRARY
     free(must_malloc(1));

@@ -1,5 +1,5 @@
 /* Forks in signal handlers that interrupt malloc and free, thirty times; each child returns from the
- * handler, goes on with what was interrupted, and ends with 7. */
+ * handler, finishes the interrupted call, and ends with 7. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

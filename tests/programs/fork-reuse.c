@@ -1,5 +1,5 @@
-/* A child frees what its parent allocated, and allocates as much: it needs little more memory
- * than it was born with. Half of the blocks may be another thread's, which the child has not.
+/* A child frees its parent's blocks, and allocates as many: it needs little more memory than it
+ * had after the fork. Half of the blocks may belong to a thread that does not exist in the child.
  *
  *     fork-reuse [blocks] [size of a block] [rounds] [are half of them another thread's?]
  *                [percent of them by which the child may grow]
@@ -62,5 +62,5 @@ int main(int argc, char **argv) {
     int status;
     check(waitpid(child, &status, 0) == child, "waitpid: %s", strerror(errno));
     check(!WIFSIGNALED(status), "the child died of signal %d", WTERMSIG(status));
-    _exit(WEXITSTATUS(status)); /* the child has said what is wrong */
+    _exit(WEXITSTATUS(status)); /* the child has printed the reason */
 }

@@ -1,6 +1,6 @@
 /* A timer interrupts malloc wherever it happens to be, and the signal handler forks.
- * Every other child ends in the handler, after it has allocated there; the others
- * return from it, so that the interrupted call goes on, and work on for a while.
+ * Every other child ends in the handler, after it has allocated there; the others return
+ * from it, so that the interrupted call continues, and allocate for a while.
  *
  *     fork-storm [forks] [other threads that allocate] [largest size] [that fork as well]
  */
@@ -78,8 +78,8 @@ static void alarmed(int signal) {
     errno = saved;
 }
 
-/* One random step; a signal may come anywhere in it, so a block is out of the table
- * while it is in malloc's hands. */
+/* One random step. A signal may come anywhere in it, so a block is taken out of the table
+ * before it is passed to malloc. */
 static void step(uint64_t *random) {
     size_t i = chance_below(random, LIVE), size = chance_size(random, largest);
     unsigned char *p = blocks[i].p;

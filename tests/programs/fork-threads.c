@@ -1,6 +1,6 @@
-/* fork while other threads are inside malloc, hundreds of times: each child finds a
- * heap that works. It reads, resizes and frees blocks from before, makes new ones,
- * and ends; no child hangs, and the parent goes on undisturbed.
+/* fork while other threads are inside malloc, hundreds of times: in each child the heap
+ * works. The child reads, resizes and frees blocks from before the fork, allocates new
+ * ones, and ends; no child hangs, and the parent is not disturbed.
  *
  *     fork-threads [forks] [threads] [largest size] [how many fork at the same time]
  */
@@ -45,7 +45,7 @@ static void *allocate_for_ever(void *arg) {
     return NULL;
 }
 
-/* What a child does with the blocks that its parent's thread made before the fork. */
+/* In a child: reads, resizes and frees the blocks that the forking thread had made. */
 static void child(void **old, size_t *sizes, uint64_t seed) {
     void *own[OLD];
     for (int i = 0; i < OLD; i++) {
@@ -92,7 +92,7 @@ static void *fork_often(void *arg) {
         children++;
         if (napping)
             usleep(3000); /* they are back inside malloc for the next */
-        size_t one = chance_below(&random, OLD); /* the parent's heap moves on */
+        size_t one = chance_below(&random, OLD); /* the parent's heap changes, too */
         free(old[one]);
         old[one] = must_malloc(sizes[one]);
         fill(old[one], sizes[one], seed);

@@ -1,4 +1,4 @@
-/* free-wild.c: frees what malloc never gave. */
+/* free-wild.c: frees a pointer that malloc never returned. */
 #include <stdlib.h>
 
 int main(void) {

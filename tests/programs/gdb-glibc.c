@@ -1,4 +1,4 @@
-/* A heap on glibc's malloc with a chunk in each of its places, for GDB to tell: thread caches, fastbins,
+/* A heap on glibc's malloc with a chunk in each kind of place, for GDB to show: thread caches, fastbins,
  * unsorted, small and large bins, a second arena, mapped chunks with and without alignment.
  *
  *     gdb-glibc            stops in stop_here(), then prints what it knows of its own heap, status 3

@@ -1,5 +1,5 @@
-/* Makes a heap for GDB to describe and asks the malloc itself what it looks like, with names of its
- * own that are also our variants': a debugger must not take one for the other.
+/* Makes a heap for GDB to describe, and asks the malloc itself for the same. Some of its own symbols
+ * have the names of our variants' symbols: a debugger must not confuse them.
  *
  *     gdb-heap               stops in stop_here(), then prints what the malloc said, status 3
  *     gdb-heap overflow      the same, after writing over the end of a block

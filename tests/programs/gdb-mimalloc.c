@@ -1,4 +1,4 @@
-/* A heap on mimalloc with a block in each of its places, for GDB to tell: free lists of a page, blocks that
+/* A heap on mimalloc with a block in each kind of place, for GDB to show: free lists of a page, blocks that
  * another thread freed in a full page and in one that is not, a large and a huge block, aligned ones, and
  * the pages of a thread that has ended.
  *

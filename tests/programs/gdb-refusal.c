@@ -1,5 +1,5 @@
-/* Memory that is looked for in vain, for `libmalloc gdb --on oom`. Its mmap, which is in front of libc's,
- * can be told to refuse once: sharded then takes a huge block from elsewhere, which is no refusal.
+/* Runs out of memory, for `libmalloc gdb --on oom`. Its mmap, which replaces libc's, can be told to refuse
+ * once: sharded then takes a huge block from elsewhere, and so malloc does not refuse.
  *
  *     cc -rdynamic …    (so that a preloaded malloc finds this mmap)
  */
@@ -12,7 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* libc says that malloc calls nothing in here: a compiler would leave out what only mmap reads. */
+/* volatile, because libc declares that malloc calls no function of ours, such as this mmap. */
 static volatile bool refuse;
 static volatile int refused;
 static const size_t much = (size_t)1 << 60;

@@ -48,7 +48,7 @@ static __attribute__((noinline)) void fill(void) {
     hidden[1] = ~(uintptr_t)lost->next;
 }
 
-/* What is left on the stack may look like a pointer to what was lost. */
+/* Clears the stack, where old pointers to lost blocks may be left. */
 static __attribute__((noinline)) void stack_clear(void) {
     char old[4096];
     memset(old, 0, sizeof old);

@@ -1,4 +1,4 @@
-/* Blocks of which is known who allocated them, for the table of --track.
+/* Allocates blocks from known places, for the table of --track.
  *
  *     gdb-tracked          stops in stop_here(), prints the places, status 3
  *     gdb-tracked fork     stops in the child, which has lost a block of its own, status 3
@@ -52,7 +52,7 @@ static void fill(void) {
     free(freed);
 }
 
-/* What is left on the stack may look like a pointer to what was lost. */
+/* Clears the stack, where old pointers to lost blocks may be left. */
 static __attribute__((noinline)) void stack_clear(void) {
     char old[8192];
     memset(old, 0, sizeof old);

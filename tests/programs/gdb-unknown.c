@@ -1,5 +1,5 @@
-/* A malloc that no reader knows: it maps memory by itself, hands it out in a row, and reuses nothing.
- * For 4242 bytes it hands out what is in use. */
+/* A malloc that no reader knows: it maps memory, hands it out in address order, and reuses nothing.
+ * For 4242 bytes it hands out memory that is in use. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-/* hello.c: allocates, prints, ends. Linked in every way that a preload cannot reach, too. */
+/* hello.c: allocates, prints, ends. Also linked in each way that LD_PRELOAD cannot reach. */
 #include <stdio.h>
 #include <stdlib.h>
 

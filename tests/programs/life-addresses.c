@@ -1,4 +1,4 @@
-/* Prints the addresses that a small process uses, and how many of them are readable,
+/* Prints how much address space a small process uses, and how much of it is readable,
  * both in KiB. A limit on addresses counts the first; mlockall makes the second
  * resident. A test compares them with glibc's.
  *

@@ -1,5 +1,5 @@
-/* After a burst the memory goes back to the system while the program goes on with a
- * few small blocks. It asks for nothing large and never calls malloc_trim.
+/* After a burst, memory goes back to the system while the program continues with a few
+ * small blocks. The program allocates nothing large and never calls malloc_trim.
  *
  *     life-burst [blocks of a thread] [bytes of a block] [threads] [seconds at most]
  */

@@ -1,5 +1,5 @@
-/* Large blocks of one size do not all begin in the same cache set: programs that read
- * several of them in step would have room for eight or twelve of them only.
+/* Large blocks of one size do not all begin in the same cache set. If they did, a program
+ * that reads several of them in step would have room in the cache for eight or twelve.
  *
  *     life-cache-sets [bytes of a block]
  */

@@ -1,5 +1,5 @@
-/* Brief threads come and go, one after the other, while many others do nothing. What
- * the process needs is what one brief thread needs, however many there have been.
+/* Brief threads come and go, one after the other, while many others are idle. The
+ * process needs the memory of one brief thread, however many there have been.
  *
  *     life-churn [idle threads] [brief threads]
  */
@@ -10,9 +10,7 @@ static pthread_barrier_t ready;
 
 static void *idle(void *arg) {
     free(must_malloc(100));
-    pthread_barrier_wait(&ready);
-    for (;;)
-        pause();
+    sleep_for_ever(&ready);
     return arg;
 }
 

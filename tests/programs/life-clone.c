@@ -1,6 +1,6 @@
 /* A child of the bare system call clone: no handler of pthread_atfork has run, and its
- * thread id is its process id, as that of a main thread. It reads, frees and allocates
- * as after fork, and so does its own child. Other threads are there, and wait.
+ * thread id is its process id, like a main thread's. It reads, frees and allocates as
+ * after fork, and so does its own child. The parent has other threads, which wait.
  *
  *     life-clone [main|fresh|used: the thread that clones] [blocks] [bytes of a block]
  */
@@ -59,9 +59,7 @@ static pthread_barrier_t ready;
 
 static void *wait_for_ever(void *arg) {
     free(must_malloc(1000));
-    pthread_barrier_wait(&ready);
-    for (;;)
-        pause();
+    sleep_for_ever(&ready);
     return arg;
 }
 

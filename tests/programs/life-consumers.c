@@ -13,9 +13,7 @@ static pthread_barrier_t freed;
 
 static void *consume(void *arg) {
     drop(blocks + (long)arg * each, each);
-    pthread_barrier_wait(&freed);
-    for (;;)
-        pause();
+    sleep_for_ever(&freed);
     return NULL;
 }
 

@@ -1,5 +1,5 @@
-/* free is the first call of a thread, when no addresses are left to be had: errno stays
- * what it was, and the block can be had again.
+/* free is the first call of a thread, when no address space is left: it keeps errno, and
+ * the block can be allocated again.
  *
  *     life-errno [bytes of a block]
  */

@@ -1,6 +1,6 @@
-/* Each function of the family takes the blocks of each other one. Under a tool that puts
- * its own functions in place of the exported ones (valgrind does), that holds only if
- * none of ours calls another directly.
+/* Each function of the family accepts the blocks of each other one. Under a tool that puts
+ * its own functions in place of the exported ones (valgrind does), that is so only if no
+ * function of ours bypasses the exported ones.
  *
  *     life-family
  */

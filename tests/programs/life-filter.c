@@ -1,7 +1,6 @@
-/* A sandbox (seccomp) that lets the program ask for memory and wait, and nothing else:
- * a process that calls anything else is killed, or told EPERM. Threads that have called
- * malloc once before need no more than that, whatever they allocate, free for each
- * other, resize or trim.
+/* A sandbox (seccomp) that allows only system calls for memory and for waiting: any other
+ * call kills the process, or fails with EPERM. Threads that have called malloc once before
+ * need no other system call, whatever they allocate, free for each other, resize or trim.
  *
  *     life-filter [kill|refuse] [what libc's malloc needs, too?] [rounds]
  */
@@ -59,7 +58,7 @@ static void *live(void *arg) {
     long me = (long)arg, other = (me + 1) % THREADS;
     uint64_t random = (uint64_t)me + 1;
     free(must_malloc(100));
-    pthread_barrier_wait(&barrier); /* every thread is there: main sets the filter */
+    pthread_barrier_wait(&barrier); /* every thread has started: main sets the filter */
     pthread_barrier_wait(&barrier);
     for (long i = 0; i < rounds; i++) {
         allocate(me, &random);
@@ -69,7 +68,7 @@ static void *live(void *arg) {
             malloc_trim(0);
         pthread_barrier_wait(&barrier);
     }
-    for (;;) /* the end of a thread is libc's affair */
+    for (;;) /* never ends, because libc's thread exit makes other system calls */
         pthread_barrier_wait(&barrier);
     return NULL;
 }

@@ -1,9 +1,9 @@
 /* An attacker reads the first two words of a free block, knows which block they link to,
- * and forges another link: to memory of the program, or to a live block. However the
- * words are computed (a sum, or exclusive or, of an address and a secret, in bytes or in
- * units of 16), malloc never hands out the chosen address: it ends the program, or
- * nothing happens. The secret may come from the page of the block that is written to, or
- * from another one.
+ * and forges another link: to memory of the program, or to a live block. The program tries
+ * several ways in which the words may be computed (a sum, or exclusive or, of an address
+ * and a secret, in bytes or in units of 16). malloc never hands out the chosen address: it
+ * ends the program, or the forgery has no effect. The secret is learnt from the page of the
+ * block that is written to, or from another one.
  *
  *     life-forged [bytes of a block]
  */
@@ -29,7 +29,7 @@ static uint64_t forge(uint64_t seen, uint64_t linked, uint64_t wanted, enum how 
     return how == SUM ? seen - linked + wanted : how == XOR ? seen ^ linked ^ wanted : seen;
 }
 
-/* Frees two neighbours in time, so that the second one links to the first. */
+/* Frees two blocks one right after the other, so that the second one links to the first. */
 static char *free_two(size_t at, char **linked) {
     char *first = live[at], *second = live[at + 2];
     let_go(first);
@@ -56,7 +56,7 @@ static void forge_one(void) {
         wild = chosen - 4096;
         wild_end = wild + (1 << 16);
     }
-    memcpy(chosen, words, sizeof words); /* looks as a free block does, too */
+    memcpy(chosen, words, sizeof words); /* the target also looks like a free block */
     for (int i = 0; i < 2; i++)
         words[i] = forge(words[i], (uintptr_t)linked, (uintptr_t)chosen, word[i]);
     memcpy(victim, words, sizeof words);

@@ -1,6 +1,6 @@
-/* A server whose child takes over and forks the next one, many times. Each generation
- * frees what it inherited and builds the same again: it needs no more memory than the
- * first. Signals may be blocked for ever, as with signalfd.
+/* A server's child takes over and forks the next one, many times. Each generation frees
+ * the blocks that it inherited and allocates the same again: it needs no more memory than
+ * the first. Signals may be blocked for ever, as with signalfd.
  *
  *     life-generations [none|SIGCHLD|all] [generations] [blocks] [bytes of a block]
  */
@@ -22,7 +22,7 @@ int main(int argc, char **argv) {
     long first = resident_mib();
     for (long i = 0; i < generations; i++) {
         pid_t child = fork();
-        if (child != 0) { /* the last generation has said what is wrong */
+        if (child != 0) { /* a later generation has printed the reason */
             int status = 0;
             check(waitpid(child, &status, 0) == child, "waitpid: %s", strerror(errno));
             check(!WIFSIGNALED(status), "generation %ld died of signal %d", i, WTERMSIG(status));

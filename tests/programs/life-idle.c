@@ -1,5 +1,5 @@
-/* A program frees all it has and turns quiet, or goes on with single small blocks: its
- * memory goes back to the system without a large call and without malloc_trim.
+/* A program frees all its blocks and then makes no calls, or calls with single small blocks:
+ * its memory goes back to the system without a large call and without malloc_trim.
  *
  *     life-idle [bytes of a block] [nothing|small] [MiB] [seconds at most]
  */

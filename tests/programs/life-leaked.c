@@ -68,7 +68,7 @@ static uint64_t unmix(uint64_t x) {
     return unshifted(x, 30);
 }
 
-/* 46 bits are the mix of a secret of the heap and the page's number, the rest is fixed. */
+/* The mix of the heap's secret and the page's number decides 46 bits; the others are fixed. */
 static uint64_t guess_mixed(uint64_t x, uint64_t nx, uint64_t y, uint64_t ny, uint64_t nz) {
     const uint64_t low = (1ull << 46) - 1;
     for (uint64_t lost = 0; lost < 1 << 18; lost++) {

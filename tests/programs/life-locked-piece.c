@@ -1,5 +1,5 @@
-/* The program locks a few KiB inside of its blocks and frees them locked. The kernel then purges what
- * lies before the locked memory and refuses the rest; both can be handed out again.
+/* The program locks a few KiB inside of its blocks and frees them locked. The kernel then purges the
+ * memory before the locked part and refuses the rest; blocks in both can be handed out again.
  *
  *     life-locked-piece [bytes of a block] [blocks]
  */

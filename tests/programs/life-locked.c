@@ -1,7 +1,6 @@
-/* Memory that is locked (mlockall): the call returns at once and locks little, malloc
- * works afterwards, and where a limit on locked memory refuses more, that is NULL with
- * ENOMEM. Prints what mlockall said and how much could be had; a test compares both
- * with glibc's.
+/* mlockall returns at once and locks little, and malloc works afterwards; if a limit on
+ * locked memory refuses more, malloc returns NULL with ENOMEM. Prints the result of
+ * mlockall and how much could be allocated; a test compares both with glibc's.
  *
  *     life-locked [flags of mlockall] [KiB that a user may lock; 0: as root]
  */
@@ -18,7 +17,7 @@ static void become_a_user(long kib) {
     }
 }
 
-/* KiB in blocks of `size` bytes, `most` of them; gives all of them back. */
+/* Allocates up to `most` blocks of `size` bytes, frees them, and returns their KiB. */
 static long take(size_t size, long most) {
     char *last = NULL;
     long count = 0;

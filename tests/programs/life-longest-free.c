@@ -1,5 +1,5 @@
-/* Hundreds of MiB have been free for a while. No single call has to give all of it back:
- * none takes milliseconds, or returns a large part of it.
+/* Hundreds of MiB have been free for a while. No single call gives all of it back: none
+ * takes milliseconds, or returns a large part of it.
  *
  *     life-longest-free [blocks of 256 KiB] [most milliseconds]
  */
@@ -11,11 +11,11 @@ int main(int argc, char **argv) {
     long count = argument(argc, argv, 1, 3000), limit = argument(argc, argv, 2, 3);
     char **blocks = table((size_t)count, sizeof *blocks);
     long most = 0;
-    double best = 1e9; /* of two rounds: what a loaded machine does, it seldom does twice */
+    double best = 1e9; /* of two rounds, because a busy machine seldom disturbs both */
     for (int round = 0; round < 2; round++) {
         for (long i = 0; i < count; i++) {
             memset(blocks[i] = must_malloc(SIZE), 1, SIZE);
-            must_malloc(70000); /* stays, so that free runs lie apart */
+            must_malloc(70000); /* stays live, so that free runs do not merge */
         }
         drop(blocks, count);
         pause_ms(700);

@@ -1,5 +1,5 @@
-/* Another thread frees millions of blocks. The owner's next calls take over what comes
- * back in portions: none of them takes milliseconds of its time.
+/* Another thread frees millions of blocks. The owner's next calls take them back in
+ * portions: no call takes milliseconds of processor time.
  *
  *     life-longest-malloc [blocks] [bytes of a block] [most milliseconds]
  */
@@ -18,7 +18,7 @@ int main(int argc, char **argv) {
     size_t size = (size_t)argument(argc, argv, 2, 48);
     long limit = argument(argc, argv, 3, 5);
     blocks = table((size_t)count, sizeof *blocks);
-    double best = 1e9; /* of two rounds: what a loaded machine does, it seldom does twice */
+    double best = 1e9; /* of two rounds, because a busy machine seldom disturbs both */
     for (int round = 0; round < 2; round++) {
         build(blocks, count, size);
         join(start(free_all, NULL));

@@ -1,5 +1,5 @@
 /* mallinfo2 reads counters: with millions of live blocks it takes no longer than with a
- * few, and it counts what is live.
+ * few, and its figure for live memory is right.
  *
  *     life-mallinfo [blocks] [most milliseconds]
  */
@@ -7,7 +7,7 @@
 
 enum { SIZE = 56 };
 
-/* The shortest of several calls, in ms: others may have had the processor's caches. */
+/* The shortest of several calls, in ms, because other processes disturb some of them. */
 static double shortest(void) {
     double best = 1e9;
     for (int i = 0; i < 3; i++) {

@@ -1,5 +1,5 @@
-/* Thousands of free runs, each a little too short: a malloc that none of them can serve
- * does not look at them one by one. It costs about as much as among fifty.
+/* Among thousands of free runs that are each a little too short, malloc does not examine
+ * them one by one: a call costs about as much as among fifty.
  *
  *     life-near-fits [free runs]
  */
@@ -7,13 +7,13 @@
 
 enum { FEW = 50, MANY = 5000, CALLS = 40, GRANULE = 65536 };
 
-/* Microseconds of a malloc that no free run can serve: the shortest of several batches. */
+/* Microseconds for a malloc for which every free run is too short, in the best of several batches. */
 static double cost_among(long runs) {
     char **blocks = table((size_t)runs, sizeof *blocks);
     double best = 1e9;
     for (long i = 0; i < runs; i++) {
         blocks[i] = must_malloc(33 * GRANULE);
-        must_malloc(4 * GRANULE); /* stays, so that two runs never become one */
+        must_malloc(4 * GRANULE); /* stays live, so that two runs never merge */
     }
     drop(blocks, runs);
     for (int batch = 0; batch < 5; batch++) {

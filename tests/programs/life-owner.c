@@ -1,6 +1,6 @@
-/* Blocks whose owner does nothing any more: it sleeps, or it was main and has ended.
- * Another thread frees them all. The memory is of use to that thread for blocks of any
- * size (`reuse`), and malloc_trim gives it back (`trim`).
+/* The owner of many blocks makes no calls any more: it sleeps, or it was main and has
+ * ended. Another thread frees all of them. That thread can use the memory for blocks of
+ * any size (`reuse`), and malloc_trim gives it back (`trim`).
  *
  *     life-owner [sleeps|ended] [reuse|trim] [blocks] [bytes of one] [bytes of one later]
  */
@@ -15,9 +15,7 @@ static pthread_barrier_t built;
 
 static void *own(void *arg) {
     build(blocks, count, size);
-    pthread_barrier_wait(&built);
-    for (;;)
-        pause();
+    sleep_for_ever(&built);
     return arg;
 }
 

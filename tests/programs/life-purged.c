@@ -1,6 +1,6 @@
-/* Memory inside of a page goes back to the system while other blocks of it live. A free block in it
- * bears no mark any more, and misuse of it is noticed all the same, when it is handed out: of a block
- * that was freed twice, the second time, as its owner has written to it.
+/* Memory inside of a page goes back to the system while other blocks of the page are live. A free block
+ * in that memory has lost its mark, but misuse of it is noticed when it is handed out: a write to it the
+ * first time, a double free the second time, because the program has written to it in between.
  *
  *     life-purged none|twice|written [bytes of a block]
  */

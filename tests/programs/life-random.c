@@ -1,5 +1,5 @@
-/* Prints where blocks lie, one kind a line: a test compares several runs, because
- * addresses that never change help attackers of the program.
+/* Prints the addresses of several kinds of blocks, a line for each kind. A test compares
+ * several runs, because addresses that never change help attackers.
  *
  *     life-random [bytes of the largest block]
  */

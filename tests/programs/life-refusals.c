@@ -1,6 +1,6 @@
-/* A malloc that the kernel refuses (here by a limit on data) costs no addresses: after a
- * thousand refusals the process is as large as before, and what is freed can be had
- * again. A limit on addresses may be there as well.
+/* If the kernel refuses memory (here by a limit on data), malloc loses no addresses: after a
+ * thousand refusals the process is as large as before, and freed memory can be allocated
+ * again. There may be a limit on addresses as well.
  *
  *     life-refusals [bytes of a block] [MiB of data] [GiB of addresses, 0 for no limit]
  */

@@ -1,7 +1,7 @@
-/* An attacker who knows no secret copies the content of free blocks: what a block held
- * when it was free before (`replayed`), what another free block holds (`copied`), or
- * both exchanged. Malloc never hands out a live block for it: it ends the program, or
- * nothing happens.
+/* An attacker who knows no secret overwrites a free block with a copy: of what it held
+ * when it was free before (`replayed`), of another free block (`copied`), or exchanges
+ * the content of two. malloc never hands out a live block: it ends the program, or the
+ * copy has no effect.
  *
  *     life-replayed [bytes of a block] [bytes that are copied at most]
  */

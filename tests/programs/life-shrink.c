@@ -1,5 +1,5 @@
-/* A realloc to a little more than a half gives the rest back to the system: at once
- * where the block is large, and by malloc_trim where it is less than 1 MiB.
+/* A realloc to a little more than a half gives the rest back to the system: at once if
+ * the block is large, and by malloc_trim if it is smaller than 1 MiB.
  *
  *     life-shrink [bytes of a block] [MiB in all]
  */

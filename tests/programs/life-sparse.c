@@ -1,5 +1,5 @@
-/* A large buffer costs the memory that is touched, whatever its size: the page that a
- * program writes to, and one that the malloc may need for itself.
+/* A large buffer costs only the memory that is touched, whatever its size: the page that
+ * the program writes to, and perhaps one that the malloc itself needs.
  *
  *     life-sparse [bytes of a buffer] [buffers] [MiB that the process uses already]
  */

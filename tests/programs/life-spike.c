@@ -1,7 +1,7 @@
-/* After a spike of which nearly everything is freed at random, what stays resident is about
- * the pages in which a live block lies: while the program goes on with small calls, or at once
- * by malloc_trim; and hardly more when no further call is made. Afterwards the free blocks are
- * handed out again, whole.
+/* After a spike, nearly all blocks are freed in random order. Then little more stays resident
+ * than the pages that hold a live block: while the program makes small calls, after
+ * malloc_trim, or even if no further call is made. Afterwards the free blocks can be
+ * allocated again, undamaged.
  *
  *     life-spike [blocks] [bytes of a block, 0: of mixed sizes] [small|trim|nothing] [in a hundred more]
  */

@@ -1,5 +1,5 @@
-/* What malloc_trim gave back of pages that hold live blocks, and was filled again since, it gives back
- * again.
+/* malloc_trim gives back free memory in pages that hold live blocks. If that memory was used again and
+ * freed since, it gives it back again.
  *
  *     life-trimmed-again [bytes of a block] [MiB in all]
  */

@@ -1,7 +1,7 @@
 /* A child of vfork allocates and frees, although it should not: it runs on the memory of
  * its parent, and has a thread id of its own. No block is handed out twice, neither to
- * the thread that called vfork nor to main, which goes on meanwhile. A block that the
- * child leaves belongs to the parent.
+ * the thread that called vfork nor to main, which runs meanwhile. The parent can free
+ * blocks that the child left.
  *
  *     life-vfork [has the thread used malloc before?] [calls afterwards] [children]
  */

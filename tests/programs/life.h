@@ -1,6 +1,6 @@
-/* life.h: what the programs about a long life share: figures of the process, none of
- * which needs the malloc under test. A program prints its figures on standard output,
- * whether it keeps its promise or not.
+/* life.h: shared by the life-* programs: figures of the process, which are taken without
+ * the malloc under test. A program prints its figures on standard output, whether it
+ * keeps its promise or not.
  */
 #pragma once
 
@@ -10,7 +10,7 @@
 
 #define MIB (1L << 20)
 
-/* A table that is no block: it would change what is measured. */
+/* A table by mmap, because a block would change what is measured. */
 UNUSED static void *table(size_t count, size_t size) {
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     void *p = mmap(NULL, count * size, PROT_READ | PROT_WRITE, flags, -1, 0);
@@ -18,8 +18,8 @@ UNUSED static void *table(size_t count, size_t size) {
     return p;
 }
 
-/* A line of /proc/thread-self/status in KiB. When the main thread has ended,
- * /proc/self/status has no memory to tell of any more. */
+/* A line of /proc/thread-self/status in KiB. Not of /proc/self/status, because that has no
+ * memory figures once the main thread has ended. */
 UNUSED static long status_kib(const char *name) {
     char text[4096];
     int fd = open("/proc/thread-self/status", O_RDONLY | O_CLOEXEC);
@@ -43,8 +43,8 @@ UNUSED static double seconds_of(clockid_t clock) {
 
 UNUSED static double now(void) { return seconds_of(CLOCK_MONOTONIC); }
 
-/* What this thread itself has used: it stands still while others have the processor,
- * so that a busy machine does not look like a slow malloc. */
+/* Processor time of this thread. It does not count while other threads run, so that a busy
+ * machine does not look like a slow malloc. */
 UNUSED static double own_time(void) { return seconds_of(CLOCK_THREAD_CPUTIME_ID); }
 
 /* `count` blocks, every byte written. */
@@ -63,4 +63,11 @@ UNUSED static void drop(char **blocks, long count) {
 UNUSED static void pause_ms(long ms) {
     struct timespec t = {ms / 1000, ms % 1000 * 1000000};
     nanosleep(&t, NULL);
+}
+
+/* Tells the threads at the barrier that this one has done its work, and sleeps until the end. */
+UNUSED static void sleep_for_ever(pthread_barrier_t *done) {
+    pthread_barrier_wait(done);
+    for (;;)
+        pause();
 }

@@ -1,7 +1,7 @@
-/* A wrong pointer ends the program by SIGABRT, and a crash reporter may catch it: its
- * handler allocates, forks and reads old blocks, while other threads allocate, too.
- * It ends the program with status 3, or, with `jump`, leaves the handler by longjmp
- * and goes on with a heap that works; and that TIMES times.
+/* free of a wrong pointer raises SIGABRT, and a crash reporter catches it: its handler
+ * allocates, forks and reads old blocks, while other threads allocate, too. It ends the
+ * program with status 3, or, with `jump`, leaves the handler by longjmp and continues
+ * with a heap that works; it does so TIMES times.
  *
  *     lifecycle-abort [jump] [other threads]
  */
@@ -33,13 +33,7 @@ static void use(void) {
         check(p, "realloc failed");
         free(p);
     }
-    pid_t child = fork();
-    if (child == 0) {
-        die_after(30);
-        free(must_malloc(1000));
-        _exit(0);
-    }
-    check_child(child, "from a crash reporter");
+    check_fork("from a crash reporter");
 }
 
 static void aborted(int signal) {

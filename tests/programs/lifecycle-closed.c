@@ -1,5 +1,5 @@
-/* A daemon closes every descriptor that it does not know, and its own files get the numbers.
- * malloc never writes to one of them, reads from it, moves its offset or closes it.
+/* A daemon closes every descriptor that it does not know, and its own files then get these numbers.
+ * malloc never writes to such a file, reads from it, moves its offset or closes it.
  *
  *     lifecycle-closed [calls]
  */

@@ -1,5 +1,5 @@
-/* malloc holds no file descriptor and needs none: the first free one is 3, also after
- * all kinds of calls; and it works when a process may have none at all.
+/* malloc holds no file descriptor and needs none: the first free one is 3, even after
+ * all kinds of calls, and malloc works when the process may open none at all.
  *
  *     lifecycle-descriptors [descriptors that are closed at the start: 0 or 3]
  */

@@ -1,13 +1,13 @@
 /* malloc works before any code could initialise it: in the resolver of an
  * indirect function, while the program is being relocated; before all constructors
- * (.preinit_array); and in a library's constructor that runs before that of malloc,
- * even before libc's own. What was allocated early is freed as any other block.
+ * (.preinit_array); and in a library's constructor that runs before malloc's, even
+ * before libc's own. Blocks allocated early can be freed like any other.
  *
  *     lifecycle-early [does the resolver get memory?] [is the library there?]
  *
- * The resolver is there when compiled with -DRESOLVER: not every malloc survives it.
- * Compiled with -DLIBRARY -shared -nostdlib it is that library: it needs nothing, not
- * even libc, so its constructor comes first.
+ * It has the resolver if compiled with -DRESOLVER, because not every malloc survives that.
+ * Compiled with -DLIBRARY -shared -nostdlib it is that library: it depends on no other,
+ * not even on libc, so its constructor runs first.
  */
 #ifdef LIBRARY
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* The first call of a process may be any of the family, with any size. Each is made by a process of
- * its own, in which nothing of the malloc has been prepared by a call before.
+/* The first call of a process may be any of the family, with any size. A process of its own makes each,
+ * so that no call before has initialised the malloc.
  *
  *     lifecycle-first [call]
  */

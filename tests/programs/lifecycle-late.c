@@ -1,6 +1,6 @@
-/* malloc works until the very end: in handlers of atexit, in destructors of the
- * program and of a library that come after malloc's own, while another thread goes on
- * allocating; and in handlers of quick_exit. The last one says so on standard output.
+/* malloc works until the very end: in handlers of atexit, and in destructors of the
+ * program and of a library that run after malloc's own, while another thread still
+ * allocates; and in handlers of quick_exit. The last of them prints a line.
  *
  *     lifecycle-late [exit|quick_exit|_exit]
  *

@@ -1,5 +1,5 @@
-/* Millions of blocks live at the same time: each is its owner's alone, and when all are
- * gone most of the memory is the system's again.
+/* Millions of blocks are live at the same time: none overlaps another, and when all are
+ * freed most of the memory goes back to the system.
  *
  *     many-live [blocks] [largest size]
  */
@@ -8,7 +8,7 @@
 
 static size_t count, largest;
 
-/* Visits all numbers below `count`, in an order that is far from theirs. */
+/* Visits all numbers below `count`, in an order far from ascending. */
 static size_t shuffled(size_t i) {
     return i * 1000000007ull % count;
 }

@@ -1,6 +1,6 @@
-/* An address that shares its low bits with a live block, as a pointer does whose high
- * bits were damaged, is no block: the call ends in a line that names it. Prints the
- * pointer first.
+/* An address that shares its low bits with a live block (a pointer whose high bits were
+ * damaged) is no block: the call ends the program with a line that names the address.
+ * Prints the pointer first.
  *
  *     misuse-far [free|realloc|malloc_usable_size|free_sized] [GiB away] [size]
  */

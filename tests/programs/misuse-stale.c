@@ -1,5 +1,5 @@
-/* Freeing a block that was freed before, whatever has happened to it since,
- * ends the program, and the line names the pointer. Prints the pointer first.
+/* Freeing a block that was freed before, whatever has happened in between, ends the
+ * program with a line that names the pointer. Prints the pointer first.
  *
  *     misuse-stale [what happened since] [size]
  */
@@ -14,7 +14,7 @@ static void await(int wanted) {
         sched_yield();
 }
 
-/* Once it may: a thread that is born later might be given the block for its own needs. */
+/* Only once: a thread that starts later may be given the block for its own needs. */
 static void *free_second(void *arg) {
     while (!atomic_load(&second_may))
         sched_yield();
@@ -35,7 +35,7 @@ static void *free_and_stay(void *arg) {
     return arg;
 }
 
-/* So many others that what a thread collects for `block`'s owner has been sent. */
+/* Frees so many others that the batch for the owner of `block` has been sent. */
 static void *free_all(void *arg) {
     for (int i = 0; i < MANY; i++)
         free(blocks[i]);
@@ -44,7 +44,7 @@ static void *free_all(void *arg) {
     return arg;
 }
 
-/* One in four stays, so that no page becomes empty and is used for something else. */
+/* One in four stays live, so that no page becomes empty and is used for something else. */
 static void *free_most(void *arg) {
     for (int i = 0; i < MANY; i++)
         if (i % 4 || blocks[i] == block)

@@ -13,7 +13,7 @@ static char *blocks[COUNT], *victim;
 static size_t size;
 static atomic_int step;
 
-/* Every byte changes, each in its own way. */
+/* Changes every byte, each in another way. */
 static void spoil(char *at, size_t bytes) {
     for (size_t i = 0; i < bytes; i++)
         at[i] ^= (char)(0x41 + 7 * i);
@@ -57,18 +57,18 @@ static void late(long at) {
     free_others(-1);
 }
 
-/* Frees one half and waits, so that some are pending; then a few more. */
+/* Frees one half and waits, so that some blocks are pending; then frees a few more. */
 static void *free_some(void *arg) {
     for (int i = 0; i < COUNT; i += 2)
         free(blocks[i]);
     atomic_store(&step, 1);
     while (atomic_load(&step) < 2)
         sched_yield();
-    free(malloc(size)); /* works on its own heap, too */
+    free(malloc(size)); /* so that this thread has a heap, too */
     return arg;
 }
 
-/* Who comes next takes the heap over, and sends what lies in it. */
+/* The next thread adopts the heap, and sends its batches. */
 static void *allocate(void *arg) {
     free(must_malloc(size));
     return arg;
@@ -89,7 +89,7 @@ static void remote(long at) {
         join(start(allocate, NULL));
 }
 
-/* The key is gone when the block is freed for the second time. */
+/* The write has removed the mark when the block is freed for the second time. */
 static void twice(long bytes) {
     victim = blocks[COUNT / 2];
     blocks[COUNT / 2] = NULL;
@@ -111,7 +111,7 @@ int main(int argc, char **argv) {
         !strcmp(how, "overflow") ? overflow(much) : !strcmp(how, "late") ? late(much) : remote(much);
         say("%p", (void *)victim);
     }
-    for (int i = 0; i < MORE; i++) { /* whatever comes must be memory of one's own */
+    for (int i = 0; i < MORE; i++) { /* each block must be memory of its own */
         char *p = must_malloc(size);
         for (int k = 0; k < COUNT; k++)
             check(!blocks[k] || p + size <= blocks[k] || blocks[k] + size <= p,

@@ -1,8 +1,8 @@
-/* What a program must not do, one misuse at a time, and how it finds out. Prints the
- * pointer, then `survived` when the call returned (`refused` if it failed, `absent` if no
- * library defines it), then, after more work with the heap, `fine` or `corrupted: …`. If it
- * prints neither, the misuse ended it later. As programs do, it continues to use memory that
- * has changed: the malloc may still notice.
+/* Misuses the heap in one way, and shows what follows. Prints the pointer, then `survived` if
+ * the call returned (`refused` if it failed, `absent` if no library defines it), then, after
+ * more work with the heap, `fine` or `corrupted: …`. If it prints neither, the misuse ended it
+ * later. Like a real program, it continues to use memory that has changed, because the malloc
+ * may still notice.
  *
  *     misuse CALL KIND SIZE
  */
@@ -35,7 +35,7 @@ static char *gone(int i) {
     return p;
 }
 
-/* Blocks of other sizes come and go: what was freed is not the last any more. */
+/* Blocks of other sizes come and go, so that the freed block is not the last any more. */
 static void others_since(void) {
     void *others[OTHERS];
     for (size_t i = 0; i < OTHERS; i++)
@@ -169,7 +169,7 @@ static void neighbours_unchanged(void) {
         sound(!all[i] || holds_only(all[i], size, 0x41), "corrupted: the block beside it changed");
 }
 
-/* A program that goes on: blocks of this size and of others, full of different bytes. */
+/* Continues like a program: with blocks of this size and of others, full of different bytes. */
 static void work(void) {
     static char *blocks[4 * OTHERS];
     for (size_t i = 0; i < 4 * OTHERS; i++) {
@@ -201,8 +201,8 @@ static void goes_round(int signal) {
     raise(SIGALRM);
 }
 
-/* A list that was made a ring is walked for ever: seconds of processor time show it, on a busy
- * machine as well. Who waits for ever uses none. */
+/* A malloc that walks a list which became a ring never ends: a limit on processor time shows that,
+ * even on a busy machine. A call that waits for ever uses none, so a timer on the clock ends it. */
 static void end_hangs(void) {
     die_after(100);
     signal(SIGPROF, goes_round);

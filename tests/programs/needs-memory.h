@@ -1,4 +1,4 @@
-/* Stands between malloc and the kernel: calls interrupt(), which the program defines, before each
+/* System calls in the place of libc's: they call interrupt(), which the program defines, before each
  * system call that gives malloc memory. Link with -rdynamic, so that malloc calls these functions.
  */
 #pragma once

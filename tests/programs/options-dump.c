@@ -36,7 +36,7 @@ static void *churn(void *arg) {
     return NULL;
 }
 
-/* Signals reach either thread, wherever it is: inside malloc most of the time. */
+/* A signal reaches either thread, most of the time inside malloc. */
 static void storm(int signal) {
     pthread_t threads[2] = {start(churn, (void *)0), start(churn, (void *)1)};
     for (int i = 0; i < 100; i++) {

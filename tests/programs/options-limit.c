@@ -1,5 +1,5 @@
-/* LIBMALLOC_OPTIONS=limit=BYTES, given here in MiB: malloc and its family refuse beyond it,
- * what is freed can be had again, and a refusal harms nothing.
+/* LIBMALLOC_OPTIONS=limit=BYTES, given here in MiB: malloc and its family refuse more than that,
+ * freed memory can be allocated again, and a refusal does no harm.
  *
  *     options-limit MIB [SIZE [REUSES]]       REUSES is 2 where sizes are rounded up to twice
  *
@@ -52,7 +52,7 @@ int main(int argc, char **argv) {
     size = (size_t)argument(argc, argv, 2, 5000);
     bool reuses = argument(argc, argv, 3, 1), rounds = argument(argc, argv, 3, 1) == 2;
     struct libmalloc_stats stats = {.size = sizeof stats};
-    void *some = malloc(1), *more = malloc(limit / 4); /* a first little may be the library's own */
+    void *some = malloc(1), *more = malloc(limit / 4); /* malloc(1) alone may not count */
     check(libmalloc_stats && libmalloc_stats(&stats) == 0, "no stats");
     free(some);
     free(more);

@@ -1,4 +1,4 @@
-/* A malloc that now and then hands a small block out twice: programs go on, with wrong data. With
+/* A malloc that now and then hands out a small block twice: programs continue, with wrong data. With
  * -DENDS=N it ends the process at the Nth call instead, with -DHANGS the first call never returns.
  * Build with -shared -fPIC. */
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* A malloc that lacks most of the family, as foreign ones do. With -DBROKEN it also
- * calls what nobody defines. */
+/* A malloc that lacks most of the family, as those of others do. With -DBROKEN it also
+ * calls a function that no library defines. */
 #include <stddef.h>
 
 static _Alignas(16) char memory[1 << 20];

@@ -1,5 +1,5 @@
-/* A heap of three hills, 1000, 5000 and 3000 blocks high, with small ups and downs on the way; some blocks
- * stay for ever. The memory for the addresses is no heap's. */
+/* A heap that grows and shrinks three times, to 1000, 5000 and 3000 blocks, with small ups and downs on
+ * the way; some blocks are never freed. The table of addresses is not in the heap. */
 #include <stdlib.h>
 
 enum { MOST = 5000 };

@@ -1,5 +1,5 @@
-/* A timer's signal interrupts malloc wherever it happens to be, again and again; its
- * handler does what handlers may, on a stack of its own, and no block changes.
+/* A timer's signal interrupts malloc at any point, again and again; its handler does
+ * what handlers may, on a stack of its own, and no block changes.
  *
  *     process-signals [milliseconds]
  */

@@ -1,6 +1,6 @@
-/* program.h: what the test programs share. Each program makes one promise about
- * malloc and ends with status 0 when it was kept, otherwise with 1 and one line
- * that says what was broken. Any malloc can be put under them with LD_PRELOAD.
+/* program.h: what the test programs share. Each program tests one promise of malloc. It
+ * ends with status 0 if the promise was kept, otherwise with 1 and one line that says what
+ * was broken. LD_PRELOAD puts any malloc under them.
  */
 #pragma once
 
@@ -28,7 +28,7 @@
 
 #define UNUSED __attribute__((unused))
 
-/* Allocates nothing: what it reports may be malloc's own failure. */
+/* Allocates nothing, because it may report a failure of malloc. */
 __attribute__((noreturn, format(printf, 3, 4))) static void
 broken(const char *file, int line, const char *format, ...) {
     char text[512];
@@ -40,7 +40,7 @@ broken(const char *file, int line, const char *format, ...) {
     if (length > (int)sizeof text - 2)
         length = sizeof text - 2;
     text[length++] = '\n';
-    if (write(STDERR_FILENO, text, (size_t)length) < 0) { /* the status says it too */
+    if (write(STDERR_FILENO, text, (size_t)length) < 0) { /* the exit status still tells */
     }
     _exit(1);
 }
@@ -48,15 +48,15 @@ broken(const char *file, int line, const char *format, ...) {
 /* check(p != NULL, "malloc(%zu) failed", size) */
 #define check(condition, ...) ((condition) ? (void)0 : broken(__FILE__, __LINE__, __VA_ARGS__))
 
-/* The file that defines a function, for whoever asks the dynamic linker. */
+/* The file in which the dynamic linker finds a function. */
 UNUSED static const char *provider(const char *name) {
     Dl_info found;
     void *address = dlsym(RTLD_DEFAULT, name);
     return address && dladdr(address, &found) ? found.dli_fname : "nobody";
 }
 
-/* The test names the file that it meant to preload: a malloc that is not in use would
- * keep every promise and prove nothing. */
+/* Checks that the malloc in use comes from the file that the test preloaded. Otherwise the
+ * program would test libc's. */
 __attribute__((constructor)) static void malloc_under_test(void) {
     const char *wanted = getenv("MALLOC_UNDER_TEST");
     if (wanted && *wanted)
@@ -67,7 +67,7 @@ __attribute__((constructor)) static void malloc_under_test(void) {
 /* ── what `libmalloc check` has found this malloc to lack ──────────────────── */
 
 /* Is the word in CHECK_LACKS, a list with commas? The words are those of scripts/check/needs.ts.
- * What is lacking is said once, by its own case; the other programs go on without it. */
+ * One case reports what is lacking; the other programs then do without it. */
 UNUSED static bool lacks(const char *word) {
     const char *list = getenv("CHECK_LACKS");
     size_t length = strlen(word);
@@ -93,22 +93,22 @@ __attribute__((constructor)) static void ask_what_is_given(void) {
     given.alignment = alignment ? strtoul(alignment, NULL, 10) : 16;
 }
 
-/* The usable size; what was asked for where the malloc's own function is absent or untrue. */
+/* The usable size; the size asked for, if the malloc's own function is absent or wrong. */
 UNUSED static size_t usable_size(void *p, size_t asked) {
     return given.usable ? malloc_usable_size(p) : asked;
 }
 
-/* Is errno still what it was before a free? */
+/* Did free keep errno? */
 UNUSED static bool errno_kept(int before) {
     return errno == before || !given.errno_kept;
 }
 
-/* memalign; an ordinary block where the malloc has none. */
+/* memalign; an ordinary block if the malloc has no memalign. */
 UNUSED static void *memalign_if_any(size_t alignment, size_t size) {
     return lacks("memalign") ? malloc(size) : memalign(alignment, size);
 }
 
-/* Does errno say why there is no memory? */
+/* Is errno ENOMEM, as it should be after a refusal? */
 UNUSED static bool says_enomem(void) {
     return errno == ENOMEM || !given.enomem;
 }
@@ -118,7 +118,7 @@ UNUSED static long argument(int argc, char **argv, int n, long otherwise) {
     return n < argc ? strtol(argv[n], NULL, 10) : otherwise;
 }
 
-/* ── blocks that say whose they are ────────────────────────────────────────── */
+/* ── patterns that tell whether a block was changed ────────────────────────── */
 
 static unsigned char pattern(const void *p, uint64_t seed, size_t i) {
     return (unsigned char)((((uintptr_t)p >> 4) ^ seed * 131) + i * 7 + 1);
@@ -152,7 +152,7 @@ UNUSED static void check_zero(const void *p, size_t size) {
         check(((const unsigned char *)p)[i] == 0, "byte %zu of %zu at %p is not zero", i, size, p);
 }
 
-/* C asks for the alignment of any object that fits: 16 bytes from 16 bytes on. */
+/* C demands alignment for any object that fits: 16 bytes for blocks of 16 bytes or more. */
 UNUSED static void check_aligned(const void *p, size_t size) {
     size_t alignment = given.alignment;
     while (alignment > 1 && alignment > size)
@@ -167,7 +167,7 @@ UNUSED static void *must_malloc(size_t size) {
     return p;
 }
 
-/* A line on standard output, by the only means that never allocate: not even by dprintf. */
+/* Prints a line on standard output without allocating; even dprintf may allocate. */
 __attribute__((format(printf, 1, 2))) UNUSED static void say(const char *format, ...) {
     char text[512];
     va_list args;
@@ -175,13 +175,13 @@ __attribute__((format(printf, 1, 2))) UNUSED static void say(const char *format,
     int length = vsnprintf(text, sizeof text - 1, format, args);
     va_end(args);
     text[length++] = '\n';
-    if (write(STDOUT_FILENO, text, (size_t)length) < 0) { /* nobody listens */
+    if (write(STDOUT_FILENO, text, (size_t)length) < 0) { /* it is closed */
     }
 }
 
-/* ── chance ────────────────────────────────────────────────────────────────── */
+/* ── random numbers ────────────────────────────────────────────────────────── */
 
-/* xorshift64*: a state for each thread, so that threads do not meet in it. */
+/* xorshift64*: each thread has a state of its own, so that threads do not share one. */
 UNUSED static uint64_t chance(uint64_t *state) {
     if (!*state)
         *state = 0x9e3779b97f4a7c15;
@@ -203,8 +203,8 @@ UNUSED static size_t chance_size(uint64_t *state, size_t limit) {
 
 /* ── memory ────────────────────────────────────────────────────────────────── */
 
-/* Resident memory of this process. Reads without a FILE, which would allocate; and not statm, which
- * counts the kernel's pages: those of an emulator may be larger. */
+/* Resident memory of this process. Without a FILE, which would allocate; not from statm, which
+ * counts in pages of the kernel: an emulator's pages may be larger. */
 UNUSED static long resident_kib(void) {
     char text[4096] = "";
     int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
@@ -251,7 +251,7 @@ UNUSED static const char *signal_name(int number) {
     return "a signal";
 }
 
-/* How a child ended, in words, unless it ended with `wanted`. */
+/* Says in words how a child ended, unless it ended with `wanted`. */
 UNUSED static void check_ended(int status, int wanted, const char *what) {
     check(!WIFSIGNALED(status) || WTERMSIG(status) != SIGALRM, "a child hung (%s)", what);
     check(!WIFSIGNALED(status), "a child died of %s (%s)", signal_name(WTERMSIG(status)), what);
@@ -268,8 +268,8 @@ UNUSED static void check_child(pid_t child, const char *what) {
     check_ended(status, 0, what);
 }
 
-/* In a child: ends it by SIGALRM unless it is done within that many seconds. Hangs
- * are what this is for, so be generous: the machine may be busy. */
+/* In a child: ends it by SIGALRM unless it is done within that many seconds. Give it plenty
+ * of them, because the machine may be busy; this is only to detect hangs. */
 extern void witness(int) __attribute__((weak)); /* witness.c says where it hung */
 UNUSED static void die_after(unsigned seconds) {
     signal(SIGALRM, witness ? witness : SIG_DFL);
@@ -278,4 +278,15 @@ UNUSED static void die_after(unsigned seconds) {
     sigaddset(&alarms, SIGALRM);
     pthread_sigmask(SIG_UNBLOCK, &alarms, NULL);
     alarm(seconds);
+}
+
+/* Forks; the child allocates and ends. */
+UNUSED static void check_fork(const char *what) {
+    pid_t child = fork();
+    if (child == 0) {
+        die_after(30);
+        free(must_malloc(1000));
+        _exit(0);
+    }
+    check_child(child, what);
 }

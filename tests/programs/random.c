@@ -1,14 +1,14 @@
-/* Any calls in any order: a shadow heap remembers what every block must hold, and each
- * call is checked against it. What call i does depends on the seed and on i alone, never
- * on what malloc answered, so any part of a sequence is a sequence, too.
+/* Random calls in random order: a shadow heap remembers what every block must hold, and
+ * each call is checked against it. What call i does depends on the seed and on i alone,
+ * never on what malloc returned, so any part of a sequence can be played as well.
  *
  *     random play SEED CALLS THREADS LARGEST SECONDS   rounds with SEED, SEED + 1, … for so long
  *                                                      of processor time (0: one round)
  *     random list SEED CALLS LARGEST                   prints the calls, makes none
  *     random file FILE                                 makes the calls of such a list
  *
- * Before each round its seed is printed. Threads share a shelf: blocks that one puts
- * there another takes, resizes and frees.
+ * Before each round its seed is printed. Threads share a table, the shelf: blocks that one
+ * puts there another takes, resizes and frees.
  */
 #include "program.h"
 
@@ -51,7 +51,7 @@ static struct call call_number(uint64_t from, long i, size_t most) {
     c.size = c.kind == SWAP ? chance_below(&random, SHELF) : chance_size(&random, most);
     c.alignment = sizeof(void *) << chance_below(&random, chance_below(&random, 8) ? 6 : 14);
     if (c.kind != MALLOC && c.kind != CALLOC && c.kind != SWAP && c.size == 0)
-        c.size = 1; /* what 0 means there is another story: semantics-zero.c */
+        c.size = 1; /* semantics-zero.c tests what 0 means here */
     return c;
 }
 
@@ -166,7 +166,7 @@ static void round_of(long threads) {
 
 static void play_file(const char *path) {
     static struct block slots[SLOTS];
-    static char text[1 << 22]; /* stdio would allocate, and the calls would meet another heap */
+    static char text[1 << 22]; /* stdio would allocate, and so change the heap for the calls */
     char name[20];
     int fd = open(path, O_RDONLY);
     ssize_t got, length = 0;

@@ -15,7 +15,7 @@ static void *free_all(void *arg) {
     return NULL;
 }
 
-/* How many of the blocks lie behind the one before: all but the first, if in order. */
+/* How many of the blocks lie at higher addresses than the one before: all but the first, if in order. */
 static long ascending(void) {
     long found = 0;
     for (long i = 1; i < count; i++)

@@ -1,10 +1,10 @@
-/* posix_memalign, aligned_alloc, memalign, valloc and pvalloc give blocks at the multiple
- * asked for, up to 64 MiB, all usable, that free and realloc take as any other; and an
- * alignment that is none is refused with EINVAL.
+/* posix_memalign, aligned_alloc, memalign, valloc and pvalloc return blocks at a multiple
+ * of the alignment, up to 64 MiB, usable to the last byte; free and realloc accept them
+ * like any other. An invalid alignment is refused with EINVAL.
  *
  *     semantics-aligned [largest alignment] [does aligned_alloc take any size?]
  *
- * C11 had aligned_alloc take multiples of the alignment only, and some still hold to it.
+ * In C11 aligned_alloc took only sizes that are multiples of the alignment; some mallocs still do.
  */
 #include "program.h"
 
@@ -40,7 +40,7 @@ static void one(size_t alignment, size_t size) {
 static void whole_pages(void) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     if (strcmp(provider("pvalloc"), provider("malloc")) != 0)
-        return; /* that of another malloc: its blocks must not reach this one's free */
+        return; /* another malloc's function: its blocks must not reach this one's free */
     for (size_t size = 1; size < 5 * page; size += page / 3) {
         void *p = valloc(size), *q = pvalloc(size);
         check_block(p, page, size, "valloc");

@@ -1,5 +1,5 @@
 /* Every block is aligned for any object that fits into it, whichever call made it; with
- * `strict` to 16 bytes, even one of a single byte.
+ * `strict`, even a block of a single byte is aligned to 16 bytes.
  *
  *     semantics-alignment [largest size] [strict: 0 or 1]
  */

@@ -1,4 +1,4 @@
-/* calloc gives zeroes, above all where it hands out again what was written and freed.
+/* calloc returns zeroed memory, above all if the memory was written to and freed before.
  *
  *     semantics-calloc [largest size]
  */

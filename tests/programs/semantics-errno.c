@@ -1,5 +1,5 @@
-/* free leaves errno alone (POSIX.1-2024), whatever it has to do: programs free things on
- * their way out and report the error that sent them there.
+/* free keeps errno (POSIX.1-2024), whatever it has to do, because programs free blocks
+ * after an error, and then report that error.
  *
  *     semantics-errno [largest size]
  */

@@ -1,7 +1,7 @@
-/* The family comes from one hand. Whoever replaces malloc replaces all of it: a function
- * that is left out is libc's, its blocks reach the other free, and the program dies there.
- * The list is the one of glibc's manual, "Replacing malloc", but for its two obsolete
- * members, which have to be named.
+/* One library provides the whole family. If a malloc leaves out a function, the program uses
+ * libc's, passes its blocks to the malloc's free, and dies there. The list is that of glibc's
+ * manual, "Replacing malloc". Its two obsolete members are tested only if they are named as
+ * arguments.
  *
  *     semantics-family [name...]
  */

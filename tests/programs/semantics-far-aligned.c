@@ -1,6 +1,6 @@
-/* What is asked for at a large alignment is aligned and usable, or refused; never is it a block
- * that is too small because size and alignment were added and wrapped around. Whoever refuses
- * leaves *memptr as it was, or NULL (POSIX.1-2017).
+/* A request for a large alignment returns an aligned, usable block, or is refused. It never returns
+ * a block that is too small because the sum of size and alignment wrapped around. A refusal leaves
+ * *memptr unchanged, or sets it to NULL (POSIX.1-2017).
  *
  *     semantics-far-aligned [alignments|memptr]
  */
@@ -39,7 +39,7 @@ static void alignments(void) {
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
             size_t size = sizes[i];
             if (size > 64 << 20 && can_be(alignment, size))
-                continue; /* the machine may well have that much */
+                continue; /* the machine may have that much */
             void *p = NULL;
             int error = posix_memalign(&p, alignment, size);
             check(!error || error == ENOMEM || error == EINVAL, "posix_memalign(%zu, %zu) is %d",
@@ -51,7 +51,7 @@ static void alignments(void) {
     }
 }
 
-/* Is it refused, and *memptr left alone? */
+/* Is it refused, and *memptr unchanged? */
 static bool refused(size_t alignment, size_t size) {
     void *p = &p, *before = p;
     if (posix_memalign(&p, alignment, size) == 0) {
@@ -63,8 +63,8 @@ static bool refused(size_t alignment, size_t size) {
     return true;
 }
 
-/* Impossible sizes, and possible ones when there is no memory left. A malloc may have some in
- * reserve that the limit does not touch. */
+/* Impossible sizes, and possible ones when there is no memory left. A malloc may still return some
+ * that it reserved before the limit was set. */
 static void memptr(void) {
     for (size_t alignment = 8; alignment <= 1 << 20; alignment *= 2)
         check(refused(alignment, PTRDIFF_MAX), "posix_memalign(%zu, %td) found memory", alignment,

@@ -1,5 +1,5 @@
-/* A block of exactly a power of two, of one byte less and of one more, is usable to its
- * last byte, whichever function made it, and overlaps no other. Only the edges of large ones are written.
+/* A block of exactly a power of two bytes, of one byte less or of one more, is usable to its
+ * last byte, whichever function made it, and overlaps no other. Of large blocks only the ends are written.
  *
  *     semantics-powers [largest power of two]
  */

@@ -1,5 +1,5 @@
-/* malloc is silent: it prints nothing into the output of a program that is none of its
- * business, and a program that only allocates a little ends as it wants to, with status 7.
+/* malloc prints nothing, neither to standard output nor to standard error, and a program
+ * that allocates a little ends with its own status, 7.
  */
 #include "program.h"
 

@@ -1,6 +1,6 @@
-/* realloc keeps what was there, up to the smaller of both sizes, from every size to every
- * other, with neighbours and without; and a block that shrank and grew again keeps what it
- * kept in between.
+/* realloc keeps the contents, up to the smaller of both sizes, from every size to every
+ * other, with neighbours and without; a block that shrinks and grows again keeps what it
+ * had when it was smallest.
  *
  *     semantics-realloc [largest size]
  */

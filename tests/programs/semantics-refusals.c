@@ -1,10 +1,10 @@
-/* What cannot be is NULL with ENOMEM: sizes from PTRDIFF_MAX on, and products beyond
- * SIZE_MAX that would wrap around to something harmless. The block that a realloc could
- * not resize is left alone.
+/* Impossible requests return NULL with ENOMEM: sizes of PTRDIFF_MAX and more, and products
+ * beyond SIZE_MAX, which would wrap around to a small size. If realloc refuses, the old
+ * block does not change.
  *
  *     semantics-refusals [basic|array|aligned] [does aligned_alloc take any size?]
  *
- * To a size that is no multiple of the alignment, C11 let aligned_alloc say EINVAL.
+ * In C11 aligned_alloc could refuse a size that is no multiple of the alignment, with EINVAL.
  */
 #include "program.h"
 

@@ -1,12 +1,11 @@
-/* realloc keeps every byte of blocks that other sizes and calls made than usual: of some MiB,
- * growing and shrinking, with and without room behind them (`large`), and of blocks at large
- * alignments (`aligned`).
+/* realloc keeps every byte of unusual blocks, too: of some MiB, growing and shrinking, with and
+ * without room behind them (`large`), and of blocks with large alignments (`aligned`).
  *
  *     semantics-resized [large|aligned] [largest size]
  */
 #include "program.h"
 
-/* Eight bytes at a time: whole MiB are compared. The address is no part of it. */
+/* Eight bytes at a time, because whole MiB are compared. Does not depend on the address. */
 static uint64_t word(size_t i) { return (i + 1) * 0x9e3779b97f4a7c15; }
 
 static void write_from(char *p, size_t from, size_t to) {
@@ -28,7 +27,7 @@ static void check_to(const char *p, size_t size, size_t from, size_t to) {
               from, to, i);
 }
 
-/* One block through all sizes; every other time something lies behind it. */
+/* Takes one block through all sizes; every other time another block lies behind it. */
 static void resize_through(char *p, size_t size, const size_t *sizes, size_t count) {
     write_from(p, 0, size);
     for (size_t i = 0; i < count; i++) {

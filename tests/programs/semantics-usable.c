@@ -1,5 +1,5 @@
-/* A block is as large as was asked for, and all that malloc_usable_size says: every byte
- * of it can be written while its neighbours keep theirs.
+/* A block has all bytes that were asked for, and all that malloc_usable_size reports: every
+ * one can be written, and the neighbours of the block do not change.
  *
  *     semantics-usable [largest size]
  */
@@ -28,7 +28,7 @@ int main(int argc, char **argv) {
         if (i % 2)
             free(blocks[i].p);
     }
-    for (size_t i = 0; i < count; i += 2) { /* freeing has written into no neighbour */
+    for (size_t i = 0; i < count; i += 2) { /* free has not written into a neighbour */
         check_filled(blocks[i].p, blocks[i].size, i);
         free(blocks[i].p);
     }

@@ -1,6 +1,6 @@
-/* Sizes need more than 32 bits. A block over 4 GiB is there from its first byte to its last, and
- * where there is no room for it, it is refused: a size that was cut to 32 bits would be small
- * enough for both. Only single pages are touched.
+/* Sizes have more than 32 bits. A block of more than 4 GiB is usable from its first byte to its last,
+ * or refused if there is no room for it. A size that was cut to 32 bits would be a small one, which
+ * fails the first and is not refused. Only single pages are touched.
  *
  *     semantics-wide
  */
@@ -15,7 +15,7 @@ static const size_t places[] = {0, 4095, 8191, GIB, 2 * GIB - 1, 2 * GIB, 4 * GI
                                 4 * GIB + 100, WIDE - 1};
 enum { PLACES = sizeof places / sizeof *places };
 
-/* The system may have no room either: then it refuses twice as much to everybody. */
+/* The system may have too little memory, too: then mmap refuses twice as much. */
 static bool is_room(void) {
     void *p = mmap(NULL, 2 * WIDE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
@@ -95,7 +95,7 @@ int main(void) {
     check(!WIFSIGNALED(status), "a child with 3 GiB of addresses died of signal %d",
           WTERMSIG(status));
     if (WEXITSTATUS(status))
-        return WEXITSTATUS(status); /* the child has said what is wrong */
+        return WEXITSTATUS(status); /* the child has printed the reason */
     whole();
     grown();
     return 0;

@@ -1,7 +1,7 @@
-/* Nothing is a size as well: malloc(0) and calloc(0, n) are NULL or a block of its own that
- * can be freed and resized, free(NULL) does nothing, and realloc(NULL, n) is malloc(n).
- * With `strict` the first two are never NULL, and realloc(p, 0) frees, as in glibc: on
- * both of these programs rely that were only ever tried there.
+/* 0 is a valid size: malloc(0) and calloc(0, n) return NULL or a block of its own that can
+ * be freed and resized, free(NULL) does nothing, and realloc(NULL, n) is malloc(n). With
+ * `strict` the first two are never NULL, and realloc(p, 0) frees, as in glibc: programs
+ * that were tested only there rely on both.
  *
  *     semantics-zero [strict: 0 or 1]
  */

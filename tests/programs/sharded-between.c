@@ -1,6 +1,6 @@
 /* Memory from the kernel that fills the gap between two arenas of sharded: a free run may then reach
- * from it into the arena behind, and every block there must still be known. Stands between malloc
- * and the kernel, which gives only what one block takes, and where we say (link with -rdynamic).
+ * from it into the arena behind, and every block there must still be known. Its mmap replaces libc's
+ * (link with -rdynamic): it maps just enough for one block, at the places of this test.
  *
  *     sharded-between
  */

@@ -1,6 +1,6 @@
-/* A page whose blocks other threads have all freed, while it is the one that its owner carves next:
- * its record may come to describe a page of another thread, which the owner must not carve. If it
- * does, it has blocks in memory that the other thread returns.
+/* Other threads free all blocks of a page, and its owner would carve the same page next. Its record
+ * may come to describe a page of another thread, which the owner must not carve: it would get blocks
+ * in memory that the other thread gives back.
  *
  *     sharded-fresh
  */
@@ -15,7 +15,7 @@ static pthread_barrier_t step;
 static void *free_second(void *arg) {
     for (int i = PAGE; i < 2 * PAGE; i++)
         free(block[i]);
-    malloc_trim(0); /* nothing is held back: the page goes */
+    malloc_trim(0); /* sends all batches, so the page is given back */
     return arg;
 }
 
@@ -23,7 +23,7 @@ static void *other(void *arg) {
     free(malloc(SIZE)); /* a page of its own, of which little is carved */
     pthread_barrier_wait(&step);
     pthread_barrier_wait(&step);
-    malloc_trim(0); /* that page goes */
+    malloc_trim(0); /* gives that page back */
     pthread_barrier_wait(&step);
     pthread_barrier_wait(&step);
     return arg;

@@ -1,6 +1,6 @@
-/* sharded itself, compiled into a program under other names, so that a sanitizer sees
- * every access of its own: threads make blocks, hand them over, free each other's and
- * their own, while others walk, check and trim the heap. The malloc of the process stays
+/* sharded itself, compiled into a program under other names, so that a sanitizer sees each
+ * of sharded's memory accesses: threads make blocks, hand them over, free each other's and
+ * their own, while others walk, check and trim the heap. The malloc of the process remains
  * the sanitizer's.
  *
  *     cc -fsanitize=thread … -o sharded-under && ./sharded-under [threads] [rounds]
@@ -103,7 +103,7 @@ int main(int argc, char **argv) {
     rounds = argument(argc, argv, 2, 3000);
     check(threads <= THREADS, "%d threads at most", THREADS);
     pthread_t ids[THREADS], inspector = start(inspect, NULL);
-    for (int generation = 0; generation < 3; generation++) { /* the next take heaps over */
+    for (int generation = 0; generation < 3; generation++) { /* the next one adopts the heaps */
         for (long i = 0; i < threads; i++)
             ids[i] = start(live, (void *)(i + 100 * generation));
         for (long i = 0; i < threads; i++)

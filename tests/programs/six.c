@@ -1,6 +1,6 @@
-/* A bump allocator of six instructions a pair, five in malloc and one in free, written by hand
- * so that no * compiler changes the number: what a count of instructions must come to. Build
- * with -shared -fPIC. */
+/* A bump allocator of six instructions a pair, five in malloc and one in free, written in assembly
+ * so that no compiler changes the number: a count of instructions must find six. Build with
+ * -shared -fPIC. */
 static char pool[16 << 20] __attribute__((used));
 __attribute__((visibility("hidden"), used)) char *six_next = pool;
 

@@ -1,5 +1,5 @@
-/* Stands in for what a malloc lacks, so that the rest of it can be tested: preloaded behind it,
- * with CALLOC, REALLOC or FREE defined. Without these, libc's would get its blocks.
+/* Provides functions that a malloc lacks, so that the others can be tested: preloaded after it, and
+ * compiled with CALLOC, REALLOC or FREE defined. Otherwise the malloc's blocks would reach libc's.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -22,8 +22,8 @@ void *calloc(size_t count, size_t size) {
 #endif
 
 #ifdef REALLOC
-/* Nobody knows how large the old block is. The kernel copies what there is, up to where memory
- * ends: reading on in a loop would crash there. */
+/* The size of the old block is unknown, so this copies as much as is mapped. The kernel copies,
+ * because a loop would crash where the mapping ends. */
 void *realloc(void *p, size_t size) {
     if (p && !size) {
         free(p);

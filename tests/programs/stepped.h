@@ -1,9 +1,10 @@
-/* stepped.h: what another thread does between two instructions of a call, without chance.
+/* stepped.h: makes a call of another thread happen between two chosen instructions of a call.
  *
- * On x86-64 the trap flag stops this thread after each instruction of a call. At the one that was
- * asked for, another thread makes a call of its own. This thread goes on when that one is done, or
- * waits for us: it sleeps, or it has used SPIN of processor time. Neither depends on the machine's
- * load or on its number of processors. Elsewhere, and under a debugger, nothing is stepped.
+ * On x86-64 the trap flag stops this thread after each instruction of a call. At the chosen one,
+ * another thread makes a call of its own. This thread continues when that call is done or waits
+ * for us: the other thread sleeps, or has used SPIN of processor time. Neither depends on the
+ * machine's load or on its number of processors. On other processors, and under a debugger,
+ * nothing is stepped.
  *
  *     start_other();
  *     for (long place = 1; step(place, take_here, take_there); place++) …
@@ -16,7 +17,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-static long step_waits; /* how often the other one has waited for us: there is a lock */
+static long step_waits; /* how often the other thread has waited for us, so there is a lock */
 
 #ifdef __x86_64__
 #include <errno.h>
@@ -65,7 +66,7 @@ static long other_used(void) {
     return t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Does it sleep? Its state stands behind its name, which ends with the last parenthesis. */
+/* Does it sleep? Its state follows its name, which ends with the last parenthesis. */
 static bool other_sleeps(void) {
     char text[256] = "";
     int fd = open(other.stat, O_RDONLY | O_CLOEXEC);
@@ -77,8 +78,8 @@ static bool other_sleeps(void) {
     return name_end && name_end[1] && name_end[2] == 'S';
 }
 
-/* Is it done before so many microseconds have passed? A thread that sleeps here is woken at once; one
- * that yields gets its next turn only after everybody else on a busy machine. */
+/* Is it done before so many microseconds have passed? Sleeps, because a sleeper is woken at once;
+ * one that yields waits for every other thread of a busy machine. */
 static bool answers_within(long microseconds) {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
@@ -106,7 +107,7 @@ static void let_other_act(void) {
     other.heard = true;
 }
 
-/* Where SIGTRAP is blocked the next trap would end the process: nothing is stepped from there on. */
+/* If SIGTRAP is blocked, the next trap would end the process: nothing is stepped any more. */
 static bool blocks_signals(const greg_t *registers) {
     const unsigned char *next = (const unsigned char *)registers[REG_RIP];
     return next[0] == 0x0f && next[1] == 0x05 && registers[REG_RAX] == SYS_rt_sigprocmask;
@@ -125,7 +126,7 @@ static void stepped(int signal, siginfo_t *info, void *context) {
     errno = saved;
 }
 
-/* A debugger takes SIGTRAP for its own. */
+/* A debugger would take our SIGTRAP for its own. */
 static bool is_debugged(void) {
     char text[2048] = "";
     int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
@@ -151,8 +152,8 @@ static void start_other(void) {
     }
 }
 
-/* Makes `here` in this thread, and `there` in the other one after so many instructions of it; both
- * are over when it returns. False when `here` has no such instruction: then `there` was not made. */
+/* Calls `here` in this thread, and after so many of its instructions `there` in the other one; both
+ * are done when it returns. False if `here` has no such instruction: then `there` was not called. */
 static bool step(long place, void (*here)(void), void (*there)(void)) {
     if (!other.there) {
         here();

@@ -1,5 +1,5 @@
-/* Aligned blocks are used again when they were freed, and so is what lies in front of them: memory
- * stops growing while as many of them live as before.
+/* Freed aligned blocks are used again, and so is the memory in front of them: while the number of
+ * live blocks stays the same, memory stops growing.
  *
  *     structure-aligned [live blocks] [steps] [KiB that it may grow after a quarter]
  */

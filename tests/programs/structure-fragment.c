@@ -1,6 +1,6 @@
-/* Holes are bounded: blocks of one size with every other one freed, then of a larger size
- * with every other one freed, and so on; what is resident stays within a factor of what
- * lives.
+/* Fragmentation is bounded: blocks of one size with every other one freed, then of a larger
+ * size with every other one freed, and so on; resident memory stays within a factor of
+ * live memory.
  *
  *     structure-fragment [KiB of a generation] [generations] [percent of what lives]
  */

@@ -1,5 +1,5 @@
-/* Blocks that another thread frees are used again: one thread allocates for ever and
- * another frees, and memory stays bounded.
+/* Blocks that another thread frees are used again: one thread only allocates, another one
+ * only frees, and memory stays bounded.
  *
  *     structure-handover [rounds] [KiB of a round] [KiB that it may grow to]
  */

@@ -1,5 +1,5 @@
-/* A process has some 65,000 mappings, no more. What a program with steady traffic of all sizes
- * needs of them is bounded, and does not grow with its life.
+/* A process may have some 65,000 mappings. A program with steady traffic of all sizes needs a
+ * bounded number of them, which does not grow over time.
  *
  *     structure-mappings [calls] [largest block] [mappings that are enough]
  */

@@ -1,5 +1,5 @@
-/* Freed neighbours become one: after many small blocks were freed, large ones fit where
- * they were (or the memory went back), instead of on top of them.
+/* Freed neighbours merge: after many small blocks were freed, large blocks take their place
+ * (or the memory is given back first), instead of new memory.
  *
  *     structure-merge [KiB] [percent of it that may come on top]
  */

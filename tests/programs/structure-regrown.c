@@ -1,5 +1,5 @@
-/* Blocks of less than 2 MiB grow to 13 where they stand, as far as the malloc lets them, between many
- * others; then blocks of 33 MiB, each with a mapping of its own, are told apart from all of them.
+/* Blocks of less than 2 MiB grow to 13 MiB between many others, in place where the malloc can do that;
+ * then blocks of 33 MiB, each with a mapping of its own, must not be confused with any of them.
  */
 #include "program.h"
 

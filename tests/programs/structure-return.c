@@ -1,5 +1,5 @@
-/* Memory returns to the system: when a program has freed what it had, in blocks of any
- * size, and asked with malloc_trim, most of it is no longer resident.
+/* Memory returns to the system: after a program has freed all its blocks, of whatever size,
+ * and called malloc_trim, most of the memory is no longer resident.
  *
  *     structure-return [KiB] [size of a block] [percent that may stay]
  */

@@ -1,5 +1,5 @@
-/* What was freed is used again: a program that takes and drops the same amount, round
- * after round, in blocks of one size or of another each round, does not grow.
+/* Freed memory is used again: a program that allocates and frees the same amount round after
+ * round, in blocks of one size or of another size each round, does not grow.
  *
  *     structure-reuse [KiB of a round] [rounds] [KiB that it may grow to]
  */

@@ -1,5 +1,5 @@
-/* A steady state is steady: while random blocks are replaced by others of random sizes and
- * the sum of what lives stays about the same, memory stops growing.
+/* While random blocks are replaced by others of random sizes, and the live memory stays about
+ * the same, the process stops growing.
  *
  *     structure-steady [live blocks] [largest size] [replacements] [percent that it may grow]
  */

@@ -1,10 +1,10 @@
-/* malloc_trim in a heap whose pages are full, half full and empty: what is free afterwards is
- * handed out again, and once.
+/* malloc_trim in a heap whose pages are full, half full and empty: afterwards each free block is
+ * handed out again, and only once.
  *
  *     structure-trim
  *
  * The names are those of mallocs that keep equal blocks in pages of 64 KiB (sharded): there, trim
- * returns the page in use while another one has freed blocks as well as fresh ones.
+ * gives back the current page, while another one has both freed and fresh blocks.
  */
 #include "program.h"
 #include <malloc.h>
@@ -36,7 +36,7 @@ static void trim_with(size_t size) {
     for (size_t i = 1; i < BEGUN; i++)
         begun[i] = must_malloc(size);
     drop(empty, 0, empties / 4);
-    free(must_malloc(size)); /* the page of these is in use now */
+    free(must_malloc(size)); /* makes the page of these blocks the current one */
     drop(begun, 0, BEGUN / 4);
     drop(empty, empties / 4, empties);
     malloc_trim(0);

@@ -1,5 +1,5 @@
-/* tell-signals.c: says which signals reach it, one a line. SIGUSR2 ends it with status 7.
- * SIGTSTP keeps its meaning, so that it can be stopped. */
+/* tell-signals.c: prints which signals reach it, one a line. SIGUSR2 ends it with status 7.
+ * SIGTSTP stops it as usual. */
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>

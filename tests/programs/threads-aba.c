@@ -56,7 +56,7 @@ static void *exchange(void *arg) {
     return NULL;
 }
 
-/* ── what chance need not find: the other thread acts at each instruction in turn ─────────── */
+/* ── the other thread acts at each instruction in turn, which chance need not bring about ──── */
 
 enum { FIRST = 8, PLACES = 400, WAITS = 12 };
 static size_t size;
@@ -70,8 +70,8 @@ static void take_two(void) {
     drop(first, 1, size);
 }
 
-/* Stops at one instruction of malloc; false when there are no more, or when the other one has
- * waited for us at several: there is a lock, and the list behind it needs none of this. */
+/* Stops at one instruction of malloc; false if there are no more, or if the other thread has
+ * waited for us at several, which means that there is a lock, and no such list. */
 static bool stop_at(long place) {
     struct block *blocks[FIRST];
     for (int i = 0; i < FIRST; i++)

@@ -7,7 +7,7 @@
 
 enum { LIVE = 32 };
 static long steps, largest, most;
-static bool whole_pages; /* pvalloc is this malloc's own: another's blocks must not reach its free */
+static bool whole_pages; /* pvalloc is this malloc's own, so its blocks may reach this free */
 
 static void *aligned(uint64_t *random, size_t alignment, size_t size) {
     size_t whole = (size + alignment - 1) / alignment * alignment; /* as C11 wanted it */
@@ -17,7 +17,7 @@ static void *aligned(uint64_t *random, size_t alignment, size_t size) {
         check(posix_memalign(&p, alignment, size) == 0, "posix_memalign(%zu, %zu) failed",
               alignment, size);
         return p;
-    case 1: /* dumb's blocks are not larger than what was asked for at most */
+    case 1: /* dumb's blocks are no larger than the largest size that is asked for */
         return whole <= (size_t)largest ? aligned_alloc(alignment, whole) : memalign(alignment, size);
     case 2:
         return memalign(alignment, size);
@@ -43,7 +43,7 @@ static void *work(void *arg) {
         size_t alignment = sizeof(void *) << chance_below(&random, 20);
         while (alignment > (size_t)most)
             alignment /= 2;
-        size_t size = 1 + chance_size(&random, (size_t)largest - 1); /* 0 is another story */
+        size_t size = 1 + chance_size(&random, (size_t)largest - 1); /* not 0: see semantics-zero.c */
         void *p = aligned(&random, alignment, size);
         check(p, "no block of %zu bytes aligned to %zu", size, alignment);
         check((uintptr_t)p % alignment == 0, "%p is not aligned to %zu", p, alignment);

@@ -1,5 +1,5 @@
-/* A thousand threads live at the same time, and each has allocated a little: what the
- * malloc needs for each of them is small.
+/* A thousand threads are alive at the same time, and each has allocated a little: the
+ * malloc needs little memory for each of them.
  *
  *     threads-alive [threads] [KiB that a thread may cost]
  */
@@ -13,7 +13,7 @@ static long threads;
 static void *live(void *arg) {
     static const size_t sizes[] = {16, 24, 40, 64, 100, 200, 500, 1000};
     void *blocks[BLOCKS];
-    pthread_barrier_wait(&born); /* its stack and the thread itself are there already */
+    pthread_barrier_wait(&born); /* from here on, its stack and libc's records do not count */
     for (int i = 0; i < BLOCKS; i++)
         memset(blocks[i] = must_malloc(sizes[i % 8]), 1, sizes[i % 8]);
     pthread_barrier_wait(&fed);

@@ -1,5 +1,5 @@
-/* Threads come and go by the thousand, each leaves blocks behind, and the next ones
- * free them. Nothing is lost with a thread: memory stays bounded.
+/* Thousands of threads start and end, each leaves blocks behind, and the next ones free
+ * them. No memory is lost when a thread ends: memory stays bounded.
  *
  *     threads-births [rounds] [threads of a round] [KiB that may stay resident; 0: any]
  */

@@ -1,7 +1,7 @@
-/* malloc is no cancellation point: a thread that has been cancelled goes on through
- * any number of calls until it reaches one that is, even while other threads make
- * it wait: they take the same locks, and fork all the time. A thread that
- * is cancelled leaves no lock behind.
+/* malloc is no cancellation point: a thread with a pending cancellation makes any number
+ * of calls until it reaches a cancellation point, even while other threads make it wait
+ * (they use the same locks, and fork all the time). A cancelled thread holds no lock when
+ * it ends.
  */
 #include "program.h"
 

@@ -1,6 +1,6 @@
-/* Blocks travel along a chain of threads: each stage copies what it gets into a block of
- * its own, of another size now and then, frees the one that it got, and passes the copy
- * on. Everything arrives as it was sent, and memory stays bounded however much travels.
+/* A chain of threads passes blocks on: each stage copies what it gets into a block of its
+ * own, of another size now and then, frees the one that it got, and passes the copy on.
+ * The contents arrive unchanged, and memory stays bounded however many blocks pass.
  *
  *     threads-chain [stages] [blocks] [largest size] [KiB by which memory may grow]
  */

@@ -1,6 +1,6 @@
-/* Hundreds of thousands of threads start and end, and pass blocks on: each takes blocks of
- * ended threads and leaves blocks of its own, which another thread frees after its end.
- * None is damaged, and memory stays bounded.
+/* Hundreds of thousands of threads start and end: each frees blocks of ended threads, and
+ * leaves blocks of its own, which another thread frees after it has ended. No block is
+ * damaged, and memory stays bounded.
  *
  *     threads-churn [threads] [alive at once] [KiB by which memory may grow]
  */

@@ -1,6 +1,6 @@
-/* A thread ends while others free its blocks, at every moment of its end and of its
- * successor's beginning. No block is lost, damaged or handed out twice, and in the end
- * the heap is sound.
+/* A thread ends while others free its blocks, at every moment of its end and while the next
+ * thread adopts its heap. No block is lost, damaged or handed out twice, and in the end the
+ * heap is sound.
  *
  *     threads-death [lives] [blocks of a life]
  */
@@ -22,7 +22,7 @@ static struct ring rings[FREERS];
 static long blocks;
 static atomic_long made, freed;
 
-/* One life: the last blocks are still on their way to the freers when it ends. */
+/* One thread: when it ends, the freers have not yet freed its last blocks. */
 static void *live(void *arg) {
     uint64_t random = (uint64_t)(uintptr_t)arg + 1;
     for (long i = 0; i < blocks; i++) {
@@ -36,7 +36,7 @@ static void *live(void *arg) {
     return NULL;
 }
 
-/* Has blocks of its own as well, so that its own pages come and go meanwhile. */
+/* Allocates blocks of its own, too, so that its own pages come and go meanwhile. */
 static void *free_for_ever(void *arg) {
     struct ring *r = arg;
     uint64_t random = (uint64_t)(r - rings) + 77;

@@ -1,6 +1,6 @@
-/* A thread's last words may need memory: destructors of pthread keys and of
- * thread-local C++ objects allocate, resize and free, round after round, up to the
- * last one that the system runs. Memory stays bounded over many such threads.
+/* When a thread ends, destructors of pthread keys and of thread-local C++ objects
+ * allocate, resize and free, round after round, up to the last round that the system
+ * runs. Memory stays bounded over many such threads.
  *
  *     threads-destructors [threads] [KiB that may stay resident; 0: any]
  */

@@ -6,7 +6,7 @@
  */
 #include "program.h"
 
-/* In the block itself, so that whoever gets it can check all of it. */
+/* In the block itself, so that the consumer can check all of it. */
 struct parcel {
     size_t size;
     uint64_t seed;

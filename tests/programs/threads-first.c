@@ -1,5 +1,5 @@
-/* A thread may begin with any function of the family, and with blocks of others. Nothing that
- * malloc prepares for a thread may depend on malloc being the first.
+/* A thread's first call may be any function of the family, on blocks of other threads. What a malloc
+ * prepares for a thread must not depend on a call of malloc.
  *
  *     threads-first [rounds]
  */

@@ -1,6 +1,6 @@
-/* A thread that makes many blocks, and from then on only frees, must not keep the memory
- * of those that others free for it: when all are gone, another thread gets as much again
- * and the process does not grow.
+/* A thread allocates many blocks, and from then on only frees. It must not keep the memory
+ * of its blocks that others free: when all are freed, another thread allocates as much, and
+ * the process does not grow.
  *
  *     threads-frees-only [MiB] [size]
  */
@@ -22,7 +22,7 @@ static void *free_odd(void *arg) {
     for (long i = 1; i < count; i += 2)
         free(blocks[i]);
     pthread_barrier_wait(&turn);
-    pthread_barrier_wait(&turn); /* lives on, with nothing to do */
+    pthread_barrier_wait(&turn); /* stays alive, idle */
     return arg;
 }
 

@@ -1,5 +1,5 @@
-/* A program may use every pthread key there is (PTHREAD_KEYS_MAX, 1,024): malloc
- * takes none, and allocates when pthread_setspecific needs memory for a high one.
+/* A program may use all pthread keys (PTHREAD_KEYS_MAX, 1,024): malloc takes none, and
+ * works when pthread_setspecific allocates for a high one.
  */
 #include "program.h"
 #include <limits.h>

@@ -1,6 +1,6 @@
-/* A thread that has never allocated frees the blocks of others in the last destructor that the
- * system runs: no destructor of the malloc's own comes after that. What was prepared for such a
- * thread, and what it freed, must not be lost with it.
+/* A thread that has never allocated frees blocks of others in the last destructor that the system
+ * runs: no destructor of the malloc's own runs after that. Neither what the malloc prepared for the
+ * thread, nor the blocks that it freed, may be lost.
  *
  *     threads-last-free [threads] [KiB that may stay resident]
  */

@@ -34,8 +34,8 @@ static void work(uint64_t seed) {
         }
 }
 
-/* The malloc's own destructor has run: its key is older than ours, or it is none. In the first
- * round the malloc may be told once more, so this waits for the second. */
+/* Runs after the malloc's own destructor, if it has one, because the malloc's key is older than
+ * ours. Waits for the second round, because the malloc may ask for one more call in the first. */
 static void last_words(void *value) {
     static _Thread_local int round;
     if (++round == 1) {
@@ -50,7 +50,7 @@ static void last_words(void *value) {
 static void *live(void *arg) {
     for (size_t size = 16; size <= largest; size *= 2)
         free(must_malloc(size)); /* a cache of its own, with something in it */
-    if (arg != (void *)1) { /* the one before is dying meanwhile */
+    if (arg != (void *)1) { /* the thread before is ending meanwhile */
         pthread_barrier_wait(&both);
         work((uint64_t)(uintptr_t)arg * 1000 + 501);
     }

@@ -96,7 +96,7 @@ static void freed_by_others(void) {
 int main(int argc, char **argv) {
     static const size_t sizes[] = {16, 100, 1000, 10000};
     long rounds = argument(argc, argv, 1, 30);
-    join(start(take, NULL)); /* what libc itself keeps for threads is there from now on */
+    join(start(take, NULL)); /* libc has now allocated what it keeps for threads */
     for (long i = 0; i < rounds; i++) {
         size = sizes[i % 4];
         left_by_two();

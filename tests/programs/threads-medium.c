@@ -1,5 +1,5 @@
-/* Threads free blocks of 5 to 500 KiB, their own and those of others, and end. What they freed is
- * there for the next ones: memory follows what lives, not how many threads there were.
+/* Threads free blocks of 5 to 500 KiB, their own and those of others, and end. The next threads use
+ * this memory: it depends on the live blocks, not on how many threads there have been.
  *
  *     threads-medium [threads] [KiB that may stay resident; 0: any]
  */

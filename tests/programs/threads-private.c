@@ -1,4 +1,4 @@
-/* Threads that share nothing but malloc do not notice each other: every block holds
+/* Threads that share nothing but malloc do not disturb each other: every block holds
  * what its owner wrote, however the four calls are mixed.
  *
  *     threads-private [threads] [steps] [live blocks of a thread] [largest size]
@@ -12,7 +12,7 @@ struct block {
     size_t size;
 };
 
-/* A new block by malloc or calloc, in place of nothing. */
+/* Fills an empty slot with a new block, by malloc or calloc. */
 static struct block block_make(uint64_t *random, uint64_t seed) {
     struct block b = {.size = chance_size(random, (size_t)largest)};
     if (chance_below(random, 3) == 0) {
@@ -26,7 +26,7 @@ static struct block block_make(uint64_t *random, uint64_t seed) {
     return b;
 }
 
-/* Another size, the old content up to the smaller of both. */
+/* Resizes the block; the old content stays, up to the smaller of both sizes. */
 static struct block block_resize(struct block b, uint64_t *random, uint64_t seed) {
     size_t size = 1 + chance_size(random, (size_t)largest);
     uintptr_t origin = (uintptr_t)b.p;

@@ -1,6 +1,6 @@
-/* Large blocks come and go in several threads while another gives unused memory back
- * to the system all the time: pages that are in use are never among it, and what calloc
- * hands out is zero.
+/* Large blocks come and go in several threads while another one gives unused memory back
+ * to the system all the time: it never gives back pages that are in use, and the memory
+ * that calloc hands out is zero.
  *
  *     threads-purge [threads] [blocks of a thread] [largest, KiB]
  */

@@ -1,5 +1,5 @@
-/* Threads replace blocks; what they replace is freed by a thread that never allocates. What lives
- * is bounded, and so is the memory.
+/* Threads replace blocks; a thread that never allocates frees the replaced ones. Live memory is
+ * bounded, and so is the memory of the process.
  *
  *     threads-reclaimer [producers] [blocks of each] [rounds] [size] [percent of what lives]
  */

@@ -132,7 +132,7 @@ static void handler(int signal) {
     release(count(CALLOC, calloc(1, 40), 40));
 }
 
-/* For a malloc that bears it (shy-malloc.c): then the recorder is what is interrupted. */
+/* For a malloc that may be interrupted (shy-malloc.c), so that only the recorder is tested. */
 static void signals(unsigned n) {
     struct itimerval often = {{0, 500}, {0, 500}};
     signal(SIGALRM, handler);

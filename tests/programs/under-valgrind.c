@@ -1,5 +1,5 @@
-/* Every call that gives memory, each block freed: under a tool that puts its own functions in
- * the place of some of them, all blocks have to be of the same kind. */
+/* Calls every function that allocates, and frees each block: under a tool that replaces some of these
+ * functions, all blocks must come from the same allocator. */
 #include "program.h"
 
 int main(void) {

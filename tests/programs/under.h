@@ -2,7 +2,7 @@
  * stays libc's, or the sanitizer's. */
 #pragma once
 
-/* libc's own declarations are read by now: from here on, these names are sharded's. */
+/* libc's declarations were included above; from here on, these names are sharded's. */
 #define malloc             under_malloc
 #define free               under_free
 #define calloc             under_calloc
@@ -36,7 +36,7 @@ void *pvalloc(size_t size);
 int malloc_trim(size_t pad);
 #undef UNUSED
 
-/* Runs before the sanitizer is ready, and answers what no program asks here. */
+/* Runs before the sanitizer is ready, and is not needed here. */
 #define ifunc(resolver) unused
 #include "sharded.c"
 #undef ifunc

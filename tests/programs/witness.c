@@ -1,9 +1,9 @@
-/* Preloaded behind a malloc under test: when the program is ended by a signal of its own making,
- * or by the alarm of die_after (program.h), prints where it was, innermost first:
+/* Preloaded after a malloc under test: when the program crashes or aborts, or the alarm of die_after
+ * (program.h) ends it, prints where it was, innermost frame first:
  *
  *     witness: SIGSEGV /tmp/mine.so+0x12ab /tmp/mine.so+0x1407 /tmp/case+0x99e
  *
- * Then the signal takes its course. It allocates nothing; the unwinder and dladdr do neither.
+ * Then the signal ends the program. Nothing here allocates, nor do the unwinder and dladdr.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -63,13 +63,13 @@ void witness(int number) {
             add(&line, deaths[i].name);
     _Unwind_Backtrace(frame, &line);
     add(&line, "\n");
-    if (write(STDERR_FILENO, line.text, line.length) < 0) { /* nobody listens */
+    if (write(STDERR_FILENO, line.text, line.length) < 0) { /* it is closed */
     }
     signal(number, SIG_DFL);
     raise(number);
 }
 
-/* On a stack of its own: the other may be used up by a malloc that calls itself. */
+/* On a stack of its own, because a malloc that calls itself may have used up the other one. */
 __attribute__((constructor)) static void stand_by(void) {
     static char room[1 << 16];
     sigaltstack(&(stack_t){.ss_sp = room, .ss_size = sizeof room}, NULL);

@@ -1,6 +1,6 @@
-/* locked.h: the public names and one lock in front of a malloc that has names of its own. The file
- * that includes it defines locked_malloc, locked_free and locked_realloc. As small as it can be:
- * what `check` finds should be the malloc's own.
+/* locked.h: gives a malloc that has names of its own the public names and a lock. The file that
+ * includes it defines locked_malloc, locked_free and locked_realloc. It is as small as possible, so
+ * that the defects which `check` finds are the malloc's own.
  */
 #pragma once
 #include <errno.h>
@@ -15,7 +15,7 @@ static void *locked_realloc(void *p, size_t size);
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* Takes the lock around an expression; NULL sets errno. */
+/* Evaluates an expression under the lock; if the result is NULL, sets errno. */
 #define locked(expression)           \
     ({                               \
         pthread_mutex_lock(&lock);   \

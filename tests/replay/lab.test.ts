@@ -1,6 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { openSource } from '../../scripts/foreign/source.ts';
 import { resolveMalloc } from '../../scripts/malloc/mallocs.ts';
@@ -8,6 +6,7 @@ import { scoresOf } from '../../scripts/replay/lab.ts';
 import { type Played, play } from '../../scripts/replay/play.ts';
 import { writePlan } from '../../scripts/trace/plan.ts';
 import { compileProgram } from '../lib/compile.ts';
+import { scratch } from '../lib/folder.ts';
 
 const seconds = (median: number) => ({ median, low: median, high: median, runs: 1 });
 const played = (malloc: string, utilisation: number, cpu: number): Played => ({
@@ -65,37 +64,32 @@ test('a malloc that fails a trace gets no index', () => {
 });
 
 test('utilisation counts the heap, not the process: for a malloc of whole pages, page by page', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
-  try {
-    // Each block takes as many pages of a static array as it needs, and none is reused.
-    const source = join(folder, 'pages.c');
-    writeFileSync(
-      source,
-      `#include <stddef.h>
-      #include <string.h>
-      static _Alignas(4096) char memory[64 << 20]; static size_t used;
-      void *malloc(size_t n) { void *p = memory + used; used += (n + 4095) & ~(size_t)4095; return p; }
-      void free(void *p) { (void)p; }
-      void *calloc(size_t n, size_t m) { return malloc(n * m); }
-      void *realloc(void *p, size_t n) { void *q = malloc(n); if (p) memcpy(q, p, n); return q; }`,
-    );
-    const file = compileProgram(source, { flags: ['-shared', '-fPIC', '-fno-builtin'] });
-    const blocks = Array.from({ length: 100 }, (_, i) => `a ${i} 4096`).join('\n');
-    const rep = join(folder, 'pages.rep');
-    writeFileSync(rep, `1\n100\n101\n1\n${blocks}\na 100 4096000\n`);
-    const plan = join(folder, 'plan');
-    const figures = await writePlan(plan, openSource(rep, undefined).steps());
-    const pages: Parameters<typeof play>[2][number] = { name: 'pages', kind: 'file', file };
-    const [ours, glibc] = await play(plan, figures, [pages, resolveMalloc('glibc')], { runs: 1 });
-    expect(ours?.failure).toBeUndefined();
-    // 1,100 pages of blocks; few pages were resident before, or belong to the array's neighbours.
-    const most = (4096 * 1100 + 24 * 4096) / 4096;
-    expect((ours?.heap ?? 0) / 4096).toBeGreaterThanOrEqual(1100);
-    expect((ours?.heap ?? 0) / 4096).toBeLessThan(most);
-    expect(ours?.utilisation).toBeCloseTo((4096 * 1100) / (ours?.heap ?? 0), 9);
-    expect(glibc?.utilisation).toBeGreaterThan(0.9);
-    expect(glibc?.utilisation).toBeLessThanOrEqual(1);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  // Each block takes as many pages of a static array as it needs, and none is reused.
+  const source = scratch('pages.c');
+  writeFileSync(
+    source,
+    `#include <stddef.h>
+    #include <string.h>
+    static _Alignas(4096) char memory[64 << 20]; static size_t used;
+    void *malloc(size_t n) { void *p = memory + used; used += (n + 4095) & ~(size_t)4095; return p; }
+    void free(void *p) { (void)p; }
+    void *calloc(size_t n, size_t m) { return malloc(n * m); }
+    void *realloc(void *p, size_t n) { void *q = malloc(n); if (p) memcpy(q, p, n); return q; }`,
+  );
+  const file = compileProgram(source, { flags: ['-shared', '-fPIC', '-fno-builtin'] });
+  const blocks = Array.from({ length: 100 }, (_, i) => `a ${i} 4096`).join('\n');
+  const rep = scratch('pages.rep');
+  writeFileSync(rep, `1\n100\n101\n1\n${blocks}\na 100 4096000\n`);
+  const plan = scratch('plan');
+  const figures = await writePlan(plan, openSource(rep, undefined).steps());
+  const pages: Parameters<typeof play>[2][number] = { name: 'pages', kind: 'file', file };
+  const [ours, glibc] = await play(plan, figures, [pages, resolveMalloc('glibc')], { runs: 1 });
+  expect(ours?.failure).toBeUndefined();
+  // 1,100 pages of blocks; few pages were resident before, or belong to the array's neighbours.
+  const most = (4096 * 1100 + 24 * 4096) / 4096;
+  expect((ours?.heap ?? 0) / 4096).toBeGreaterThanOrEqual(1100);
+  expect((ours?.heap ?? 0) / 4096).toBeLessThan(most);
+  expect(ours?.utilisation).toBeCloseTo((4096 * 1100) / (ours?.heap ?? 0), 9);
+  expect(glibc?.utilisation).toBeGreaterThan(0.9);
+  expect(glibc?.utilisation).toBeLessThanOrEqual(1);
 });

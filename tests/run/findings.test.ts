@@ -1,19 +1,18 @@
 /** What a debug build reports, with functions and lines: `libmalloc run` reads what a dying process cannot. */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { root } from '../../scripts/lib/paths.ts';
 import { parseFindings } from '../../scripts/malloc/findings.ts';
 import { nameFindings } from '../../scripts/run/named.ts';
 import { buildIdOf } from '../../scripts/symbols/module.ts';
 import { libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
+import { testFolder } from '../lib/folder.ts';
 import { variantFile } from '../lib/variants.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'libmalloc-findings-'));
-afterAll(() => rmSync(folder, { recursive: true }));
+const folder = testFolder();
 
 const malloc = variantFile('list', { debug: true });
 const cart = compileProgram('freed-by-two.cc', { flags: ['-O2', '-Wl,--build-id'] });

@@ -2,17 +2,16 @@
 
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { describeFrame, type Frame } from '../../scripts/symbols/frame.ts';
 import { buildIdOf } from '../../scripts/symbols/module.ts';
 import { type SymbolizeOptions, symbolize } from '../../scripts/symbols/symbolize.ts';
 import { compileProgram } from '../lib/compile.ts';
+import { testFolder } from '../lib/folder.ts';
 import { need } from '../lib/need.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'libmalloc-symbols-'));
-afterAll(() => rmSync(folder, { recursive: true }));
+const folder = testFolder();
 
 /** A copy for the test to change. Each has its own folder, because modules are cached by path. */
 let n = 0;

@@ -5,30 +5,28 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
-  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { root } from '../../scripts/lib/paths.ts';
 import { variants } from '../../scripts/malloc/mallocs.ts';
 import { documentedSymbols } from '../../scripts/system/files.ts';
 import { allVerbs } from '../../scripts/system/verb-help.ts';
+import { testFolder } from '../lib/folder.ts';
 import { need } from '../lib/need.ts';
 
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const real = `libmalloc.so.${version}`;
 const soname = `libmalloc.so.${version.split('.')[0]}`;
 
-let folder: string;
+const folder = testFolder();
 let prefix: string;
 const at = (...parts: string[]): string => join(prefix, ...parts);
 const read = (...parts: string[]): string => readFileSync(at(...parts), 'utf8');
@@ -61,12 +59,10 @@ function installed(): string[] {
 }
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'libmalloc-system-'));
   chmodSync(folder, 0o755);
   prefix = join(folder, 'image', 'opt', 'lm');
   await make('install');
 });
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe('the library', () => {
   test('has its soname, and the links that the linkers look for', async () => {

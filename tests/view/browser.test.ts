@@ -10,7 +10,7 @@ import { pageOf } from '../../scripts/view/fill.ts';
 import { gather } from '../../scripts/view/gather.ts';
 import { duration } from '../../scripts/view/page/elements.ts';
 import { browserForTests, scrubTo } from '../lib/browser.ts';
-import { scratch } from '../lib/gdb.ts';
+import { scratch } from '../lib/folder.ts';
 import { bytesIn, liveAfter, randomCalls, writeTrace } from '../lib/handmade.ts';
 
 const calls = randomCalls(4000);

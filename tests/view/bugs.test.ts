@@ -13,7 +13,7 @@ import { pageOf } from '../../scripts/view/fill.ts';
 import { gather } from '../../scripts/view/gather.ts';
 import { browserForTests } from '../lib/browser.ts';
 import { compileProgram } from '../lib/compile.ts';
-import { scratch } from '../lib/gdb.ts';
+import { scratch } from '../lib/folder.ts';
 import { need } from '../lib/need.ts';
 
 const inBrowser = browserForTests();

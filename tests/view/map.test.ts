@@ -13,7 +13,8 @@ import { pageOf } from '../../scripts/view/fill.ts';
 import { gather } from '../../scripts/view/gather.ts';
 import { browserForTests, samples, scrubTo } from '../lib/browser.ts';
 import { compileProgram } from '../lib/compile.ts';
-import { long, scratch } from '../lib/gdb.ts';
+import { scratch } from '../lib/folder.ts';
+import { long } from '../lib/gdb.ts';
 import { type Call, liveAfter, writeTrace } from '../lib/handmade.ts';
 
 const inPage = browserForTests();

@@ -10,7 +10,7 @@ import { Keeper } from '../../scripts/view/keeper.ts';
 import { HeapModel } from '../../scripts/view/model.ts';
 import { commandOf, nameOf, startersOf } from '../../scripts/view/starters.ts';
 import { chosenOverTime, less, type What, weigh } from '../../scripts/view/weights.ts';
-import { scratch } from '../lib/gdb.ts';
+import { scratch } from '../lib/folder.ts';
 import { type Call, type Node, randomCalls, writeTrace } from '../lib/handmade.ts';
 
 // Two roots; 4 and 6 are one function with different callers.

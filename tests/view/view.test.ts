@@ -25,7 +25,7 @@ import { Keeper } from '../../scripts/view/keeper.ts';
 import { HeapModel } from '../../scripts/view/model.ts';
 import { libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
-import { scratch } from '../lib/gdb.ts';
+import { scratch } from '../lib/folder.ts';
 import { bytesIn, type Call, liveAfter, randomCalls, writeTrace } from '../lib/handmade.ts';
 import { need } from '../lib/need.ts';
 import { attributesIn } from '../lib/svg.ts';

@@ -9,7 +9,7 @@ import type { HeapData } from '../../scripts/view/data.ts';
 import { packProcess, pageOf } from '../../scripts/view/fill.ts';
 import { gather } from '../../scripts/view/gather.ts';
 import { browserForTests, scrubTo } from '../lib/browser.ts';
-import { scratch } from '../lib/gdb.ts';
+import { scratch } from '../lib/folder.ts';
 import { type Call, type Node, writeTrace } from '../lib/handmade.ts';
 
 // main (0x10) calls a (0x20), which calls b (0x30) and c (0x40); another thread's start (0x50) calls b.

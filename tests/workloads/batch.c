@@ -4,9 +4,9 @@
  *
  * Stands for: a task that builds something, uses it and drops it: a parsed document, a query's
  * rows, a compiler's function.
- * Shows: how the price of a pair depends on the order of frees. The last block first is what
- * stacks of free blocks like; the first one first fills them from the far end; a random order
- * leaves free lists that jump through memory. Large batches overflow caches of fixed capacity.
+ * Shows: how the price of a pair depends on the order of frees. Last block first suits stacks of
+ * free blocks; first block first reverses them; a random order leaves free lists that jump
+ * through memory. Large batches overflow caches of fixed capacity.
  */
 #include "program.h"
 
@@ -14,7 +14,7 @@ enum { MOST = 1 << 17 };
 
 static uint32_t rounds, blocks;
 static int shuffled;
-/* Which block is freed when; twice, so that a round may begin anywhere. */
+/* The order of frees, twice in a row, so that a round may begin anywhere. */
 static uint32_t order[2 * MOST];
 static struct block *table[THREADS][MOST];
 

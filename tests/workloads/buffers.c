@@ -3,9 +3,9 @@
  * moment.
  *
  * Stands for: images, file contents, network buffers, matrices, audio and video frames.
- * Shows: what becomes of a large block when it is freed. Unmapped at once, the next one pays for
- * new mappings and a page fault for every 4 KiB; kept for reuse, it costs nothing, but memory.
- * Purged and kept, it pays the faults as well. Peak memory shows who keeps too much.
+ * Shows: what becomes of a large block when it is freed. If it is unmapped at once, the next one
+ * pays for a new mapping, and for a page fault every 4 KiB; if it is kept but purged, for the
+ * faults; if it is kept as it is, it costs memory. Peak memory shows which mallocs keep too much.
  *
  * Sizes are drawn between --from and --to, every power of two as likely as the next. Each block
  * is filled, and read once before it is freed.

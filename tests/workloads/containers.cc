@@ -4,8 +4,8 @@
  *
  * Stands for: what most C++ programs allocate: nodes of one size by the thousand, tables that
  * are rebuilt twice as large, strings beyond the size that fits into the object.
- * Shows: the price of a node, and whether neighbours in a container are neighbours in memory, as
- * all that is allocated here is walked as well.
+ * Shows: the price of a node, and whether neighbours in a container are neighbours in memory,
+ * because the containers are also walked.
  *
  * Every kind keeps COUNT elements alive and replaces random ones.
  */
@@ -22,7 +22,7 @@ constexpr uint32_t COUNT = 50000;
 
 uint32_t steps, keys;
 
-/* Keys come and go; half of them are there at any time. */
+/* Keys are inserted and erased; half of all possible keys are present at any time. */
 template <class Map> uint64_t maps(uint64_t *seed)
 {
     Map map;

@@ -3,11 +3,11 @@
  *
  *     slot[0] slot[1] ... slot[N-1]      free(slot[k]); slot[k] = malloc(size);   k and size drawn
  *
- * Sizes are 16 to 272 bytes, the square of an even draw, so small ones are the many (mean about
- * 100). Every block is written once when it is handed out, as programs do. N replacements go by
- * unmeasured, so that the free blocks lie where a program of some age has them (--age N says how
- * many); then --calls calls are measured, and at least --least of them even when the budget is
- * spent: where a call costs thousands of instructions, one alone is no average.
+ * Sizes are 16 to 272 bytes, the square of a uniform draw, so most are small (mean about 100).
+ * Every block is written once after it is allocated, as programs do. --age N replacements are not
+ * measured, so that the free blocks lie as in a program that has run for some time; then --calls
+ * calls are measured, but at least --least of them even if the budget is spent, because a mean of
+ * a few calls is not reliable.
  */
 #include "workload.h"
 
@@ -19,8 +19,8 @@ static size_t size_drawn(void) {
     return 16 + ((x * x) >> 12);
 }
 
-/* Replaces random blocks; gives the number of replacements done: `limit`, or fewer when `enough`
- * is said after `least` of them, or memory ends. */
+/* Replaces random blocks. Returns the number of replacements: `limit`, or fewer if `enough` is set
+ * after `least` of them, or if memory runs out. */
 static size_t replace(size_t limit, size_t least, const char **stopped) {
     size_t done = 0;
     for (; done < limit && !(enough && done >= least); done++) {

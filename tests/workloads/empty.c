@@ -1,5 +1,5 @@
 /*
- * A library with nothing in it, preloaded for comparison: what it costs is what the dynamic linker
- * takes for any preloaded library.
+ * An empty library, preloaded for comparison: it costs the time that the dynamic linker takes for
+ * any preloaded library.
  */
 typedef int nothing;

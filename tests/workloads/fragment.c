@@ -4,11 +4,11 @@
  * Stands for: a program of phases: it loads many small objects, keeps some of them for good, and
  * then works with larger ones. Long-running servers look like this after days.
  * Shows: fragmentation. One block in ten stays, scattered over all memory. A malloc that packs
- * equal sizes into pages can use no page again for other sizes while a single block is left in
- * it; one that cuts and merges finds holes, but few that are large enough. Peak memory tells.
+ * equal sizes into pages cannot use a page for other sizes while a single block is left in it; a
+ * malloc that splits and merges finds holes, but few that are large enough. Peak memory shows it.
  *
  * Each phase allocates MIB of blocks between `size` and twice that, frees nine in ten at random,
- * and doubles the size. What stayed of all phases is freed at the end.
+ * and doubles the size. The remaining blocks of all phases are freed at the end.
  */
 #include "program.h"
 
@@ -27,7 +27,7 @@ static void phase_allocate(uint64_t *seed, uint32_t size, size_t bytes)
     }
 }
 
-/* In a random order, as the objects of a graph go. */
+/* In random order, like the objects of a graph. */
 static uint64_t phase_free(uint64_t *seed)
 {
     uint64_t sum = 0;

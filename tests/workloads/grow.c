@@ -5,9 +5,9 @@
  * Stands for: vectors that double when they are full; strings that are appended to, piece by
  * piece.
  * Shows: what realloc costs: whether it notices that the block is large enough already, whether
- * it can take the room behind it, how fast it copies. As other arrays grow in between, the room
- * behind is rarely free by chance. Peak memory shows what becomes of the holes that outgrown
- * blocks leave.
+ * it can use the room behind it, how fast it copies. Because other arrays grow in between, the
+ * room behind is rarely free by chance. Peak memory shows whether the holes that moved blocks
+ * leave are used again.
  * --kind vectors: elements of 8 bytes, capacity doubles from 4 elements on.
  * --kind strings: pieces of 1 to 64 bytes, and a realloc to the exact length for each.
  */
@@ -24,7 +24,7 @@ static uint32_t pieces;
 static int strings;
 static struct array arrays[THREADS][ARRAYS];
 
-/* Reads all bytes, as whoever built the array would. */
+/* Reads all bytes, as a program would. */
 static uint64_t array_end(struct array *array)
 {
     uint64_t sum = 0, word = 0;

@@ -2,8 +2,8 @@
  * huge [--threads N]: one array grows by realloc from 64 KiB to 256 MiB, an eighth at a time.
  *
  * Stands for: reading a file or a stream of unknown length, a growing list of results.
- * Shows: whether a huge block grows where it is (mremap moves pages, not bytes), or is copied
- * each time, with old and new in memory together at the end.
+ * Shows: whether a huge block grows by mremap, which moves pages and not bytes, or is copied each
+ * time, with the old and the new block in memory at the same time.
  */
 #include "program.h"
 

@@ -4,8 +4,8 @@
  * Stands for: a server. A request allocates some dozens of blocks and frees them when it is
  * answered; now and then a block goes into a cache, where it replaces an old one, which may lie
  * anywhere.
- * Shows: whether short-lived blocks stay in memory that is warm, or wander off into the holes
- * that old ones leave, and how well memory is packed where the two kinds of life mix.
+ * Shows: whether short-lived blocks reuse memory that is in the processor's caches, or are spread
+ * over the holes that old blocks leave, and how well memory is packed if lifetimes are mixed.
  */
 #include "program.h"
 

@@ -1,20 +1,21 @@
 /*
- * measure [-l PRELOAD] [-n TIMES] [-v MIB] COMMAND [ARG…]: what a command costs, all that it
- * started included.
+ * measure [-l PRELOAD] [-n TIMES] [-v MIB] COMMAND [ARG…]: what a command and all its descendants
+ * cost.
  *
  *     {"status":0,"signal":0,"runs":1,"user":0.61,"system":0.02,"wall":0.63,"peak":2260,
  *      "minor":151,"major":0,"bytes":17,"digest":"c4a1…"}
  *
  * Seconds, KiB, page faults. `bytes` and `digest` are of the command's standard output, which is
- * read here: a measured run is also a checked one; standard error is passed on. -n runs it that many times, one after the
- * other, and adds up; -v limits its address space.
+ * read here, so that each measured run is also checked; standard error is passed on. -n runs it
+ * that many times, one after the other, and adds up; -v limits its address space.
  *
  * Peak memory is the reason for this program. Linux counts it from before the exec: the child of a
- * large process begins with that one's peak, and a child of node would never have less than
- * 50 MiB. So this one is static and small; LD_PRELOAD, which it sets for the command, passes it by.
- * And since the kernel keeps the count on each CPU apart, adding up now and then, it misses some
- * hundred KiB, half of a small process. So its pages are counted once more, exactly, when it is
- * about to exit (ptrace, where allowed; only the exit and signals stop the process).
+ * large process begins with its parent's peak, so a child of node would never have less than
+ * 50 MiB. So this program is static and small, and LD_PRELOAD, which it sets for the command, does
+ * not affect it. And since the kernel keeps a count on each CPU and adds these up now and then, its
+ * figure misses some hundred KiB, half of a small process. So the pages are counted once more,
+ * exactly, when the command is about to exit (ptrace, where allowed; only the exit and signals stop
+ * the process).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -44,7 +45,7 @@ static struct {
     uint64_t bytes, digest;
 } total = {.digest = 0xcbf29ce484222325};
 
-/* FNV-1a. Returns how much there was to read: 0 at the end of the output, -1 if nothing yet. */
+/* FNV-1a. Returns the number of bytes read: 0 at the end of the output, -1 if there are none yet. */
 static ssize_t output_read(int from) {
     static unsigned char buffer[1 << 16];
     ssize_t n = read(from, buffer, sizeof buffer);
@@ -55,14 +56,14 @@ static ssize_t output_read(int from) {
     return n;
 }
 
-/* Passes on what the command says; its background children keep this pipe, not ours. */
+/* Passes on standard error through a pipe, so that background children do not keep ours open. */
 static ssize_t errors_read(int from) {
     static char text[1 << 12];
     ssize_t n = read(from, text, sizeof text);
     return n > 0 ? write(STDERR_FILENO, text, (size_t)n) : n;
 }
 
-/* Spawned without a copy of our memory: its cost is that of exec alone. */
+/* Spawns without a copy of our memory, so that only exec is added to the cost. */
 static pid_t command_start(char **argv, int out, int errors) {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -87,7 +88,7 @@ static void peak_is(long kib) {
     total.peak = kib > total.peak ? kib : total.peak;
 }
 
-/* The traced process waits for us: at its exit, or before a signal is delivered to it. */
+/* The traced process has stopped: at its exit, or before a signal is delivered to it. */
 static void stopped(pid_t pid, int status) {
     int event = status >> 16, signal = WSTOPSIG(status);
     if (event == PTRACE_EVENT_EXIT)
@@ -125,13 +126,14 @@ static int hear(pid_t command) {
     return ended;
 }
 
-/* A pipe of which we read without waiting. */
+/* A pipe whose end we read without blocking. */
 static void pipe_make(int ends[2]) {
     must(pipe2(ends, O_CLOEXEC) == 0, "pipe");
     must(fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0, "fcntl");
 }
 
-/* Reads until the command has ended: what it leaves behind in the background may keep the pipes. */
+/* Reads until the command has ended, not until the pipes are closed, because its background children
+ * may keep them open. */
 static void command_run(char **argv, int signals) {
     int out[2], errors[2], ended = 0;
     pipe_make(out);

@@ -5,9 +5,9 @@
  *     --order 1   lifo      100 mallocs, then 100 frees, the last block first
  *     --order 2   random    100 mallocs, then 100 frees in an order drawn beforehand
  *
- * Two sections, of --pairs and of three times as many: their difference is free of what begins
- * and ends a section, and of anything that happens once. --size is the block's, 32 bytes if not
- * said. With --company 1 a second thread is there, which does nothing.
+ * Two sections, of --pairs and of three times as many: their difference does not contain the cost
+ * of beginning and ending a section, nor anything that happens once. --size is the block's (default
+ * 32 bytes). With --company 1 the process has a second thread, which does nothing.
  */
 #include "workload.h"
 #include <pthread.h>

@@ -2,10 +2,10 @@
  * pipeline [--ways 1|2]: one thread allocates, another frees.
  *
  * Stands for: stages of a pipeline: a reader that parses messages, a worker that consumes them;
- * actors that send each other mail.
- * Shows: the price of a remote free, and of memory that has to find its way back. A malloc that
- * gives freed blocks to the thread that frees fills one thread's cache and starves the other's;
- * one lock for both makes them wait.
+ * actors that send each other messages.
+ * Shows: the price of a remote free, and of returning memory to its owner. If a malloc gives freed
+ * blocks to the thread that frees, that thread's cache overflows while the other's is empty; if
+ * both use one lock, they wait for each other.
  * --ways: with 1, one thread only produces and the other only consumes; with 2 each does both.
  *
  * Messages travel in batches through rings whose ends sleep when there is nothing to do, so that
@@ -47,8 +47,8 @@ static uint64_t take(struct ring *ring, uint32_t turn)
     return sum;
 }
 
-/* Each thread fills a ring of its own and empties the other's. Where both do both, each first gets
-   a few batches ahead: neither then waits for the other at every turn. */
+/* Each thread fills a ring of its own and empties the other's. If each does both, it first produces
+   a few batches, so that it does not wait for the other one at every turn. */
 static void work(struct worker *worker)
 {
     uint32_t lead = ways == 2 ? LEAD : 0;

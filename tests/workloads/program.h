@@ -1,6 +1,6 @@
 /*
- * What the workloads share that are measured from outside, as whole processes: options, threads,
- * blocks that show whether they were left alone, and the checksum that is all they print.
+ * What the workloads that are measured as whole processes share: options, threads, blocks that
+ * show whether they were changed, and the checksum, which is all that they print.
  *
  * The checksum depends on the arguments only. A malloc that hands out memory twice, or loses
  * some of a block's bytes, prints another one.
@@ -48,7 +48,7 @@ static inline void *must_have(void *memory)
     return memory;
 }
 
-/* How every block begins; its last byte is written as well. None is smaller than this. */
+/* The beginning of every block; the block's last byte is written as well. No block is smaller. */
 struct block {
     uint32_t size, key;
 };
@@ -64,7 +64,7 @@ static inline struct block *block_new(uint32_t size, uint32_t key)
     return block;
 }
 
-/* What a block adds to the checksum: all that was written into it. */
+/* Returns what a block adds to the checksum: all that was written into it. */
 static inline uint64_t block_sum(const struct block *block)
 {
     return (uint64_t)block->size * block->key + ((const unsigned char *)block)[block->size - 1];
@@ -77,7 +77,7 @@ static inline uint64_t block_end(struct block *block)
     return sum;
 }
 
-/* One thread of a workload. Workers lie two cache lines apart: none slows another down. */
+/* One thread of a workload. Workers lie two cache lines apart, so that none slows another down. */
 struct worker {
     uint32_t index;
     uint64_t seed, sum;
@@ -109,8 +109,8 @@ static inline uint64_t worker_end(struct worker *worker)
     return worker->sum;
 }
 
-/* Runs `body` in that many threads at once, and gives the sum of their sums. One thread is the main
-   thread: a program without threads starts none. */
+/* Runs `body` in that many threads at once, and returns the sum of their sums. A single one runs in
+   the main thread, so that the program starts none. */
 static inline uint64_t workers_run(uint32_t threads, void (*body)(struct worker *))
 {
     static struct worker workers[THREADS];

@@ -3,13 +3,14 @@
  *
  * Stands for: a pool of workers that hand jobs to each other; actors with a shared mailbox. There
  * are more threads than processors.
- * Shows: remote frees between many heaps, each of which is busy for a moment only. What a malloc
- * keeps for each thread, or for each pair of threads, it keeps 64 times.
+ * Shows: remote frees between many heaps, each of which is busy for a moment only. Memory that a
+ * malloc keeps for each thread, or for each pair of threads, it keeps 64 times.
  *
  * A turn puts a batch of new blocks into the queue and takes out the oldest batch, reads half of
- * its blocks and frees them, and gives the other half back to the queue once more. The queue is a
- * ring behind a lock that a thread holds for one batch; as every thread puts before it takes, none
- * ever waits for another. Which thread frees a block depends on the clock, the sum does not.
+ * its blocks and frees them, and puts the other half into the queue once more. The queue is a ring
+ * behind a lock that a thread holds for one batch. No thread ever waits for the queue to fill,
+ * because each puts before it takes. Which thread frees a block depends on timing, the sum does
+ * not.
  */
 #include "program.h"
 

@@ -1,9 +1,9 @@
 /*
- * Blocks that one thread makes and another frees, which is the one that is measured.
+ * One thread allocates blocks, and another one frees them. Only the frees are measured.
  *
- * The maker fills --blocks slots and lives on, asleep; the main thread frees them, in order of
- * allocation or, with --order 1, in an order drawn beforehand. One section. --size is the
- * block's, 32 bytes if not said.
+ * The first thread fills --blocks slots and then sleeps; the main thread frees them, in order of
+ * allocation or, with --order 1, in an order drawn beforehand. One section. --size is the block's
+ * (default 32 bytes).
  */
 #include "workload.h"
 #include <pthread.h>
@@ -41,7 +41,7 @@ int main(int argc, char **argv) {
     slot = table_new(blocks, sizeof *slot);
     pthread_barrier_init(&made, NULL, 2);
     pthread_barrier_init(&end, NULL, 2);
-    free(malloc(size)); /* the main thread has a heap of its own */
+    free(malloc(size)); /* gives the main thread a heap of its own */
     if (pthread_create(&maker, NULL, make, NULL) != 0)
         workload_end("no thread");
     pthread_barrier_wait(&made);

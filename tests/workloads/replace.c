@@ -4,9 +4,9 @@
  *
  * Stands for: a store of objects that changes all the time: an in-memory database, a cache, a
  * scene.
- * Shows: what stays of a malloc's speed when neither its records nor the blocks fit into the
- * caches, and whether it finds room for a size that was just freed nearby. Peak memory shows how
- * well mixed sizes pack. With several threads each has its own part of the blocks.
+ * Shows: how fast a malloc is when neither its records nor the blocks fit into the processor's
+ * caches, and whether it reuses a block of the right size that was just freed nearby. Peak memory
+ * shows how well mixed sizes pack. With several threads each has its own part of the blocks.
  */
 #include "program.h"
 

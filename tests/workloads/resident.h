@@ -1,4 +1,4 @@
-/* How much memory another process holds: its pages counted one by one, where getrusage estimates. */
+/* The memory of another process: its pages counted one by one, because getrusage only estimates. */
 #pragma once
 #include <errno.h>
 #include <stdio.h>

@@ -6,8 +6,8 @@
  * Shows: remote frees without a pattern. The blocks that a thread frees belong to all other
  * threads in turn, so neither a batch for one owner nor the order of a queue helps.
  *
- * A slot changes hands with one atomic exchange. Which thread frees which block depends on the
- * clock; that each block is freed once does not, and the checksum is a sum over all blocks.
+ * A thread replaces a slot's block by one atomic exchange. Which thread frees which block depends
+ * on timing, but each block is freed once, and the checksum is a sum over all blocks.
  */
 #include "program.h"
 

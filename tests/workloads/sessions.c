@@ -1,14 +1,14 @@
 /*
- * sessions [--threads N]: the blocks live on, the threads that made them do not.
+ * sessions [--threads N]: blocks outlive the threads that allocated them.
  *
  * Stands for: a server that gives each connection, or each task, to a thread of its own. What a
  * thread allocated (sessions, cache entries) is freed and replaced by threads that come after it
  * has died.
- * Shows: what it costs to be born, to die, and to free the blocks of the dead; and whether the
- * memory of dead threads is used again: where it is not, memory grows with every generation.
+ * Shows: what a thread's start and end cost, and the free of a block whose thread has ended; and
+ * whether the memory of ended threads is used again. If not, it grows with every generation.
  *
- * Each generation of N threads takes over the N tables of the one before, every thread
- * another's, and replaces random blocks in it for a while.
+ * Each generation of N threads takes over the N tables of the generation before, each thread the
+ * table of another one, and replaces random blocks in it for a while.
  */
 #include "program.h"
 

@@ -3,13 +3,13 @@
  *
  * Stands for: counters, flags and small objects that every thread has a few of and writes all
  * the time.
- * Shows: false sharing. Where the blocks of two threads lie in one cache line, every write takes
- * the line away from the other processor, and the program slows down several times.
- * --kind active: the malloc hands out blocks of one line to several threads that allocate at
- * once.
- * --kind passive: the main thread's blocks, neighbours, went to different threads; each frees
- * those it was given and allocates its own. Who gets a freed block back shares the line with the
- * other again.
+ * Shows: false sharing. If the blocks of two threads lie in one cache line, every write takes the
+ * line away from the other processor, and the program becomes several times slower.
+ * --kind active: threads allocate at the same time, and the malloc may hand out blocks of one line
+ * to several of them.
+ * --kind passive: the main thread passes neighbouring blocks to different threads; each frees the
+ * blocks that it was given and allocates its own. If a thread gets one of the freed blocks, it
+ * shares a line with the other thread again.
  */
 #include "program.h"
 

@@ -2,12 +2,11 @@
  * spawn: thousands of processes that do next to nothing, one after the other.
  *
  * Stands for: shell scripts, builds, git: most processes live for milliseconds.
- * Shows: what a malloc costs before it has done anything: its own loading and setting up, system
- * calls, the pages it touches, and what exit does. The peak memory of such a run is that of one
- * small process.
+ * Shows: the fixed cost of a malloc: loading and initialising it, system calls, the pages that it
+ * touches, and what it does at exit. The peak memory of such a run is that of one small process.
  *
- * Each child is this program once more; it allocates what a small tool does and says whether it
- * was right by its exit status.
+ * Each child is this program again; it allocates as much as a small tool, checks its blocks, and
+ * reports the result by its exit status.
  */
 #include <sys/wait.h>
 #include <unistd.h>

@@ -1,11 +1,11 @@
 /*
- * A realloc that finds the room it wants, as most do when a string is appended to piece by piece.
+ * A realloc to a size that fits in place, as most do when a string is appended to piece by piece.
  *
  *     realloc(block, n) with n from --size - 15 to --size, again and again
  *
- * All of these are of one size class in any malloc whose blocks lie at multiples of 16, if --size
- * is one (1,024 bytes if not said). Two sections, of --calls and of three times as many: as in
- * pairs.c, their difference is free of what begins and ends a section.
+ * If --size is a multiple of 16 (default 1,024 bytes), all of these are of one size class in any
+ * malloc whose block sizes are multiples of 16. Two sections, of --calls and of three times as
+ * many: as in pairs.c, their difference does not contain the cost of beginning and ending one.
  */
 #include "workload.h"
 

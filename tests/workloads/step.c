@@ -2,19 +2,19 @@
  * step [-l FILE.so] [-n STEPS] -o RESULT PROGRAM ARGUMENT...
  *
  * Counts the instructions that a workload executes in each of its sections (see workload.h), by
- * single steps: between two SIGUSR1 the program is stopped after every instruction and asked
- * where it stands. Instructions at addresses of the program's own file are counted apart from
- * all others: `outside` is malloc, free and whatever these call, without the workload's loop and
- * without its PLT. Of these, `atomics` are the ones that have the cache line to themselves while
- * they read and write it (x86-64: a LOCK prefix, or XCHG with memory); those are what threads on
- * other cores feel.
+ * single steps: between two SIGUSR1 the program is stopped after every instruction, and its
+ * program counter is read. Instructions at addresses of the program's own file are counted apart
+ * from all others: `outside` is malloc, free and whatever these call, without the workload's loop
+ * and without its PLT. Of these, `atomics` are the ones that have the cache line to themselves
+ * while they read and write it (x86-64: a LOCK prefix, or XCHG with memory); these slow down
+ * threads on other cores.
  *
  * Why not valgrind: it is large and often absent, it runs the long preparation fifty times
- * slower (here only the section is slow), and it counts a program that lives in valgrind's
- * world. Why not the CPU's counters: virtual machines rarely have them. A step is exact, and the
- * same on every run.
+ * slower (here only the section is slow), and it runs the program in an environment of its own.
+ * Why not the CPU's counters: virtual machines rarely have them. A count of steps is exact, and
+ * the same on every run.
  *
- * -n STEPS sends SIGALRM, "enough", after that many steps in one section. RESULT is a line of
+ * -n STEPS sends SIGALRM ("enough") after that many steps in one section. RESULT is a line of
  * JSON: {"sections":[{"inside":n,"outside":n,"atomics":n},...]}. The exit status is the program's; 125 is
  * our own failure.
  */
@@ -38,7 +38,7 @@
 #if defined(__x86_64__)
 #define PC(r) ((r).rip)
 
-/* Prefixes come first, in any order; then perhaps REX; then the opcode. */
+/* An instruction begins with prefixes in any order, then perhaps REX, then the opcode. */
 static bool is_atomic(const uint8_t *code) {
     static const uint8_t prefixes[] = {0x66, 0x67, 0xf2, 0xf3, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65};
     while (memchr(prefixes, *code, sizeof prefixes))
@@ -103,8 +103,8 @@ static uint64_t pc_read(pid_t pid) {
     return (uint64_t)PC(registers);
 }
 
-/* Eight bytes of code: more prefixes than that no compiler writes before a LOCK. What was read once
- * is remembered, for code stays as it is and the next round passes here again. */
+/* Eight bytes of code, because compilers write fewer prefixes before a LOCK. Remembers what it has
+ * read, because the code does not change, and the next round passes here again. */
 static bool atomic_at(pid_t pid, uint64_t pc) {
     static struct { uint64_t pc; bool atomic; } known[4096];
     uint8_t code[sizeof(long) + 8] = {0};
@@ -114,14 +114,14 @@ static bool atomic_at(pid_t pid, uint64_t pc) {
     errno = 0;
     long word = ptrace(PTRACE_PEEKTEXT, pid, (void *)pc, NULL);
     if (errno)
-        return false; /* a page that ends here, or none at all: the program dies of it */
+        return false; /* the bytes are not mapped, so the program will crash here */
     memcpy(code, &word, sizeof word);
     known[i].pc = pc;
     return known[i].atomic = is_atomic(code);
 }
 
-/* Lets the program go on, one step or until its next signal, delivering `signal`.
-   Gives the signal it stopped with, or exits as the program did. */
+/* Continues the program, by one step or until its next signal, and delivers `signal`.
+   Returns the signal that stopped it, or exits as the program did. */
 static int resume(pid_t pid, bool step, int signal) {
     int status;
     if (ptrace(step ? PTRACE_SINGLESTEP : PTRACE_CONT, pid, NULL, (void *)(intptr_t)signal) != 0)
@@ -131,9 +131,9 @@ static int resume(pid_t pid, bool step, int signal) {
     return WIFSTOPPED(status) ? WSTOPSIG(status) : -1 - status;
 }
 
-/* Steps through one section, from its first mark to its last. A repeated string instruction
- * stops at each of its rounds: the program counter stands still, and it counts once, as the CPU
- * itself would count it. */
+/* Steps through one section, from its first mark to its last. A repeated string instruction stops
+ * in each round with the same program counter; it counts once, as the CPU itself would count
+ * it. */
 static int section_step(pid_t pid, uint64_t limit) {
     uint64_t before = 0, steps = 0;
     int stop = SIGTRAP;
@@ -167,7 +167,7 @@ static void result_write(const char *path) {
         fail(path);
 }
 
-/* Both processes on one CPU: a step then costs no wake-up of another, which is five times as
+/* Runs both processes on one CPU, because to wake up another CPU for each step is five times as
  * slow. */
 static void pin(void) {
     cpu_set_t set;

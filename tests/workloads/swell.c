@@ -3,9 +3,9 @@
  *
  * Stands for: messages, images and result sets that are read piece by piece into a buffer whose
  * final size is unknown; several at once, as a server or a loader has them.
- * Shows: what it costs to grow a block that is large, though not huge. Copying a MiB takes longer
- * than asking the kernel to move its pages; new memory for each step costs a fault a page. As
- * several arrays grow, the room behind one is taken by another.
+ * Shows: what it costs to grow a block that is large, though not huge. To copy a MiB takes longer
+ * than to ask the kernel to move its pages; new memory for each step costs a fault for each page.
+ * Because several arrays grow, the room behind each is often taken by another one.
  */
 #include "program.h"
 

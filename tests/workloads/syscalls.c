@@ -1,12 +1,12 @@
 /*
- * syscalls [-l PRELOAD] COMMAND [ARG…]: the system calls of a process and of all its threads and
- * children, and what the first process holds at its end.
+ * syscalls [-l PRELOAD] COMMAND [ARG…]: the number of system calls of a process and of all its
+ * threads and children, and the memory of the first process at its end.
  *
  *     {"status":0,"calls":29,"faults":74,"resident":1384,"private":188}
  *
- * Counted from the end of exec on, by stopping at each (ptrace). `faults` and `resident` (KiB of
- * pages present, counted one by one, where getrusage estimates; `private` are those that no file
- * backs) are read when the process is about to exit.
+ * Counts from the end of exec on, by stopping at each call (ptrace). `faults` and `resident` are
+ * read when the process is about to exit. `resident` is the KiB of pages present, counted one by
+ * one, because getrusage only estimates; `private` are those that no file backs.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -46,7 +46,7 @@ static int is_call(pid_t pid) {
            info.op == PTRACE_SYSCALL_INFO_ENTRY;
 }
 
-/* What one stop means; returns the signal to pass on. */
+/* Handles one stop; returns the signal to pass on. */
 static int stopped(pid_t pid, pid_t first, int status) {
     int signal = WSTOPSIG(status);
     if (signal == (SIGTRAP | 0x80)) {
@@ -62,7 +62,7 @@ static int stopped(pid_t pid, pid_t first, int status) {
     return status >> 16 != 0 || signal == SIGSTOP || signal == SIGTRAP ? 0 : signal;
 }
 
-/* Follows all until none is left; returns the status of the first. */
+/* Follows all processes until none is left; returns the status of the first. */
 static int follow(pid_t first) {
     int status, result = 0;
     for (pid_t pid; (pid = waitpid(-1, &status, __WALL)) > 0;) {

@@ -3,9 +3,9 @@
  * again.
  *
  * Stands for: temporaries. A function needs a buffer, a formatted string, a node, and drops it.
- * Shows: the bare price of a pair, where all that the malloc touches is in the nearest cache.
- * Large sizes show which blocks still have it: a malloc whose quick lists end early takes a lock
- * or a system call above.
+ * Shows: the bare price of a pair, while all that the malloc touches is in the nearest cache.
+ * Large sizes show up to which size a pair is that cheap: above its quick lists, a malloc takes a
+ * lock or makes a system call.
  * --size: of every block; 0 draws each from the distribution (sizes.h).
  */
 #include "program.h"

@@ -4,9 +4,9 @@
  *
  * Stands for: a store in which objects come and go independently of each other: sessions,
  * subscriptions, orders.
- * Shows: single calls. In `replace` a free is followed by a malloc, so that a malloc may live from
- * what was freed just before; here two frees, or two mallocs, follow each other as often as not,
- * at addresses all over the blocks that live.
+ * Shows: single calls. In `replace` a malloc follows each free, so it can take the block that was
+ * just freed; here two frees, or two mallocs, follow each other half of the time, at addresses all
+ * over the live blocks.
  */
 #include "program.h"
 

@@ -1,10 +1,10 @@
 /*
  * warm BYTES: writes to so much memory once, in huge pages where there are any, and gives it back.
  *
- * No workload: bench runs it before the first one. On a virtual machine the host hands out memory
+ * Not a workload: bench runs it before the first one. On a virtual machine the host hands out memory
  * when a page is written to for the first time since the machine started: 5 to 15 µs for each 4 KiB,
- * against 0.25 µs for a page that was used before. Whichever malloc happens to get such pages would
- * pay for it.
+ * against 0.25 µs for a page that was used before. Without this program, the malloc that happens to
+ * get such pages would seem slow.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -11,11 +11,11 @@
  * the two. The first section is empty, so that readers of the counts can subtract the cost of
  * the marks.
  *
- * SIGALRM says "enough": it comes from a time budget when time is measured, from step.c's own
- * budget when instructions are. (A wall-clock timer, not ITIMER_PROF: while that one runs, Linux
- * answers for the process clock from a cache that is milliseconds old.) Loops look at `enough`,
- * so that a malloc whose cost grows ends its section early instead of running for hours; the
- * line printed says how much work was really done, and if it was cut.
+ * SIGALRM sets `enough`: it comes from a time budget if time is measured, from step.c's own budget
+ * if instructions are. (A wall-clock timer, not ITIMER_PROF: while that one runs, Linux reads the
+ * process clock from a cache that is milliseconds old.) Loops look at `enough`, so that a section
+ * ends early, instead of running for hours, if the malloc's cost grows; the line printed says how
+ * much work was really done, and whether it was cut short.
  *
  * Nothing here calls malloc: tables come from mmap, and standard output has a static buffer.
  */
@@ -73,7 +73,7 @@ static double cpu_now(void) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* From now on `enough` becomes 1 after that many seconds; 0 takes the timer back. */
+/* Sets `enough` after that many seconds; 0 cancels the timer. */
 static void budget_start(double seconds) {
     time_t whole = (time_t)seconds;
     struct itimerval timer = {.it_value = {whole, (suseconds_t)((seconds - (double)whole) * 1e6)}};
@@ -140,7 +140,7 @@ static void workload_begin(int argc, char **argv) {
 }
 
 /* Prints the result and ends the process; `stopped` is why a section is missing or short, or NULL.
-   The library that provides malloc is named, so that no measurement is ever of the wrong one. */
+   Names the library that provides malloc, so that the caller can check that it is the right one. */
 static void workload_end(const char *stopped) {
     Dl_info info = {0};
     dladdr(dlsym(RTLD_DEFAULT, "malloc"), &info);

@@ -3,8 +3,8 @@
  * and again.
  *
  * Stands for: matrices, bitmaps, hash tables and frame buffers that start at zero.
- * Shows: two prices that exclude each other. Memory fresh from the kernel is zero already, and
- * costs a fault for each page; memory that was kept costs no fault, and must be cleared.
+ * Shows: one of two prices. Memory fresh from the kernel is zero already, but costs a fault for
+ * each page; memory that was kept costs no fault, but must be cleared.
  */
 #include "program.h"
 

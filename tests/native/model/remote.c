@@ -94,7 +94,7 @@ static void frees(int thread) {
 
 static void gives(int thread) {
     if (thread == OWNER) {
-        page_rest(page);
+        page_await_frees(page);
         heap_drain(self);
     } else {
         give_back(4 * (thread - 1), 4 * thread);
@@ -154,7 +154,7 @@ int main(int argc, char **argv) {
         model_weaken(argv[3], argv[4], argv[5]);
     long runs;
     if (strcmp(scenario, "free") == 0) {
-        page_rest(page);
+        page_await_frees(page);
         runs = model_run(THREADS, frees, all_are_home, deviations);
     } else if (strcmp(scenario, "give") == 0) {
         atomic_store(&selves[OWNER]->waiting, WAITING + 1);

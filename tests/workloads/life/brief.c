@@ -3,8 +3,8 @@
  * other, allocate 400 blocks of up to 8 KiB, free them and end.
  *
  * Stands for: a thread for each request or job, beside a pool that waits.
- * Shows: whether what an ended thread leaves behind is found again by the next one. Where a malloc
- * searches only a few of its heaps for an abandoned one, the idle ones are in the way.
+ * Shows: whether the next thread can use the memory of an ended one. If a malloc searches only a
+ * few of its heaps for an abandoned one, it may find only those of idle threads.
  *
  *     points: idle, later
  */

@@ -3,7 +3,7 @@
  * with a little small traffic (1), or sleeps (0).
  *
  * Stands for: a service after a peak of requests, a program that has just loaded its data.
- * Shows: whether memory goes back when nothing large is ever freed again, and nobody asks for it.
+ * Shows: whether memory goes back although nothing large is freed again, and nothing calls malloc_trim.
  *
  *     points: full, freed, later
  */

@@ -1,11 +1,11 @@
 /*
- * cache: an LRU cache lives through an hour of 60 minutes of a quarter of a second each. Its capacity
- * rises from 32 to 128 MiB and falls again, three times; the values become larger as the hour goes
- * by. Requests find their entry, or add it and evict the oldest ones.
+ * cache: an hour of an LRU cache, in 60 minutes of a quarter of a second each. Its capacity rises
+ * from 32 to 128 MiB and falls again, three times; the values become larger during the hour.
+ * Requests find their entry, or add it and evict the oldest ones.
  *
- * Stands for: any server with a cache whose load has a day and a night, and whose data change.
- * Shows: fragmentation over time: whether memory follows what lives when sizes move on, and
- * whether it comes down when the cache does. A point is taken at the end of each minute.
+ * Stands for: any server with a cache whose load varies over the day, and whose data change.
+ * Shows: fragmentation over time: whether resident memory follows live memory when block sizes
+ * change, and falls when the cache shrinks. A point is taken at the end of each minute.
  *
  *     points: minute, 60 times
  */
@@ -37,7 +37,7 @@ static void use_push(struct entry *entry)
     newest = entry;
 }
 
-/* Where the entry hangs, or would hang, in its bucket. */
+/* The link in the bucket that points to the entry, or would. */
 static struct entry **entry_find(uint32_t key)
 {
     struct entry **at = &bucket[key % BUCKETS];

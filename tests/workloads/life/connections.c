@@ -4,8 +4,8 @@
  *
  * Stands for: servers with a buffer for each connection, sized for the largest message there can
  * be; most connections never send one.
- * Shows: who touches memory that the program does not. Huge pages are the usual reason: the first
- * write to one makes 2 MiB resident. `live` is what was written.
+ * Shows: whether memory becomes resident that the program does not touch. Huge pages are the usual
+ * reason: the first write to one makes 2 MiB resident. `live` is what was written.
  *
  *     points: open
  */

@@ -3,8 +3,8 @@
  * then waits for ever. A second later the main thread allocates the same once more.
  *
  * Stands for: a pool of workers of which most have nothing to do after a peak.
- * Shows: what threads hold back that freed too little to return it. A limit of so many blocks for
- * each thread is none in bytes.
+ * Shows: how much memory is held back by threads that freed too few blocks to return them. If a
+ * malloc limits the number of blocks for each thread, it does not limit their bytes.
  *
  *     points: full, freed, again
  */

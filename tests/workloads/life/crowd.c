@@ -3,8 +3,8 @@
  * blocks are freed by the main thread.
  *
  * Stands for: a pool of workers that hand jobs to each other, and is shut down.
- * Shows: what is kept for each thread while it runs, and what remains of all of it when the
- * threads have ended.
+ * Shows: how much memory a malloc keeps for each thread while it runs, and how much of that
+ * remains when the threads have ended.
  *
  *     points: passing (all threads pause), joined (a second after)
  */

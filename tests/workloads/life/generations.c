@@ -16,7 +16,7 @@
 
 enum { TIMES = 10 };
 
-/* The child goes on as the new server. The old one waits for it, with all that it holds. */
+/* The child continues as the new server. The old one waits for it, and keeps its blocks. */
 static void succeed(void)
 {
     int status = 0;

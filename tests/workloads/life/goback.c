@@ -4,8 +4,8 @@
  * millisecond.
  *
  * Stands for: the moments after a peak, while the malloc gives memory back to the kernel.
- * Shows: who pays for it. A purge of everything within one call stops the thread for as long as
- * the kernel needs, and the others too if it holds a lock.
+ * Shows: which calls pay for it. If one call purges everything, its thread waits as long as the
+ * kernel needs, and so do other threads if it holds a lock.
  */
 #include "latency.h"
 
@@ -20,7 +20,7 @@ static size_t large_drawn(uint64_t *seed)
 static void turn(uint64_t *seed)
 {
     static void *slot[SLOTS];
-    away_since(); /* the nap is no call's */
+    away_since(); /* so that the nap does not count for a call */
     for (int i = 0; i < CALLS; i++) {
         void **place = &slot[draw(seed, SLOTS)];
         if (*place) {

@@ -1,9 +1,9 @@
 /*
  * inbox: another thread frees six million blocks of the main thread, which then makes single calls.
  *
- * Stands for: a producer that comes back to work after its consumers have caught up.
- * Shows: whether an owner takes back all that others freed within one call. That call would take
- * longer, the more there is.
+ * Stands for: a producer that resumes its work after its consumers have caught up.
+ * Shows: whether an owner takes back all blocks that others freed within one call. The more there
+ * are, the longer that call takes.
  */
 #include "latency.h"
 

@@ -1,25 +1,25 @@
 /*
- * What single calls take: one histogram for malloc, one for free.
+ * The time of single calls: a histogram for malloc, and one for free.
  *
  *     "latency":{"malloc":{"calls":n,"p50":…,"p99":…,"p999":…,"greatest":…},"free":{…}}
  *
- * Nanoseconds by the clock. A call is timed from a look at the clock before it to one after it;
- * what two looks take by themselves (their mean) is subtracted from the figures. The write that a
- * program makes into a new block is not timed, and so neither is the page fault that it may cause.
+ * Nanoseconds by the clock. The clock is read before and after each call; the mean cost of two
+ * readings is subtracted from the figures. The program's first write to a new block is not timed,
+ * nor is the page fault that it may cause.
  *
  * On x86-64 the clock is the time stamp counter, which costs less than clock_gettime; the two are
  * compared over the whole run to learn how long a tick is. Both may advance in steps: of 10 ns on
- * some virtual machines. A call of 13 ns then seems to take 10 in seven cases of ten and 20 in the
- * others. So a quantile is interpolated between the values that occur.
+ * some virtual machines. A call of 13 ns is then measured as 10 ns in seven cases of ten, and as 20
+ * in the others. So quantiles are interpolated between the values that occur.
  *
- * Time in which the kernel ran something else on our processor is not the malloc's. The thread's
- * own CPU clock knows of it, but costs too much to be read at each call; so it is read after those
- * few that took long, and now and then.
+ * Time in which the kernel ran something else on our processor does not count. The thread's CPU
+ * clock does not include it, but costs too much to be read at each call; so it is read after the
+ * few calls that took long, and now and then.
  */
 #pragma once
 #include "life.h"
 
-/* Ticks of a call that took long, and calls from one look at the thread's clock to the next. */
+/* Ticks of a call that took long, and calls between two readings of the thread's clock. */
 enum { LONG = 50000, OFTEN = 1024 };
 
 /* 64 cells of a tick, then 32 for each doubling. */
@@ -31,9 +31,9 @@ struct histogram {
 
 static struct histogram mallocs, frees;
 static struct {
-    double price;                /* of two looks, in ticks */
+    double price;                /* of two readings of the clock, in ticks */
     uint64_t ticks, nanoseconds; /* at the beginning */
-    uint64_t away;               /* nanoseconds in which the thread did not run, up to the last look */
+    uint64_t away;               /* nanoseconds in which the thread did not run, by the last reading */
 } latency;
 
 static inline uint64_t nanoseconds_of(clockid_t clock)
@@ -97,8 +97,8 @@ static inline int cell_beside(const struct histogram *histogram, int at, int ste
     return at;
 }
 
-/* What the share `q` of all calls took at most, in ticks. The calls of a cell count as spread evenly
-   over half the way to its neighbours. */
+/* The quantile `q`, in ticks: the share `q` of all calls took no longer. The calls of a cell count as
+   spread evenly over half the way to its neighbours. */
 static inline double quantile(const struct histogram *histogram, double q)
 {
     double wanted = (double)histogram->calls * q, below = 0;
@@ -114,14 +114,14 @@ static inline double quantile(const struct histogram *histogram, double q)
     return (double)histogram->greatest;
 }
 
-/* Learns what two looks at the clock take. */
+/* Measures the cost of two readings of the clock. */
 static inline void latency_begin(void)
 {
     enum { LOOKS = 100000 };
     uint64_t sum = 0;
     for (int i = 0; i < LOOKS; i++) {
         uint64_t before = ticks(), took = ticks() - before;
-        sum += took < 1000 ? took : 0; /* not what an interrupt takes */
+        sum += took < 1000 ? took : 0; /* without interrupts */
     }
     latency.price = (double)sum / LOOKS;
     latency.nanoseconds = nanoseconds();
@@ -148,7 +148,7 @@ static inline void timed_free(void *block)
     histogram_add(&frees, ticks() - before);
 }
 
-/* Nanoseconds without the price of looking; `tick` is how many one tick is. */
+/* Nanoseconds without the cost of readings; `tick` is the length of a tick. */
 static inline double net(double ticks, double tick)
 {
     return ticks > latency.price ? (ticks - latency.price) * tick : 0;

@@ -1,6 +1,6 @@
 /*
- * What the scenarios of `bench life` share: options, blocks of drawn sizes, what the process holds,
- * and one line of JSON at the end.
+ * What the scenarios of `bench life` share: options, blocks of drawn sizes, the memory of the
+ * process, and one line of JSON at the end.
  *
  *     {"malloc":"/lib/x86_64-linux-gnu/libc.so.6",
  *      "points":[{"name":"full","resident":104857600,"live":99614720,"pages":0}]}
@@ -44,8 +44,8 @@ static inline void life_fail(const char *why)
     _exit(1);
 }
 
-/* Anonymous memory of this process in bytes. By the thread's own entry in /proc: that of a process
-   whose main thread has ended is empty. */
+/* Anonymous memory of this process in bytes. From the thread's entry in /proc, because the process's
+   is empty once the main thread has ended. */
 static inline size_t anonymous(void)
 {
     static char text[4096];
@@ -59,7 +59,7 @@ static inline size_t anonymous(void)
     return strtoul(line + strlen("\nAnonymous:"), NULL, 10) * 1024;
 }
 
-/* What is resident from here on counts as the scenario's: for one that starts threads first. */
+/* Only memory that becomes resident after this call counts. For a scenario that starts threads first. */
 static inline void life_restart(void) { life.base = anonymous(); }
 
 /* A number after --name, or fallback. */
@@ -85,7 +85,7 @@ static inline size_t scaled(size_t full, size_t least)
     return amount < least ? least : amount;
 }
 
-/* Notes what is resident while `live` bytes are live, on `pages` bytes of pages that hold any. */
+/* Records resident memory while `live` bytes are live, in `pages` bytes of pages. */
 static inline void point_on_pages(const char *name, size_t live, size_t pages)
 {
     size_t now = anonymous();
@@ -98,8 +98,8 @@ static inline void point_on_pages(const char *name, size_t live, size_t pages)
 
 static inline void point(const char *name, size_t live) { point_on_pages(name, live, 0); }
 
-/* Prints the line and ends the process. The library that provides malloc is named, so that no
-   figure is ever of the wrong one. */
+/* Prints the line and ends the process. Names the library that provides malloc, so that the caller
+   can check that it is the right one. */
 static inline void life_end(void)
 {
     Dl_info info = {0};
@@ -168,7 +168,7 @@ struct heap {
     uint64_t seed;
 };
 
-/* Room in the table for `bytes` of blocks, which are at least 32 bytes in the mean. */
+/* Makes a table for `bytes` of blocks, whose mean size is at least 32 bytes. */
 static inline struct heap heap_new(size_t bytes, uint64_t seed)
 {
     size_t most = bytes / 32 + 64;
@@ -177,7 +177,7 @@ static inline struct heap heap_new(size_t bytes, uint64_t seed)
     return heap;
 }
 
-/* Allocates until `bytes` are live. The same sizes again after heap_drop. */
+/* Allocates until `bytes` are live; after heap_drop, blocks of the same sizes again. */
 static inline void heap_fill(struct heap *heap, size_t bytes)
 {
     uint64_t seed = heap->seed;
@@ -207,7 +207,7 @@ static inline void heap_drop(struct heap *heap, size_t keep)
         heap->live -= block_end(heap->block[--heap->blocks]);
 }
 
-/* A thread with a small stack: hundreds of them are to cost the malloc's memory, not theirs. */
+/* Starts a thread with a small stack, so that hundreds of threads use little memory themselves. */
 static inline pthread_t thread_new(void *(*body)(void *), void *argument)
 {
     pthread_attr_t attributes;

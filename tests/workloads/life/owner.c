@@ -1,9 +1,9 @@
 /*
- * owner [--main 0|1]: all that one thread allocated is freed by another, which then builds as much
- * anew. The owner sleeps (0), or is the main thread and has ended by pthread_exit (1).
+ * owner [--main 0|1]: a thread frees all blocks that another one allocated, and then allocates as
+ * much. The owner sleeps (0), or is the main thread and has ended by pthread_exit (1).
  *
  * Stands for: a loader thread that has done its work and waits for more; programs whose main
- * thread starts the others and goes.
+ * thread starts the others and ends.
  * Shows: whether memory that belongs to a thread that makes no calls can be used by others, or
  * given back.
  *

@@ -1,8 +1,8 @@
 /*
  * shrink: blocks of 5 kB to 24 MiB are filled, and shrunk by realloc to half and a byte.
  *
- * Stands for: buffers sized for the worst case and cut to what came; vectors that are trimmed.
- * Shows: whether the half that is not asked for any longer is given back, or can be used again.
+ * Stands for: buffers sized for the worst case and cut to the actual size; vectors that are trimmed.
+ * Shows: whether the other half is given back, or can be used again.
  *
  *     points: full, shrunk
  */

@@ -1,10 +1,10 @@
 /*
- * spike: eight threads allocate 1 GiB of mixed sizes together and free 95 % of it at random; they
- * stay, asleep. Two seconds later the process is looked at.
+ * spike: eight threads allocate 1 GiB of mixed sizes together and free 95 % of it at random; then
+ * they sleep. Two seconds later the process is measured.
  *
  * Stands for: a cache that is flushed, a query that needed far more than others do.
- * Shows: how much of what is free can go back when one block in twenty keeps its page. The pages
- * that hold a live block are counted: no malloc that leaves blocks where they are can have less.
+ * Shows: how much free memory a malloc can give back when one block in twenty is live. The pages
+ * that hold a live block are counted: a malloc that does not move blocks needs at least these.
  *
  *     points: full, freed, later (with pages)
  */
@@ -37,7 +37,7 @@ static size_t live(void)
     return sum;
 }
 
-/* Whether the page is new to the table, an open hash. */
+/* Enters the page in the table, an open hash. True if it was not there before. */
 static bool page_add(uintptr_t *known, uintptr_t page)
 {
     size_t at = (size_t)(page * 0x9e3779b97f4a7c15 >> 43);

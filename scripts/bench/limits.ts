@@ -10,7 +10,7 @@ const DUMB_LIMIT_MIB = 2048;
  * A workload's options within what the malloc can sustain: dumb never reuses a block, so it makes few
  * calls, under a limit of its own. Its cost per call stays the same however many calls it makes.
  */
-export function bearable(malloc: Malloc, options: Options): Options {
+export function withinLimits(malloc: Malloc, options: Options): Options {
   if (malloc.kind !== 'variant' || malloc.name !== 'dumb') return options;
   const fewer = (name: string, most: number) =>
     options[name] === undefined ? {} : { [name]: Math.min(options[name], most) };
