@@ -168,9 +168,21 @@ def stopped_inside(path):
 
 @contextmanager
 def in_program():
-    """Lets only the selected thread run, and undoes a call that a signal interrupts."""
-    with gdb.with_parameter('scheduler-locking', 'on'), gdb.with_parameter('unwindonsignal', True):
-        yield
+    """Lets only the selected thread run, and undoes a call that a signal interrupts.
+
+    Except SIGSTOP: of a program that was stopped before GDB attached, it is still pending."""
+    words = gdb.execute('info signals SIGSTOP', to_string=True).split('SIGSTOP')[-1].split()[:3]
+    before = [('' if yes == 'Yes' else 'no') + name for name, yes in zip(('stop', 'print', 'pass'), words)]
+    handle_stop('nostop noprint nopass')
+    try:
+        with gdb.with_parameter('scheduler-locking', 'on'), gdb.with_parameter('unwindonsignal', True):
+            yield
+    finally:
+        handle_stop(' '.join(before))
+
+
+def handle_stop(how):
+    gdb.execute(f'handle SIGSTOP {how}', to_string=True)
 
 
 def call(result, name, *values):

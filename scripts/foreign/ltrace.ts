@@ -11,12 +11,19 @@ import { linesOf } from './text-lines.ts';
 const names =
   'malloc|calloc|realloc|reallocarray|free|posix_memalign|aligned_alloc|memalign|valloc|pvalloc|cfree';
 const called = new RegExp(`(?:^|[\\s>@\\]])(${names})(?:@[^(\\s]+)?\\(([^)]*)(.*)$`);
+const system = /(?:^|\s)SYS_\w+\(.*\) = /;
 /** ltrace 0.7.3 sometimes shows what is in a register instead of an argument: no block is that large. */
 const IMPOSSIBLE = 2 ** 47;
+/** It also takes calls inside of libc for others: `realloc(0x7f…d9, 4) = 0x3` was a strlen. */
+const isAddress = (value: number): boolean =>
+  value === 0 || (value >= 4096 && value < IMPOSSIBLE && value % 8 === 0);
 const resumed = new RegExp(`<\\.\\.\\. (${names}) resumed> (.*)$`);
 
+/** With -S the system calls of the dynamic linker come first. */
 export const looksLikeLtrace = (start: string): boolean =>
-  start.split('\n', 40).some((text) => called.test(text) && /\) *= |unfinished/.test(text));
+  start
+    .split('\n', 40)
+    .some((text) => (called.test(text) && /\) *= |unfinished/.test(text)) || system.test(text));
 
 /** The value of `0x55…` or `100`; 0 for nil, NULL and anything else. */
 const number = (text = ''): number => {
@@ -31,7 +38,7 @@ const resultOf = (text: string): number | undefined => {
 
 /** The parts of a recording that cannot be played. */
 export interface LtraceSkipped {
-  /** Lines about the malloc family that cannot be parsed, or calls that never ended. */
+  /** Lines about the malloc family that cannot be parsed or true, or calls that never ended. */
   lines: number;
   /** posix_memalign: ltrace does not say which block it gave. */
   hidden: number;
@@ -54,7 +61,7 @@ export function* eventsOfLtrace(file: string, skipped: LtraceSkipped): Generator
     const call = ended ? begun.get(pid)?.pop() : name && { name, args: list.split(',') };
     if (!call) continue;
     const result = resultOf(ended ? tail : after);
-    if (result === undefined || sizeOf(call) >= IMPOSSIBLE) skipped.lines++;
+    if (result === undefined || !isPossible(call, result)) skipped.lines++;
     else if (call.name === 'posix_memalign') skipped.hidden++;
     else yield* eventsOf(calls, call, result, calls.threadOf(pid));
   }
@@ -65,6 +72,13 @@ type Call = { name: string; args: string[] };
 
 /** ltrace may show more arguments than the function has. */
 const numbersOf = ({ args }: Call) => args.map(number) as [number, number, number];
+
+const takesBlock = ['free', 'cfree', 'realloc', 'reallocarray'];
+
+function isPossible(call: Call, result: number): boolean {
+  const taken = takesBlock.includes(call.name) ? numbersOf(call)[0] : 0;
+  return sizeOf(call) < IMPOSSIBLE && isAddress(taken) && isAddress(result);
+}
 
 function sizeOf(call: Call): number {
   const [a, b, c] = numbersOf(call);

@@ -219,15 +219,15 @@ describe('recordings of other tools', () => {
 
   // As ltrace 0.7.3 wrote it, the addresses shortened.
   const ltrace = `[pid 7] 17:42:11.7 [0x56] six->malloc(100 <unfinished ...>
-[pid 8] 17:42:11.7 [0x56] six->calloc(3, 20)                   = 0x310
-[pid 7] 17:42:11.8 <... malloc resumed> )                      = 0x2a0
-[pid 7] 17:42:11.8 six->realloc(0x2a0, 5000)                   = 0x360
+[pid 8] 17:42:11.7 [0x56] six->calloc(3, 20)                   = 0x55310
+[pid 7] 17:42:11.8 <... malloc resumed> )                      = 0x552a0
+[pid 7] 17:42:11.8 six->realloc(0x552a0, 5000)                   = 0x55360
 [pid 7] six->posix_memalign(0x7ffd945c9790, 64, 128, 5)        = 0
-[pid 8] six->free(0x310)                                       = <void>
-[pid 8] six->memalign(32, 10, 0x55e6d2db58c8, 3)               = 0x820
-[pid 8] six->realloc(0x820, 0)                                 = 0
+[pid 8] six->free(0x55310)                                       = <void>
+[pid 8] six->memalign(32, 10, 0x55e6d2db58c8, 3)               = 0x55820
+[pid 8] six->realloc(0x55820, 0)                                 = 0
 [pid 8] six->free(0)                                           = <void>
-[pid 8] six->free(0x740)                                       = <void>
+[pid 8] six->free(0x55740)                                       = <void>
 [pid 8] +++ exited (status 0) +++
 `;
 
@@ -251,15 +251,23 @@ describe('recordings of other tools', () => {
 
   // Of `ltrace -x malloc+free+calloc+realloc@libc.so* ls -l`, and of a calloc in ls with -e.
   const inside = `1212 setlocale(LC_ALL, "" <unfinished ...>
-1212 malloc@libc.so.6(5)                         = 0x910
-1212 free@libc.so.6(0x910)                       = <void>
-1192 libc.so.6->calloc(94142928422144, 2048)     = 0xf90
+1212 malloc@libc.so.6(5)                         = 0x55910
+1212 free@libc.so.6(0x55910)                       = <void>
+1192 libc.so.6->calloc(94142928422144, 2048)     = 0x55f90
+1192 libc.so.6->realloc(0x7f6dcf3e22d9, 4)       = 0x3
+1192 libc.so.6->realloc(0x55bf782bcfd7, 0)       = 0
+1192 libc.so.6->realloc(0x55bf86abbac0, 8)       = 0x8
 `;
 
-  test('ltrace of functions in a library, and a size that cannot be', () => {
+  test('ltrace -S -tt -i, where system calls come first', () => {
+    const linker = '3830 11:24:04.08 [0x7f53] SYS_mmap(0, 8192, 3, 34) = 0x7f5373c67000\n';
+    expect(stepsOf(put('system.ltrace', linker.repeat(100) + inside)).steps).toHaveLength(2);
+  });
+
+  test('ltrace of functions in a library, and what cannot be: a size, addresses', () => {
     expect(stepsOf(put('inside.ltrace', inside))).toEqual({
       steps: ['malloc 0 5', 'free 0'],
-      remarks: ['1 lines make no sense and are left out'],
+      remarks: ['4 lines make no sense and are left out'],
     });
   });
 

@@ -1,7 +1,8 @@
 // The heap commands on a malloc that no reader knows: what its own libmalloc_walk and libmalloc_check say.
 
 import { execa } from 'execa';
-import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { stateOf } from '../../scripts/layout/proc.ts';
 import { type CliResult, libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
 import { scratch } from '../lib/folder.ts';
@@ -59,6 +60,20 @@ describe('a library that no reader knows, and that exports libmalloc_walk', () =
     const { stderr } = await batch(unknown, inside, [program]);
     expect(answer(stderr, 'heap')).toMatch(/^thread 1 has stopped inside of \S+buddy\.so, .*$/);
   });
+});
+
+test('a process that was stopped before GDB attached can be asked, too', async () => {
+  const child = execa('sh', ['-c', 'kill -STOP $$'], {
+    env: { LD_PRELOAD: unknown },
+    reject: false,
+  });
+  const { pid = 0 } = child;
+  await vi.waitUntil(() => stateOf(pid) === 'T', 20_000);
+  const asked = ['--pid', String(pid), '--batch', '-x', questions('heap', 'info signals SIGSTOP')];
+  const { stdout } = await libmalloc(['gdb', '-m', unknown, ...asked]);
+  child.kill('SIGKILL');
+  expect(row(answer(stdout, 'heap'), 'live')).toBeDefined();
+  expect(answer(stdout, 'info signals SIGSTOP')).toMatch(/^SIGSTOP\s+Yes\s+Yes\s+Yes/m);
 });
 
 test('what its libmalloc_check reports is the damage', async () => {

@@ -1,14 +1,23 @@
-/* The first call of a process may be any of the family, with any size. A process of its own makes each,
- * so that no call before has initialised the malloc.
+/* The first call of a process may be any of the family, with any size, and from anywhere: atexit and
+ * pthread_atfork allocate while they hold a lock, so malloc must not call them then. A process of its own
+ * makes each, so that no call before has initialised the malloc.
  *
  *     lifecycle-first [call]
  */
 #include "program.h"
 #include <sys/resource.h>
 
-enum { HUGE_SIZE = 1 << 28, CALLS = 8 };
+enum { HUGE_SIZE = 1 << 28, CALLS = 10, HANDLERS = 100 };
 
 static volatile size_t impossible = SIZE_MAX - 100;
+static const char *const calls[CALLS] = {
+    "malloc of 256 MiB", "calloc of 256 MiB", "realloc(NULL)",
+    "memalign", "posix_memalign", "free(NULL)",
+    "malloc of too much", "malloc(0)", "by atexit, which holds a lock",
+    "by pthread_atfork, which holds a lock",
+};
+
+static void nothing(void) {}
 
 static void first(long call) {
     void *p = NULL;
@@ -35,8 +44,13 @@ static void first(long call) {
         if (!lacks("refusals"))
             check(!(p = malloc(impossible)), "malloc(SIZE_MAX - 100) gives a block");
         break;
-    default:
+    case 7:
         p = malloc(0);
+        break;
+    default: /* libc has room for 32 and 48 before it allocates */
+        for (int i = 0; i < HANDLERS; i++)
+            check((call == 8 ? atexit(nothing) : pthread_atfork(nothing, nothing, nothing)) == 0,
+                  "cannot register handler %d", i);
     }
     if (p && call < 5)
         memset(p, 1, 100);
@@ -49,6 +63,7 @@ static void first(long call) {
 
 int main(int argc, char **argv) {
     if (argc > 1) {
+        die_after(60);
         first(argument(argc, argv, 1, 0));
         return 0;
     }
@@ -59,7 +74,7 @@ int main(int argc, char **argv) {
             execv(argv[0], (char *[]){argv[0], number, NULL});
             _exit(127);
         }
-        check_child(child, number);
+        check_child(child, calls[call]);
     }
     return 0;
 }

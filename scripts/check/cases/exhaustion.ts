@@ -106,7 +106,8 @@ export const exhaustion: ProgramCase[] = [
     level: 'should',
     promised: true,
     program: 'exhaustion-lazy',
-    args: [1024, 8],
+    args: [1024, 32],
+    strict: { args: [1024, 8] },
     needs: ['lazyCalloc', 'sizes'],
   },
   ...[1, 2, 3].map(

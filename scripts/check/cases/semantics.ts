@@ -69,6 +69,14 @@ export const semantics: ProgramCase[] = [
     quick: true,
   },
   {
+    name: 'total',
+    promise: 'all live blocks together may take more than 4 GiB, or malloc refuses',
+    program: 'semantics-total',
+    args: [100_000],
+    slow: { args: [1_000_000] },
+    needs: ['blocks', 'sizes', 'exhaustion'],
+  },
+  {
     name: 'alignments',
     promise: 'a request with a large alignment yields an aligned, complete block or is refused',
     program: 'semantics-far-aligned',

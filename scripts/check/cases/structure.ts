@@ -22,6 +22,14 @@ export const structure: ProgramCase[] = [
     quick: true,
   },
   {
+    name: 'turns',
+    promise:
+      'memory does not grow when blocks of two similar sizes are allocated and freed in turn',
+    program: 'structure-turns',
+    args: [32_768, 16_384],
+    needs: ['reuse', 'lean'],
+  },
+  {
     name: 'handover',
     promise: 'blocks that another thread frees are reused',
     program: 'structure-handover',
