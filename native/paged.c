@@ -437,7 +437,7 @@ static inline void *take(unsigned index, size_t alignment, size_t size, bool *fr
         class_leave(class);
         if (likely(p))
             return p;
-        if (!class_is_frozen(class) && !heap_trim(0)) /* by a fork just now: try the fresh one */
+        if (!heap_trim(0) && !class_is_frozen(class)) /* frozen just now: try the fresh arena */
             return NULL;
     }
 }
