@@ -3,8 +3,8 @@
 import { basename } from 'node:path';
 import { symbolsOf } from './elf.ts';
 
-/** jemalloc's: their blocks go to free, and those of malloc to them. */
-const beside = ['mallocx', 'rallocx', 'xallocx', 'sallocx', 'dallocx', 'sdallocx', 'nallocx'];
+/** jemalloc's that return or take a block; nallocx, which only computes a size, does no harm. */
+const beside = ['mallocx', 'rallocx', 'xallocx', 'sallocx', 'dallocx', 'sdallocx'];
 
 /** None of a folder, or of a file that we may not read. */
 function importsOf(program: string): string[] {

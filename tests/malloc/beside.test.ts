@@ -20,7 +20,8 @@ function library(name: string, text: string): string {
 
 test('the functions of jemalloc that a program calls are named, unless the malloc has them', () => {
   const source = `void *malloc(long), free(void *), *mallocx(long, int), dallocx(void *, int);
-    void f(void) { dallocx(mallocx(1, 0), 0); free(malloc(1)); }`;
+    long nallocx(long, int);
+    void f(void) { nallocx(1, 0); dallocx(mallocx(1, 0), 0); free(malloc(1)); }`;
   const program = library('program', source);
   expect(besideMalloc(program)).toBe(
     'program.so calls dallocx, mallocx of jemalloc beside malloc, so no other malloc can serve it',
