@@ -437,7 +437,7 @@ static inline void *class_allocate(unsigned index, size_t alignment, size_t size
         class_unlock(class);
         if (likely(p))
             return p;
-        if (!class_is_frozen(class) && !heap_trim(0)) /* frozen by a fork just now: try again */
+        if (!heap_trim(0) && !class_is_frozen(class)) /* frozen just now: try the fresh arena */
             return NULL;
     }
 }

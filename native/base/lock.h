@@ -45,6 +45,7 @@
 struct lock {
     pthread_mutex_t mutex;
     bool lost; /* what it guarded is frozen */
+    struct holder holder;
 };
 #define LOCK_FREE                                                                                  \
     { .mutex = PTHREAD_MUTEX_INITIALIZER }
@@ -67,10 +68,22 @@ static int64_t lock_clock(void) {
     return now.tv_sec * 1000000000l + now.tv_nsec;
 }
 
-static bool lock_is_free(struct lock *l) {
+static bool lock_try(struct lock *l) {
     if (pthread_mutex_trylock(&l->mutex))
         return false;
+    holder_set(&l->holder, pthread_self());
+    return true;
+}
+
+static inline void lock_release(struct lock *l) {
+    holder_set(&l->holder, 0);
     pthread_mutex_unlock(&l->mutex);
+}
+
+static bool lock_is_free(struct lock *l) {
+    if (!lock_try(l))
+        return false;
+    lock_release(l);
     return true;
 }
 
@@ -79,7 +92,7 @@ static void locks_open(bool lost) {
     for (unsigned i = 0; heap_lock(i); i++) {
         heap_lock(i)->lost = lost;
         if (!lock_is_free(heap_lock(i)))
-            pthread_mutex_unlock(&heap_lock(i)->mutex);
+            lock_release(heap_lock(i));
     }
 }
 
@@ -90,12 +103,12 @@ static void locks_open(bool lost) {
 UNUSED static void locks_freeze(void) {
     int64_t end = lock_clock() + STAND_BACK;
     for (unsigned i = 0; heap_lock(i); i++)
-        while (pthread_mutex_trylock(&heap_lock(i)->mutex) && lock_clock() < end)
+        while (!lock_try(heap_lock(i)) && lock_clock() < end)
             os_nap(STAND_BACK_STEP);
     for (unsigned i = 0; heap_lock(i); i++) {
         heap_lock(i)->lost = true;
-        if (mutex_is_ours(&heap_lock(i)->mutex))
-            pthread_mutex_unlock(&heap_lock(i)->mutex);
+        if (mutex_is_ours(&heap_lock(i)->mutex, &heap_lock(i)->holder))
+            lock_release(heap_lock(i));
     }
     if (!heap_freeze())
         for (unsigned i = 0; heap_lock(i); i++)
@@ -141,9 +154,10 @@ static void fork_prepare(void) {
  * wait for the first lock meanwhile. False if a fork lost this lock, and so the first one. */
 static inline bool lock_acquire_inner(struct lock *l) {
     pthread_mutex_lock(&l->mutex);
+    holder_set(&l->holder, pthread_self());
     if (likely(!l->lost))
         return true;
-    pthread_mutex_unlock(&l->mutex);
+    lock_release(l);
     return false;
 }
 
@@ -170,8 +184,6 @@ static inline bool lock_acquire(struct lock *l) {
         return lock_acquire_at_gate(l);
     return lock_acquire_inner(l);
 }
-
-static inline void lock_release(struct lock *l) { pthread_mutex_unlock(&l->mutex); }
 
 /* pthread_atfork may call malloc, which works already. */
 __attribute__((constructor)) static void fork_watch(void) {

@@ -9,7 +9,9 @@
 /* Every layout assumes pointers of eight bytes; the mark of a free block and the files that tools
  * write assume that the low half of a word comes first. The #include of a file that does not exist
  * stops the compiler, which would otherwise print a hundred more errors. */
-#if !defined __linux__ || __SIZEOF_POINTER__ != 8 || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#if !defined __linux__ || __SIZEOF_POINTER__ != 8 ||                                               \
+    __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__ ||                                                   \
+    !(defined __x86_64__ || defined __aarch64__ || defined __riscv)
 #error "libmalloc needs 64-bit little-endian Linux: x86-64, aarch64 or riscv64, and this target is none of them"
 #include "stop: unsupported target"
 #endif
@@ -29,14 +31,27 @@ static inline bool is_single_threaded(void) {
     return &libc_single_threaded && libc_single_threaded;
 }
 
-/* Whether this thread holds a mutex that is not free. musl does not say; yes, then. */
-static inline bool mutex_is_ours(pthread_mutex_t *m) {
+/* Whether this thread holds a mutex. glibc notes the holder in the mutex; musl does not, so there we
+ * note it beside the mutex (holder_set, after locking and before unlocking). */
 #ifdef __GLIBC__
+__extension__ struct holder {};
+static inline void holder_set(struct holder *h, pthread_t thread) { (void)h, (void)thread; }
+static inline bool mutex_is_ours(pthread_mutex_t *m, struct holder *h) {
+    (void)h;
     return m->__data.__owner == gettid();
-#else
-    return m != NULL;
-#endif
 }
+#else
+struct holder {
+    pthread_t thread;
+};
+static inline void holder_set(struct holder *h, pthread_t thread) {
+    __atomic_store_n(&h->thread, thread, __ATOMIC_RELAXED);
+}
+static inline bool mutex_is_ours(pthread_mutex_t *m, struct holder *h) {
+    (void)m;
+    return __atomic_load_n(&h->thread, __ATOMIC_RELAXED) == pthread_self();
+}
+#endif
 
 /* Programs may use these wherever our library was built, so older C libraries get them here. */
 #if !defined __GLIBC__ || __GLIBC__ * 100 + __GLIBC_MINOR__ < 233

@@ -5,6 +5,7 @@ import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { execaSync } from 'execa';
 import { makeFolder } from '../lib/folders.ts';
+import { besideMalloc } from '../malloc/beside.ts';
 import { findProgram, programs, which } from '../malloc/programs.ts';
 import { checkTarget } from '../malloc/target.ts';
 import { type Amount, type RealProgram, type Workload, workloadsFolder } from './catalog.ts';
@@ -60,6 +61,8 @@ export function prepareProgram(entry: RealProgram): Contest | Absent {
     const reason = `needs ${missing.join(', ')}: apt-get install ${[...packages].join(' ')}`;
     return { name, reason };
   }
+  const reason = [...paths.values()].map((path) => besideMalloc(path as string)).find(Boolean);
+  if (reason !== undefined) return { name, reason };
   const [first = '', ...rest] = command;
   const argv = (amount: Amount) => {
     const n = String(entry.amount[amount]);

@@ -9,6 +9,9 @@ export interface Check {
   fix?: string;
 }
 
+/** For each program that a check runs: processor time, because a machine under load answers late. */
+export const patience = { cpu: 20, idle: 20 };
+
 /** All is well. */
 export function ok(name: string, found: string): Check {
   return { name, status: 'ok', found };

@@ -6,7 +6,7 @@ import { launch } from '../malloc/preload.ts';
 import { findProgram, type Program } from '../malloc/programs.ts';
 import { disproof } from '../malloc/proof.ts';
 import { variableFault } from '../malloc/variables.ts';
-import { type Check, ok, optional, wrong } from './check.ts';
+import { type Check, ok, optional, patience, wrong } from './check.ts';
 
 /** The library of each variant. */
 export function checkLibraries(): Check[] {
@@ -28,7 +28,7 @@ export async function checkPreload(): Promise<Check> {
     const { proofs } = await launch(m, ['/bin/true'], {
       report: true,
       stdio: 'pipe',
-      timeout: 20,
+      patience,
       env: Object.fromEntries(plain),
     });
     const doubt = disproof(m, proofs);

@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { execa } from 'execa';
+import { Failure } from '../lib/errors.ts';
 import { compiler } from '../lib/flags.ts';
 import { isCheckout } from '../lib/native-files.ts';
 import { root } from '../lib/paths.ts';
@@ -13,7 +13,8 @@ import {
   platformFault,
   platformName,
 } from '../lib/platform.ts';
-import { type Check, ok, optional, wrong } from './check.ts';
+import { execute } from '../process/execute.ts';
+import { type Check, ok, optional, patience, wrong } from './check.ts';
 
 /** Whether libmalloc can run on this kind of machine at all. */
 export function checkPlatform(fault: string | undefined = platformFault()): Check {
@@ -33,10 +34,15 @@ interface Said {
   text: string;
 }
 
-/** Runs a tool for at most 20 seconds and returns what it said, or that it could not. */
+/** Runs a tool and returns what it said, or that it could not. */
 async function ask(file: string, args: string[], input = ''): Promise<Said> {
-  const result = await execa(file, args, { reject: false, all: true, timeout: 20_000, input });
-  return { failed: result.failed, text: result.all ?? '' };
+  try {
+    const said = await execute(file, args, { env: process.env, input, patience });
+    return { failed: said.status !== 0, text: `${said.stdout}${said.stderr}` };
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    return { failed: true, text: '' };
+  }
 }
 
 function firstLine(text: string): string {

@@ -161,7 +161,7 @@ const symbolKinds: Readonly<Record<number, ElfSymbol['kind']>> = {
   10: 'function',
 };
 
-/** A function or variable that a file defines. */
+/** A function or variable that a file defines, or imports. */
 export interface ElfSymbol {
   name: string;
   /** Relative to where the file is loaded, unless the file insists on its addresses. */
@@ -173,14 +173,15 @@ export interface ElfSymbol {
 }
 
 /**
- * The symbols that a 64-bit file of this machine's byte order defines: all, or only the exported ones.
- * Empty if the file is stripped, cut short, or not an ELF file.
+ * The symbols that a 64-bit file of this machine's byte order defines (all, or only the exported ones),
+ * or those that it imports. Empty if the file is stripped, cut short, or not an ELF file.
  */
-export function symbolsOf(file: string, which: 'all' | 'exported'): ElfSymbol[] {
+export function symbolsOf(file: string, which: 'all' | 'exported' | 'imported'): ElfSymbol[] {
   const fd = openSync(file, 'r');
   try {
     const wanted = which === 'all' ? [SHT_SYMTAB, SHT_DYNSYM] : [SHT_DYNSYM];
-    return readSymbols((offset, length) => readAt(fd, offset, length), wanted);
+    const defined = which !== 'imported';
+    return readSymbols((offset, length) => readAt(fd, offset, length), wanted, defined);
   } catch (error) {
     if (error instanceof RangeError) return [];
     throw error;
@@ -216,6 +217,8 @@ function findSection(read: ReadAt, name: string): Buffer | undefined {
 
 function readSections(read: ReadAt) {
   const head = new Fields(read(0, 64), true, true);
+  if (head.bytes.toString('latin1', 0, 6) !== '\x7fELF\x02\x01')
+    throw new RangeError('no such file');
   const [size, count] = [head.half(58), head.half(60)];
   const sections = new Fields(read(Number(head.word(40)), size * count), true, true);
   const content = (i: number): Buffer =>
@@ -223,7 +226,7 @@ function readSections(read: ReadAt) {
   return { size, count, sections, content };
 }
 
-function readSymbols(read: ReadAt, wanted: number[]): ElfSymbol[] {
+function readSymbols(read: ReadAt, wanted: number[], defined: boolean): ElfSymbol[] {
   const { size, count, sections, content } = readSections(read);
   const found: ElfSymbol[] = [];
   for (let i = 0; i < count; i++) {
@@ -231,7 +234,7 @@ function readSymbols(read: ReadAt, wanted: number[]): ElfSymbol[] {
     const names = content(sections.int(i * size + 40));
     const symbols = content(i);
     for (let at = 0; at + 24 <= symbols.length; at += 24) {
-      if (symbols.readUInt16LE(at + 6) === 0) continue; // defined elsewhere
+      if ((symbols.readUInt16LE(at + 6) !== 0) !== defined) continue; // 0: in another file
       const start = symbols.readUInt32LE(at);
       found.push({
         name: names.toString('latin1', start, names.indexOf(0, start)),

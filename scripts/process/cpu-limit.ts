@@ -2,7 +2,7 @@
 // on the clock says more about the load of the machine than about the program.
 
 import { readdirSync, readFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as pending, setTimeout as sleep } from 'node:timers/promises';
 import { descendants } from './family.ts';
 
 /** In seconds. */
@@ -58,14 +58,18 @@ export async function watchPatiently(
   patience: Patience,
   over: () => boolean,
 ): Promise<Lost | undefined> {
-  let [before, since] = [-1, performance.now()];
+  let [before, idle, last] = [-1, 0, performance.now()];
   for (;;) {
     await sleep(INTERVAL_MS, undefined, { ref: false });
+    await pending(); // under load a timer may fire before we have handled that the program ended
     if (over()) return undefined;
     const family = descendants(pid);
     const cpu = family.reduce((sum, member) => sum + used(member), 0);
-    if (cpu !== before || family.some(isActive)) [before, since] = [cpu, performance.now()];
-    const idle = (performance.now() - since) / 1000;
+    const now = performance.now();
+    // While we had no processor ourselves, we did not see whether it slept.
+    idle += Math.min(now - last, 2 * INTERVAL_MS) / 1000;
+    last = now;
+    if (cpu !== before || family.some(isActive)) [before, idle] = [cpu, 0];
     const lost: Lost | undefined =
       cpu > patience.cpu
         ? { because: 'busy', seconds: cpu }

@@ -2,7 +2,7 @@
  * Machines other than this one, for tests/ports: other processors under qemu-user, musl beside
  * glibc, other page sizes, and other releases of Debian in a folder.
  */
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execaSync } from 'execa';
 import {
@@ -149,7 +149,7 @@ function enter(folder: string): string[] {
   const script = [
     'd=$1 r=$2; shift 2',
     'mkdir -p "$d$r" && mount --bind "$r" "$d$r" && mount -t proc proc "$d/proc"',
-    'mount --rbind /dev "$d/dev"',
+    'mount --rbind /dev "$d/dev" && mount --rbind /sys "$d/sys"',
     'exec chroot "$d" /bin/sh -c \'cd "$0" && exec "$@"\' "$r" "$@"',
   ].join('\n');
   const apart = ['unshare', '--mount', '--propagation', 'private'];
@@ -169,6 +169,8 @@ function debootstrap(release: string): string {
   const args = ['--variant=minbase', include, release, draft, mirror()];
   const made = execaSync(command, args, { reject: false, all: true });
   if (made.exitCode !== 0) throw new Error(`debootstrap ${release}: ${made.all.slice(-2000)}`);
+  // Packages would start their servers, which would outlive the job.
+  writeFileSync(join(draft, 'usr/sbin/policy-rc.d'), '#!/bin/sh\nexit 101\n', { mode: 0o755 });
   renameSync(draft, folder);
   return folder;
 }

@@ -1,4 +1,5 @@
 import { TestRunner } from 'vitest';
+import { besideMalloc } from '../../scripts/malloc/beside.ts';
 import { findProgram, programs } from '../../scripts/malloc/programs.ts';
 
 /**
@@ -14,14 +15,19 @@ export function skip(reason: string): never {
 /**
  * The path of an outside program (or of a peer's library). Absent, it ends the running test as
  * skipped, naming the Debian package; with REQUIRE=1 that is a failure. Throws for a program that
- * tests/programs.json does not list.
+ * tests/programs.json does not list. Skips likewise a program that only jemalloc can serve.
  */
 export function need(name: string): string {
   const program = programs()[name];
   if (program === undefined) throw new Error(`${name} is not listed in tests/programs.json`);
   const path = findProgram(name, program);
-  if (path !== undefined) return path;
+  if (path !== undefined) return besides(path);
   const reason = `${name} is missing: apt-get install ${program.package}`;
   if (process.env.REQUIRE === '1') throw new Error(reason);
   return skip(reason);
+}
+
+function besides(path: string): string {
+  const reason = besideMalloc(path);
+  return reason === undefined ? path : skip(reason);
 }

@@ -97,9 +97,12 @@ describe.each(variants())('%s', (variant) => {
   }
 });
 
-test('paged: a thread that aborts leaves alone the lock of another, which is in malloc', async () => {
+test.each([
+  ['leaves alone the lock of another, which is in malloc', []],
+  ['replaces the heap, and another, which is in malloc, gets its block', ['early']],
+])('paged: a thread that aborts %s', async (_, args) => {
   const program = compileProgram('abort-held.c', { flags: ['-rdynamic'] });
-  const { exitCode, stderr } = await execa(program, [], {
+  const { exitCode, stderr } = await execa(program, args, {
     env: { LD_PRELOAD: variantFile('paged') },
     reject: false,
     timeout: 90_000,

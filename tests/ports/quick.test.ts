@@ -42,6 +42,15 @@ describe.each(['aarch64-linux-gnu', 'x86_64-linux-musl'])('%s', (name) => {
       },
     );
 
+  test('paged: a thread that aborts leaves alone the lock of another, which is in malloc', async () => {
+    const port = await machine();
+    const argv = [caseProgram('abort-held', ['-rdynamic'], port)];
+    const [file = '', ...args] = port.command(argv, {
+      LD_PRELOAD: join(port.libraries, 'libmalloc-paged.so'),
+    });
+    execFileSync(file, args, { stdio: 'pipe' });
+  });
+
   test('the probe proves which malloc was in use', async () => {
     const port = await machine();
     const at = await ran(port, ['plain', '10']);
@@ -92,13 +101,16 @@ async function ran(port: Port, words: string[]) {
   }
 }
 
-test('a 32-bit target is one clear error', () => {
+test.each([
+  ['a 32-bit target', '-m32'],
+  ['another processor', '-U__x86_64__'],
+])('%s is one clear error', (_, flag) => {
   if (process.arch !== 'x64') skip('only the compiler of x86-64 has -m32');
   need('gcc');
   for (const file of ['list.c', 'sharded.c', 'tools/probe.c', 'tools/trace.c', 'tools/replay.c']) {
     let said = '';
     try {
-      const args = ['-m32', '-fsyntax-only', '-fdiagnostics-plain-output', `native/${file}`];
+      const args = [flag, '-fsyntax-only', '-fdiagnostics-plain-output', `native/${file}`];
       execFileSync('gcc', args, { cwd: root, stdio: 'pipe', encoding: 'utf8' });
     } catch (error) {
       said = (error as { stderr: string }).stderr;

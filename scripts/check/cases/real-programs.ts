@@ -2,6 +2,7 @@
 
 import { realpathSync, rmSync, statSync } from 'node:fs';
 import { temporaryFolder } from '../../lib/folders.ts';
+import { besideMalloc } from '../../malloc/beside.ts';
 import { readElf } from '../../malloc/elf.ts';
 import { glibc, type Malloc } from '../../malloc/mallocs.ts';
 import { type Launched, launch, type Proof } from '../../malloc/preload.ts';
@@ -126,10 +127,16 @@ function complaint(each: RealProgram, malloc: Malloc, ours: Launched, theirs: La
   return disproof(malloc, ours.proofs);
 }
 
+/** Whether the program calls functions of another malloc beside malloc. */
+function besides(each: RealProgram, { file }: Malloc): string | undefined {
+  const main = file === undefined ? undefined : mainProgram(each);
+  return main === undefined ? undefined : besideMalloc(main, file);
+}
+
 /** Why this malloc cannot run the program by design. */
 function obstacle(subject: Subject, each: RealProgram): string | undefined {
   const { malloc } = subject;
-  const missing = absent(each);
+  const missing = absent(each) ?? besides(each, malloc);
   if (missing !== undefined || malloc.kind !== 'variant') return missing;
   if (isDumb(malloc) && each.dumb === undefined) return lack(subject, 'sizes')?.because;
   return each.cannot?.[malloc.name];
