@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import gdb
 
-from .chunks import (CACHED, FREE, FRESH, HEADER, LIVE, REGION, REMOTE, SPAN, Broken, Chunk, Place,
-                     Reader, Stats, count, up_to)
+from .chunks import (CACHED, FREE, FRESH, HEADER, LIVE, REGION, REMOTE, SPAN, Broken, Chunk, Columns,
+                     Place, Reader, Stats, count, up_to)
 from .memory import ALL, WORD, Unreadable, as_words
 from .roots import each_thread, writable
 
@@ -309,6 +309,28 @@ class MimallocReader(Reader):
             at += size
         if at < page.end:
             yield Chunk(FRESH, at, page.end - at)
+
+    @cached_property
+    def columns(self):
+        found, (parts, known) = Columns(), self.parts
+        problems = list(known)
+        for segment, inside in parts:
+            found.add(Chunk(REGION, segment.base, segment.slices * SLICE))
+            found.add(Chunk(HEADER, segment.base, SLICE))
+            for part in inside:
+                if isinstance(part, Page):
+                    self._add(found, part, problems)
+                else:
+                    found.add(part)
+        return found.ended(problems + self.late)
+
+    def _add(self, columns, page, problems):
+        if page.first > page.start:
+            columns.add(Chunk(HEADER, page.start, page.first - page.start))
+        columns.add_equal(page.first, page.size, self.marks(page, problems))
+        fresh = page.first + page.capacity * page.size
+        if fresh < page.end:
+            columns.add(Chunk(FRESH, fresh, page.end - fresh))
 
     @cached_property
     def _counted(self):

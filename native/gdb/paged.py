@@ -3,15 +3,17 @@
 It counts bits for the figures, so that their cost depends on the number of spans, not of blocks.
 """
 
+from functools import cached_property
 from typing import NamedTuple
 
 import gdb
 
-from .chunks import (FREE, FRESH, FROZEN, LIVE, REGION, SPAN, Broken, Chunk, Place, Reader,
-                     Stats, count, owner, owners_note, stretches, up_to)
+from .chunks import (FREE, FRESH, FROZEN, LIVE, REGION, SPAN, Broken, Chunk, Columns, Place,
+                     Reader, Stats, count, owner, owners_note, stretches, up_to)
 from .memory import Layout, Unreadable
 
 POINTER = 8
+MARKS = bytes.maketrans(b'01', b'\0\1')
 WORD_BITS = 64
 
 
@@ -40,6 +42,12 @@ class Span(NamedTuple):
     def freed(self):
         """The number of blocks that were handed out before and are free now."""
         return (self.bits & ((1 << self.fresh) - 1)).bit_count()
+
+    @property
+    def marks(self):
+        """A byte for each block that was handed out: 1 if it is free now."""
+        bits = f'{self.bits & (1 << self.fresh) - 1:0{self.fresh}b}'[::-1]
+        return bits[:self.fresh].encode().translate(MARKS)
 
     def is_free(self, block):
         return self.bits >> block & 1 == 1
@@ -199,16 +207,27 @@ class PagedReader(Reader):
             size, size_class = span.size, 0 if span.index == self.large else span.size
             yield Chunk(SPAN, span.start, span.length, size_class=size_class)
             first = max(start - span.start, 0) // size
-            bits = f'{span.bits & (1 << span.fresh) - 1:0{span.fresh}b}'[::-1]
             at = span.start + first * size
-            for block in range(first, span.fresh):
-                yield Chunk(FREE if bits[block] == '1' else LIVE, at, size, at, size, size_class)
+            for is_free in span.marks[first:]:
+                yield Chunk(FREE if is_free else LIVE, at, size, at, size, size_class)
                 at += size
             fresh = span.start + span.fresh * size
             if fresh < span.end:
                 yield Chunk(FRESH, fresh, span.end - fresh)
         if problems:
             raise problems[0]
+
+    @cached_property
+    def columns(self):
+        found, problems = Columns(), []
+        spans = list(self.spans(problems))
+        found.regions = list(stretches(spans).items())
+        for span in spans:
+            found.add_equal(span.start, span.size, span.marks)
+            fresh = span.start + span.fresh * span.size
+            if fresh < span.end:
+                found.add(Chunk(FRESH, fresh, span.end - fresh))
+        return found.ended(problems)
 
     def stats(self):
         """As counted from the walk, but by bits."""

@@ -4,10 +4,12 @@ Figures come from the records alone. Blocks of a page that are on its stack, or 
 thread, are free; all others that were carved are live.
 """
 
+from functools import cached_property
+
 import gdb
 
-from .chunks import (CACHED, FREE, FRESH, HEADER, LIVE, REGION, REMOTE, SPAN, Broken, Chunk, Place,
-                     Reader, Stats, count, owner, owners_note, stretches, up_to)
+from .chunks import (CACHED, FREE, FRESH, HEADER, LIVE, REGION, REMOTE, SPAN, Broken, Chunk, Columns,
+                     Place, Reader, Stats, count, owner, owners_note, stretches, up_to)
 from .library import own_id
 from .sharded_check import check
 from .sharded_pages import Pages
@@ -46,17 +48,37 @@ class ShardedReader(Reader):
             for run in pages.runs(part, problems):
                 if run.end <= start:
                     continue
-                if run.kind != pages.PAGE_SMALL:
+                if run.kind == pages.PAGE_SMALL:
+                    yield from self._page(run, self._marks(run, problems), start)
+                else:
                     yield from self._run(run, start)
-                    continue
-                marks, problem = pages.marks(run)
-                if problem:
-                    problems.append(problem)
-                yield from self._page(run, marks, start)
-        if pages.lists_problem:
-            problems.insert(0, pages.lists_problem)
-        if problems:
-            raise problems[0]
+        if pages.lists_problem or problems:
+            raise pages.lists_problem or problems[0]
+
+    @cached_property
+    def columns(self):
+        found, pages, problems = Columns(), self.pages, []
+        parts = sorted([*pages.arenas, *pages.huges], key=lambda each: each.start)
+        found.regions = list(stretches(parts).items())
+        for part in parts:
+            runs = pages.runs(part, problems) if not part.at else ()
+            for chunk in self._large(part.start, part.user, part.end) if part.at else ():
+                found.add(chunk)
+            for run in runs:
+                if run.kind == pages.PAGE_SMALL:
+                    found.add_equal(run.start, run.size, self._marks(run, problems))
+                    fresh = run.start + run.carved * run.size
+                    chunks = [Chunk(FRESH, fresh, run.end - fresh)] if fresh < run.end else []
+                else:
+                    chunks = self._run(run)
+                for chunk in chunks:
+                    found.add(chunk)
+        return found.ended([pages.lists_problem] if pages.lists_problem else problems)
+
+    def _marks(self, page, problems):
+        marks, problem = self.pages.marks(page)
+        problems += [problem] if problem else []
+        return marks
 
     def _large(self, start, block, end, shown=0):
         if start < block and block > shown:
