@@ -41,17 +41,20 @@ class Columns:
         self.regions, self.broken = [], None  # (start, end); why the rest is incomplete
         kinds = (HEADER, LIVE, FREE, FRESH, CACHED, REMOTE)
         self.starts, self.ends = ({kind: array('Q') for kind in kinds} for _ in range(2))
-        self.headers = array('Q')  # the starts of chunks in front of these; only where they may fill a page
+        # The starts and ends of whole chunks, where more than the caller's part may fill a page.
+        self.whole = array('Q'), array('Q')
 
     def add(self, chunk):
         if chunk.kind == REGION:
             self.regions.append((chunk.start, chunk.end))
         elif chunk.kind != SPAN:
             start = chunk.user or chunk.start
+            end = min(start + chunk.usable if chunk.user else chunk.end, ALL)
             self.starts[chunk.kind].append(start)
-            self.ends[chunk.kind].append(min(start + chunk.usable if chunk.user else chunk.end, ALL))
-            if start > chunk.start:
-                self.headers.append(chunk.start)
+            self.ends[chunk.kind].append(end)
+            if chunk.start < start or end < chunk.end:
+                self.whole[0].append(chunk.start)
+                self.whole[1].append(min(chunk.end, ALL))
 
     def add_equal(self, start, size, marks):
         """Adds blocks of one size without gaps. `marks` has a byte for each: 0 live, 1 free, 2 remote."""

@@ -199,7 +199,7 @@ class GuardedReader:
         for columns, all_of in ((found.starts, users), (found.ends, ends)):
             columns[LIVE] = array('Q', compress(all_of, kinds.translate(ONLY[1])))
             columns[FREE] = array('Q', sorted([*columns[FREE], *compress(all_of, kinds.translate(ONLY[2]))]))
-        found.headers, found.regions = under.starts[LIVE], under.regions
+        found.whole, found.regions = (under.starts[LIVE], under.ends[LIVE]), under.regions
         return found
 
     def live(self):

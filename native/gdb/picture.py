@@ -102,7 +102,7 @@ def draw_region(columns, start, end):
     cells = bytearray(-(-(end - first) // PAGE))
     for kind, bit in BITS.items():
         mark(cells, bit, columns.starts[kind], columns.ends[kind], first, end)
-    mark(cells, BITS[HEADER], columns.headers, columns.headers, first, end)
+    mark(cells, BITS[HEADER], *columns.whole, first, end)
     draw_lines(first, ''.join(map(page_character, cells)), PAGE, PAGES)
 
 
