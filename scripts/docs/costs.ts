@@ -52,13 +52,16 @@ async function measureOn(name: string, blocks: number): Promise<Record<string, n
 }
 
 /** The generated block `costs` of docs/debugging.md. */
-export function costsBlock({ seconds }: Costs): string {
+export function costsBlock({ blocks, seconds }: Costs): string {
   const commands = Object.keys(Object.values(seconds)[0] ?? {});
   const rows = Object.entries(seconds).map(([malloc, costs]) => [
     malloc,
     ...commands.map((command) => short(costs[command] ?? Number.NaN)),
   ]);
-  return markdownTable(['', ...commands.map((command) => `\`${command}\``)], rows);
+  const heading = commands.map((command) => `\`${command}\``);
+  const said = `With ${blocks.toLocaleString('en')} blocks, a third of them free, the commands need this many seconds of GDB's
+processor time, each as the first command at a stop (\`make bench-gdb\` measures them all in one run):`;
+  return `${said}\n\n${markdownTable(['', ...heading], rows)}`;
 }
 
 const short = (cost: number): string => (cost < 0.095 ? cost.toPrecision(1) : cost.toFixed(1));
