@@ -1,6 +1,6 @@
 """The invariants of buddy: tags, lists, and buddies that should be one block."""
 
-from itertools import compress
+from collections import Counter
 
 from .buddy_tags import Odd
 from .chunks import Broken, count
@@ -28,54 +28,53 @@ def check(heap):
 
 def in_bulk(heap):
     """How many blocks there are. Raises Odd where `one_by_one` has to find out what is wrong."""
-    blocks, lists, known = 0, {}, heap.known
+    blocks, free, chunks, known = 0, Counter(), {}, heap.known
     for region in heap.regions([]):
         for at, large, tags in known.sweep(region):
-            if not large:
-                blocks += add_free(heap, at, tags, lists)
-                continue
-            blocks += 1
-            order = large & ~heap.free_bit
-            if large == order:
-                continue
-            free = lists.setdefault(order, {})
-            free[at] = heap.memory.record(heap.links, at, *LINKS)
-            if order < region.order and at ^ 1 << order in free:
-                raise Odd
+            chunks[at >> heap.chunk] = tags
+            blocks += len(tags) - tags.count(0)
+            for tag in (large,) if large else known.tags():
+                if not tag & heap.free_bit or tag not in tags:
+                    continue
+                order = tag & ~heap.free_bit
+                free[order] += tags.count(tag)
+                buddy = chunks.get((at ^ 1 << order) >> heap.chunk, b'\0')
+                if large and order < region.order and buddy[0] == tag or not large and known.unmerged(tags, tag):
+                    raise Odd
+    views = {}
     for order in range(heap.orders):
-        follow(heap, order, lists.get(order, {}))
+        follow(heap, order, free[order], chunks, views)
     return blocks
 
 
-def add_free(heap, at, tags, lists):
-    """Adds the free blocks of a chunk and their links, which lie at their start; returns how many blocks there
-    are."""
-    known, (starts, all_tags) = heap.known, heap.known.blocks(at, tags)
-    free = [tag for tag in set(all_tags) if tag & heap.free_bit]
-    try:
-        words = as_words(heap.memory.once(at, 1 << heap.chunk)) if free else ()
-    except Unreadable:
-        raise Odd from None
-    for tag in free:
-        if known.unmerged(tags, tag):
+def follow(heap, order, length, chunks, views):
+    """Raises Odd unless the list of an order has `length` blocks with the right tags: then it has all of them,
+    because none comes twice if each links back to the one before it."""
+    at, before, current, inside = head_of(heap, order), 0, -1, (1 << heap.chunk) - 1
+    tag, shift, tags, words = order | heap.free_bit, heap.least, b'', ()
+    for _ in range(length):
+        number, i = at >> heap.chunk, at & inside
+        if number != current:
+            current, tags, words = number, chunks.get(number, b'\0'), view(heap, number, views)
+        if i & (1 << shift) - 1 or i >> shift >= len(tags) or tags[i >> shift] != tag:
             raise Odd
-        found = list(compress(starts, all_tags.translate(known.only(tag))))
-        at_word = [start - at >> 3 for start in found]
-        links = zip(map(words.__getitem__, at_word), map(words[1:].__getitem__, at_word))
-        lists.setdefault(tag & ~heap.free_bit, {}).update(zip(found, links))
-    return len(starts)
-
-
-def follow(heap, order, links):
-    """Raises Odd unless the list of an order holds each of these free blocks once, and no other."""
-    at, before = head_of(heap, order), 0
-    for _ in range(len(links)):
-        following, prev = links.get(at, (0, None))
+        following, prev = (words[i >> 3], words[(i >> 3) + 1]) if words else (
+            heap.memory.record(heap.links, at, *LINKS))
         if prev != before:
             raise Odd
         before, at = at, following
     if at:
         raise Odd
+
+
+def view(heap, number, views):
+    """The memory of a chunk as words; () if not all of it is there."""
+    if number not in views:
+        try:
+            views[number] = as_words(heap.memory.once(number << heap.chunk, 1 << heap.chunk))
+        except Unreadable:
+            views[number] = ()
+    return views[number]
 
 
 def one_by_one(heap):
