@@ -13,7 +13,7 @@ REGION, SPAN, HEADER, LIVE, FREE, FRESH, CACHED, REMOTE = (
 CONTAINERS = (REGION, SPAN)
 ALL = 2 ** 64 - 1
 NOT = bytes([1, 0, *range(2, 256)])  # for `translate`: 0 to 1 and 1 to 0
-ONLY = [bytes(byte == mark for byte in range(256)) for mark in range(3)]  # see Columns.add_equal
+ONLY = [bytes(byte == mark for byte in range(256)) for mark in range(3)]  # see Columns.add_run
 
 
 class Chunk(NamedTuple):
@@ -33,6 +33,15 @@ class Chunk(NamedTuple):
         return self.start + self.extent
 
 
+class Run(NamedTuple):
+    """Blocks of one size without gaps, in a walk `in_runs`; `marks` has a byte for each: 0 live, 1 free, 2 remote."""
+
+    start: int
+    size: int
+    marks: bytes
+    kind = ''
+
+
 class Columns:
     """The chunks of a heap by kind, as arrays in address order. An object for each of five million chunks
     would take some ten seconds."""
@@ -45,7 +54,9 @@ class Columns:
         self.whole = array('Q'), array('Q')
 
     def add(self, chunk):
-        if chunk.kind == REGION:
+        if isinstance(chunk, Run):
+            self.add_run(*chunk)
+        elif chunk.kind == REGION:
             self.regions.append((chunk.start, chunk.end))
         elif chunk.kind != SPAN:
             start = chunk.user or chunk.start
@@ -56,8 +67,7 @@ class Columns:
                 self.whole[0].append(chunk.start)
                 self.whole[1].append(min(chunk.end, ALL))
 
-    def add_equal(self, start, size, marks):
-        """Adds blocks of one size without gaps. `marks` has a byte for each: 0 live, 1 free, 2 remote."""
+    def add_run(self, start, size, marks):
         end = start + size * len(marks)
         for mark, kind in enumerate((LIVE, FREE, REMOTE)):
             if mark in marks:
@@ -161,10 +171,10 @@ class Reader:
         """All chunks as Columns; a reader of many blocks has a faster way."""
         return self.walked()
 
-    def walked(self):
+    def walked(self, **how):
         found = Columns()
         try:
-            for chunk in self.walk():
+            for chunk in self.walk(**how):
                 found.add(chunk)
         except Broken as error:
             found.broken = error

@@ -140,8 +140,8 @@ class Ring:
         return 0, 0
 
     def _resume(self, bad, last=ALL):
-        """(the chunk before, the first valid chunk after this one, up to `last`), or None. A chunk is valid if it and the
-        next ones link to each other and back. The old header of a chunk that was merged may look like
+        """(the chunk before, the first valid chunk after this one, up to `last`), or None. A chunk is valid if it
+        and the next ones link to each other and back. The old header of a chunk that was merged may look like
         one, but no chunk links back to it."""
         ahead, back = self._links
         at, end = bad + ALIGNMENT, self.end - self.header_size

@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import gdb
 
-from .chunks import (CACHED, FREE, FRESH, HEADER, LIVE, REGION, REMOTE, SPAN, Broken, Chunk, Columns,
-                     Place, Reader, Stats, count, up_to)
+from .chunks import (CACHED, FREE, FRESH, HEADER, LIVE, REGION, REMOTE, SPAN, Broken, Chunk, Place,
+                     Reader, Run, Stats, count, up_to)
 from .memory import ALL, WORD, Unreadable, as_words
 from .roots import each_thread, writable
 
@@ -279,7 +279,7 @@ class MimallocReader(Reader):
 
     # ── what the commands ask ────────────────────────────────────────────────
 
-    def walk(self, start=0):
+    def walk(self, start=0, in_runs=False):
         parts, known = self.parts
         problems = list(known)
         for segment, inside in parts:
@@ -290,21 +290,24 @@ class MimallocReader(Reader):
                 yield Chunk(HEADER, segment.base, SLICE)
             for part in inside:
                 if isinstance(part, Page) and part.end > start:
-                    yield from self._blocks(part, start, problems)
+                    yield from self._blocks(part, start, problems, in_runs)
                 elif part.end > start:
                     yield part
         problems += self.late
         if problems:
             raise problems[0]
 
-    def _blocks(self, page, start, problems):
+    def _blocks(self, page, start, problems, in_runs):
         size, known, owner = page.size, page.size_class, page.heap
         yield Chunk(SPAN, page.start, page.extent, size_class=known, owner=owner)
         if start < page.first and page.first > page.start:
             yield Chunk(HEADER, page.start, page.first - page.start)
         skip = max(start - page.first, 0) // size
         at, marks = page.first + skip * size, self.marks(page, problems)
-        for mark in marks[skip:]:
+        if in_runs:
+            yield Run(at, size, marks)
+            at += size * len(marks)
+        for mark in marks[skip:] if not in_runs else ():
             yield Chunk(STATES[mark], at, size, at, size, known, owner)
             at += size
         if at < page.end:
@@ -312,25 +315,7 @@ class MimallocReader(Reader):
 
     @cached_property
     def columns(self):
-        found, (parts, known) = Columns(), self.parts
-        problems = list(known)
-        for segment, inside in parts:
-            found.add(Chunk(REGION, segment.base, segment.slices * SLICE))
-            found.add(Chunk(HEADER, segment.base, SLICE))
-            for part in inside:
-                if isinstance(part, Page):
-                    self._add(found, part, problems)
-                else:
-                    found.add(part)
-        return found.ended(problems + self.late)
-
-    def _add(self, columns, page, problems):
-        if page.first > page.start:
-            columns.add(Chunk(HEADER, page.start, page.first - page.start))
-        columns.add_equal(page.first, page.size, self.marks(page, problems))
-        fresh = page.first + page.capacity * page.size
-        if fresh < page.end:
-            columns.add(Chunk(FRESH, fresh, page.end - fresh))
+        return self.walked(in_runs=True)
 
     @cached_property
     def _counted(self):

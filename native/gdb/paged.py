@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import gdb
 
-from .chunks import (FREE, FRESH, FROZEN, LIVE, REGION, SPAN, Broken, Chunk, Columns, Place,
-                     Reader, Stats, count, owner, owners_note, stretches, up_to)
+from .chunks import (FREE, FRESH, FROZEN, LIVE, REGION, SPAN, Broken, Chunk, Place, Reader,
+                     Run, Stats, count, owner, owners_note, stretches, up_to)
 from .memory import Layout, Unreadable
 
 POINTER = 8
@@ -195,7 +195,7 @@ class PagedReader(Reader):
 
     # ── what the commands ask ────────────────────────────────────────────────
 
-    def walk(self, start=0):
+    def walk(self, start=0, in_runs=False):
         problems = []
         spans = list(self.spans(problems))
         regions = stretches(spans)
@@ -208,7 +208,9 @@ class PagedReader(Reader):
             yield Chunk(SPAN, span.start, span.length, size_class=size_class)
             first = max(start - span.start, 0) // size
             at = span.start + first * size
-            for is_free in span.marks[first:]:
+            if in_runs:
+                yield Run(at, size, span.marks)
+            for is_free in span.marks[first:] if not in_runs else ():
                 yield Chunk(FREE if is_free else LIVE, at, size, at, size, size_class)
                 at += size
             fresh = span.start + span.fresh * size
@@ -219,15 +221,7 @@ class PagedReader(Reader):
 
     @cached_property
     def columns(self):
-        found, problems = Columns(), []
-        spans = list(self.spans(problems))
-        found.regions = list(stretches(spans).items())
-        for span in spans:
-            found.add_equal(span.start, span.size, span.marks)
-            fresh = span.start + span.fresh * span.size
-            if fresh < span.end:
-                found.add(Chunk(FRESH, fresh, span.end - fresh))
-        return found.ended(problems)
+        return self.walked(in_runs=True)
 
     def stats(self):
         """As counted from the walk, but by bits."""

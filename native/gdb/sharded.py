@@ -8,8 +8,8 @@ from functools import cached_property
 
 import gdb
 
-from .chunks import (CACHED, FREE, FRESH, HEADER, LIVE, REGION, REMOTE, SPAN, Broken, Chunk, Columns,
-                     Place, Reader, Stats, count, owner, owners_note, stretches, up_to)
+from .chunks import (CACHED, FREE, FRESH, HEADER, LIVE, REGION, REMOTE, SPAN, Broken, Chunk, Place,
+                     Reader, Run, Stats, count, owner, owners_note, stretches, up_to)
 from .library import own_id
 from .sharded_check import check
 from .sharded_pages import Pages
@@ -32,7 +32,7 @@ class ShardedReader(Reader):
 
     # ── what the commands ask ────────────────────────────────────────────────
 
-    def walk(self, start=0):
+    def walk(self, start=0, in_runs=False):
         pages, problems = self.pages, []
         parts = sorted([*pages.arenas, *pages.huges], key=lambda each: each.start)
         regions = stretches(parts)
@@ -49,7 +49,7 @@ class ShardedReader(Reader):
                 if run.end <= start:
                     continue
                 if run.kind == pages.PAGE_SMALL:
-                    yield from self._page(run, self._marks(run, problems), start)
+                    yield from self._page(run, self._marks(run, problems), start, in_runs)
                 else:
                     yield from self._run(run, start)
         if pages.lists_problem or problems:
@@ -57,23 +57,7 @@ class ShardedReader(Reader):
 
     @cached_property
     def columns(self):
-        found, pages, problems = Columns(), self.pages, []
-        parts = sorted([*pages.arenas, *pages.huges], key=lambda each: each.start)
-        found.regions = list(stretches(parts).items())
-        for part in parts:
-            runs = pages.runs(part, problems) if not part.at else ()
-            for chunk in self._large(part.start, part.user, part.end) if part.at else ():
-                found.add(chunk)
-            for run in runs:
-                if run.kind == pages.PAGE_SMALL:
-                    found.add_equal(run.start, run.size, self._marks(run, problems))
-                    fresh = run.start + run.carved * run.size
-                    chunks = [Chunk(FRESH, fresh, run.end - fresh)] if fresh < run.end else []
-                else:
-                    chunks = self._run(run)
-                for chunk in chunks:
-                    found.add(chunk)
-        return found.ended([pages.lists_problem] if pages.lists_problem else problems)
+        return self.walked(in_runs=True)
 
     def _marks(self, page, problems):
         marks, problem = self.pages.marks(page)
@@ -95,12 +79,15 @@ class ShardedReader(Reader):
     def _is_clean(self, run):
         return run.kind == self.pages.PAGE_FREE and not run.dirty
 
-    def _page(self, page, marks, start):
+    def _page(self, page, marks, start, in_runs):
         size, heap = page.size, page.owner
         yield Chunk(SPAN, page.start, page.length, size_class=size, owner=heap)
         first = max(start - page.start, 0) // size
         at = page.start + first * size
-        for mark in marks[first:]:
+        if in_runs:
+            yield Run(at, size, marks)
+            at += size * len(marks)
+        for mark in marks[first:] if not in_runs else ():
             yield Chunk(STATES[mark], at, size, at, size, size, heap)
             at += size
         if at < page.end:
