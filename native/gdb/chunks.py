@@ -169,7 +169,9 @@ class Reader:
     @cached_property
     def columns(self):
         """All chunks as Columns; a reader of many blocks has a faster way."""
-        return self.walked()
+        return self.walked(**self.bulk)
+
+    bulk = {}  # the arguments with which `walk` gives Runs
 
     def walked(self, **how):
         found = Columns()

@@ -134,6 +134,7 @@ def rows(at, fields):
 
 
 class MimallocReader(Reader):
+    bulk = {'in_runs': True}
 
     def __init__(self, library, memory):
         super().__init__(library, memory)
@@ -312,10 +313,6 @@ class MimallocReader(Reader):
             at += size
         if at < page.end:
             yield Chunk(FRESH, at, page.end - at)
-
-    @cached_property
-    def columns(self):
-        return self.walked(in_runs=True)
 
     @cached_property
     def _counted(self):

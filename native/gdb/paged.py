@@ -3,7 +3,6 @@
 It counts bits for the figures, so that their cost depends on the number of spans, not of blocks.
 """
 
-from functools import cached_property
 from typing import NamedTuple
 
 import gdb
@@ -57,6 +56,7 @@ class Span(NamedTuple):
 
 
 class PagedReader(Reader):
+    bulk = {'in_runs': True}
 
     FIELDS = ('class', 'start', 'length', 'size', 'inverse', 'next', 'prev', 'capacity', 'used',
               'fresh', 'summary')
@@ -218,10 +218,6 @@ class PagedReader(Reader):
                 yield Chunk(FRESH, fresh, span.end - fresh)
         if problems:
             raise problems[0]
-
-    @cached_property
-    def columns(self):
-        return self.walked(in_runs=True)
 
     def stats(self):
         """As counted from the walk, but by bits."""

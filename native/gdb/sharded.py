@@ -4,8 +4,6 @@ Figures come from the records alone. Blocks of a page that are on its stack, or 
 thread, are free; all others that were carved are live.
 """
 
-from functools import cached_property
-
 import gdb
 
 from .chunks import (CACHED, FREE, FRESH, HEADER, LIVE, REGION, REMOTE, SPAN, Broken, Chunk, Place,
@@ -22,6 +20,7 @@ OWNER_DIED, OWNER = 0x40000000, 0x3fffffff  # in the futex of a robust mutex
 
 
 class ShardedReader(Reader):
+    bulk = {'in_runs': True}
     others = ()  # `pages.arenas` covers all regions
 
     def __init__(self, library, memory):
@@ -54,10 +53,6 @@ class ShardedReader(Reader):
                     yield from self._run(run, start)
         if pages.lists_problem or problems:
             raise pages.lists_problem or problems[0]
-
-    @cached_property
-    def columns(self):
-        return self.walked(in_runs=True)
 
     def _marks(self, page, problems):
         marks, problem = self.pages.marks(page)
