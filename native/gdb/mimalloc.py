@@ -158,8 +158,6 @@ class MimallocReader(Reader):
                                'structures are others')
         return text
 
-    # ── segments and heaps ───────────────────────────────────────────────────
-
     def _find_segments(self):
         candidates = []
         for start, end in writable():
@@ -235,8 +233,6 @@ class MimallocReader(Reader):
         part = self.part_of(address)[1]
         return part if isinstance(part, Page) else None
 
-    # ── the blocks of a page ─────────────────────────────────────────────────
-
     def marks(self, page, problems):
         """The state of each block, as an index into STATES. Blocks behind a damaged link count as live."""
         marks, first, size = bytearray(page.capacity), page.first, page.size
@@ -278,8 +274,6 @@ class MimallocReader(Reader):
         return Broken(f'the link in the free block {before:#x} leads to {at:#x}, {what}: {why}', shown,
                       'blocks behind a damaged link count as live')
 
-    # ── what the commands ask ────────────────────────────────────────────────
-
     def walk(self, start=0, in_runs=False):
         parts, known = self.parts
         problems = list(known)
@@ -304,15 +298,14 @@ class MimallocReader(Reader):
         if start < page.first and page.first > page.start:
             yield Chunk(HEADER, page.start, page.first - page.start)
         skip = max(start - page.first, 0) // size
-        at, marks = page.first + skip * size, self.marks(page, problems)
+        at, behind, marks = page.first + skip * size, page.first + page.capacity * size, self.marks(page, problems)
         if in_runs:
             yield Run(at, size, marks)
-            at += size * len(marks)
         for mark in marks[skip:] if not in_runs else ():
             yield Chunk(STATES[mark], at, size, at, size, known, owner)
             at += size
-        if at < page.end:
-            yield Chunk(FRESH, at, page.end - at)
+        if behind < page.end:
+            yield Chunk(FRESH, behind, page.end - behind)
 
     @cached_property
     def _counted(self):
