@@ -85,20 +85,13 @@ bench: $(release) $(js)
 	$(need-node)
 	@$(libmalloc) bench $(ARGS)
 
-## make bench-gdb             what GDB's heap commands take on five million blocks, on each variant and glibc, and
-##                            on a million on debug builds (BLOCKS=N: on so many): some twelve minutes
+## make bench-gdb             what GDB's heap commands take on five million blocks (BLOCKS=N: on so many), on each
+##                            malloc with a reader, for docs/debugging.md
 .PHONY: bench-gdb
-million := build/gdb-million
 bench-gdb: $(release) $(debug) $(js)
 	$(need-node)
 	$(call need,gdb,gdb)
-	@$(CC) -g -O1 -fno-builtin -o $(million) tests/programs/gdb-million.c
-	@for malloc in $(filter-out dumb,$(VARIANTS)) glibc; do for build in '' --debug; do \
-	  test "$$malloc$$build" = glibc--debug && continue; \
-	  blocks=$(or $(BLOCKS),$$(test "$$build" && echo 1000000 || echo 5000000)); \
-	  echo "$$malloc $$build $$blocks"; \
-	  $(libmalloc) gdb -q -m $$malloc $$build --batch --break stop_here -x tests/programs/gdb-million.gdb -- \
-	    $(million) $$blocks $$(test $$malloc = list && echo carved) 2>&1 | grep ' reads '; done; done
+	@node build/js/docs/index.js --costs $(or $(BLOCKS),5000000)
 
 ## make docs                  measure, then regenerate every generated document and picture
 ##                            (DRAW=1: only draw; BENCH=FILE: from `libmalloc bench --json FILE`;

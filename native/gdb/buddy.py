@@ -1,16 +1,17 @@
 """Reads the heap of buddy.c: regions of powers of two, and a tag for every 16 bytes of them."""
 
-from array import array
 from collections import Counter
 from functools import cached_property
+from itertools import compress
+from operator import add
 from typing import NamedTuple
 
 import gdb
 
 from .buddy_check import LINKS, check
 from .buddy_tags import Odd, Tags
-from .chunks import (FREE, FROZEN, LIVE, REGION, Broken, Chunk, Place, Reader, Stats, count, owner,
-                     owners_note, skipped)
+from .chunks import (FREE, FROZEN, LIVE, NOT, REGION, Broken, Chunk, Columns, Place, Reader, Stats,
+                     count, owner, owners_note, skipped)
 from .memory import PIECE, WORD, Layout, Unreadable
 from .printers import MOST, Printed, filled, parts, picture
 
@@ -275,21 +276,45 @@ class BuddyReader(Reader):
             elif start and region != within:
                 within = region
                 yield Chunk(REGION, region.start, 1 << region.order)
-            size = 1 << (tag & ~self.free_bit)
-            yield Chunk(FREE if tag & self.free_bit else LIVE, at, size, at, size, size & 2 ** 32 - 1)
+            yield self._block_chunk(at, tag)
         if problems:
             raise problems[0]
 
     def lowest(self):
         return next((region.start for region in self.regions([])), None)
 
-    def live(self):
-        starts, ends, problems = array('Q'), array('Q'), []
-        for _, at, tag in self.tagged(problems):
-            if tag < self.free_bit:
-                starts.append(at)
-                ends.append(at + (1 << tag))
-        return starts, ends, list(self._counted[1].items()), problems[0] if problems else None
+    @cached_property
+    def columns(self):
+        found, problems = Columns(), []
+        try:
+            self._add_all(found, problems)
+        except Odd:
+            return self.walked()
+        found.regions = list(self._counted[1].items())
+        return found.ended(problems)
+
+    def _add_all(self, columns, problems):
+        sizes = [1 << (tag & ~self.free_bit) for tag in range(2 * self.free_bit)]
+        for region in self.regions(problems):
+            for at, large, tags in self.known.sweep(region):
+                if large:
+                    if large < self.away:
+                        columns.add(self._block_chunk(at, large))
+                    continue
+                starts, tags = self.known.blocks(at, tags)
+                ends = list(map(add, starts, map(sizes.__getitem__, tags)))
+                free = tags.translate(self._free_tags)
+                for kind, chosen in ((FREE, free), (LIVE, free.translate(NOT))):
+                    columns.starts[kind].extend(compress(starts, chosen))
+                    columns.ends[kind].extend(compress(ends, chosen))
+
+    @cached_property
+    def _free_tags(self):
+        return bytes(tag & self.free_bit != 0 for tag in range(256))
+
+    def _block_chunk(self, at, tag):
+        size = 1 << (tag & ~self.free_bit)
+        return Chunk(FREE if tag & self.free_bit else LIVE, at, size, at, size, size & 2 ** 32 - 1)
 
     def stats(self):
         """As counted from the walk, but by tags."""

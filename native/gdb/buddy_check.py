@@ -1,8 +1,10 @@
 """The invariants of buddy: tags, lists, and buddies that should be one block."""
 
+from collections import Counter
+
 from .buddy_tags import Odd
 from .chunks import Broken, count
-from .memory import PIECE, WORD, Unreadable, as_words
+from .memory import WORD, Unreadable, as_words
 
 LINKS = ('next', 'prev')
 
@@ -16,35 +18,67 @@ def check(heap):
             problems.append(Broken(f'region {region.record:#x}: its arena is {arena:#x}, and should be '
                                    f'{heap.arena:#x}', heap.show(region.record)))
     try:
-        blocks, lists = in_bulk(heap) if not problems else one_by_one(heap)
+        blocks = in_bulk(heap) if not problems else one_by_one(heap)
     except Odd:
-        blocks, lists = one_by_one(heap)
+        blocks = one_by_one(heap)
     if problems:
         raise problems[0]
-    pieces = {}
-    for order in range(heap.orders):
-        check_list(heap, order, lists.get(order, set()), pieces)
     return f'{count(blocks, "block")}: tags and lists are sound, and no two free buddies are left unmerged'
 
 
 def in_bulk(heap):
-    """(how many blocks there are, order → the free ones). Raises Odd where one has to look closer."""
-    blocks, lists, known = 0, {}, heap.known
+    """How many blocks there are. Raises Odd where `one_by_one` has to find out what is wrong."""
+    blocks, free, chunks, known = 0, Counter(), {}, heap.known
     for region in heap.regions([]):
         for at, large, tags in known.sweep(region):
+            chunks[at >> heap.chunk] = tags
             blocks += len(tags) - tags.count(0)
             for tag in (large,) if large else known.tags():
+                if not tag & heap.free_bit or tag not in tags:
+                    continue
                 order = tag & ~heap.free_bit
-                if tag != order and (large or tag in tags):
-                    found = [at] if large else known.starts(at, tags, tag)
-                    free = lists.setdefault(order, set())
-                    free.update(found)
-                    if order < region.order and not free.isdisjoint([each ^ 1 << order for each in found]):
-                        raise Odd
-    return blocks, lists
+                free[order] += tags.count(tag)
+                buddy = chunks.get((at ^ 1 << order) >> heap.chunk, b'\0')
+                if large and order < region.order and buddy[0] == tag or not large and known.unmerged(tags, tag):
+                    raise Odd
+    views = {}
+    for order in range(heap.orders):
+        follow(heap, order, free[order], chunks, views)
+    return blocks
+
+
+def follow(heap, order, length, chunks, views):
+    """Raises Odd unless the list of an order has `length` blocks with the right tags: then it has all of them,
+    because none comes twice if each links back to the one before it."""
+    at, before, current, inside = head_of(heap, order), 0, -1, (1 << heap.chunk) - 1
+    tag, shift, tags, words = order | heap.free_bit, heap.least, b'', ()
+    for _ in range(length):
+        number, i = at >> heap.chunk, at & inside
+        if number != current:
+            current, tags, words = number, chunks.get(number, b'\0'), view(heap, number, views)
+        if i & (1 << shift) - 1 or i >> shift >= len(tags) or tags[i >> shift] != tag:
+            raise Odd
+        following, prev = (words[i >> 3], words[(i >> 3) + 1]) if words else (
+            heap.memory.record(heap.links, at, *LINKS))
+        if prev != before:
+            raise Odd
+        before, at = at, following
+    if at:
+        raise Odd
+
+
+def view(heap, number, views):
+    """The memory of a chunk as words; () if not all of it is there."""
+    if number not in views:
+        try:
+            views[number] = as_words(heap.memory.once(number << heap.chunk, 1 << heap.chunk))
+        except Unreadable:
+            views[number] = ()
+    return views[number]
 
 
 def one_by_one(heap):
+    """As `in_bulk`; raises Broken at what is wrong."""
     blocks, lists, problems = 0, {}, []
     for region, at, tag in heap.tagged(problems):
         if problems:
@@ -59,7 +93,9 @@ def one_by_one(heap):
                 raise Broken(f'blocks {at:#x} and {buddy:#x} are free, buddies, and not merged')
     if problems:
         raise problems[0]
-    return blocks, lists
+    for order in range(heap.orders):
+        check_list(heap, order, lists.get(order, set()))
+    return blocks
 
 
 def check_inside(heap, region, start, order):
@@ -72,16 +108,15 @@ def check_inside(heap, region, start, order):
                      'begins inside', [(f'{at + 1 + len(tags) - len(rest):#x} tag', f'{rest[0]:#04x}')])
 
 
-def check_list(heap, order, blocks, pieces):
+def check_list(heap, order, blocks):
     """The list of an order holds each free block of it once, and no other."""
-    head = heap.arena + heap.arena_layout.offset('free') + WORD * order
-    at, before, listed = int.from_bytes(heap.memory.read(head, WORD), 'little'), 0, set()
+    at, before, listed = head_of(heap, order), 0, set()
     while at:
         if at not in blocks or at in listed:
             why = 'comes twice' if at in listed else 'is no free block of it'
             raise Broken(f'the list of free blocks of {1 << order} bytes: {at:#x} {why}',
                          [('the one before', f'{before:#x}')])
-        following, prev = links(heap, at, pieces)
+        following, prev = heap.memory.record(heap.links, at, *LINKS)
         if prev != before:
             raise Broken(f'block {at:#x} was written to after its free: its `prev` is {prev:#x},'
                          f' but the block before it in the list is {before:#x}')
@@ -91,15 +126,6 @@ def check_list(heap, order, blocks, pieces):
         raise Broken(f'block {lost:#x} is free, and missing from the list of its order')
 
 
-def links(heap, at, pieces):
-    """The links of a free block, which lie at its start (`struct block`), from memory read in pieces."""
-    number, offset = divmod(at, PIECE)
-    if number not in pieces:
-        try:
-            pieces[number] = as_words(heap.memory.once(number * PIECE, PIECE))
-        except Unreadable:
-            pieces[number] = None  # a mapping begins or ends in it
-    words = pieces[number]
-    if words is None or at % (2 * WORD):
-        return heap.memory.record(heap.links, at, *LINKS)
-    return words[offset >> 3], words[(offset >> 3) + 1]
+def head_of(heap, order):
+    at = heap.arena + heap.arena_layout.offset('free') + WORD * order
+    return int.from_bytes(heap.memory.read(at, WORD), 'little')

@@ -1,7 +1,8 @@
 """Buddy's tags in bulk: a chunk of 256 KiB has 16,384 of them, and what must hold of them is one regular expression."""
 
 import re
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import compress
 
 from .memory import Unreadable
 
@@ -29,6 +30,10 @@ class Tags:
 
     def tags(self):
         return [order | free for order in range(self.least, self.chunk) for free in (0, self.free_bit)]
+
+    @cached_property
+    def _offsets(self):
+        return list(range(0, 1 << self.chunk, 1 << self.least))  # a range would make each number again
 
     def sweep(self, region):
         """(where it begins, its one tag or 0, its tags) of each chunk of a region, and of each larger block,
@@ -65,6 +70,17 @@ class Tags:
             if tags.count(tag) != tags[::step].count(tag):
                 raise Odd
 
-    def starts(self, at, tags, tag):
-        """Where in a chunk each block with this tag begins."""
-        return [at + (found.start() << self.least) for found in re.finditer(re.escape(bytes([tag])), tags)]
+    def blocks(self, at, tags):
+        """(where each block of a chunk begins, their tags)."""
+        return list(map(at.__add__, compress(self._offsets, tags))), tags.translate(None, b'\0')
+
+    def unmerged(self, tags, tag):
+        """True if two buddies of a chunk have this tag."""
+        step = 1 << (tag & ~self.free_bit) - self.least
+        first, second = (int.from_bytes(tags[i::2 * step].translate(self.only(tag)), 'little') for i in (0, step))
+        return first & second != 0
+
+    @cache
+    def only(self, tag):
+        """A table for `translate`: 1 for this tag, 0 for all others."""
+        return bytes(byte == tag for byte in range(256))

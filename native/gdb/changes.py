@@ -1,9 +1,11 @@
 """`heap save` and `heap diff`: what was allocated and freed between two stops."""
 
+from operator import sub
+
 import gdb
 
-from .chunks import LIVE, count
-from .command import Command, chunks_of, open_heap
+from .chunks import count
+from .command import Command, open_heap
 from .objects import Types
 from .printing import MANY, print_broken, print_groups, print_many, print_notes
 
@@ -11,9 +13,9 @@ saved = {}  # name → {block: usable bytes}
 
 
 def live():
-    ours, heap = open_heap()
-    chunks, broken = chunks_of(heap, (LIVE,))
-    return ours, heap, {chunk.user: chunk.usable for chunk in chunks}, broken
+    heap = open_heap()[1]
+    starts, ends, _, broken = heap.live()
+    return heap, dict(zip(starts, map(sub, ends, starts))), broken
 
 
 class HeapSave(Command):
@@ -27,7 +29,7 @@ class HeapSave(Command):
     def run(self, argv):
         if len(argv) != 1:
             raise gdb.GdbError('heap save needs a name: `heap save before`')
-        _, heap, blocks, broken = live()
+        heap, blocks, broken = live()
         saved[argv[0]] = blocks
         gdb.write(f'{argv[0]}: {count(len(blocks), "live block")}, {sum(blocks.values())} bytes\n')
         print_notes(heap)
@@ -58,7 +60,7 @@ by the code that allocated them."""
             names = ', '.join(saved) or 'there is none yet'
             raise gdb.GdbError(f'nothing was saved as {argv[0]} ({names}): `heap save {argv[0]}`')
         before = saved[argv[0]]
-        _, heap, after, broken = live()
+        heap, after, broken = live()
         new = {at: size for at, size in after.items() if before.get(at) != size}
         gone = {at: size for at, size in before.items() if after.get(at) != size}
         rows = [('allocated', f'{at:#x}', size) for at, size in new.items()]

@@ -6,13 +6,14 @@ returns them.
 """
 
 import re
-from array import array
+from bisect import bisect_left
 from collections import Counter
 from copy import copy
 from functools import cached_property
+from itertools import compress
 
-from .chunks import (FREE, FRESH, HEADER as OWN, LIVE, REGION, Broken, Chunk, Place, Reader, Stats,
-                     count, up_to)
+from .chunks import (FREE, FRESH, HEADER as OWN, LIVE, NOT, REGION, Broken, Chunk, Columns, Place,
+                     Reader, Stats, count, up_to)
 from .glibc_arenas import Arenas, Odd
 from .glibc_free import Free
 from .glibc_structs import (ELSEWHERE, FLAGS, HEADER, IN_USE, LEAST, MAPPED, STATE_SIZE,
@@ -53,10 +54,8 @@ class GlibcReader(Reader):
 
     def walk(self, start=0):
         arenas = self.arenas
-        problems, parts = list(arenas.found), []
-        parts += [(heap.start, heap, None) for heap in arenas.heaps]
-        parts += [(at, None, each) for each in arenas.mapped for at in each[:1]]
-        for at, heap, mapped in sorted(parts, key=lambda part: part[0]):
+        problems = list(arenas.found)
+        for at, heap, mapped in self._parts():
             end = heap.end if heap else mapped[2]
             if end <= start:
                 continue
@@ -67,6 +66,12 @@ class GlibcReader(Reader):
                 yield from self._heap(heap, start, problems)
         if problems:
             raise problems[0]
+
+    def _parts(self):
+        """(start, Heap or None, mapped chunk or None) in address order."""
+        parts = [(heap.start, heap, None) for heap in self.arenas.heaps]
+        parts += [(each[0], None, each) for each in self.arenas.mapped]
+        return sorted(parts, key=lambda part: part[0])
 
     def _mapped(self, start, chunk, end):
         user = chunk + HEADER
@@ -87,37 +92,59 @@ class GlibcReader(Reader):
                 yield Chunk(LIVE if used and at not in binned else FREE, at, size, at + HEADER,
                             usable, usable if usable <= EXACT else 0, owner)
 
-    def live(self):
-        arenas, problems = self.arenas, list(self.arenas.found)
-        starts, ends, regions, binned = array('Q'), array('Q'), [], arenas.binned
-        caches = {cache.at - HEADER for cache in arenas.caches}
-        parts = [(heap.start, heap, None) for heap in arenas.heaps]
-        parts += [(each[0], None, each) for each in arenas.mapped]
-        for at, heap, mapped in sorted(parts, key=lambda part: part[0]):
-            regions.append((at, heap.end if heap else mapped[2]))
-            if mapped:
-                starts.append(mapped[1] + HEADER)
-                ends.append(mapped[2])
-                continue
-            top = heap.arena.top
-            for chunk, size, used in arenas.chunks(heap, 0, problems):
-                if used and size >= LEAST and chunk not in binned and chunk != top and (
-                        chunk not in caches):
-                    starts.append(chunk + HEADER)
-                    ends.append(chunk + size + WORD)
-        return starts, ends, regions, problems[0] if problems else None
+    @cached_property
+    def columns(self):
+        found = Columns()
+        if self.arenas.found:
+            return self.walked()
+        try:
+            for at, heap, mapped in self._parts():
+                found.regions.append((at, heap.end if heap else mapped[2]))
+                if heap:
+                    self._add_heap(found, heap)
+                else:
+                    found.add(self._mapped(*mapped))
+        except Odd:
+            return self.walked()
+        return found
+
+    def _add_heap(self, columns, heap):
+        arenas, binned, top = self.arenas, self.arenas.binned, heap.arena.top
+        starts, ends = columns.starts, columns.ends
+        own = [(heap.start, heap.first)] if heap.start < heap.first else []
+        for base, words, used, gone in arenas.sweep(heap):
+            begins = [base + HEADER + place * WORD for place in used]
+            stops = [at + (word | FLAGS) - (HEADER - 1) for at, word in zip(begins, map(words.__getitem__, used))]
+            free = bytes([at - HEADER in binned for at in begins])
+            live = free.translate(NOT)
+            starts[LIVE].extend(compress(begins, live))
+            ends[LIVE].extend(compress(stops, live))
+            starts[FREE].extend(sorted([*compress(begins, free), *(chunk + HEADER for chunk, _ in gone)]))
+            ends[FREE].extend(sorted([*compress(stops, free), *(chunk + size + WORD for chunk, size in gone)]))
+        if heap.swept == top and arenas.top_problem(heap):
+            raise Odd
+        for cache in arenas.caches:
+            i = bisect_left(starts[LIVE], cache.at)
+            if heap.start <= cache.at < heap.end and i < len(starts[LIVE]) and starts[LIVE][i] == cache.at:
+                own.append((starts[LIVE].pop(i), ends[LIVE].pop(i)))
+        if heap.swept == top:
+            columns.add(Chunk(FRESH, top, heap.end - top))
+        elif heap.swept < heap.end:
+            own.append((heap.swept, heap.end))
+        for start, end in sorted(own):
+            columns.add(Chunk(OWN, start, end - start))
 
     def _tally(self, heap, problems):
         """(size → live chunks, size → free ones, bytes of other records) of a heap."""
         words, free, own = Counter(), Counter(), 0
         try:
-            for used, gone in self.arenas.sweep(heap):
-                words.update(used)
+            for _, view, used, gone in self.arenas.sweep(heap):
+                words.update(map(view.__getitem__, used))
                 free.update(size for _, size in gone)
             live = Counter()
             for word, n in words.items():
                 live[word & ~FLAGS] += n
-            return live, free, 0
+            return live, free, 0 if heap.swept == heap.arena.top else heap.end - heap.swept
         except Odd:
             live, free = Counter(), Counter()
         for at, size, used in self.arenas.chunks(heap, 0, problems):
@@ -367,13 +394,13 @@ class GlibcReader(Reader):
         """Checks each chunk of a heap, fast if all are sound; returns how many there are."""
         arenas, chunks, before = self.arenas, 1, -1
         try:
-            for used, gone in arenas.sweep(heap):
+            for _, _, used, gone in arenas.sweep(heap):
                 chunks += len(used) + len(gone)
                 for at, size in gone:
                     if at not in arenas.binned or at == before:
                         raise Odd
                     before = at + size
-            broken = arenas.top_problem(heap)
+            broken = arenas.top_problem(heap) if heap.swept == heap.arena.top else None
             problems += [broken] if broken else []
             return chunks
         except Odd:

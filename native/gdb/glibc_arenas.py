@@ -108,11 +108,12 @@ class Arenas(Lists):
             before, at = 0, skipped
 
     def sweep(self, heap):
-        """([size words of the chunks in use], [(chunk, size) of the free ones]) of each stretch of a heap,
-        at three million chunks a second. Raises Odd at anything unusual."""
+        """(base, words, places of chunks in use, [(chunk, size) of the free ones]) of each stretch of a heap, at
+        three million chunks a second. The size word of a place is words[place], its chunk begins at
+        base + 8 * place. Raises Odd at anything unusual; else `heap.swept` is where the last chunk ends."""
         top, end, at, is_main = heap.arena.top, heap.end, heap.first, heap.arena.is_main
         steps = Steps(MAPPED | 8 | (ELSEWHERE if is_main else 0))
-        while at != top:
+        while at != top and (is_main or end - at > 2 * HEADER):
             heap.remember(at)
             try:
                 words = as_words(self.memory.stretch(at, end))
@@ -126,19 +127,20 @@ class Arenas(Lists):
                     break
                 behind = words[j]
                 if behind & 1:
-                    add(word)
+                    add(i)
                 elif words[j - 1] == word & ~FLAGS:
                     gone.append((at + (i - 1) * WORD, word & ~FLAGS))
                 else:
                     raise Odd
                 i, word = j, behind
-            if not is_main and not all(each & ELSEWHERE for each in set(used)):
-                raise Odd
-            here = at + (i - 1) * WORD
+            base, here = at - WORD, at + (i - 1) * WORD
             if here == at != top:  # longer than a stretch
                 here += self._long(at, word, steps, end, used, gone)
+            if not is_main and not all(each & ELSEWHERE for each in set(map(words.__getitem__, used))):
+                raise Odd
             at = here
-            yield used, gone
+            yield base, words, used, gone
+        heap.swept = at
 
     def _long(self, at, word, steps, end, used, gone):
         size = steps[word] * WORD
@@ -146,7 +148,7 @@ class Arenas(Lists):
         if behind is None or not behind & IN_USE and self.word(at + size) != size:
             raise Odd
         if behind & IN_USE:
-            used.append(word)
+            used.append(1)
         else:
             gone.append((at, size))
         return size

@@ -6,6 +6,9 @@ from .glibc_locate import Located
 from .glibc_structs import BIN_COUNT, FASTBINS, FLAGS, HEADER, TCACHE_ENTRIES, Bin
 from .memory import WORD, Unreadable
 
+# Of an offset in 64 KiB: these bits are set outside of them and where no chunk begins; the link of a chunk at LAST
+# lies behind them.
+OUTSIDE, LAST = ~0xfff0, 0xfff0
 ALIGNED, SAFE_LINKING = 15, (2, 32)  # the first version that masks links in tcaches and fastbins
 
 
@@ -100,7 +103,7 @@ class Lists(Located):
         add = run.append
         for _ in range(1 + (1 << 16) // size):  # bounded, because the list may have a cycle
             i = here ^ base  # negative at the end of the list
-            if not 0 <= i <= 0xffff - 2 * WORD or i & ALIGNED or view[(i >> 3) + 1] ^ size > 7:
+            if i & OUTSIDE or view[(i >> 3) + 1] ^ size > 7 or i == LAST:
                 break
             add(here)
             at = view[(i >> 3) + 2] ^ here + 16 >> shift

@@ -34,6 +34,7 @@ class Heap:
     def __init__(self, arena, start, first, end):
         self.arena, self.start, self.first, self.end = arena, start, first, end
         self.anchors = [first]
+        self.swept = 0  # where the last chunk ends, as Arenas.sweep found
 
     def remember(self, chunk):
         """Notes that a chunk begins here."""

@@ -5,20 +5,27 @@ It wraps the reader of a variant and shows blocks with the bounds that the progr
 blocks in quarantine as free. It finds records as guard/records.h does, by reading memory only.
 """
 
+from array import array
+from collections import Counter
+from functools import cached_property
+from itertools import compress
+from operator import add, gt, ne, sub
 from typing import NamedTuple
 
 import gdb
 
-from .chunks import (FREE, LIVE, REMOTE, SPAN, Broken, Chunk, Place, Reader, Stats, count,
-                     up_to)
-from .memory import WORD, Layout, as_words
+from .chunks import (FREE, LIVE, ONLY, REMOTE, SPAN, Broken, Chunk, Columns, Place, Reader, Stats,
+                     count, up_to)
+from .memory import STRETCH, WORD, Layout, Unreadable, as_words
 from .symbols import Code
 
 ALIGNMENT = 16
+HALF = (1 << 32) - 1
 LEAF_SLOTS, MAP_LEAVES, MAPS = 1 << 16, 1 << 14, 1 << 13
 SLAB, SLABS = 1024, 1 << 16
 GONE = 2 ** 32 - 1
 STATES = {1: LIVE, 2: FREE, 3: LIVE}  # 3: a thread is working on the block
+KINDS = bytes((0, 1, 2, 1)) + bytes(252)  # of a state: 1 live, 2 in quarantine
 FREED_FILL, FILL_MOST, CANARY_MOST = 0xdf, 1 << 20, 64
 FRONTS = (0, *(ALIGNMENT << i for i in range(9)))  # as guard_front: up to a page
 CANARY = bytes(0x80 | at * 37 & 0x3f for at in range(64))  # by address: it repeats
@@ -150,7 +157,7 @@ class GuardedReader:
         """(the chunk with the program's bounds, its record or None)."""
         # A chunk that is free for the variant has no record; blocks in quarantine are live for it.
         record = self._of_base(chunk.user) if chunk.kind == LIVE else None
-        if record is None or record.room != chunk.usable:  # dumb reports all blocks as one
+        if record is None or not record.size <= record.room == chunk.usable:  # dumb reports all blocks as one
             return chunk, None
         return Chunk(STATES[record.state], chunk.start, chunk.extent, record.user, record.size,
                      chunk.size_class, chunk.owner), record
@@ -158,6 +165,42 @@ class GuardedReader:
     def walk(self, start=0):
         for chunk in self._reader.walk(start):
             yield self._shown(chunk)[0]
+
+    @cached_property
+    def _blocks(self):
+        """(kinds as bytes: 1 live, 2 in quarantine; then as arrays users, sizes, rooms, canaries) of all blocks in
+        address order; or None where records and the variant's blocks do not agree, so that the walk has to tell."""
+        under = self._reader.columns
+        if under.broken or getattr(self._reader, 'others', True):  # several heaps; or dumb, with one block
+            return None
+        states, whole = bytearray(), [array('Q') for _ in range(5)]
+        for columns in self._record_columns('state', 'user', 'size', 'room', 'canaries', 'front'):
+            state = bytes(columns[0]).translate(KINDS)
+            states += state.translate(None, b'\0')
+            for to, column in zip(whole, columns[1:]):
+                to.extend(compress(column, state))
+        users, sizes, rooms, _, fronts = whole
+        number = dict(zip(map(sub, users, fronts), range(len(users))))
+        order = list(map(number.get, under.starts[LIVE]))
+        if len(order) != len(users) or None in order or any(map(gt, sizes, rooms)) or any(map(
+                ne, under.ends[LIVE], map(add, under.starts[LIVE], map(rooms.__getitem__, order)))):
+            return None
+        return (bytes(map(states.__getitem__, order)),
+                *(array('Q', map(column.__getitem__, order)) for column in whole[:4]))
+
+    @cached_property
+    def columns(self):
+        if self._blocks is None:
+            return Reader.walked(self)
+        (kinds, users, sizes, _, _), under, found = self._blocks, self._reader.columns, Columns()
+        found.starts.update(under.starts)
+        found.ends.update(under.ends)
+        ends = list(map(add, users, sizes))
+        for columns, all_of in ((found.starts, users), (found.ends, ends)):
+            columns[LIVE] = array('Q', compress(all_of, kinds.translate(ONLY[1])))
+            columns[FREE] = array('Q', sorted([*columns[FREE], *compress(all_of, kinds.translate(ONLY[2]))]))
+        found.whole, found.regions = (under.starts[LIVE], under.ends[LIVE]), under.regions
+        return found
 
     def live(self):
         return Reader.live(self)
@@ -167,57 +210,54 @@ class GuardedReader:
 
     def sizes(self):
         """The variant's rows, with its live blocks counted by their records."""
-        found, broken = self._reader.sizes()
-        # Records of several heaps, or dumb, which reports all blocks as one.
-        if getattr(self._reader, 'others', True):
+        if self._blocks is None:
             return Reader.sizes(self)
+        (kinds, _, sizes, rooms, _), (found, broken) = self._blocks, self._reader.sizes()
         for row in found.values():
             row[0] = row[1] = 0
-        for state, _, size, room, _ in self._records():
-            if state in STATES:
-                row = found.setdefault(room if room in found else up_to(room), [0, 0, 0, 0])
-                i = 0 if STATES[state] == LIVE else 2
-                row[i] += 1
-                row[i + 1] += size
+        for (kind, size, room), n in Counter(zip(kinds, sizes, rooms)).items():
+            row = found.setdefault(room if room in found else up_to(room), [0, 0, 0, 0])
+            i = 0 if kind == 1 else 2
+            row[i] += n
+            row[i + 1] += n * size
         return {size: row for size, row in found.items() if any(row)}, broken
 
     def stats(self):
-        """The variant's figures, each block corrected by its record. Counts from the walk instead if those
-        are incomplete, if there are records of several heaps, or for dumb, which reports one block."""
+        """The variant's figures, corrected by the records."""
         stats, broken = self._reader.stats()
-        if broken or getattr(self._reader, 'others', True):
+        if broken or self._blocks is None:
             return self._walked_stats()
-        stats.header_bytes += self.overhead() - self._reader.overhead()
+        kinds, users, sizes, rooms, _ = self._blocks
+        held = self._quarantine()
+        stats.header_bytes += self.overhead() - self._reader.overhead() + sum(rooms) - sum(sizes)
+        stats.live_blocks -= len(held)
+        stats.live_bytes += sum(sizes) - sum(held) - sum(rooms)
+        stats.free_blocks += len(held)
+        stats.free_bytes += sum(held)
+        stats.largest = max(stats.largest, max(held, default=0))
         shares, owner_at = self._reader.shares, self._reader.owner_at
-        for state, user, size, room, front in self._records():
-            if state not in STATES:
-                continue
-            share = shares.get(owner_at(user - front), [0] * 5)
-            stats.header_bytes += room - size
-            if STATES[state] == LIVE:
-                stats.live_bytes += size - room
+        for kind, user, size, room in zip(kinds, users, sizes, rooms) if shares else ():
+            share = shares.get(owner_at(user), [0] * 5)
+            if kind == 1:
                 share[2] += size - room
             else:
-                stats.live_blocks -= 1
-                stats.live_bytes -= room
-                stats.free_blocks += 1
-                stats.free_bytes += size
-                stats.largest = max(stats.largest, size)
                 share[1] -= 1
                 share[2] -= room
                 share[3] += 1
         return stats, None
 
-    def _records(self):
-        """(state, user, size, room, front) of each record ever made, read in bulk."""
-        unpack = self._record.unpacker('state', 'user', 'size', 'room', 'front')
-        length, made = self._record.size, int(self._guard['made'])
-        for slab in range(made // SLAB + 1):
+    def _record_columns(self, *names):
+        """These fields of all records ever made, slab by slab, as lists; `canaries` are front, rear and filled in
+        one word."""
+        layout, step = self._record, self._record.size // WORD
+        places = [(layout.offset('front' if name == 'canaries' else name) // WORD, name) for name in names]
+        for slab in range(int(self._guard['made']) // SLAB + 1):
             at = self._table('slabs', slab)
             if at:
-                data = self._reader.memory.once(at, SLAB * length)
-                for offset in range(0, len(data), length):
-                    yield unpack(data, offset)
+                words = as_words(self._reader.memory.once(at, SLAB * layout.size))
+                columns = [(words[i::step].tolist(), name) for i, name in places]
+                yield [[word & HALF for word in column] if name in ('state', 'front') else column
+                       for column, name in columns]
 
     def _walked_stats(self):
         stats, broken = Stats(self.overhead()), None
@@ -319,25 +359,60 @@ class GuardedReader:
         return [('' if i else label, line) for i, line in enumerate(lines)]
 
     def _quarantine(self):
-        held = [record for _, record in map(self._shown, self._reader.walk())
+        """The sizes of the blocks in it."""
+        if self._blocks:
+            return list(compress(self._blocks[2], self._blocks[0].translate(ONLY[2])))
+        return [record.size for _, record in map(self._shown, self._reader.walk())
                 if record and STATES[record.state] == FREE]
-        return len(held), sum(record.size for record in held)
 
     def free(self):
         heading, rows, last, broken = self._reader.free()
         if not broken:
-            blocks, size = self._quarantine()
-            last += f'\n{count(blocks, "block")}, {size} bytes in quarantine'
+            held = self._quarantine()
+            last += f'\n{count(len(held), "block")}, {sum(held)} bytes in quarantine'
         return heading, rows, last, broken
 
     def check(self):
         """Checks canaries first, because those name the code that allocated the overrun block."""
-        checked = 0
-        for record in self._walked():
-            self._check(record)
-            checked += 1
+        checked = self._sound()
+        if checked is None:
+            checked = 0
+            for record in self._walked():
+                self._check(record)
+                checked += 1
         sound = self._reader.check()
         return f'{sound}\nok: the canaries of {count(checked, "block")}'
+
+    def _sound(self):
+        """The number of blocks if all canaries and fills are as they should be, else None."""
+        if self._blocks is None:
+            return None
+        data, at, canary, filled_with = b'', 0, CANARY * 2, bytes([FREED_FILL]) * FILL_MOST
+        for kind, user, size, _, word in zip(*self._blocks):
+            front, rear, filled = min(word & HALF, CANARY_MOST), word >> 32 & 0xff, word >> 48 & 0xff
+            low, end = user - front, user + size
+            if low < at or end + rear > at + len(data):
+                at, data = low, self._around_block(low, end + rear)
+                if len(data) < end + rear - low:
+                    return None
+            i = end - at
+            if rear and data[i:i + rear] != canary[end % 64:end % 64 + rear]:
+                return None
+            if front and data[low - at:user - at] != canary[low % 64:low % 64 + front]:
+                return None
+            if filled and kind == 2:
+                length = min(size, FILL_MOST)
+                if data[user - at:user - at + length] != filled_with[:length]:
+                    return None
+        return len(self._blocks[1])
+
+    def _around_block(self, low, end):
+        """The memory of a block, and of more behind it if it is short."""
+        try:
+            memory = self._reader.memory
+            return memory.once(low, end - low) if end - low > STRETCH else memory.stretch(low, low + STRETCH)
+        except Unreadable:
+            return b''
 
     def _walked(self):
         """The record of each block, as far as the heap can be walked."""

@@ -1,14 +1,14 @@
 """Reads the heap of list.c: answers the commands from its ring of chunks."""
 
-from array import array
 from collections import Counter
 from functools import cached_property
+from operator import sub
 
 import gdb
 
 from .chunks import (FREE, FROZEN, LIVE, REGION, Broken, Chunk, Place, Reader, Stats, count,
                      owner, owners_note, up_to)
-from .list_ring import FIELDS, Arena, Ring
+from .list_ring import FIELDS, Arena, Odd, Ring
 from .memory import Layout, Unreadable
 
 
@@ -69,49 +69,37 @@ class ListReader(Reader):
         if problems:
             raise problems[0]
 
-    def live(self):
-        starts, ends, problems, header = array('Q'), array('Q'), [], self.ring.header_size
-        for at, size, free, _ in self.ring.chunks(problems):
-            if not free:
-                starts.append(at + header)
-                ends.append(at + header + size)
-        return starts, ends, list(self.ring.regions().items()), problems[0] if problems else None
+    @cached_property
+    def columns(self):
+        try:
+            return self.ring.sweep()
+        except Odd:
+            return self.walked()
 
     @cached_property
-    def _counted(self):
-        """(sizes of the live chunks, of the free ones, number of regions, bytes mapped, problems)."""
-        problems, live, free, regions, end, header = [], [], [], 0, None, self.ring.header_size
-        mapped, keep, kept = 0, live.append, free.append
-        for at, size, state, _ in self.ring.chunks(problems):
-            if at != end:
-                if self.ring.skips.get(end) == at:
-                    mapped += at - end
-                else:
-                    regions += 1
-            end = at + header + size
-            (kept if state else keep)(size)
-        mapped += sum(live) + sum(free) + header * (len(live) + len(free))
-        return live, free, regions, mapped, problems
+    def _sizes(self):
+        """Those of the live chunks, and of the free ones."""
+        found = self.columns
+        return [list(map(sub, found.ends[kind], found.starts[kind])) for kind in (LIVE, FREE)]
 
     def stats(self):
-        """As counted from the walk, in one pass and without an object for each chunk."""
-        live, free, regions, mapped, problems = self._counted
+        """As counted from the walk, without an object for each chunk."""
+        (live, free), regions = self._sizes, self.columns.regions
         stats = Stats(self.overhead() + self.ring.header_size * (len(live) + len(free)))
-        stats.regions, stats.mapped = regions, mapped
+        stats.regions, stats.mapped = len(regions), sum(end - start for start, end in regions)
         stats.live_blocks, stats.live_bytes = len(live), sum(live)
         stats.free_blocks, stats.free_bytes = len(free), sum(free)
         stats.largest = max(free, default=0)
-        return stats, problems[0] if problems else None
+        return stats, self.columns.broken
 
     def sizes(self):
-        live, free, _, _, problems = self._counted
         found = {}
-        for i, sizes in ((0, live), (2, free)):
+        for i, sizes in enumerate(self._sizes):
             for size, n in Counter(sizes).items():
                 row = found.setdefault(up_to(size), [0, 0, 0, 0])
-                row[i] += n
-                row[i + 1] += n * size
-        return found, problems[0] if problems else None
+                row[2 * i] += n
+                row[2 * i + 1] += n * size
+        return found, self.columns.broken
 
     def overhead(self):
         return self.heap.type.sizeof + self.ring.header_size
@@ -177,11 +165,11 @@ class ListReader(Reader):
         ])
 
     def free(self):
-        _, free, _, _, problems = self._counted
+        free = self._sizes[1]
         rows = [(size, n, n * size) for size, n in sorted(Counter(free).items())]
         return (('bytes', 'blocks', 'in all'), rows,
                 f'{count(len(free), "free block")}, {sum(free)} bytes; the largest has '
-                f'{max(free, default=0)}', problems[0] if problems else None)
+                f'{max(free, default=0)}', self.columns.broken)
 
     def check(self):
         if self.ring.wrong:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import gdb
 
 from .chunks import (CACHED, FREE, FRESH, HEADER, LIVE, REGION, REMOTE, SPAN, Broken, Chunk, Place,
-                     Reader, Stats, count, up_to)
+                     Reader, Run, Stats, count, up_to)
 from .memory import ALL, WORD, Unreadable, as_words
 from .roots import each_thread, writable
 
@@ -134,6 +134,7 @@ def rows(at, fields):
 
 
 class MimallocReader(Reader):
+    bulk = {'in_runs': True}
 
     def __init__(self, library, memory):
         super().__init__(library, memory)
@@ -156,8 +157,6 @@ class MimallocReader(Reader):
             raise gdb.GdbError(f'{self.library.path} is {text}: these commands read 2.0.9, whose '
                                'structures are others')
         return text
-
-    # ── segments and heaps ───────────────────────────────────────────────────
 
     def _find_segments(self):
         candidates = []
@@ -234,8 +233,6 @@ class MimallocReader(Reader):
         part = self.part_of(address)[1]
         return part if isinstance(part, Page) else None
 
-    # ── the blocks of a page ─────────────────────────────────────────────────
-
     def marks(self, page, problems):
         """The state of each block, as an index into STATES. Blocks behind a damaged link count as live."""
         marks, first, size = bytearray(page.capacity), page.first, page.size
@@ -277,9 +274,7 @@ class MimallocReader(Reader):
         return Broken(f'the link in the free block {before:#x} leads to {at:#x}, {what}: {why}', shown,
                       'blocks behind a damaged link count as live')
 
-    # ── what the commands ask ────────────────────────────────────────────────
-
-    def walk(self, start=0):
+    def walk(self, start=0, in_runs=False):
         parts, known = self.parts
         problems = list(known)
         for segment, inside in parts:
@@ -290,25 +285,27 @@ class MimallocReader(Reader):
                 yield Chunk(HEADER, segment.base, SLICE)
             for part in inside:
                 if isinstance(part, Page) and part.end > start:
-                    yield from self._blocks(part, start, problems)
+                    yield from self._blocks(part, start, problems, in_runs)
                 elif part.end > start:
                     yield part
         problems += self.late
         if problems:
             raise problems[0]
 
-    def _blocks(self, page, start, problems):
+    def _blocks(self, page, start, problems, in_runs):
         size, known, owner = page.size, page.size_class, page.heap
         yield Chunk(SPAN, page.start, page.extent, size_class=known, owner=owner)
         if start < page.first and page.first > page.start:
             yield Chunk(HEADER, page.start, page.first - page.start)
         skip = max(start - page.first, 0) // size
-        at, marks = page.first + skip * size, self.marks(page, problems)
-        for mark in marks[skip:]:
+        at, behind, marks = page.first + skip * size, page.first + page.capacity * size, self.marks(page, problems)
+        if in_runs:
+            yield Run(at, size, marks)
+        for mark in marks[skip:] if not in_runs else ():
             yield Chunk(STATES[mark], at, size, at, size, known, owner)
             at += size
-        if at < page.end:
-            yield Chunk(FRESH, at, page.end - at)
+        if behind < page.end:
+            yield Chunk(FRESH, behind, page.end - behind)
 
     @cached_property
     def _counted(self):

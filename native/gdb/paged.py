@@ -8,10 +8,11 @@ from typing import NamedTuple
 import gdb
 
 from .chunks import (FREE, FRESH, FROZEN, LIVE, REGION, SPAN, Broken, Chunk, Place, Reader,
-                     Stats, count, owner, owners_note, stretches, up_to)
+                     Run, Stats, count, owner, owners_note, stretches, up_to)
 from .memory import Layout, Unreadable
 
 POINTER = 8
+MARKS = bytes.maketrans(b'01', b'\0\1')
 WORD_BITS = 64
 
 
@@ -41,6 +42,12 @@ class Span(NamedTuple):
         """The number of blocks that were handed out before and are free now."""
         return (self.bits & ((1 << self.fresh) - 1)).bit_count()
 
+    @property
+    def marks(self):
+        """A byte for each block that was handed out: 1 if it is free now."""
+        bits = f'{self.bits & (1 << self.fresh) - 1:0{self.fresh}b}'[::-1]
+        return bits[:self.fresh].encode().translate(MARKS)
+
     def is_free(self, block):
         return self.bits >> block & 1 == 1
 
@@ -49,6 +56,7 @@ class Span(NamedTuple):
 
 
 class PagedReader(Reader):
+    bulk = {'in_runs': True}
 
     FIELDS = ('class', 'start', 'length', 'size', 'inverse', 'next', 'prev', 'capacity', 'used',
               'fresh', 'summary')
@@ -187,7 +195,7 @@ class PagedReader(Reader):
 
     # ── what the commands ask ────────────────────────────────────────────────
 
-    def walk(self, start=0):
+    def walk(self, start=0, in_runs=False):
         problems = []
         spans = list(self.spans(problems))
         regions = stretches(spans)
@@ -199,10 +207,11 @@ class PagedReader(Reader):
             size, size_class = span.size, 0 if span.index == self.large else span.size
             yield Chunk(SPAN, span.start, span.length, size_class=size_class)
             first = max(start - span.start, 0) // size
-            bits = f'{span.bits & (1 << span.fresh) - 1:0{span.fresh}b}'[::-1]
             at = span.start + first * size
-            for block in range(first, span.fresh):
-                yield Chunk(FREE if bits[block] == '1' else LIVE, at, size, at, size, size_class)
+            if in_runs:
+                yield Run(at, size, span.marks)
+            for is_free in span.marks[first:] if not in_runs else ():
+                yield Chunk(FREE if is_free else LIVE, at, size, at, size, size_class)
                 at += size
             fresh = span.start + span.fresh * size
             if fresh < span.end:

@@ -1,5 +1,7 @@
 """`heap map`: the heap as a picture, a character for each page or for each 16 bytes."""
 
+from bisect import bisect_left, bisect_right
+
 import gdb
 
 from .chunks import CACHED, FREE, FRESH, HEADER, LIVE, REGION, REMOTE, SPAN, Broken
@@ -50,39 +52,36 @@ off` turns that off)."""
 def draw_pages(heap):
     """Draws each region, a character a page; returns the Broken because of which it is incomplete, or
     None."""
-    region, cells, broken, any_region = None, b'', None, False
-    try:
-        for chunk in heap.walk():
-            if chunk.kind == REGION:
-                draw_region(region, cells)
-                first = chunk.start - chunk.start % PAGE
-                region, any_region = chunk, True
-                cells = bytearray(-(-(chunk.end - first) // PAGE))
-            elif chunk.kind != SPAN:
-                mark(cells, chunk, first)
-    except Broken as error:
-        broken = error
-    draw_region(region, cells)
-    if any_region:
+    columns = heap.columns
+    for start, end in columns.regions:
+        draw_region(columns, start, end)
+    if columns.regions:
         legend(PAGES)
-    elif not broken:
+    elif not columns.broken:
         gdb.write('the heap is empty\n')
-    return broken
+    return columns.broken
 
 
-def mark(cells, chunk, first):
-    """Adds a chunk to the pages that it touches: the user's part as what it is, else header."""
-    spread(cells, BITS[chunk.kind], chunk.user or chunk.start, chunk.end, first)
-    if chunk.user > chunk.start:
-        spread(cells, BITS[HEADER], chunk.start, chunk.user, first)
+def mark(cells, bit, starts, ends, first, end):
+    """Sets a bit in the cells of the pages from `first` on that one of these ranges touches. Searches for the
+    ranges of each page, because there are far more ranges than pages; where there are fewer, the reverse."""
+    i = max(bisect_right(starts, first) - 1, 0)
+    last = bisect_left(starts, end)
+    if last - i < len(cells):
+        for start, stop in zip(starts[i:last], ends[i:last]):
+            spread(cells, bit, max(start, first) - first, max(min(stop, end), start + 1) - first)
+        return
+    for page in range(len(cells)):
+        at = first + page * PAGE
+        i = bisect_left(starts, at + PAGE, i, last) - 1
+        if i >= 0 and (starts[i] >= at or ends[i] > at):
+            cells[page] |= bit
+        i = max(i, 0)
 
 
-def spread(cells, bit, start, end, first):
-    a, b = (start - first) // PAGE, -(-(end - first) // PAGE)
-    if b - a <= 2:
-        for i in range(a, b):
-            cells[i] |= bit
-    else:
+def spread(cells, bit, start, end):
+    a, b = start // PAGE, -(-end // PAGE)
+    if a < b:
         cells[a] |= bit
         cells[b - 1] |= bit
         cells[a + 1:b - 1] = bytes([bit]) * (b - a - 2)  # no other chunk is in these pages
@@ -97,12 +96,14 @@ def page_character(bits):
     return ' '
 
 
-def draw_region(region, cells):
-    if region is None:
-        return
-    gdb.write(f'region {region.start:#x} .. {region.end:#x}  {region.extent} bytes\n')
-    characters = ''.join(map(page_character, cells))
-    draw_lines(region.start - region.start % PAGE, characters, PAGE, PAGES)
+def draw_region(columns, start, end):
+    gdb.write(f'region {start:#x} .. {end:#x}  {end - start} bytes\n')
+    first = start - start % PAGE
+    cells = bytearray(-(-(end - first) // PAGE))
+    for kind, bit in BITS.items():
+        mark(cells, bit, columns.starts[kind], columns.ends[kind], first, end)
+    mark(cells, BITS[HEADER], *columns.whole, first, end)
+    draw_lines(first, ''.join(map(page_character, cells)), PAGE, PAGES)
 
 
 def draw_units(heap, start, end):

@@ -7,7 +7,7 @@ thread, are free; all others that were carved are live.
 import gdb
 
 from .chunks import (CACHED, FREE, FRESH, HEADER, LIVE, REGION, REMOTE, SPAN, Broken, Chunk, Place,
-                     Reader, Stats, count, owner, owners_note, stretches, up_to)
+                     Reader, Run, Stats, count, owner, owners_note, stretches, up_to)
 from .library import own_id
 from .sharded_check import check
 from .sharded_pages import Pages
@@ -20,6 +20,7 @@ OWNER_DIED, OWNER = 0x40000000, 0x3fffffff  # in the futex of a robust mutex
 
 
 class ShardedReader(Reader):
+    bulk = {'in_runs': True}
     others = ()  # `pages.arenas` covers all regions
 
     def __init__(self, library, memory):
@@ -30,7 +31,7 @@ class ShardedReader(Reader):
 
     # ── what the commands ask ────────────────────────────────────────────────
 
-    def walk(self, start=0):
+    def walk(self, start=0, in_runs=False):
         pages, problems = self.pages, []
         parts = sorted([*pages.arenas, *pages.huges], key=lambda each: each.start)
         regions = stretches(parts)
@@ -46,17 +47,17 @@ class ShardedReader(Reader):
             for run in pages.runs(part, problems):
                 if run.end <= start:
                     continue
-                if run.kind != pages.PAGE_SMALL:
+                if run.kind == pages.PAGE_SMALL:
+                    yield from self._page(run, self._marks(run, problems), start, in_runs)
+                else:
                     yield from self._run(run, start)
-                    continue
-                marks, problem = pages.marks(run)
-                if problem:
-                    problems.append(problem)
-                yield from self._page(run, marks, start)
-        if pages.lists_problem:
-            problems.insert(0, pages.lists_problem)
-        if problems:
-            raise problems[0]
+        if pages.lists_problem or problems:
+            raise pages.lists_problem or problems[0]
+
+    def _marks(self, page, problems):
+        marks, problem = self.pages.marks(page)
+        problems += [problem] if problem else []
+        return marks
 
     def _large(self, start, block, end, shown=0):
         if start < block and block > shown:
@@ -73,12 +74,15 @@ class ShardedReader(Reader):
     def _is_clean(self, run):
         return run.kind == self.pages.PAGE_FREE and not run.dirty
 
-    def _page(self, page, marks, start):
+    def _page(self, page, marks, start, in_runs):
         size, heap = page.size, page.owner
         yield Chunk(SPAN, page.start, page.length, size_class=size, owner=heap)
         first = max(start - page.start, 0) // size
         at = page.start + first * size
-        for mark in marks[first:]:
+        if in_runs:
+            yield Run(at, size, marks)
+            at += size * len(marks)
+        for mark in marks[first:] if not in_runs else ():
             yield Chunk(STATES[mark], at, size, at, size, size, heap)
             at += size
         if at < page.end:

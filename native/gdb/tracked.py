@@ -7,14 +7,13 @@ Where the malloc mapped its memory through the dynamic linker, the table knows t
 from the first block of a mapping to its last.
 """
 
-from array import array
 from bisect import bisect_right
 from collections import Counter
 from functools import cached_property
 from itertools import islice
 from operator import gt
 
-from .chunks import LIVE, REGION, Broken, Chunk, Place, Reader, Stats, count, up_to
+from .chunks import LIVE, REGION, Broken, Chunk, Columns, Place, Reader, Stats, count, up_to
 from .memory import PAGE
 from .roots import writable
 
@@ -46,7 +45,7 @@ class TrackedReader(Reader):
     def _around_blocks(self, maps, known):
         """From the first to the last block of each mapping, where nobody saw it being mapped."""
         ends, starts = {}, [start for start, _ in known]
-        for addresses, sizes, _ in self.known.columns():
+        for addresses, sizes in self.known.columns('address', 'size'):
             for page in {address // PAGE for address in addresses}:
                 ends[page * PAGE] = (page + 1) * PAGE
             for address, size in zip(addresses, sizes):
@@ -89,7 +88,7 @@ class TrackedReader(Reader):
                         yield chunk(block.start, block.size)
                         start, empty = block.end, 0
                 at = max(start, at + STEP) // STEP * STEP
-        starts, sizes, _ = self.known.by_address
+        starts, sizes = self.known.by_address
         i = bisect_right(starts, max(start, low))
         i -= i > 0 and starts[i - 1] >= low and starts[i - 1] + max(sizes[i - 1], 1) > start
         while i < len(starts) and starts[i] < high:
@@ -103,15 +102,19 @@ class TrackedReader(Reader):
                 for block in reversed(self.known.near(at)):
                     if block.start <= address:
                         return block if address < block.end else None
-        starts, sizes, _ = self.known.by_address
+        starts, sizes = self.known.by_address
         i = bisect_right(starts, address) - 1
         return self.known.find(starts[i]) if i >= 0 and address < starts[i] + max(sizes[i], 1) else None
 
-    def live(self):
+    @cached_property
+    def columns(self):
+        found = Columns()
         try:
-            return *(array('Q', self.known.by_address[0]), self.known.ends()), self.regions, None
+            found.starts[LIVE], found.ends[LIVE] = self.known.by_address[0], self.known.ends()
+            found.regions = self.regions
         except Broken as broken:
-            return array('Q'), array('Q'), [], broken
+            found = Columns().ended([broken])
+        return found
 
     def stats(self):
         stats = Stats()
@@ -126,7 +129,7 @@ class TrackedReader(Reader):
     def sizes(self):
         found, counted = {}, Counter()
         try:
-            for _, sizes, _ in self.known.columns():
+            for sizes, in self.known.columns('size'):
                 counted.update(sizes)
         except Broken as broken:
             return {}, broken

@@ -98,7 +98,7 @@ export async function findBug(name: string, ground: string): Promise<string> {
   const bug = sessionOf(name, ground);
   const [malloc = '', debug] = ground.split(' ');
   const said = await transcript({
-    program: compiled(bug),
+    program: [compiled(bug)],
     malloc,
     debug: debug !== undefined,
     break: bug.break ?? [],

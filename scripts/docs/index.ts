@@ -5,6 +5,7 @@
 // the heap maps, `--life` measures the long lives of docs/bench.md (`--life-from FILE` takes the results of
 // `libmalloc bench life --json FILE`), and `--safety SECONDS` measures for docs/safety.md, with random
 // calls for SECONDS in all. With 0, and when everything is measured, the record of random calls is kept.
+// `--costs BLOCKS` measures the heap commands of GDB for docs/debugging.md.
 // `--judged FOLDER` fetches and builds the mallocs of tests/public there, and judges them.
 
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -21,6 +22,7 @@ import { tryArticle } from './article.ts';
 import { benchBlocks, benchPictures } from './bench-document.ts';
 import { blockNames, fillBlocks, readableJson } from './blocks.ts';
 import { bugBlock, bugs, type Found, findAll } from './bugs.ts';
+import { type Costs, costsBlock, measureCosts } from './costs.ts';
 import { heapPictures } from './heap-maps.ts';
 import { type Hunts, huntAll, huntBlock } from './hunt.ts';
 import { type Judged, judgeAll, judgedText } from './judged.ts';
@@ -41,6 +43,8 @@ export interface Measured {
   hunts: Hunts;
   /** The bugs of docs/debugging.md, as docs/bugs.json holds them. */
   bugs: Found;
+  /** What docs/gdb-costs.json holds: the time that heap commands take. */
+  costs: Costs;
   /** What docs/safety.json holds. */
   safety: Safety;
   /** What docs/judged.json holds: what `check` says of mallocs of others. */
@@ -57,6 +61,7 @@ const files = {
   life: join(root, 'docs', 'life.json'),
   hunts: join(root, 'docs', 'debugging.json'),
   bugs: join(root, 'docs', 'bugs.json'),
+  costs: join(root, 'docs', 'gdb-costs.json'),
   safety: join(root, 'docs', 'safety.json'),
   judged: join(root, 'docs', 'judged.json'),
   platforms: join(root, 'docs', 'platforms.json'),
@@ -74,6 +79,7 @@ function block(name: string, measured: Measured): string | undefined {
     reference[name]?.() ??
     huntBlock(name, hunts) ??
     bugBlock(name, measured.bugs) ??
+    (name === 'costs' ? costsBlock(measured.costs) : undefined) ??
     (name === 'judged' ? judgedText(judged) : undefined) ??
     (name === 'launch' ? launchBlock() : undefined)
   );
@@ -95,6 +101,7 @@ export function generate(text: string, data: Measured): string {
         ),
         ...hunts,
         ...Object.keys(bugs).map((name) => `bug-${name}`),
+        'costs',
         'judged',
         'launch',
       ];
@@ -150,6 +157,7 @@ export function readMeasured(): Measured {
     life: read(files.life),
     hunts: read(files.hunts),
     bugs: read(files.bugs),
+    costs: read(files.costs),
     safety: read(files.safety),
     judged: read(files.judged),
     platforms: read(files.platforms),
@@ -168,26 +176,37 @@ async function measureSafety(seconds: number): Promise<Safety> {
   return { ...misuse, random };
 }
 
+function wholeNumber(option: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 0)
+    throw new Failure(`${option} needs a whole number, and not ${text}`);
+  return value;
+}
+
 /** Measures what is not given, and keeps it. */
 async function measureAll(options: {
   draw?: boolean;
   bench?: string;
   hunt?: boolean;
+  costs?: string;
   ladder?: boolean;
   life?: boolean;
   'life-from'?: string;
   safety?: string;
   judged?: string;
 }): Promise<Measured> {
-  const seconds = Number(options.safety ?? 0);
-  if (!(seconds >= 0)) throw new Failure('--safety needs a number of seconds, or 0');
+  const seconds = wholeNumber('--safety', options.safety ?? '0');
   const lifeFrom = options['life-from'];
   const named = [options.draw, options.bench, options.hunt, options.ladder, options.safety];
-  const parts = [...named, options.life, lifeFrom, options.judged];
+  const parts = [...named, options.life, lifeFrom, options.judged, options.costs];
   const all = parts.every((part) => part === undefined);
   if (all || options.hunt) {
     writeFileSync(files.hunts, `${JSON.stringify(await huntAll(), null, 1)}\n`);
     writeFileSync(files.bugs, `${JSON.stringify(await findAll(), null, 1)}\n`);
+  }
+  if (options.costs !== undefined) {
+    const costs = await measureCosts(wholeNumber('--costs', options.costs));
+    writeFileSync(files.costs, readableJson(costs));
   }
   if (all || options.safety !== undefined)
     writeFileSync(files.safety, readableJson(await measureSafety(seconds)));
@@ -213,6 +232,7 @@ async function docs(): Promise<void> {
       draw: { type: 'boolean' },
       bench: { type: 'string' },
       hunt: { type: 'boolean' },
+      costs: { type: 'string' },
       ladder: { type: 'boolean' },
       life: { type: 'boolean' },
       'life-from': { type: 'string' },

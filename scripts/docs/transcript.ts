@@ -9,13 +9,16 @@ import { planSession } from '../gdb/index.ts';
 import { gdbArguments, sessionText } from '../gdb/session.ts';
 import { Failure } from '../lib/errors.ts';
 import { root } from '../lib/paths.ts';
+import { preloadList, tracker } from '../malloc/preload.ts';
 import { which } from '../malloc/programs.ts';
 
 /** A session: the commands run at its first stop. */
 export interface Session {
-  program: string;
+  /** The program and its arguments. */
+  program: string[];
   malloc: string;
   debug?: boolean;
+  track?: boolean;
   break: string[];
   on: string[];
   commands: string[];
@@ -34,9 +37,10 @@ export async function transcript({ program, commands, ...options }: Session): Pr
     const echoed = commands.map((command) => `echo (gdb) ${command}\\n\n${command}\n`);
     const settings = 'set print frame-arguments none\nset width 0\nset style enabled off\n';
     writeFileSync(script, `${settings}${echoed.join('')}echo ${end}\\n\n`);
-    const plan = planSession([program], { ...options, command: script, batch: true });
+    const plan = planSession(program, { ...options, command: script, batch: true });
+    const preload = preloadList(plan.malloc, false, {}, options.track ? [tracker()] : []);
     const session = join(folder, 'session');
-    writeFileSync(session, sessionText({ ...plan, preload: plan.malloc.file ?? '' }));
+    writeFileSync(session, sessionText({ ...plan, preload }));
     const env = { ...process.env, SHELL: '/bin/sh', LD_PRELOAD: undefined };
     const { all } = await execa(gdb, gdbArguments(plan, session), {
       all: true,

@@ -1,7 +1,12 @@
 // `libmalloc gdb --track`: the blocks of any malloc, and who allocated them, by a table in the program's memory.
 
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { execa } from 'execa';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { huntTracked } from '../../scripts/docs/hunt.ts';
+import { comparable } from '../../scripts/docs/transcript.ts';
+import { root } from '../../scripts/lib/paths.ts';
 import { cli, libmalloc } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
 import { scratch } from '../lib/folder.ts';
@@ -167,4 +172,10 @@ test('without --track, and where it comes too late, a sentence says so', async (
   const late = await libmalloc(['gdb', '--track', '--pid', `${process.pid}`]);
   expect(late.status).toBe(125);
   expect(late.stderr).toMatch(/--track begins with the program/);
+});
+
+test('jemalloc answers as docs/debugging.md tells', async () => {
+  need('jemalloc');
+  const told = JSON.parse(readFileSync(join(root, 'docs', 'debugging.json'), 'utf8'));
+  expect(comparable(await huntTracked('jemalloc'))).toBe(comparable(told.track));
 });
