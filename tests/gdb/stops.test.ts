@@ -60,7 +60,7 @@ describe('heap watch', () => {
     const { stderr } = await batch('list', ['--break', 'stop_here', '-x', script], [search]);
     const works = (await checkWatchpoints()).status === 'ok';
     const said = answer(stderr, 'heap watch global');
-    expect(/note: .* the program gets slow$/m.test(said)).toBe(!works);
+    expect(/note: .* the program becomes slow$/m.test(said)).toBe(!works);
     expect(answer(stderr, 'continue', 1)).toMatch(/header 0x\w+ of the block .* by main$/m);
     const kind = works ? 'hw watchpoint' : 'watchpoint';
     expect(answer(stderr, 'info breakpoints')).toMatch(new RegExp(`^\\d+ +${kind} `, 'm'));
