@@ -63,19 +63,22 @@ static void *huge_allocate(size_t alignment, size_t size, bool *zero) {
         user = block->user = block_start(block->start, block->length, alignment, size);
         huge_link(&heap.huges, block);
     } else if (block) {
-        huge_spare(&heap.huges, block);
+        huge_put(&heap.huges.spare, block);
     }
     region_unlock(r);
     return user ? user : os_refuse();
 }
 
+/* Unmaps it. The kernel refuses if the hole would be one mapping too many; then the mapping loses
+ * its memory, and each interval (idle_unmap) tries one of these again. */
 static void huge_drop(struct huge *block) {
     if (!block)
         return;
-    if (!limit_unmap(block->start, block->length)) /* the hole would be one mapping too many */
+    bool done = limit_unmap(block->start, block->length);
+    if (!done)
         os_purge(block->start, block->length);
     struct region *r = region_lock();
-    huge_spare(&heap.huges, block);
+    huge_put(done ? &heap.huges.spare : &heap.huges.refused, block);
     region_unlock(r);
 }
 

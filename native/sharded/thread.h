@@ -286,13 +286,16 @@ static size_t region_purge_all(void) {
     return sum;
 }
 
-/* Unmaps the idle mapping if it was freed `age` ms ago or earlier. Returns its length. */
+/* Unmaps the idle mapping if it was freed `age` ms ago or earlier, and tries one again that was
+ * refused before. Returns the length of the idle one. */
 static size_t idle_unmap(uint64_t age) {
     struct region *r = region_lock();
     struct huge *idle = huge_aged(&heap.huges, now_ms(), age);
+    struct huge *refused = huge_take(&heap.huges.refused);
     size_t length = idle ? idle->length : 0;
     region_unlock(r);
     huge_drop(idle);
+    huge_drop(refused);
     return length;
 }
 
