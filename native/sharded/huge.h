@@ -13,7 +13,7 @@
 
 #include "region.h"
 
-enum { HUGE_BUCKETS = 256 };
+enum { HUGE_BUCKETS = 256, RETRIES = 64 /* refused mappings to unmap at a time */ };
 
 struct huge {
     struct huge *next;
@@ -100,14 +100,4 @@ static struct huge *huge_retire(struct huges *all, struct huge *block) {
     all->freed = block->length;
     all->since = now_ms();
     return other;
-}
-
-/* Takes the idle mapping if it was freed `age` ms ago or earlier. */
-static struct huge *huge_aged(struct huges *all, uint64_t now, uint64_t age) {
-    struct huge *block = all->idle;
-    if (!block || now - all->since < age)
-        return NULL;
-    all->idle = NULL;
-    all->repeats = false;
-    return block;
 }
