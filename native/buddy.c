@@ -55,7 +55,6 @@ enum {
 /* A free block begins with the links of the list of its order, which spans all regions. The
  * program may have written there after the free, so links are checked before they are used. */
 struct block { struct block *next, *prev; };
-static_assert(sizeof(struct block) == 1 << LEAST, "the smallest block holds the links");
 
 /* The record of a region lies behind its last block. */
 struct region {
@@ -225,53 +224,32 @@ static void pages_purge(char *p, size_t size) {
 
 /* ── the arena: halve a block that is large enough, merge one that is free ─── */
 
-/* Gives back the memory of a free chunk, or of several, and merges it further. */
-static void chunk_free(struct region *r, char *p, unsigned order) {
-    pages_purge(p, bytes(order));
-    limit_refund(bytes(order));
-    p = block_merge(r, p, &order, r->order);
-    block_link(r, p, order);
-}
-
-/* Merges two halves that arena_free kept apart. Returns whether there were two. */
-static bool halves_merge(struct arena *a) {
-    unsigned order = CHUNK - 1;
-    struct block *b = a->free[order];
-    while (b && block_is_linked(a, b, order) && !block_is_free(a, buddy_of((char *)b, order), order))
-        b = b->next;
-    if (!b)
-        return false;
-    struct region *r = region_of(a, b);
-    block_unlink(r, (char *)b, order);
-    char *p = block_merge(r, (char *)b, &order, CHUNK);
-    chunk_free(r, p, order);
-    return true;
-}
-
 static char *arena_allocate(struct arena *a, size_t alignment, size_t size) {
     unsigned least = order_of(size > alignment ? size : alignment), from = least;
     while (from < ORDERS && !a->free[from])
         from++;
     if (from >= ORDERS)
-        return region_create(a, least) || halves_merge(a) ? arena_allocate(a, alignment, size) : NULL;
+        return region_create(a, least) ? arena_allocate(a, alignment, size) : NULL;
     if (from >= CHUNK && !limit_charge(memory_of(order_of(size))))
-        return halves_merge(a) ? arena_allocate(a, alignment, size) : NULL;
+        return NULL;
     char *p = (char *)a->free[from];
     block_unlink(region_of(a, p), p, from);
     return block_split(region_of(a, p), p, from, order_of(size));
 }
 
-/* Small blocks merge up to half a chunk, and halves to a chunk if a third half is free. */
+/* Small blocks merge up to half a chunk, or to a chunk if another half is free besides its own two.
+ * The memory of a chunk is given back before it merges further. */
 static void arena_free(struct region *r, char *p) {
-    unsigned order = *tag_of(r, p);
-    p = block_merge(r, p, &order, CHUNK - 1);
     struct block *half = r->arena->free[CHUNK - 1];
-    if (half && (half->next || (char *)half != buddy_of(p, CHUNK - 1)))
-        p = block_merge(r, p, &order, CHUNK);
-    if (order >= CHUNK)
-        chunk_free(r, p, order);
-    else
-        block_link(r, p, order);
+    bool another = half && (half->next || ((uintptr_t)half ^ (uintptr_t)p) >> CHUNK);
+    unsigned order = *tag_of(r, p);
+    p = block_merge(r, p, &order, another ? CHUNK : CHUNK - 1);
+    if (order >= CHUNK) {
+        pages_purge(p, bytes(order));
+        limit_refund(bytes(order));
+        p = block_merge(r, p, &order, r->order);
+    }
+    block_link(r, p, order);
 }
 
 /* ── the contract ──────────────────────────────────────────────────────────── */
@@ -330,7 +308,6 @@ static void *heap_resize(void *p, size_t size, const char *call) {
 static size_t heap_trim(UNUSED size_t pad) {
     size_t given = 0, page = os_page_size();
     struct arena *a = arena_lock("malloc_trim");
-    given += halves_merge(a) ? bytes(CHUNK) : 0;
     for (unsigned order = order_of(2 * page); order < CHUNK && !a->trimmed; order++)
         for (struct block *b = a->free[order]; b && block_is_linked(a, b, order); b = b->next)
             given += os_purge((char *)b + page, bytes(order) - page) ? bytes(order) - page : 0;
@@ -343,9 +320,9 @@ static struct lock *heap_lock(unsigned i) { return i == 0 ? &heap.arena->lock : 
 
 static bool heap_goes_on(void) { return true; }
 
+/* A lock of zeros is free. */
 static bool heap_freeze(void) {
-    struct arena *fresh = os_map(sizeof *fresh);
-    struct arena as = {.lock = LOCK_FREE, .next = FIRST, .older = heap.arena};
+    struct arena as = {.next = FIRST, .older = heap.arena}, *fresh = os_map(sizeof as);
     if (fresh)
         __atomic_store_n(&heap.arena, memcpy(fresh, &as, sizeof as), __ATOMIC_RELEASE);
     return fresh;

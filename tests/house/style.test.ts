@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { describe, expect, test } from 'vitest';
+import { codeLines } from '../../scripts/docs/blocks.ts';
 import { root } from '../../scripts/lib/paths.ts';
 import { filesBelow, read } from '../lib/files.ts';
 
@@ -13,12 +14,6 @@ async function clean(name: string, args: string[]): Promise<void> {
 }
 
 const withoutComments = (text: string): string => text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*/g, '');
-
-/** Lines of C code, without blanks, comments, includes and lone braces. */
-function lines(source: string): number {
-  const all = withoutComments(source).split('\n');
-  return all.filter((line) => !/^\s*([{}();,]*|#include.*)\s*$/.test(line)).length;
-}
 
 describe('TypeScript', () => {
   test('has no type error, tests included', () => clean('tsc', ['-p', 'tests/tsconfig.json']));
@@ -52,18 +47,18 @@ describe('C', () => {
     expect(bare).toEqual([]);
   });
 
-  const budgets = { dumb: 80, list: 255, buddy: 250, paged: 406 };
+  const budgets = { dumb: 90, list: 300, buddy: 250, paged: 478 };
   test.each(Object.entries(budgets))(
     '%s can be read in one sitting: %i lines of code',
     (name, most) => {
-      expect(lines(read(`native/${name}.c`))).toBeLessThanOrEqual(most);
+      expect(codeLines(read(`native/${name}.c`))).toBeLessThanOrEqual(most);
     },
   );
 
-  test('sharded can be read in one sitting: 2049 lines of code in all', () => {
+  test('sharded can be read in one sitting: 2388 lines of code in all', () => {
     const parts = ['native/sharded.c', ...filesBelow('native/sharded', /\.h$/)];
-    const sum = parts.reduce((all, part) => all + lines(read(part)), 0);
-    expect(sum).toBeLessThanOrEqual(2049);
+    const sum = parts.reduce((all, part) => all + codeLines(read(part)), 0);
+    expect(sum).toBeLessThanOrEqual(2388);
   });
 
   test('keeps system calls in os.h, probe, trace and replay', () => {
