@@ -45,9 +45,9 @@ LIBMALLOC_VARIANT(2.5, buddy);
 #include "base/snapshot.h"
 
 enum {
-    LEAST = 4,   /* orders: a block of order n has 2^n bytes. 16 hold two links */
+    LEAST = 4,   /* orders: a block of order n has 2^n bytes. 16 bytes hold two links */
     CHUNK = 18,  /* free blocks of this order and above have no memory */
-    FIRST = 20,  /* of the first region. Each later one is twice as large as the last */
+    FIRST = 20,  /* the first region's order. Each later one is twice as large as the last */
     ORDERS = 48, /* 2^48 bytes are more than there are addresses for */
     FREE = 0x80, /* a tag: the order, and this if the block is free */
 };
@@ -118,7 +118,7 @@ static bool block_is_free(struct arena *a, void *p, unsigned order) {
 
 /* ── the check of every pointer that the program passes ────────────────────── */
 
-/* Dies with a message that says what `p` is, if not a live block. The block that holds it begins
+/* `p` is no live block: dies with a message that says what it is. The block that holds it begins
  * where some low bits of the address are 0; the tags tell how many. */
 static COLD void pointer_refuse(struct region *r, void *p, const char *call) {
     unsigned order = LEAST - 1, tag;
@@ -132,7 +132,7 @@ static COLD void pointer_refuse(struct region *r, void *p, const char *call) {
         (size_t)((char *)p - block), (void *)block, bytes(tag));
 }
 
-/* The region of a live block, which belongs to an older arena if a fork froze that. */
+/* The region of a live block. If a fork has frozen the block's arena, it is in the list `older`. */
 static struct region *block_check(struct arena *a, void *p, const char *call) {
     struct region *r = region_of(a, p);
     while (!r && (a = a->older))
@@ -179,7 +179,8 @@ static char *block_split(struct region *r, char *p, unsigned from, unsigned to) 
     return p;
 }
 
-/* Merges a block with its buddies as long as they are free, up to order `most`. */
+/* Merges a block with its buddies as long as they are free, up to order `most`. The caller sets the
+ * tag of the merged block. */
 static char *block_merge(struct region *r, char *p, unsigned *order, unsigned most) {
     char *buddy;
     for (*tag_of(r, p) = 0; *order < most; p = buddy < p ? buddy : p, ++*order) {
@@ -192,8 +193,8 @@ static char *block_merge(struct region *r, char *p, unsigned *order, unsigned mo
 
 /* ── memory from the system, and back ──────────────────────────────────────── */
 
-/* Maps a region for a block of this order: a region of order `next`, or of a lower one if addresses
- * are limited. */
+/* Maps a region for a block of this order: a region of order `next`, or of a lower one if the
+ * kernel refuses that many addresses (ulimit -v). */
 static bool region_create(struct arena *a, unsigned order) {
     for (unsigned n = order > a->next ? order : a->next; n >= order && n >= CHUNK; n--) {
         size_t length = bytes(n) + (bytes(n) >> LEAST) + os_page_size();
@@ -212,7 +213,7 @@ static bool region_create(struct arena *a, unsigned order) {
     return false;
 }
 
-/* The memory that a live block accounts for: a small one, its whole chunk. */
+/* The memory that counts towards the limit for a live block: for a small one, its whole chunk. */
 static size_t memory_of(unsigned order) { return bytes(order > CHUNK ? order : CHUNK); }
 
 /* Gives pages back. If the kernel refuses (locked memory), clears them, because they must read as
@@ -224,6 +225,7 @@ static void pages_purge(char *p, size_t size) {
 
 /* ── the arena: halve a block that is large enough, merge one that is free ─── */
 
+/* Only a block that was `away` is charged to the limit: smaller ones are parts of chunks in use. */
 static char *arena_allocate(struct arena *a, size_t alignment, size_t size) {
     unsigned least = order_of(size > alignment ? size : alignment), from = least;
     while (from < ORDERS && !a->free[from])
@@ -285,7 +287,8 @@ static size_t heap_usable(void *p, const char *call) {
 }
 
 /* A block that is large enough stays in place, and the upper halves that it does not need become
- * free. */
+ * free. Their pages are purged first, because a free chunk has no memory; those of a block of less
+ * than 64 KiB keep their memory until malloc_trim. */
 static void *heap_resize(void *p, size_t size, const char *call) {
     struct arena *a = arena_lock(call);
     struct region *r = block_check(a, p, call);
@@ -304,7 +307,8 @@ static void *heap_resize(void *p, size_t size, const char *call) {
     return arena_unlock(a, new);
 }
 
-/* Gives back the pages inside of free blocks, except for the first, which has the links. */
+/* Merges two halves that arena_free kept apart, which gives back their chunk. Of smaller free
+ * blocks, gives back all pages but the first, which holds the links. */
 static size_t heap_trim(UNUSED size_t pad) {
     size_t given = 0, page = os_page_size();
     struct arena *a = arena_lock("malloc_trim");

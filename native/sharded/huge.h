@@ -1,11 +1,11 @@
 /* huge.h: blocks that have a mapping of their own: those of more than LARGE bytes, and those
- * that have grown by realloc.
+ * of GROWN bytes or more that realloc has grown (large.h).
  *
  * There are few of them, and their page faults cost far more than a search, so a hash table with
  * lists is good enough to find them. They grow by mremap: page tables move, bytes do not. A program
- * that maps and unmaps one length again and again pays for all page faults each time. So once a
- * length was wanted again soon after its free, the mapping of the last freed block is kept for the
- * next one, until it has aged.
+ * that maps and unmaps one length again and again pays for all page faults each time. So once it
+ * asks for about the length that it freed a short while ago (`repeats`), we keep the mapping of the
+ * block freed last (`idle`) for the next one, and unmap it when it has aged (idle_unmap).
  *
  * Locking: the caller holds the region's lock.
  */
@@ -13,7 +13,7 @@
 
 #include "region.h"
 
-enum { HUGE_BUCKETS = 256, RETRIES = 64 /* refused mappings to unmap at a time */ };
+enum { HUGE_BUCKETS = 256, RETRIES = 64 /* refused mappings that idle_unmap tries */ };
 
 struct huge {
     struct huge *next;
@@ -29,10 +29,10 @@ struct huges {
     size_t freed;       /* the length of the mapping of the last freed block, */
     uint64_t since;     /* and when that was, in ms */
     bool repeats;       /* such a length was wanted again soon, so one mapping is kept */
-    size_t count, bytes, colored; /* blocks; bytes of their mappings; those before the blocks */
+    size_t count, bytes, colored; /* blocks; bytes of their mappings, and before the blocks */
 };
 
-/* The link that points to that block; if there is no such block, the link at the list's end. */
+/* The link that points to the record of the block at `p`, or the last link of its list. */
 static struct huge **huge_find(struct huges *all, void *p) {
     struct huge **at = &all->bucket[(uintptr_t)p / HUGE_PAGE % HUGE_BUCKETS];
     while (*at && (*at)->user != p)
@@ -76,8 +76,8 @@ static struct huge *huge_record(struct huges *all) {
     return block ? block : record_cut(&slabs.pools[0], 64);
 }
 
-/* Takes the idle mapping if the length fits it well; else NULL, and if that length was freed a
- * short while ago, the next mapping freed will be kept. */
+/* Takes the idle mapping if it is long enough, but at most a third too long; else returns NULL. If
+ * nothing is idle, and such a mapping was freed a short while ago, sets `repeats`. */
 static struct huge *huge_reuse(struct huges *all, size_t length, size_t alignment) {
     struct huge *block = all->idle;
     bool soon = all->freed && now_ms() - all->since < options.decay_ms;
@@ -90,9 +90,8 @@ static struct huge *huge_reuse(struct huges *all, size_t length, size_t alignmen
     return block;
 }
 
-/* Keeps the mapping of a freed block as the idle one, if lengths repeat. Returns the mapping that
- * the caller has to unmap: if this one is kept, the one that was idle before (or NULL); otherwise
- * this one. */
+/* If lengths repeat, keeps the mapping of a freed block as the idle one, and returns the one that
+ * was idle before, or NULL. Otherwise returns this mapping. The caller unmaps what is returned. */
 static struct huge *huge_retire(struct huges *all, struct huge *block) {
     struct huge *other = all->repeats ? all->idle : block;
     if (all->repeats)

@@ -7,7 +7,8 @@
  * contend for the same few sets of a cache (48 buffers read in step: 11 ns an access instead of
  * 1.6). So a block begins up to 4 KiB behind its run's start: its color.
  *
- * Locking: takes the region's lock; called without any.
+ * Locking: the caller holds no lock, and these functions take the region's; but the callers of
+ * run_make, huge_remap and huge_resize hold it.
  */
 #pragma once
 
@@ -67,8 +68,9 @@ static void *huge_allocate(size_t alignment, size_t size, bool *zero) {
     return user ? user : os_refuse();
 }
 
-/* Unmaps it. The kernel refuses if the hole would be one mapping too many; then the mapping loses
- * its memory, and is tried again later (huge_retry). True if it was unmapped. */
+/* Unmaps the mapping of a freed block, if `block` is not NULL. The kernel refuses if the hole would
+ * be one mapping too many; then purges the mapping, and huge_retry unmaps it later. True if it was
+ * unmapped. */
 static bool huge_drop(struct huge *block) {
     if (!block)
         return false;
@@ -109,7 +111,8 @@ static size_t huge_usable(void *p) {
 /* ── runs ──────────────────────────────────────────────────────────────────── */
 
 /* A thread keeps one freed run of each length up to KEPT granules, so that a short large block that
- * is allocated and freed again and again takes no lock. This takes the one that fits. */
+ * is allocated and freed again and again takes no lock. This function makes the kept run of that
+ * length a live block; NULL if none is kept. */
 static inline void *run_kept(struct heap *h, size_t size) {
     struct page **slot = &h->kept[run_granules(size) - 1], *run = *slot;
     if (!run)
@@ -121,6 +124,8 @@ static inline void *run_kept(struct heap *h, size_t size) {
     return run->base;
 }
 
+/* Keeps a freed run. False if the thread cannot keep it, and the caller has to free it: it is too
+ * long, one of its length is kept already, or a fork froze it. */
 static bool run_keep(struct page *run) {
     struct heap *h = self;
     if (run->granules > KEPT || h == &heap_none || h->kept[run->granules - 1] ||
@@ -142,8 +147,8 @@ static void kept_flush(struct heap *h) {
     region_unlock(r);
 }
 
-/* Makes a run in use; NULL with errno ENOMEM. For an alignment of more than a granule it acquires a
- * longer run, and frees both of its ends. */
+/* Makes a run in use; NULL with errno ENOMEM. For an alignment of more than a granule, acquires a
+ * longer run and frees what it does not need at both ends. */
 static struct page *run_make(struct region *r, uint32_t granules, size_t alignment) {
     struct page *run = record_make(&slabs.pools[0], CLASSES);
     uint32_t slack = alignment > GRANULE ? (uint32_t)(alignment >> GRANULE_BITS) - 1 : 0;
@@ -260,6 +265,8 @@ static char *huge_remap(struct huge *block, size_t length) {
     return block->user;
 }
 
+/* Resizes a block's mapping. If it shrinks, the kernel takes the pages at its end. If it grows, it
+ * gets a sixteenth more, unless the limit allows no more than `size`. NULL if that fails. */
 static void *huge_resize(struct huge **at, size_t size) {
     struct huge *block = huge_unlink(&heap.huges, at);
     size_t old = block->length, exact = round_up(size + COLORED, os_page_size()), length = exact;
@@ -279,8 +286,10 @@ static void *huge_resize(struct huge **at, size_t size) {
     return new;
 }
 
-/* Resizes a run in place, or a mapping, which mremap may move. A run of `longest` bytes or more
- * does not grow. NULL if that fails, or if another kind of block suits the size better. */
+/* Resizes a run in place, or a mapping, which mremap may move. If a run shrinks, its tail is
+ * purged, and the granules that the block does not need become a free run. A block of `longest`
+ * bytes or more does not grow as a run. NULL if that fails, or if another kind of block suits the
+ * size better. */
 static void *large_resize(void *p, size_t old, size_t size, size_t longest) {
     if (old <= SMALL || size <= SMALL)
         return NULL;
@@ -292,7 +301,7 @@ static void *large_resize(void *p, size_t old, size_t size, size_t longest) {
         new = size >= GROWN ? huge_resize(at, size) : NULL;
     } else if (!at && size <= LARGE && page->era == r->era && (size < old || old < longest)) {
         size_t offset = (size_t)(page->base - page->start);
-        char *end = align_up(page->base + size, os_page_size()); /* the rest is purged */
+        char *end = align_up(page->base + size, os_page_size()); /* purge from here on */
         bool purged = size < old && os_purge(end, (size_t)(page_end(page) - end));
         if (run_resize(r, page, (uint32_t)((offset + size + GRANULE - 1) >> GRANULE_BITS), !purged))
             new = p;
@@ -301,9 +310,10 @@ static void *large_resize(void *p, size_t old, size_t size, size_t longest) {
     return new;
 }
 
-/* Moves a large run that grows to a mapping of its own with huge pages, which waste little, because
- * the block's bytes are in use. Later growth moves page tables, not bytes. NULL if the block is
- * shorter than GROWN, or there is no memory. */
+/* When the block in a run of GROWN bytes or more grows, moves it to a mapping of its own, with huge
+ * pages: they waste little, because the block's bytes are in use. When it grows again, mremap moves
+ * page tables, not bytes. NULL if the block is shorter than GROWN or is in no run, or there is no
+ * memory. */
 static void *large_move(void *p, size_t old, size_t size, const char *call) {
     bool zero;
     struct page *page = page_of(p);
@@ -313,8 +323,8 @@ static void *large_move(void *p, size_t old, size_t size, const char *call) {
     if (!to)
         return NULL;
     char *start = (char *)((uintptr_t)to & ~(uintptr_t)(GRANULE - 1));
-    if (options.huge)
-        os_make_huge(start, huge_length(round_up(size, HUGE_PAGE))); /* all, for mremap's sake */
+    if (options.huge) /* for all of it: advice for a part would divide the mapping (huge_remap) */
+        os_make_huge(start, huge_length(round_up(size, HUGE_PAGE)));
     memcpy(to, p, old);
     large_free(p, page, call);
     return to;

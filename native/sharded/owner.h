@@ -24,9 +24,12 @@
  *                                    └──────────────────────────────────┘
  *
  * A page's `budget` is the number of frees until page_budget_spent has something to do; malloc
- * maintains no counter for it. For a current page, that is a tick. Any other page passes these
- * stages, one budget each: enough of its blocks are free to be worth using again (it is listed in
- * `partial`); so few are live that it is sparse; half as many, and so on; none (it is dropped).
+ * maintains no counter for it. The budget of a current page ends with a tick. A page that is not
+ * current passes these stages, and its budget ends at the next one:
+ *
+ *      listed    enough of its blocks are free to be worth using again: it joins `partial`
+ *      sparse    few of its blocks are live; then half as many, and so on
+ *      dropped   none is live
  *
  *      live + count + remote + in batches = carved   for every page
  *      budget + count = goal                         for those that are not current
@@ -36,7 +39,7 @@
 #include "region.h"
 
 enum {
-    CONFIRMATIONS = 5,   /* of a double free by a thread that does not own the page */
+    CONFIRMATIONS = 5,   /* of a double free, if the thread does not own the page */
     LOOKS = 4,           /* heaps at the front of the list, and others, that heap_adopt tries */
     BATCHES = 64,        /* pages of other threads for which a thread collects blocks */
     BATCH = 56,          /* blocks in a batch: it has two cache lines */
@@ -46,19 +49,19 @@ enum {
     DRAINS = 16,         /* pending pages that heap_drain drains, */
     REDRAINS = 4,        /* and how often it is called before a heap takes a fresh page */
     TICK = 4096,         /* frees to a current page between two ticks, */
-    SLOW = 64,           /* and calls that run out of a page */
+    SLOW = 64,           /* and calls that find a current page empty */
     KEPT = 2,            /* granules of the longest run that a thread keeps */
-    GROWS = 2,           /* fresh pages of a class after which it will fill the next one */
+    GROWS = 2,           /* fresh pages of a class after which the next are populated */
     FEW = 24,            /* in a heap of fewer pages, classes share pages */
     AT_ONCE = 16384,     /* bytes that are carved at a time from a page of dirty memory */
     WORTHWHILE = 16,     /* a page is used again when a sixteenth of it is free */
-    SPARSE = 8,          /* it is sparse when at most an eighth of its blocks and 1 more are live */
-    SPARSE_LEAST = 64,   /* bytes; of smaller blocks, even an eighth lies in most pieces */
+    SPARSE = 8,          /* it is sparse if at most 1 + an eighth of its carved blocks are live */
+    SPARSE_LEAST = 64,   /* bytes; even an eighth of smaller blocks is in most pieces */
     SPARSE_RETAINED = 256, /* so many sparse pages, at least, keep their memory */
 };
 
 /* Blocks of one page of another heap, as places on its stack. A batch is filled from its end, so
- * that its first block, which was freed first, will lie uppermost on the stack. */
+ * that the block that was freed first is the last in it, and will lie uppermost on the stack. */
 struct batch {
     struct page *page;
     uint16_t left, last; /* unused entries; the batch is full when only `last` of them are left */
@@ -80,11 +83,11 @@ struct heap {
     uintptr_t tag;                 /* a number of its own: see page_begins_for */
     uint8_t pool;                  /* where records for its pages come from */
     bool busy;                     /* a slow path is in progress: lists may be half changed */
-    bool inspected;                /* this thread describes or verifies the heap, and owns it */
+    bool inspected;                /* owned by the thread that describes or verifies all heaps */
     uint8_t sweeping;              /* the class that a sweep has reached; CLASSES: no sweep */
     bool lost;                     /* its lists may be half changed for ever: nobody adopts it */
     struct page *sweep;            /* the next page of that class to sweep */
-    uint32_t sparse, sparse_more;  /* sparse pages; those beyond SPARSE_RETAINED that keep memory */
+    uint32_t sparse, sparse_more;  /* sparse pages; those beyond SPARSE_RETAINED that may stay so */
     uint64_t since;                /* when the interval of the last tick began, in ms */
     struct page *todo;             /* pages taken from `pending` that are not drained yet */
     struct heap *next;             /* in heap.heaps */
@@ -215,8 +218,9 @@ static void page_open(struct page *page, struct heap *h, unsigned class) {
 static void page_drop(struct heap *h, struct page *page);
 
 /* No block of the page is live, so all must carry the mark. One without it was written to after its
- * free, or is live because another block was freed twice, with a write in between. This is the last
- * chance to notice, and cheap, because the processor prefetches blocks read in address order. */
+ * free; or it is live, and another block was counted as free twice (freed, written to, freed). This
+ * is the last chance to notice, and cheap, because the processor prefetches blocks that are read in
+ * address order. */
 static void page_verify_empty(struct page *page) {
     size_t size = page->size;
     for (uint32_t i = 0; i < page->carved; i++) {
@@ -233,7 +237,7 @@ static uint32_t page_wanted(const struct page *page) {
 }
 
 /* Sets the first budget of a page that is not current any more: the frees until it is worth using
- * again. Not one free, because each time that a page runs out costs a slow path. */
+ * again. One free is not enough, because each time that a page runs out costs a slow path. */
 static void page_await_frees(struct page *page) {
     page->listed = false;
     page->goal = (uint16_t)page_wanted(page);
@@ -262,10 +266,10 @@ static void partial_remove(struct heap *h, struct page *page) {
 static uint32_t page_sweep(struct page *page);
 static void heap_sweep(struct heap *h, bool begin, bool torn);
 
-/* The page is sparse, or sparser than before. If more than SPARSE_RETAINED pages and a quarter of
- * the heap are, the program is tearing down its data and may never call us again, so we purge the
- * free memory of sparse pages at once. If such memory was soon wanted again, page_revive raises the
- * first of these bounds. */
+/* The page is sparse, or sparser than before. If more than SPARSE_RETAINED + sparse_more pages and
+ * more than a quarter of the heap's pages are sparse, the program is tearing down its data and may
+ * never call us again, so we purge the free memory of sparse pages at once. If such memory is soon
+ * wanted again, page_revive raises `sparse_more`. */
 static void page_became_sparse(struct heap *h, struct page *page, uint32_t goal) {
     h->sparse += !page->sparse;
     page->sparse = true;
@@ -389,15 +393,16 @@ static bool page_drain(struct heap *h, struct page *page) {
         next = count == filled ? 0
                                : (word - count * (uint64_t)(REMOTE_RESERVED + REMOTE_FILLED)) &
                                      ~REMOTE_FULL;
+        /* release: we have read the places and `pending` before other threads reuse them */
         if (!atomic_compare_exchange_weak_explicit(&page->remote, &word, next,
                                                    memory_order_acq_rel, memory_order_acquire))
-            continue; /* release: we read the places and `pending` before others reuse them */
+            continue;
         places_push(page, taken, count);
         total += count;
         if (!(word = next))
             break;
     }
-    if (word & REMOTE_TAKEN) { /* perhaps only just now */
+    if (word & REMOTE_TAKEN) { /* perhaps since the last load of the word */
         h->pages--;
         if (h->fresh[page->class] == page)
             h->fresh[page->class] = NULL;
@@ -451,15 +456,17 @@ static void batches_send(struct heap *h) {
         batch_send(h, b);
 }
 
-/* The batch of a page; if it has none, a batch of another page, or an unused one, in one of the two
- * entries where it may be. Two, so that two pages in use at a time seldom evict each other's. */
+/* Finds the batch of a page. It may be in two entries, so that two pages in use at a time seldom
+ * evict each other's batches. If it is in neither, returns one of them: unused, or another page's
+ * batch. */
 static inline struct batch *batch_of(struct heap *h, const struct page *page) {
     uint32_t at = (uint32_t)((uintptr_t)page >> 6) * 0x9e3779b1u >> 26;
     return h->batches[at].page == page ? &h->batches[at] : &h->batches[at ^ 1];
 }
 
-/* Begins a batch, or sends one that is full. A batch is full, too, once it holds every block of the
- * page that had not been returned when it began, because these may make the page empty. */
+/* Adds a block when that begins a batch, or fills one, which is then sent. A batch is full, too,
+ * once it holds every block of the page that had not been returned when it began, because these may
+ * make the page empty. */
 static __attribute__((noinline)) void batch_add_slowly(struct heap *h, struct page *page, void *p) {
     struct batch *b = batch_of(h, page);
     if (b->page != page) {

@@ -11,8 +11,8 @@
  * arenas are never unmapped. There are two kinds of memory (areas):
  *
  *      PAGES   for pages of small blocks
- *      RUNS    for large blocks. Many are buffers that are never filled; and small pages between
- *              them would keep long free runs from forming again
+ *      RUNS    for large blocks. Many are buffers that are never filled; and pages of small blocks
+ *              between them would keep long free runs from forming again
  *
  * A free run is clean (untouched, or purged: it reads as zero) or dirty (it keeps its memory).
  * Free neighbours of one area merge if both are clean or both dirty. Bins hold them by length.
@@ -60,7 +60,7 @@ struct region {
     size_t surplus;                 /* granules to be purged: idle throughout the last interval */
     size_t most;                    /* the most that were in use in this interval */
     size_t retain;                  /* dirty granules that a teardown leaves (region_teardown) */
-    size_t torn;                    /* granules that teardowns purged in it, not wanted again yet */
+    size_t torn;                    /* granules that teardowns purged in this interval, not reused */
     uint64_t since;                 /* when the interval began, in ms */
     bool locked;                    /* the kernel refused a purge: memory is locked */
     struct region *older;           /* the one that a fork froze; GDB still finds its blocks */
@@ -149,8 +149,9 @@ static struct page *bins_find(struct bins *b, uint32_t granules) {
     return bins_search(b, granules, TRIES);
 }
 
-/* Finds a free run: a dirty one of any area, else a clean one of that area. While the heap is
- * small, a short large block may lie in the first arena, although that is all PAGES. */
+/* Finds a free run: a dirty one of area `kind`, else a dirty one of any area, else a clean one of
+ * area `kind`. While the heap is small, a short large block may lie in the first arena, although
+ * that is all PAGES. */
 static struct page *run_find(struct region *r, uint32_t granules, enum area_kind kind) {
     struct page *run = bins_find(&r->free[kind][true], granules);
     for (unsigned i = 0; i < AREAS && !run; i++)
@@ -224,7 +225,8 @@ static void run_split(struct page *part, const struct page *run, char *start, ui
 }
 
 /* Makes `record` a run in use, of the first granules of a free run. False if there is no memory for
- * records, or if clean memory would exceed the limit: runs in use and dirty ones count for it. */
+ * records, or if the run is clean and would exceed the limit, for which runs in use and dirty ones
+ * count. */
 static bool run_cut(struct region *r, struct page *run, uint32_t granules, struct page *record) {
     struct page *rest = run->granules > granules ? record_make(&slabs.pools[0], CLASSES) : NULL;
     if ((run->granules > granules && !rest) ||
@@ -300,8 +302,8 @@ static uint32_t runs_after(const struct page *run, uint32_t wanted) {
     return granules;
 }
 
-/* Grows or shrinks a run in place; false if it cannot grow there. `dirty`: the part that it frees
- * may hold old data. */
+/* Grows or shrinks a run in place; false if it cannot grow there, or only by a part of what was
+ * wanted. `dirty`: the part that it frees may hold old data. */
 static bool run_resize(struct region *r, struct page *run, uint32_t granules, bool dirty) {
     if (run->era != r->era)
         return false; /* frozen at a fork */
@@ -368,7 +370,7 @@ static bool region_is_due(struct region *r) {
 }
 
 /* Takes a portion off the end of the oldest dirty run, so that the caller can purge it without the
- * lock; NULL if there is none. */
+ * lock; NULL if there is no dirty run, or no memory for a record. */
 static struct page *purge_begin(struct region *r) {
     struct page *run = r->oldest;
     if (!run)
@@ -383,7 +385,7 @@ static struct page *purge_begin(struct region *r) {
         run_split(part, run, page_end(run), PORTION);
         map_set_ends(part);
         run_link(r, run);
-        if (younger) { /* it is still the oldest */
+        if (younger) { /* run_link made it the youngest: it stays the oldest */
             r->youngest = run->older;
             run->older->younger = NULL;
             run->older = NULL;
@@ -395,6 +397,7 @@ static struct page *purge_begin(struct region *r) {
     return part;
 }
 
+/* Frees the portion: as clean if it was purged (`done`), else as dirty again. */
 static void purge_end(struct region *r, struct page *part, bool done) {
     size_t granules = part->granules;
     r->surplus -= r->surplus < granules ? r->surplus : granules;

@@ -1,10 +1,10 @@
 /* sweep.h: purging free memory inside pages that hold live blocks.
  *
  * One live block keeps a page of 64 KiB in use, and after a spike most blocks of most pages are
- * free. So each owner sweeps its pages: it purges the pieces (as long as the system's pages) that
- * hold only free blocks. These blocks lose their marks, so the record remembers the pieces
- * (`purged`): when malloc finds zeros instead of a mark, it marks the free blocks of that piece
- * again.
+ * free. So each owner sweeps its pages. A piece is a part of a page as long as the system's pages,
+ * and a sweep purges the pieces that hold only free blocks. These blocks lose their marks, so the
+ * record remembers the pieces (`purged`): when malloc finds zeros instead of a mark, it marks the
+ * free blocks of that piece again (page_revive).
  *
  *      page    │ live │ free │ free │ free │ free │ live │ free │ …
  *      pieces  │               │ purged        │               │
@@ -35,7 +35,8 @@ static inline bool blocks_have(const struct block_set *set, size_t i) {
     return set->bits[i / 64] >> i % 64 & 1;
 }
 
-/* Adds the blocks at these places. Returns how many were in it before, or are no blocks. */
+/* Adds the blocks at these places. Returns the number of wrong places: those of no block, or of one
+ * that is in the set already. */
 static uint32_t blocks_add(struct block_set *set, const struct page *page, const uint16_t *place,
                            size_t count) {
     uint32_t wrong = 0;
@@ -49,8 +50,9 @@ static uint32_t blocks_add(struct block_set *set, const struct page *page, const
     return wrong;
 }
 
-/* Is the piece without any live block? Memory that was never carved counts as free, because it may
- * be resident, too: a huge page is resident as a whole. */
+/* Is the piece without any live block? A block that another thread freed counts as live until the
+ * owner drains it. Memory that was never carved counts as free, because it may be resident, too: a
+ * huge page is resident as a whole. */
 static bool piece_is_free(const struct page *page, const struct block_set *frees, size_t piece) {
     size_t first = piece * os_page_size() / page->size;
     size_t end = ((piece + 1) * os_page_size() + page->size - 1) / page->size;
@@ -60,7 +62,7 @@ static bool piece_is_free(const struct page *page, const struct block_set *frees
     return true;
 }
 
-/* Purges the free pieces of a page. Returns how many it purged. */
+/* Purges the free pieces of a page, none if its stack is damaged. Returns how many it purged. */
 static uint32_t page_sweep(struct page *page) {
     struct block_set frees = {0};
     size_t length = os_page_size(), pieces = page_length(page) / length;
@@ -80,8 +82,9 @@ static uint32_t page_sweep(struct page *page) {
     return went;
 }
 
-/* The uppermost block has no mark. If its piece was purged, marks the free blocks of the piece
- * again and returns true. False if it was not purged, or if one of them was written to. */
+/* The uppermost free block has no mark. If the piece in which it begins was purged, marks the free
+ * blocks that begin there and returns true. False if the piece was not purged, or if one of these
+ * blocks was written to. */
 static bool page_revive(struct heap *h, struct page *page) {
     size_t size = page->size, length = os_page_size();
     size_t piece = (size_t)((char *)page->top - page->start) / length;
@@ -105,7 +108,8 @@ static bool page_revive(struct heap *h, struct page *page) {
     return true;
 }
 
-/* Sweeps all pages of a heap that have free blocks. Returns the number of pieces purged. */
+/* Sweeps all current and partial pages of a heap. Other pages have too few free blocks. Returns the
+ * number of pieces purged. */
 static size_t heap_sweep_all(struct heap *h) {
     size_t went = 0;
     for (unsigned class = 0; class < CLASSES; class++) {
@@ -117,8 +121,9 @@ static size_t heap_sweep_all(struct heap *h) {
     return went;
 }
 
-/* May free memory of that page be purged? Yes if nothing changed in it for an interval; while the
- * heap is torn down, if it is sparse. */
+/* Is the page to be swept? Not if its number of free blocks is that of its last sweep. Otherwise
+ * yes if the number has not changed for an interval; or, while the heap is torn down, if the page
+ * is sparse. */
 static bool page_is_due(const struct page *page, bool torn) {
     return page->swept != page->count &&
            (torn ? page->count >= page_sparse_from(page) : page->seen == page->count);

@@ -9,7 +9,7 @@
 
 /* ── purging ───────────────────────────────────────────────────────────────── */
 
-/* Purges a slab without records, except its first page, which links it. */
+/* Purges a slab without records, except its first page, which holds the link of its list. */
 static void slab_purge(struct region *r, struct slab *c) {
     bool done = os_purge((char *)c + os_page_size(), GRANULE - os_page_size());
     if (!lock_acquire(&r->lock))
@@ -20,9 +20,10 @@ static void slab_purge(struct region *r, struct slab *c) {
     region_unlock(r);
 }
 
-/* Purges the oldest dirty memory, at most 1 MiB. The lock is not held during the system
- * call, and that memory is in no list meanwhile. `torn`: for a teardown. Returns the number of
- * granules; 0 if there are none, or if the kernel refuses (locked memory). */
+/* Purges the oldest dirty memory, at most 1 MiB, and one slab without records. The lock is not held
+ * during the system calls, so the memory is in no list meanwhile. `torn`: for a teardown. Returns
+ * how many granules of dirty memory it purged: 0 if there are none, or if the kernel refuses
+ * (locked memory). */
 static uint32_t region_purge(struct region *r, bool torn) {
     if (!lock_acquire(&r->lock))
         return 0;
@@ -94,7 +95,7 @@ static void direct_set(struct heap *h, unsigned class, struct page *page) {
             h->direct[i] = page;
 }
 
-/* The page is not current any more, neither for its own class nor for those that borrow it. */
+/* Makes the page current for no class: neither for its own nor for those that borrow it. */
 static void page_retire(struct heap *h, struct page *page) {
     for (unsigned class = 0; class <= page->class; class++)
         if (h->current[class] == page)
@@ -110,6 +111,7 @@ static void run_return(struct page *run) {
     region_teardown(granules);
 }
 
+/* Removes a page without a live block from its heap, and frees its run. It is in no list. */
 static void page_drop(struct heap *h, struct page *page) {
     h->pages--;
     if (h->fresh[page->class] == page)
@@ -125,11 +127,11 @@ static void record_return(struct page *page) {
     region_unlock(r);
 }
 
-/* Other threads have returned all blocks of a full page. The last of them gives the run back, with
- * a new record; the page's record is freed when the owner next drains, because it is still in the
- * owner's list. The owner may have drained the page in between, and its record may describe another
- * page: the map and the word `remote`, read under the lock, tell. Once the word has REMOTE_TAKEN,
- * no other thread touches the blocks. */
+/* Other threads have returned all blocks of a full page. The last of them calls this, which makes a
+ * new record for the run and frees the run. The page's record is still in the owner's list
+ * `pending`, so the owner frees it when it next drains. The owner may have drained the page in
+ * between, and the record may describe another page; the map and the word `remote`, read under the
+ * lock, show that. Once the word has REMOTE_TAKEN, no other thread touches the blocks. */
 static void page_release_empty(struct page *page, char *start, uint64_t word) {
     struct region *r = region_lock();
     struct page *run = record_make(&slabs.pools[0], CLASSES);
@@ -169,15 +171,17 @@ static void heap_flush_pages(struct heap *h) {
     }
 }
 
-/* Makes this thread the owner of a heap if it is abandoned, or its own although it lost `self`. */
+/* Makes this thread the owner of an abandoned heap. Also true if this thread owns the heap already,
+ * but lost `self`. */
 static bool heap_claim(struct heap *h) {
     int error = h == self ? EBUSY : life_acquire(h);
     return !error || (error == EDEADLK && self == &heap_none);
 }
 
-/* Finds an abandoned heap and makes this thread its owner. However many heaps there are, it tries
- * LOOKS at the front of the list, where those of brief threads are, and LOOKS more, from where the
- * last search ended. NULL if none of these is abandoned. The caller holds the lock. */
+/* Finds an abandoned heap and makes this thread its owner. Tries LOOKS heaps at the front of the
+ * list, where the heaps of brief threads are, and LOOKS more from where the last search ended: no
+ * more, however many heaps there are. NULL if none of these is abandoned. The caller holds the
+ * lock. */
 static struct heap *heap_adopt(void) {
     struct heap **at = &heap.heaps;
     for (unsigned i = 0; i < LOOKS && *at; i++, at = &(*at)->next) {
@@ -198,8 +202,8 @@ static struct heap *heap_adopt(void) {
     return NULL;
 }
 
-/* Sends all batches of a heap, and drains its pending pages, each of them once: one that cannot be
- * drained now is pending again. */
+/* Sends all batches of a heap, and drains each of its pending pages once; a page that cannot be
+ * drained now is pending again. Returns 0, for heaps_do. */
 static size_t heap_drain_all(struct heap *h) {
     batches_send(h);
     uint32_t waiting = atomic_load_explicit(&h->waiting, memory_order_relaxed);
@@ -235,14 +239,15 @@ static size_t heap_flush(struct heap *h) {
     return 0;
 }
 
-/* The same, and purges free memory inside the heap's other pages. Returns how many bytes of it. */
+/* The same, and purges free memory inside the heap's other pages. Returns the
+ * bytes purged. */
 static size_t heap_flush_and_sweep(struct heap *h) {
     heap_flush(h);
     return heap_sweep_all(h) * os_page_size();
 }
 
 /* Nobody drains an abandoned heap. So before a thread asks the kernel for memory, and once in each
- * interval, it adopts one for a moment, drains and sweeps a few of its pages, and flushes it. */
+ * interval, it adopts one, drains and sweeps a few of its pages, flushes and releases it. */
 static void heap_reclaim_one(void) {
     struct region *r = region_lock();
     struct heap *h = heap.heaps->next ? heap_adopt() : NULL;
@@ -290,8 +295,9 @@ static size_t region_purge_all(void) {
     return sum;
 }
 
-/* Unmaps the idle mapping if it was freed `age` ms ago or earlier, and some that the kernel refused
- * before. Returns the length of the idle one. */
+/* If the idle mapping was freed `age` ms ago or earlier, unmaps it, and keeps no further one until
+ * lengths repeat again. Retries some mappings that the kernel refused to unmap. Returns the length
+ * of the idle mapping that it unmapped. */
 static size_t idle_unmap(uint64_t age) {
     struct region *r = region_lock();
     struct huge *idle = now_ms() - heap.huges.since < age ? NULL : heap.huges.idle;
@@ -316,8 +322,8 @@ static bool heaps_reclaim(void) {
 
 /* ── ticks ─────────────────────────────────────────────────────────────────── */
 
-/* If an interval has passed: begins the next, unmaps an idle mapping, and reclaims an abandoned
- * heap. */
+/* Unmaps the idle mapping if it is an interval old. If an interval has passed, begins the next one
+ * and reclaims an abandoned heap. */
 static void region_interval(void) {
     struct region *r = region_lock();
     bool aged = region_age(r, now_ms()); /* read under the lock, so that times do not go back */
@@ -327,8 +333,9 @@ static void region_interval(void) {
         heap_reclaim_one();
 }
 
-/* Every TICK frees or SLOW slow calls: sends the batches if no block was added since the last tick,
- * purges a portion of the memory that was idle for an interval, and continues a sweep. */
+/* Every TICK frees or SLOW slow calls, and at each free of a large run that the thread does not
+ * keep: sends the batches if no block was added since the last tick, purges a portion of the memory
+ * that was idle for an interval, and continues a sweep. */
 static void heap_tick(struct heap *h) {
     bool busy = h->busy;
     heap_busy(h, true);

@@ -79,7 +79,7 @@ static_assert(sizeof(struct trace_header) == 64, "a fixed format");
 enum trace_option {
     TRACE_SITES = 1,
     TRACE_SNAPSHOTS = 2,
-    TRACE_NO_ROOM = 4, /* the disc was full, or the file at its limit */
+    TRACE_NO_ROOM = 4, /* the disk was full, or the file at its limit */
     TRACE_NO_FILE = 8, /* a process could not open it any more: chroot, no descriptors */
     TRACE_WITH_STACKS = 16,
 };

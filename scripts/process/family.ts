@@ -1,6 +1,6 @@
-// A child and all it has started, so that no process survives a timeout. A process group is not
-// enough: an interactive program moves its jobs to groups of their own, and we cannot give the
-// program a group of its own without taking the terminal from it.
+// Finds a child and all it has started, and signals them; execute.ts ends them when the time is up. A
+// process group is not enough: an interactive program moves its jobs to groups of their own, and we
+// cannot give the program a group of its own without taking the terminal from it.
 
 import { readdirSync, readFileSync } from 'node:fs';
 

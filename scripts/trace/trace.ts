@@ -309,7 +309,7 @@ export function proofsOf(trace: Trace): Proof[] {
 
 function whyLost({ header }: SegmentFile): string {
   const reasons = [
-    ...(header.options & options.noRoom ? ['the disc was full'] : []),
+    ...(header.options & options.noRoom ? ['the disk was full'] : []),
     ...(header.options & options.noFile
       ? ['a process could not open the file any more (chroot, no descriptors)']
       : []),

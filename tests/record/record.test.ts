@@ -50,11 +50,11 @@ function agree(sum: Sum | undefined, counts: Record<string, number> | undefined)
   expect(sum.unordered).toBe(0);
 }
 
-test('a small process takes a few KiB of the disc', async () => {
+test('a small process takes a few KiB of the disk', async () => {
   const script = 'i=0; while [ $i -lt 100 ]; do /bin/true; i=$((i+1)); done';
   const { file, processes } = await record({ words: 'stacks,' }, 'sh', '-c', script);
   expect(processes).toHaveLength(101);
-  // 16 KiB where the disc has blocks of 4 KiB: its names, its maps, its calls.
+  // 16 KiB where the disk has blocks of 4 KiB: its names, its maps, its calls.
   expect((statSync(file).blocks * 512) / 101).toBeLessThan(24 * 1024);
 });
 
@@ -423,12 +423,12 @@ describe('the verb', () => {
     expect(bare).toMatchObject({ status: 3, stderr: 'err' });
   });
 
-  test('lets the program continue when the disc is full, and says how much is lost', async () => {
+  test('lets the program continue when the disk is full, and says how much is lost', async () => {
     const limited = `ulimit -f 1024; exec ${traced} plain 20000`;
     const { status, stderr, stdout } = await verb('full', '--', 'bash', '-c', limited);
     expect(status).toBe(0);
     expect(ownCounts(stdout).size).toBe(1);
-    expect(stderr).toMatch(/[1-9]\d* records are lost: the disc was full/);
+    expect(stderr).toMatch(/[1-9]\d* records are lost: the disk was full/);
     const { processes, damage } = readTrace(join(folder, 'full'));
     expect(damage.join()).toContain('lost');
     expect(processes.at(-1)?.ledger.allocations).toBeGreaterThan(5_000);
@@ -445,7 +445,7 @@ describe('the verb', () => {
     expect(status).toBe(0);
     expect(stderr).toMatch(/[1-9]\d* records are lost: a process could not open the file any more/);
     const { damage } = readTrace(join(folder, 'shut'));
-    expect(damage.join()).not.toContain('the disc was full');
+    expect(damage.join()).not.toContain('the disk was full');
   });
 });
 

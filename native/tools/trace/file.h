@@ -201,7 +201,7 @@ static bool segment_finish(struct trace_segment *draft, size_t used) {
     return stored;
 }
 
-/* Makes room on the disc up to `end`, now: a store that found none later would end the program by
+/* Makes room on the disk up to `end`, now: a store that found none later would end the program by
  * SIGBUS. False without room. */
 static bool file_reserve(int fd, uint64_t at, uint64_t end) {
     static const char zeros[4096];
