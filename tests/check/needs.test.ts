@@ -57,14 +57,13 @@ test.each(cases.map((each) => [each.name, each] as const))(
   },
 );
 
-test('the command that a report offers compiles each program', async () => {
+test('the command that a report offers finds the headers of each program', async () => {
+  const more = /^#include "(?!program\.h)/m; // the others need no folder but their own
+  const ours = cases.filter(({ program }) => more.test(readFileSync(sourceOf(program), 'utf8')));
   const commands = new Map(
-    cases.map(({ program, flags }) => {
-      const words = caseCommand(program, flags);
-      return [words.join(' '), words];
-    }),
+    ours.map(({ program, flags }) => [program, caseCommand(program, flags)]),
   );
-  expect(commands.size).toBeGreaterThan(60);
+  expect(commands.size).toBeGreaterThan(10);
   for (const [cc = '', ...words] of commands.values()) {
     const { stderr } = await execa(cc, [...words, '-fsyntax-only'], { reject: false });
     expect(stderr, words.join(' ')).toBe('');
