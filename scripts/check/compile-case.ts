@@ -1,6 +1,6 @@
 // Compiles the C programs of the kit, each when a case first needs it.
 
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { compileInto } from '../lib/compile.ts';
 import { buildFolder } from '../lib/native-files.ts';
@@ -8,12 +8,13 @@ import { root } from '../lib/paths.ts';
 import type { Machine } from './case.ts';
 
 const programsFolder = join(root, 'tests', 'programs');
+const native = join(root, 'native');
 
 // Without -fno-builtin the compiler deletes free(malloc(n)), so that the case would test nothing.
-export const programFlags = ['-std=gnu17', '-O1', '-g', '-Wall', '-Wextra', '-fno-builtin'];
+const programFlags = ['-std=gnu17', '-O1', '-g', '-Wall', '-Wextra', '-fno-builtin'];
 
 /** The folders of the headers that programs may include. */
-const include = ['-I', programsFolder, '-I', join(root, 'native')];
+const include = ['-I', programsFolder, '-I', native];
 
 /** The path of a C program of tests/programs (`threads-keys`), or an absolute one. */
 export function sourceOf(program: string): string {
@@ -26,6 +27,17 @@ export function caseProgram(program: string, flags: string[] = [], machine?: Mac
   const all = [...programFlags, '-pthread', ...include, ...own, ...flags, '-ldl'];
   const folder = machine?.folder ?? buildFolder('tests');
   return compileInto(folder, sourceOf(program), all, machine?.cc);
+}
+
+/** The words of the command by which a reader compiles such a program into `./case`. */
+export function caseCommand(program: string, flags: string[] = []): string[] {
+  const source = sourceOf(program);
+  const text = readFileSync(source, 'utf8');
+  const quiet = programFlags.filter((flag) => !flag.startsWith('-W'));
+  const header = /^#include "libmalloc\.h"/m.test(text) ? ['-I', fromHere(native)] : [];
+  const linker = /^#include "(?:program|life)\.h"/m.test(text) ? ['-ldl'] : []; // before glibc 2.34
+  const output = ['-o', 'case', fromHere(source)];
+  return ['cc', ...quiet, '-pthread', ...header, ...flags, ...output, ...linker];
 }
 
 /** Compiles such a program with -DLIBRARY, as a shared library, and returns its path. */

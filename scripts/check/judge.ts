@@ -9,11 +9,11 @@ import { findProgram, programs } from '../malloc/programs.ts';
 import { execute } from '../process/execute.ts';
 import type { Case, Evidence, Group, ProgramCase, Run, Subject, Verdict } from './case.ts';
 import {
+  caseCommand,
   caseLibrary,
   caseProgram,
   fromHere,
   ourCommand,
-  programFlags,
   sourceOf,
 } from './compile-case.ts';
 import { firstLack, lack, toldLacks } from './lacks.ts';
@@ -250,11 +250,9 @@ function reproduceLine(
   run: Run,
   { argv, settings }: Plan,
 ): string {
-  const flags = [...programFlags.filter((flag) => !flag.startsWith('-W')), '-pthread'];
-  const cc = ['cc', ...flags, ...(run.flags ?? []), '-o', 'case', fromHere(source)];
   const own = argv.indexOf(argv.find((word) => /\/\w[\w-]*-[0-9a-f]{10}$/.test(word)) ?? '');
   const words = [...argv.slice(0, own), './case', ...argv.slice(own + 1)];
-  return `${shellLine(cc)} && ${commandLine(subject, words, settings)}`;
+  return `${shellLine(caseCommand(source, run.flags))} && ${commandLine(subject, words, settings)}`;
 }
 
 /** The shell command for a GDB session with the failing program. */

@@ -1,8 +1,8 @@
-import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import koffi, { type LibraryHandle } from 'koffi';
 import { Failure } from '../lib/errors.ts';
+import { temporaryFolder } from '../lib/folders.ts';
 
 // <dlfcn.h> on Linux.
 const RTLD_NOW = 2;
@@ -36,7 +36,7 @@ export interface Library {
  */
 export function openLibrary(file: string, options: { fresh?: boolean } = {}): Library {
   if (!options.fresh) return loadForGood(file, file);
-  const folder = mkdtempSync(path.join(tmpdir(), 'libmalloc-'));
+  const folder = temporaryFolder('library');
   const copy = path.join(folder, path.basename(file));
   try {
     copyFileSync(file, copy);

@@ -45,10 +45,17 @@ export function compileInto(
   const result = execaSync(command, [...leading, ...outputs, source, ...flags], { reject: false });
   if (result.failed) {
     rmSync(`${draft}.d`, { force: true });
-    const missing = result.code === 'ENOENT';
+    if (result.code === 'ENOENT')
+      throw new Failure(`no compiler: ${command}`, {
+        hint: `apt-get install ${cpp ? 'g++' : 'gcc, or set CC'}`,
+      });
+    if (result.signal !== undefined)
+      // Ctrl-C reaches it, too
+      throw new Failure(`the compiler was ended by ${result.signal}`);
+    const homeless = /Cannot create temporary file/.test(result.stderr);
     throw new Failure(
-      missing ? `no compiler: ${command}` : `cannot compile ${source}:\n${result.stderr}`,
-      missing ? { hint: `apt-get install ${cpp ? 'g++' : 'gcc, or set CC'}` } : {},
+      `cannot compile ${source}:\n${result.stderr}`,
+      homeless ? { hint: 'set TMPDIR to a folder that can be written to' } : {},
     );
   }
   renameSync(`${draft}.d`, `${program}.d`);

@@ -1,11 +1,11 @@
 // The forms in which a profile can be written. The name of the file says which is meant.
 
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, writeFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Failure } from '../lib/errors.ts';
+import { temporaryFolder } from '../lib/folders.ts';
 import { writeOutput } from '../lib/outputs.ts';
 import type { Profile } from '../trace/profile.ts';
 import { toFolded, toSpeedscope } from './flames.ts';
@@ -39,7 +39,7 @@ export function writeProfile(file: string, profile: Profile, measure: Measure): 
 
 /** Verbs know nothing of each other, so we ask for the page as anybody would. */
 function writePage(profile: Profile, _measure: Measure, file: string): undefined {
-  const folder = mkdtempSync(join(tmpdir(), 'libmalloc-profile-'));
+  const folder = temporaryFolder('profile');
   const here = import.meta.url;
   const cli = fileURLToPath(new URL(`../cli${extname(here)}`, here));
   try {

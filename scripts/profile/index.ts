@@ -1,10 +1,10 @@
 // libmalloc profile: who allocates, by call stacks, under any malloc.
 
-import { closeSync, existsSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, existsSync, openSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { Failure } from '../lib/errors.ts';
+import { temporaryFolder } from '../lib/folders.ts';
 import { writeJson } from '../lib/json.ts';
 import { writeOutput } from '../lib/outputs.ts';
 import { FAILED } from '../lib/status.ts';
@@ -146,7 +146,7 @@ async function profileProgram(argv: string[], options: Options): Promise<void> {
     });
   checkEnvironment();
   const m = resolveMalloc(options.malloc);
-  const folder = mkdtempSync(join(tmpdir(), 'libmalloc-profile-'));
+  const folder = temporaryFolder('profile');
   try {
     const file = join(folder, 'profile');
     const result = await launchInForeground(m, argv, { profile: variableOf(file, options) });

@@ -1,5 +1,9 @@
-/** Needs of cases: a case whose program calls a function that a malloc may lack names that function. */
+/**
+ * What the programs of cases need: of a malloc, the functions that it may lack; of the command by
+ * which a report offers to compile them, the folders of their headers.
+ */
 import { readFileSync } from 'node:fs';
+import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import type { ProgramCase } from '../../scripts/check/case.ts';
 import { waves } from '../../scripts/check/cases/basics.ts';
@@ -8,7 +12,7 @@ import { processes } from '../../scripts/check/cases/process.ts';
 import { semantics } from '../../scripts/check/cases/semantics.ts';
 import { structure } from '../../scripts/check/cases/structure.ts';
 import { threads } from '../../scripts/check/cases/threads.ts';
-import { sourceOf } from '../../scripts/check/compile-case.ts';
+import { caseCommand, sourceOf } from '../../scripts/check/compile-case.ts';
 import { functions } from '../../scripts/check/needs.ts';
 
 const cases = [
@@ -52,3 +56,16 @@ test.each(cases.map((each) => [each.name, each] as const))(
     expect(unspoken(each)).toEqual([]);
   },
 );
+
+test('the command that a report offers finds the headers of each program', async () => {
+  const more = /^#include "(?!program\.h)/m; // the others need no folder but their own
+  const ours = cases.filter(({ program }) => more.test(readFileSync(sourceOf(program), 'utf8')));
+  const commands = new Map(
+    ours.map(({ program, flags }) => [program, caseCommand(program, flags)]),
+  );
+  expect(commands.size).toBeGreaterThan(10);
+  for (const [cc = '', ...words] of commands.values()) {
+    const { stderr } = await execa(cc, [...words, '-fsyntax-only'], { reject: false });
+    expect(stderr, words.join(' ')).toBe('');
+  }
+});

@@ -274,6 +274,7 @@ describe('an output that cannot be written is reported before the work', () => {
     [['layout', '--', 'true'], { TMPDIR: '/nowhere' }],
     [['record', '--cost'], { TMPDIR: '/nowhere' }],
     [['gdb', '--batch', '--', 'true'], { TMPDIR: '/nowhere' }],
+    [['profile', '--', 'true'], { TMPDIR: '/nowhere' }],
   ])('%j with %j', async (args, env) => {
     const { status, stderr } = await libmalloc(args, { env });
     expect({ status, stderr }).toEqual({
