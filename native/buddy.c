@@ -307,8 +307,7 @@ static void *heap_resize(void *p, size_t size, const char *call) {
     return arena_unlock(a, new);
 }
 
-/* Merges two halves that arena_free kept apart, which gives back their chunk. Of smaller free
- * blocks, gives back all pages but the first, which holds the links. */
+/* Gives back all pages of free blocks but the first, which holds the links. */
 static size_t heap_trim(UNUSED size_t pad) {
     size_t given = 0, page = os_page_size();
     struct arena *a = arena_lock("malloc_trim");
