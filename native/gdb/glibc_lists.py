@@ -9,7 +9,7 @@ from .memory import ALL, WORD, Unreadable
 
 OUTSIDE = ~0xfff0  # the bits of an offset in 64 KiB that are set outside of them and where no chunk begins
 ALIGNED, SAFE_LINKING = 15, (2, 32)  # the first version that masks links in tcaches and fastbins
-FEW = 1 << 16  # how many chunks a question about one place follows on all lists
+FEW = 1 << 16  # how many chunks a question about one place follows in fastbins and bins
 NONE = bytes(1 << 12)
 
 
@@ -126,7 +126,7 @@ class Lists(Located):
                     each = Bin('tcache', cache, 32 + 16 * i, cache.at + TCACHE_ENTRIES + i * WORD)
                     self._follow(each, entry, HEADER)
                     self.part.append(each)
-                    if len(each.chunks) != n and each.size not in self.cut:
+                    if len(each.chunks) != n:
                         self._say(each, f'its count is {n}, but {len(each.chunks)} blocks are on it',
                                   lambda _, at=each.at: self.rows(at, 'first'))
         self._check_keys(self.part)
@@ -168,7 +168,7 @@ class Lists(Located):
                 self._broken_link(each, back, at, 'is on a list already' if chunk in held else
                                   'is no chunk of this heap')
                 return
-            if self._left <= 0:
+            if self._left <= 0 and not offset:
                 self.cut.add(size)
                 return
             run, to = self._run(size, chunk, mark, shift) if not offset else ([], 0)
@@ -186,7 +186,7 @@ class Lists(Located):
                 for chunk in run:
                     held.add(chunk, mark, each)
             each.chunks += run
-            self._left -= len(run)
+            self._left -= 0 if offset else len(run)
             back, at = run[-1], to
 
     def _run(self, size, here, mark, shift):

@@ -9,7 +9,7 @@ from array import array
 from copy import copy
 from functools import cached_property
 from itertools import compress, repeat
-from operator import add, gt, sub
+from operator import add, gt, ne, sub
 from typing import NamedTuple
 
 import gdb
@@ -181,7 +181,7 @@ class GuardedReader:
         kinds, (users, sizes, rooms, fronts) = self._records.columns('user', 'size', 'room', 'front')
         if any(map(gt, sizes, rooms)):
             return None
-        bases = array('Q', map(sub, users, fronts)) if any(fronts) else users
+        bases = list(map(sub, users, fronts)) if any(fronts) else users
         if bases != starts:
             number = dict(zip(bases, range(len(bases))))
             order = list(map(number.get, starts, repeat(len(bases))))
@@ -191,7 +191,7 @@ class GuardedReader:
                 return self._with_others(order, kinds, users, sizes, rooms)
             kinds = bytes([kinds[i] for i in order])
             users, sizes, rooms = (array('Q', [column[i] for i in order]) for column in (users, sizes, rooms))
-        return (kinds, users, sizes) if array('Q', map(add, starts, rooms)) == ends else None
+        return None if any(map(ne, ends, map(add, starts, rooms))) else (kinds, users, sizes)
 
     def _with_others(self, order, *columns):
         """As `_blocks`, if the variant has blocks without a record: theirs is the number behind the last one."""

@@ -118,7 +118,8 @@ class Records:
                 return False
         filled = bytes(compress(data[at('filled')::step], kinds)), kinds.translate(None, b'\0')
         freed = [min(size, FILL_MOST) if fill and kind == 2 else 0 for fill, kind, size in zip(*filled, sizes)]
-        return not any(freed) or self._all_same(pieces, users, freed, [bytes([FREED_FILL]) * size for size in freed])
+        fills = {size: bytes([FREED_FILL]) * size for size in set(freed)}
+        return not any(freed) or self._all_same(pieces, users, freed, list(map(fills.__getitem__, freed)))
 
     def _all_same(self, pieces, starts, lengths, wanted):
         """True if these stretches of memory contain these bytes."""
