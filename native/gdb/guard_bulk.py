@@ -6,7 +6,7 @@ from functools import cached_property
 from itertools import compress
 from struct import Struct
 
-from .memory import STRETCH, WORD, Unreadable, as_words
+from .memory import PAGE, STRETCH, WORD, Unreadable, as_words
 
 SLAB = 1024
 HALF = (1 << 32) - 1
@@ -17,17 +17,19 @@ CANARIES = [[(CANARY * 2)[at:at + length] for length in range(CANARY_MOST + 1)] 
 
 
 class Pieces(dict):
-    """Number → a piece of STRETCH bytes of the program's memory, b'' if not all of it can be read."""
+    """Number → a piece of STRETCH bytes of the program's memory; zeros for pages that cannot be read."""
 
     def __init__(self, memory):
         super().__init__()
         self._memory = memory
 
     def __missing__(self, number):
-        try:
-            piece = self._memory.once(number * STRETCH, STRETCH)
-        except Unreadable:
-            piece = b''
+        at, end, piece = number * STRETCH, (number + 1) * STRETCH, b''
+        while at + len(piece) < end:
+            try:
+                piece += self._memory.stretch(at + len(piece), end)
+            except Unreadable:
+                piece += bytes(PAGE)
         self[number] = piece
         return piece
 
