@@ -13,6 +13,7 @@
     printers.py   pretty printers, so that `print heap` reads like the variant's picture
     library.py    which malloc this program uses, and why that cannot be determined
     exported.py   reads a malloc without a reader by its libmalloc_walk and libmalloc_check
+    guard.py guard_bulk.py    the guard's records in a debug build: one by one, and in bulk
     track.py tracked.py    the table of `--track`: stacks for every reader, and the heap of any malloc
     objects.py    C++ types of blocks
     symbols.py    names of return addresses

@@ -216,6 +216,8 @@ class Reader:
 
     shares = {}  # a thread's heap → [pages, live blocks, their bytes, free, remote]: see `stats`
 
+    most_owned = ALL  # bytes of the largest block that counts for a share
+
     def owner_at(self, address):
         """The key in `shares` of the heap that owns a block, or None."""
         return None

@@ -119,6 +119,9 @@ ADDR is any expression: `heap chunk p`, `heap chunk 0x5555555592a0`, `heap chunk
         print_notes(heap)
 
 
+LISTS = ('tcache', 'fastbin', 'unsorted', 'small', 'large')
+
+
 class HeapFree(Command):
     """Free memory: block by block, or for a heap with size classes by class: heap free [CLASS].
 
@@ -136,6 +139,8 @@ the same command."""
         ours, heap = open_heap()
         if argv and argv[0] in heap.lists:
             print_lists(*heap.listed(argv[0]))
+        elif argv and argv[0] in LISTS:  # GDB may know a variable of that name, which is no size
+            raise gdb.GdbError(f'{ours.variant} has no list called {argv[0]}: `heap free` shows what there is')
         elif argv:
             self._one_class(ours, heap, number(argv[0]))
         else:

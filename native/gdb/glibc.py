@@ -12,17 +12,19 @@ from copy import copy
 from functools import cached_property
 from itertools import compress
 
-from .chunks import (FREE, FRESH, HEADER as OWN, LIVE, NOT, REGION, Broken, Chunk, Columns, Place,
+from .chunks import (FREE, FRESH, HEADER as OWN, LIVE, REGION, Broken, Chunk, Columns, Place,
                      Reader, Stats, count, up_to)
 from .glibc_arenas import Arenas, Odd
 from .glibc_free import Free
-from .glibc_structs import (ELSEWHERE, FLAGS, HEADER, IN_USE, LEAST, MAPPED, STATE_SIZE,
-                            TCACHE_CHUNK, TCACHE_MOST)
+from .glibc_structs import (FLAGS, HEADER, IN_USE, LEAST, STATE_SIZE, TCACHE_CHUNK, TCACHE_MOST,
+                            flags_of)
 from .memory import WORD, Unreadable
 
 VERSION = re.compile(rb'GNU C Library [^\n]{0,120}? release version (\d+)\.(\d+)')
 OLDEST, NEWEST = (2, 31), (2, 41)
 EXACT = TCACHE_MOST  # bytes; sizes up to here have a list each
+MANY = 1 << 12  # chunks; of more, all lists are read
+UNMARKED = bytes([1]) + bytes(255)  # for `translate`: 0 to 1, and all else to 0
 
 
 class GlibcReader(Reader):
@@ -54,7 +56,8 @@ class GlibcReader(Reader):
 
     def walk(self, start=0):
         arenas = self.arenas
-        problems = list(arenas.found)
+        arenas.near if start else arenas.lists
+        problems = list(arenas.damage)
         for at, heap, mapped in self._parts():
             end = heap.end if heap else mapped[2]
             if end <= start:
@@ -64,8 +67,11 @@ class GlibcReader(Reader):
                 yield self._mapped(*mapped)
             else:
                 yield from self._heap(heap, start, problems)
-        if problems:
-            raise problems[0]
+        for problem in problems or arenas.damage:
+            raise problem
+
+    def lowest(self):
+        return next((part[0] for part in self._parts()), None)
 
     def _parts(self):
         """(start, Heap or None, mapped chunk or None) in address order."""
@@ -78,18 +84,20 @@ class GlibcReader(Reader):
         return Chunk(LIVE, start, end - start, user, end - user)
 
     def _heap(self, heap, start, problems):
-        owner, binned, top = heap.arena.at, self.arenas.binned, heap.arena.top
-        caches = {cache.at - HEADER for cache in self.arenas.caches}
+        arenas, owner, top = self.arenas, heap.arena.at, heap.arena.top
+        caches = {cache.at - HEADER for cache in arenas.caches}
         if heap.start < heap.first and start < heap.first:
             yield Chunk(OWN, heap.start, heap.first - heap.start)
-        for at, size, used in self.arenas.chunks(heap, start, problems):
+        for n, (at, size, used) in enumerate(arenas.chunks(heap, start, problems)):
+            if n == MANY:
+                arenas.lists
             if at == top:
                 yield Chunk(FRESH, at, size)
             elif size < LEAST or at in caches:
                 yield Chunk(OWN, at, size)
             else:
                 usable = size - WORD
-                yield Chunk(LIVE if used and at not in binned else FREE, at, size, at + HEADER,
+                yield Chunk(FREE if arenas.is_free(at, size, used) else LIVE, at, size, at + HEADER,
                             usable, usable if usable <= EXACT else 0, owner)
 
     @cached_property
@@ -115,8 +123,8 @@ class GlibcReader(Reader):
         for base, words, used, gone in arenas.sweep(heap):
             begins = [base + HEADER + place * WORD for place in used]
             stops = [at + (word | FLAGS) - (HEADER - 1) for at, word in zip(begins, map(words.__getitem__, used))]
-            free = bytes([at - HEADER in binned for at in begins])
-            live = free.translate(NOT)
+            free = bytes(map(binned.flags(base + WORD, base + WORD * len(words)).__getitem__, used))
+            live = free.translate(UNMARKED)
             starts[LIVE].extend(compress(begins, live))
             ends[LIVE].extend(compress(stops, live))
             starts[FREE].extend(sorted([*compress(begins, free), *(chunk + HEADER for chunk, _ in gone)]))
@@ -160,9 +168,7 @@ class GlibcReader(Reader):
     def _counted(self):
         """({size of a chunk: [live, free]}, Stats without those, problems)."""
         arenas, stats, sizes = self.arenas, Stats(self.overhead()), {}
-        lists = arenas.lists
-        problems = list(arenas.found)
-        self.shares = {}
+        problems, self.shares = list(arenas.found), {}
         for heap in arenas.heaps:
             stats.add(Chunk(REGION, heap.start, heap.end - heap.start))
             live, free, own = self._tally(heap, problems)
@@ -180,12 +186,12 @@ class GlibcReader(Reader):
             top = heap.arena.top
             if heap.first <= top < heap.end:
                 stats.add(Chunk(FRESH, top, heap.end - top))
-        for each in lists:  # the flags in the next chunk still say that these are in use
+        for each in arenas.lists:  # the flags in the next chunk still say that these are in use
             if each.kind in ('tcache', 'fastbin'):
                 row = sizes.setdefault(each.size, [0, 0])
                 row[0] -= len(each.chunks)
                 row[1] += len(each.chunks)
-                self._move(each.chunks, each.size)
+                self._move(each)
         for cache in arenas.caches:
             sizes.setdefault(TCACHE_CHUNK, [0, 0])[0] -= 1
             stats.header_bytes += TCACHE_CHUNK
@@ -194,18 +200,18 @@ class GlibcReader(Reader):
             share[2] -= TCACHE_CHUNK - WORD
         return sizes, stats, problems
 
-    def _move(self, chunks, size):
-        """Moves chunks in the shares from live to free."""
-        if len(self.shares) == 1:
-            numbers = [(share, len(chunks)) for share in self.shares.values()]
+    def _move(self, each):
+        """Moves the chunks of a list in the shares from live to free."""
+        if each.kind == 'fastbin' or len(self.shares) == 1:
+            numbers = [(each.arena or self.arenas.arenas[0], len(each.chunks))]
         else:
-            held = Counter(heap.arena.at for heap in map(self.arenas.heap_of, chunks) if heap)
-            numbers = [(self.shares[arena], n) for arena, n in held.items()]
-        for share, n in numbers:
+            numbers = Counter(heap.arena for heap in map(self.arenas.heap_of, each.chunks) if heap).items()
+        for arena, n in numbers:
+            share = self.shares.setdefault(arena.at, [0, 0, 0, 0, 0])
             share[1] -= n
-            share[2] -= n * (size - WORD)
+            share[2] -= n * (each.size - WORD)
             share[3] += n
-            share[4] += n * (size - WORD)
+            share[4] += n * (each.size - WORD)
 
     def stats(self):
         sizes, counted, problems = self._counted
@@ -254,9 +260,9 @@ class GlibcReader(Reader):
 
     def fields(self, chunk):
         at = chunk.user - HEADER if chunk.user else chunk.start
-        held = self.arenas.binned.get(at)
-        links = () if chunk.kind != FREE else ('link', 'key') if held and held.kind == 'tcache' else (
-            ('link',) if held and held.kind == 'fastbin' else ('fd', 'bk'))
+        held = self.arenas.near.get(at)
+        kind = held.kind if held else 'fastbin' if chunk.usable + WORD in self.arenas.cut else ''
+        links = {'tcache': ('link', 'key'), 'fastbin': ('link',)}.get(kind, ('fd', 'bk')) if chunk.kind == FREE else ()
         return [(at + i * WORD, name) for i, name in enumerate(('prev_size', 'size', *links))]
 
     def try_free(self, address):
@@ -308,7 +314,7 @@ class GlibcReader(Reader):
             ('block', f'{block:#x} .. {end:#x}  {end - block} bytes'),
             ('chunk', f'{chunk:#x} .. {end:#x}  {end - chunk} bytes with its header'),
             ('state', LIVE), ('class', 'a mapping of its own'),
-            ('flags', self._flags(self.arenas.word(chunk + WORD)))])
+            ('flags', flags_of(self.arenas.word(chunk + WORD)))])
 
     def _where(self, address, chunk, block, state):
         return (f'the start of a {state} block' if address == block else
@@ -331,31 +337,24 @@ class GlibcReader(Reader):
         if any(chunk == cache.at - HEADER for cache in arenas.caches):
             return Place(f'{address:#x} lies in the tcache of a thread, a record of the malloc', [
                 *rows, *near])
-        held = arenas.binned.get(chunk)
-        state = FREE if held or not used else LIVE
+        held = arenas.near.get(chunk)
+        state = FREE if arenas.is_free(chunk, size, used) else LIVE
         usable = size - WORD
         return Place(f'{address:#x} is {self._where(address, chunk, block, state)}', [
             ('block', f'{block:#x} .. {block + usable:#x}  {usable} bytes'), *rows[:1],
             ('state', state if state == LIVE else f'free, in the {held}' if held else
-             'free, and in no list'),
-            ('flags', self._flags(arenas.word(chunk + WORD))), *rows[1:], *near])
-
-    def _flags(self, word):
-        names = ((IN_USE, 'the chunk before is in use'), (MAPPED, 'mapped'),
-                 (ELSEWHERE, 'not of main_arena'))
-        said = ', '.join(name for bit, name in names if word & bit) or 'none'
-        return f'{said}  (size word {word:#x})'
+             'free' if arenas.cut else 'free, and in no list'),
+            ('flags', flags_of(arenas.word(chunk + WORD))), *rows[1:], *near])
 
     def free(self):
         lists, rows, blocks, size = self.arenas.lists, [], 0, 0
         problems = list(self.arenas.found)
         for each in lists:
-            sizes = [self.arenas.size_of(chunk) - WORD for chunk in each.chunks]
-            if each.size:
-                sizes = [each.size - WORD] * len(each.chunks)
-            rows.append((each.kind, each.size - WORD if each.size else '', str(each.of), len(sizes),
-                         sum(sizes), f'{each.chunks[0] + HEADER:#x}' if each.chunks else ''))
-            blocks, size = blocks + len(sizes), size + sum(sizes)
+            n, usable = len(each.chunks), each.size - WORD
+            total = n * usable if each.size else sum(map(self.arenas.size_of, each.chunks)) - n * WORD
+            rows.append((each.kind, usable if each.size else '', str(each.of), n, total,
+                         f'{each.chunks[0] + HEADER:#x}' if each.chunks else ''))
+            blocks, size = blocks + n, size + total
         tops = sum(heap.end - heap.arena.top for heap in self.arenas.heaps
                    if heap.first <= heap.arena.top < heap.end)
         return (('list', 'bytes', 'of', 'blocks', 'in all', 'first'), rows,
@@ -392,12 +391,12 @@ class GlibcReader(Reader):
 
     def _check_heap(self, heap, problems):
         """Checks each chunk of a heap, fast if all are sound; returns how many there are."""
-        arenas, chunks, before = self.arenas, 1, -1
+        arenas, chunks, before, binned = self.arenas, 1, -1, self.arenas.binned.lists
         try:
             for _, _, used, gone in arenas.sweep(heap):
                 chunks += len(used) + len(gone)
                 for at, size in gone:
-                    if at not in arenas.binned or at == before:
+                    if at not in binned or at == before:
                         raise Odd
                     before = at + size
             broken = arenas.top_problem(heap) if heap.swept == heap.arena.top else None
@@ -429,6 +428,9 @@ class GlibcReader(Reader):
         if not OLDEST <= numbers <= NEWEST:
             notes.append(f'{self.library.version} is not one of those that this reader was made for '
                          '(2.31 to 2.41)')
+        if arenas.is_judged:
+            notes.append('the lists of free blocks are long, and were not followed to their ends: blocks count as free '
+                         'if their links look like it; after `heap check` this is certain')
         if arenas.par is None:
             notes.append('mp_ is not found: mapped chunks are not shown')
         return notes

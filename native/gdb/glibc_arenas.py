@@ -11,6 +11,7 @@ from .glibc_structs import ELSEWHERE, FLAGS, HEADER, IN_USE, LEAST, MAPPED
 from .memory import ALL, PAGE, STRETCH, WORD, Unreadable, as_words
 
 SURE = 8  # consecutive valid headers needed to resume at a place after damage
+FAR = 64 << 20  # how far before an address the search for its chunk begins: further than a block in a heap is long
 
 
 class Odd(Exception):
@@ -38,6 +39,11 @@ class Arenas(Lists):
     def mapped(self):
         """(start of the mapping, chunk, end) of each chunk that has one, in address order."""
         return find_mapped(self)
+
+    @property
+    def damage(self):
+        """`found`, as far as it is known yet."""
+        return self.found if 'lists' in vars(self) else self.problems
 
     @cached_property
     def found(self):
@@ -120,19 +126,20 @@ class Arenas(Lists):
             except Unreadable:
                 raise Odd from None
             used, gone = [], []
-            i, limit, word, add = 1, len(words) - 1, words[1], used.append
-            while True:  # runs once for each chunk
-                j = i + steps[word]
-                if j > limit:
-                    break
-                behind = words[j]
-                if behind & 1:
-                    add(i)
-                elif words[j - 1] == word & ~FLAGS:
-                    gone.append((at + (i - 1) * WORD, word & ~FLAGS))
-                else:
-                    raise Odd
-                i, word = j, behind
+            i, word, add = 1, words[1], used.append
+            try:
+                while True:  # runs once for each chunk
+                    j = i + steps[word]
+                    behind = words[j]
+                    if behind & 1:
+                        add(i)
+                    elif words[j - 1] == word & ~FLAGS:
+                        gone.append((at + (i - 1) * WORD, word & ~FLAGS))
+                    else:
+                        raise Odd
+                    i, word = j, behind
+            except IndexError:
+                pass  # the next chunk begins behind this stretch
             base, here = at - WORD, at + (i - 1) * WORD
             if here == at != top:  # longer than a stretch
                 here += self._long(at, word, steps, end, used, gone)
@@ -227,10 +234,11 @@ class Arenas(Lists):
                                self.shown(at), skipped(at, found)))
         return found
 
-    def _find_chain(self, heap, start, end):
-        """The first place in [start, end) from which SURE consecutive headers are valid."""
+    def _find_chain(self, heap, start, end, known=None):
+        """The first place in [start, end) from which SURE consecutive headers are valid, or where one of the `known`
+        chunks begins."""
         at, top = start + -start % 16, heap.arena.top
-        known = sorted(chunk for chunk in self.binned if start <= chunk < end)
+        known = self.binned.between(start, end) if known is None else known
         while at < end:
             try:
                 words = as_words(self.memory.stretch(at, end))
@@ -273,29 +281,50 @@ class Arenas(Lists):
     def _skim(self, heap, address):
         """The chunk that contains an address. Follows only the sizes, ten million a second; if that fails,
         walks carefully."""
-        anchors, end = heap.anchors, heap.end
-        number = min((address - heap.first) // heap.ANCHOR, len(anchors) - 1)
-        while anchors[number] > address:
-            number -= 1
-        at = anchors[number]
+        at, end, steps = heap.anchor(address), heap.end, self._steps
+        if address - at > 2 * FAR:
+            at = self._before(heap, address) or at
         while True:
             try:
-                words = as_words(self.memory.stretch(at, min(end, at + STRETCH)))
+                words = as_words(self.memory.stretch(at, min(end, at + STRETCH)))[:(address - at >> 3) + 2]
             except Unreadable:
                 return self._walk_to(heap, address)
-            i, j, limit, target = 1, 1, len(words), address - at >> 3
-            while j < limit:
-                i = j
-                step = words[i] >> 3
-                if step < 4 or step & 1:
-                    return self._walk_to(heap, address)
-                j += step
-                if j - 1 > target:
-                    return at + (i - 1) * WORD
-            if j == 1 or at + (j - 1) * WORD >= end:
+            i = j = 1
+            try:
+                while True:
+                    i, j = j, j + steps[words[j]]
+            except IndexError:
+                pass
+            following = at + (j - 1) * WORD
+            if j >= ALL or j == 1 or following >= end and address >= end:
                 return self._walk_to(heap, address)
-            at += (j - 1) * WORD
+            if following > address:
+                return at + (i - 1) * WORD
+            at = following
             heap.remember(at)
+
+    @cached_property
+    def _steps(self):
+        return Steps(MAPPED | 8)
+
+    def _before(self, heap, address):
+        """A chunk that begins FAR before an address, or None. What looks like one there may lie in a large block, but
+        that ends long before the address; or in a large free chunk, which keeps the headers of those that it was
+        merged from."""
+        start, top = address - FAR, heap.arena.top
+        if heap.first <= top < heap.end:
+            start = min(start, top - FAR)
+        self.near
+        if 0 in self.cut or start < heap.first or any(
+                chunk < address and chunk + self.size_of(chunk) > start for chunk in self._vast):
+            return None
+        return self._find_chain(heap, start, start + STRETCH, ())
+
+    @cached_property
+    def _vast(self):
+        """The free chunks of a MiB and more."""
+        return [chunk for each in self.part if each.kind in ('unsorted', 'large') for chunk in each.chunks
+                if self.size_of(chunk) >= STRETCH]
 
     def _walk_to(self, heap, address):
         last = heap.first
@@ -341,8 +370,7 @@ class Arenas(Lists):
         return f'{chunk + HEADER:#x}  {self.state(chunk, size)}  {max(size - WORD, 0)} bytes'
 
     def state(self, chunk, size):
-        if chunk in self.binned:
-            return FREE
         behind = self.try_word(chunk + size + WORD)
         said = self.try_word(chunk + size)
-        return FREE if behind is not None and not behind & IN_USE and said == size else LIVE
+        used = behind is None or behind & IN_USE == 1 or said != size
+        return FREE if self.is_free(chunk, size, used) else LIVE

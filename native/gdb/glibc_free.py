@@ -19,8 +19,10 @@ class Free:
         """(True if free would accept the pointer, a sentence)."""
         try:
             taken, why = self._verdict(address)
-            held = self.arenas.binned.get(address - HEADER)
-            if taken and held:
+            chunk = address - HEADER
+            if taken and not self.arenas.word(chunk + WORD) & MAPPED and self.arenas.is_free(
+                    chunk, self.arenas.size_of(chunk), True):
+                held = self.arenas.near.get(chunk) or 'fastbin, as its link says'
                 why += f'; but it is free already, in the {held}: glibc does not notice'
             return taken, why
         except Unreadable as error:
@@ -48,7 +50,8 @@ class Free:
                       each.thread in (0, thread.num)), None)
         if size - WORD > TCACHE_MOST or cache is None:
             return None
-        held = next((each for each in arenas.lists if each.kind == 'tcache' and each.of is cache and
+        arenas.near
+        held = next((each for each in arenas.part if each.kind == 'tcache' and each.of is cache and
                      each.size == size), None)
         if held and chunk in held.chunks:
             return False, 'free(): double free detected in tcache 2'
@@ -66,7 +69,7 @@ class Free:
         if size <= FAST_MOST:
             if not 2 * WORD < arenas.size_of(following) < heap.arena.system_mem:
                 return False, 'free(): invalid next size (fast)'
-            held = arenas.binned.get(chunk)
+            held = arenas.near.get(chunk)
             if held and held.kind == 'fastbin' and held.chunks[0] == chunk:
                 return False, 'double free or corruption (fasttop)'
             return True, f'it goes into the fastbin of {size - WORD} bytes of {heap.arena.name}'

@@ -33,13 +33,19 @@ class Heap:
 
     def __init__(self, arena, start, first, end):
         self.arena, self.start, self.first, self.end = arena, start, first, end
-        self.anchors = [first]
+        self._anchors = {0: first}
         self.swept = 0  # where the last chunk ends, as Arenas.sweep found
 
     def remember(self, chunk):
         """Notes that a chunk begins here."""
-        while chunk >= self.first + len(self.anchors) * self.ANCHOR:
-            self.anchors.append(chunk)
+        self._anchors.setdefault((chunk - self.first) // self.ANCHOR, chunk)
+
+    def anchor(self, address):
+        """The last known chunk that begins at an address or before it."""
+        number = (address - self.first) // self.ANCHOR
+        while self._anchors.get(number, address + 1) > address:
+            number -= 1
+        return self._anchors[number]
 
 
 class Arena:
@@ -65,7 +71,7 @@ class Bin:
 
     def __init__(self, kind, of, size, at):
         self.kind, self.of, self.size, self.at = kind, of, size, at
-        self.chunks = []
+        self.chunks, self.arena = [], None
 
     def __str__(self):
         size = f' of {self.size - WORD} bytes' if self.size else ''
@@ -147,3 +153,10 @@ def text_of(word):
     """The bytes of a word as text if they are printable, because most overflows are strings."""
     data = word.to_bytes(WORD, 'little').rstrip(b'\0')
     return f'"{data.decode()}"' if len(data) > 3 and all(32 <= byte < 127 for byte in data) else ''
+
+
+def flags_of(word):
+    """What the flags in a size word say."""
+    names = (IN_USE, 'the chunk before is in use'), (MAPPED, 'mapped'), (ELSEWHERE, 'not of main_arena')
+    said = ', '.join(name for bit, name in names if word & bit) or 'none'
+    return f'{said}  (size word {word:#x})'

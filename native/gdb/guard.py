@@ -6,9 +6,9 @@ blocks in quarantine as free. It finds records as guard/records.h does, by readi
 """
 
 from array import array
-from collections import Counter
+from copy import copy
 from functools import cached_property
-from itertools import compress
+from itertools import compress, repeat
 from operator import add, gt, ne, sub
 from typing import NamedTuple
 
@@ -16,19 +16,16 @@ import gdb
 
 from .chunks import (FREE, LIVE, ONLY, REMOTE, SPAN, Broken, Chunk, Columns, Place, Reader, Stats,
                      count, up_to)
-from .memory import STRETCH, WORD, Layout, Unreadable, as_words
+from .guard_bulk import CANARY, CANARY_MOST, FILL_MOST, FREED_FILL, SLAB, Records
+from .memory import WORD, Layout, as_words
 from .symbols import Code
 
 ALIGNMENT = 16
-HALF = (1 << 32) - 1
 LEAF_SLOTS, MAP_LEAVES, MAPS = 1 << 16, 1 << 14, 1 << 13
-SLAB, SLABS = 1024, 1 << 16
+SLABS = 1 << 16
 GONE = 2 ** 32 - 1
 STATES = {1: LIVE, 2: FREE, 3: LIVE}  # 3: a thread is working on the block
-KINDS = bytes((0, 1, 2, 1)) + bytes(252)  # of a state: 1 live, 2 in quarantine
-FREED_FILL, FILL_MOST, CANARY_MOST = 0xdf, 1 << 20, 64
 FRONTS = (0, *(ALIGNMENT << i for i in range(9)))  # as guard_front: up to a page
-CANARY = bytes(0x80 | at * 37 & 0x3f for at in range(64))  # by address: it repeats
 FIELDS = ('state', 'user', 'size', 'room', 'front', 'rear', 'filled')
 
 
@@ -167,32 +164,53 @@ class GuardedReader:
             yield self._shown(chunk)[0]
 
     @cached_property
+    def _records(self):
+        numbers = range(min(int(self._guard['made']) // SLAB + 1, SLABS))
+        slabs = [self._table('slabs', number) for number in numbers]
+        return Records(self._reader.memory, self._record, list(filter(None, slabs)))
+
+    @cached_property
     def _blocks(self):
-        """(kinds as bytes: 1 live, 2 in quarantine; then as arrays users, sizes, rooms, canaries) of all blocks in
-        address order; or None where records and the variant's blocks do not agree, so that the walk has to tell."""
+        """(kinds as bytes: 1 live, 2 in quarantine; then as arrays users, sizes) of all blocks that are live for the
+        variant, in address order; or None where records and the variant's blocks do not agree, so that the walk has to
+        tell. A block without a record counts as live."""
         under = self._reader.columns
         if under.broken or getattr(self._reader, 'others', True):  # several heaps; or dumb, with one block
             return None
-        states, whole = bytearray(), [array('Q') for _ in range(5)]
-        for columns in self._record_columns('state', 'user', 'size', 'room', 'canaries', 'front'):
-            state = bytes(columns[0]).translate(KINDS)
-            states += state.translate(None, b'\0')
-            for to, column in zip(whole, columns[1:]):
-                to.extend(compress(column, state))
-        users, sizes, rooms, _, fronts = whole
-        number = dict(zip(map(sub, users, fronts), range(len(users))))
-        order = list(map(number.get, under.starts[LIVE]))
-        if len(order) != len(users) or None in order or any(map(gt, sizes, rooms)) or any(map(
-                ne, under.ends[LIVE], map(add, under.starts[LIVE], map(rooms.__getitem__, order)))):
+        starts, ends = under.starts[LIVE], under.ends[LIVE]
+        kinds, (users, sizes, rooms, fronts) = self._records.columns('user', 'size', 'room', 'front')
+        if any(map(gt, sizes, rooms)):
             return None
-        return (bytes(map(states.__getitem__, order)),
-                *(array('Q', map(column.__getitem__, order)) for column in whole[:4]))
+        bases = list(map(sub, users, fronts)) if any(fronts) else users
+        if bases != starts:
+            number = dict(zip(bases, range(len(bases))))
+            order = list(map(number.get, starts, repeat(len(bases))))
+            if len(starts) - order.count(len(bases)) != len(bases):
+                return None  # a record of a block that is not live
+            if len(starts) > len(bases):
+                return self._with_others(order, kinds, users, sizes, rooms)
+            kinds = bytes([kinds[i] for i in order])
+            users, sizes, rooms = (array('Q', [column[i] for i in order]) for column in (users, sizes, rooms))
+        return None if any(map(ne, ends, map(add, starts, rooms))) else (kinds, users, sizes)
+
+    def _with_others(self, order, *columns):
+        """As `_blocks`, if the variant has blocks without a record: theirs is the number behind the last one."""
+        starts, ends = self._reader.columns.starts[LIVE], self._reader.columns.ends[LIVE]
+        all_kinds, all_users, all_sizes, rooms = columns
+        kinds, users, sizes = bytearray(b'\1') * len(starts), array('Q', starts), array('Q', map(sub, ends, starts))
+        most = len(all_kinds)
+        for at in [at for at, i in enumerate(order) if i < most]:
+            i = order[at]
+            if rooms[i] != sizes[at]:
+                return None
+            kinds[at], users[at], sizes[at] = all_kinds[i], all_users[i], all_sizes[i]
+        return bytes(kinds), users, sizes
 
     @cached_property
     def columns(self):
         if self._blocks is None:
             return Reader.walked(self)
-        (kinds, users, sizes, _, _), under, found = self._blocks, self._reader.columns, Columns()
+        (kinds, users, sizes), under, found = self._blocks, self._reader.columns, Columns()
         found.starts.update(under.starts)
         found.ends.update(under.ends)
         ends = list(map(add, users, sizes))
@@ -208,56 +226,65 @@ class GuardedReader:
     def lowest(self):
         return self._reader.lowest()
 
+    @cached_property
+    def _counted(self):
+        """(the variant's figures, (kind, size, room) → how many records, the variant's shares) if they may agree, else
+        None."""
+        stats, broken = self._reader.stats()
+        if broken or getattr(self._reader, 'others', True):
+            return None
+        found = self._records.counted
+        blocks, rooms = sum(found.values()), sum(room * n for (_, _, room), n in found.items())
+        if any(size > room for _, size, room in found) or blocks > stats.live_blocks or rooms > stats.live_bytes or (
+                blocks == stats.live_blocks and rooms != stats.live_bytes):
+            return None
+        return stats, found, self._reader.shares
+
     def sizes(self):
         """The variant's rows, with its live blocks counted by their records."""
-        if self._blocks is None:
+        if self._counted is None:
             return Reader.sizes(self)
-        (kinds, _, sizes, rooms, _), (found, broken) = self._blocks, self._reader.sizes()
-        for row in found.values():
-            row[0] = row[1] = 0
-        for (kind, size, room), n in Counter(zip(kinds, sizes, rooms)).items():
+        found, broken = self._reader.sizes()
+        for (kind, size, room), n in self._counted[1].items():
             row = found.setdefault(room if room in found else up_to(room), [0, 0, 0, 0])
-            i = 0 if kind == 1 else 2
-            row[i] += n
-            row[i + 1] += n * size
+            for i, more, each in ((0, -n, room), (0 if kind == 1 else 2, n, size)):
+                row[i] += more
+                row[i + 1] += more * each
+        if any(min(row) < 0 for row in found.values()):
+            return Reader.sizes(self)
         return {size: row for size, row in found.items() if any(row)}, broken
 
     def stats(self):
         """The variant's figures, corrected by the records."""
-        stats, broken = self._reader.stats()
-        if broken or self._blocks is None:
+        if self._counted is None:
             return self._walked_stats()
-        kinds, users, sizes, rooms, _ = self._blocks
-        held = self._quarantine()
-        stats.header_bytes += self.overhead() - self._reader.overhead() + sum(rooms) - sum(sizes)
-        stats.live_blocks -= len(held)
-        stats.live_bytes += sum(sizes) - sum(held) - sum(rooms)
-        stats.free_blocks += len(held)
-        stats.free_bytes += sum(held)
-        stats.largest = max(stats.largest, max(held, default=0))
-        shares, owner_at = self._reader.shares, self._reader.owner_at
-        for kind, user, size, room in zip(kinds, users, sizes, rooms) if shares else ():
-            share = shares.get(owner_at(user), [0] * 5)
-            if kind == 1:
-                share[2] += size - room
-            else:
-                share[1] -= 1
-                share[2] -= room
-                share[3] += 1
+        stats, found = copy(self._counted[0]), self._counted[1]
+        self._reader.shares = {heap: list(share) for heap, share in self._counted[2].items()}
+        held, held_bytes, largest = self._quarantine()
+        sizes, rooms = (sum(each[i] * n for each, n in found.items()) for i in (1, 2))
+        stats.header_bytes += self.overhead() - self._reader.overhead() + rooms - sizes
+        stats.live_blocks -= held
+        stats.live_bytes += sizes - held_bytes - rooms
+        stats.free_blocks += held
+        stats.free_bytes += held_bytes
+        stats.largest = max(stats.largest, largest)
+        self._correct_shares()
         return stats, None
 
-    def _record_columns(self, *names):
-        """These fields of all records ever made, slab by slab, as lists; `canaries` are front, rear and filled in
-        one word."""
-        layout, step = self._record, self._record.size // WORD
-        places = [(layout.offset('front' if name == 'canaries' else name) // WORD, name) for name in names]
-        for slab in range(int(self._guard['made']) // SLAB + 1):
-            at = self._table('slabs', slab)
-            if at:
-                words = as_words(self._reader.memory.once(at, SLAB * layout.size))
-                columns = [(words[i::step].tolist(), name) for i, name in places]
-                yield [[word & HALF for word in column] if name in ('state', 'front') else column
-                       for column, name in columns]
+    def _correct_shares(self):
+        shares, owner_at = self._reader.shares, self._reader.owner_at
+        if len(shares) == 1:  # whose blocks have classes
+            share, = shares.values()
+            counted = [(*each, n) for each, n in self._counted[1].items() if each[2] <= self._reader.most_owned]
+        else:
+            kinds, (users, sizes, rooms) = self._records.columns('user', 'size', 'room') if shares else (b'', [()] * 3)
+            counted = zip(kinds, sizes, rooms, repeat(1), users)
+        for kind, size, room, n, *user in counted:
+            share = shares.get(owner_at(*user), [0] * 5) if user else share
+            share[2] += n * (size - room) if kind == 1 else -n * room
+            if kind == 2:
+                share[1] -= n
+                share[3] += n
 
     def _walked_stats(self):
         stats, broken = Stats(self.overhead()), None
@@ -359,22 +386,24 @@ class GuardedReader:
         return [('' if i else label, line) for i, line in enumerate(lines)]
 
     def _quarantine(self):
-        """The sizes of the blocks in it."""
-        if self._blocks:
-            return list(compress(self._blocks[2], self._blocks[0].translate(ONLY[2])))
-        return [record.size for _, record in map(self._shown, self._reader.walk())
-                if record and STATES[record.state] == FREE]
+        """(how many blocks are in it, their bytes, those of the largest)."""
+        if self._counted:
+            held = [(size, n) for (kind, size, _), n in self._counted[1].items() if kind == 2]
+        else:
+            held = [(record.size, 1) for _, record in map(self._shown, self._reader.walk())
+                    if record and STATES[record.state] == FREE]
+        return sum(n for _, n in held), sum(size * n for size, n in held), max((size for size, _ in held), default=0)
 
     def free(self):
         heading, rows, last, broken = self._reader.free()
         if not broken:
-            held = self._quarantine()
-            last += f'\n{count(len(held), "block")}, {sum(held)} bytes in quarantine'
+            blocks, size, _ = self._quarantine()
+            last += f'\n{count(blocks, "block")}, {size} bytes in quarantine'
         return heading, rows, last, broken
 
     def check(self):
         """Checks canaries first, because those name the code that allocated the overrun block."""
-        checked = self._sound()
+        checked = self._records.sound()
         if checked is None:
             checked = 0
             for record in self._walked():
@@ -382,37 +411,6 @@ class GuardedReader:
                 checked += 1
         sound = self._reader.check()
         return f'{sound}\nok: the canaries of {count(checked, "block")}'
-
-    def _sound(self):
-        """The number of blocks if all canaries and fills are as they should be, else None."""
-        if self._blocks is None:
-            return None
-        data, at, canary, filled_with = b'', 0, CANARY * 2, bytes([FREED_FILL]) * FILL_MOST
-        for kind, user, size, _, word in zip(*self._blocks):
-            front, rear, filled = min(word & HALF, CANARY_MOST), word >> 32 & 0xff, word >> 48 & 0xff
-            low, end = user - front, user + size
-            if low < at or end + rear > at + len(data):
-                at, data = low, self._around_block(low, end + rear)
-                if len(data) < end + rear - low:
-                    return None
-            i = end - at
-            if rear and data[i:i + rear] != canary[end % 64:end % 64 + rear]:
-                return None
-            if front and data[low - at:user - at] != canary[low % 64:low % 64 + front]:
-                return None
-            if filled and kind == 2:
-                length = min(size, FILL_MOST)
-                if data[user - at:user - at + length] != filled_with[:length]:
-                    return None
-        return len(self._blocks[1])
-
-    def _around_block(self, low, end):
-        """The memory of a block, and of more behind it if it is short."""
-        try:
-            memory = self._reader.memory
-            return memory.once(low, end - low) if end - low > STRETCH else memory.stretch(low, low + STRETCH)
-        except Unreadable:
-            return b''
 
     def _walked(self):
         """The record of each block, as far as the heap can be walked."""

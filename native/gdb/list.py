@@ -77,29 +77,34 @@ class ListReader(Reader):
             return self.walked()
 
     @cached_property
-    def _sizes(self):
-        """Those of the live chunks, and of the free ones."""
-        found = self.columns
-        return [list(map(sub, found.ends[kind], found.starts[kind])) for kind in (LIVE, FREE)]
+    def _counted(self):
+        """(size → live chunks, size → free ones, [(start, end)] of the regions, why that is incomplete or None)."""
+        try:
+            return *self.ring.tally(), None
+        except Odd:
+            found = self.columns
+        sizes = [Counter(map(sub, found.ends[kind], found.starts[kind])) for kind in (LIVE, FREE)]
+        return *sizes, found.regions, found.broken
 
     def stats(self):
         """As counted from the walk, without an object for each chunk."""
-        (live, free), regions = self._sizes, self.columns.regions
-        stats = Stats(self.overhead() + self.ring.header_size * (len(live) + len(free)))
+        live, free, regions, broken = self._counted
+        stats = Stats()
         stats.regions, stats.mapped = len(regions), sum(end - start for start, end in regions)
-        stats.live_blocks, stats.live_bytes = len(live), sum(live)
-        stats.free_blocks, stats.free_bytes = len(free), sum(free)
+        stats.live_blocks, stats.live_bytes = total(live)
+        stats.free_blocks, stats.free_bytes = total(free)
+        stats.header_bytes = self.overhead() + self.ring.header_size * (stats.live_blocks + stats.free_blocks)
         stats.largest = max(free, default=0)
-        return stats, self.columns.broken
+        return stats, broken
 
     def sizes(self):
         found = {}
-        for i, sizes in enumerate(self._sizes):
-            for size, n in Counter(sizes).items():
+        for i, sizes in enumerate(self._counted[:2]):
+            for size, n in sizes.items():
                 row = found.setdefault(up_to(size), [0, 0, 0, 0])
                 row[2 * i] += n
                 row[2 * i + 1] += n * size
-        return found, self.columns.broken
+        return found, self._counted[3]
 
     def overhead(self):
         return self.heap.type.sizeof + self.ring.header_size
@@ -165,11 +170,11 @@ class ListReader(Reader):
         ])
 
     def free(self):
-        free = self._sizes[1]
-        rows = [(size, n, n * size) for size, n in sorted(Counter(free).items())]
+        free, broken = self._counted[1], self._counted[3]
+        rows = [(size, n, n * size) for size, n in sorted(free.items())]
+        blocks, size = total(free)
         return (('bytes', 'blocks', 'in all'), rows,
-                f'{count(len(free), "free block")}, {sum(free)} bytes; the largest has '
-                f'{max(free, default=0)}', self.columns.broken)
+                f'{count(blocks, "free block")}, {size} bytes; the largest has {max(free, default=0)}', broken)
 
     def check(self):
         if self.ring.wrong:
@@ -191,3 +196,8 @@ class ListReader(Reader):
         return owners_note([owner(lock)]) + frozen + [
             f'another arena: {other.start:#x} .. {other.end:#x}'
             for other in self.others if other.start]
+
+
+def total(sizes):
+    """(how many chunks there are in a Counter of sizes, their bytes)."""
+    return sum(sizes.values()), sum(size * n for size, n in sizes.items())

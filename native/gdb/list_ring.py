@@ -2,9 +2,12 @@
 """
 
 from bisect import bisect_right
+from collections import Counter
+from itertools import compress
+from operator import itemgetter
 from typing import NamedTuple
 
-from .chunks import FREE, LIVE, Broken, Columns, skipped
+from .chunks import FREE, LIVE, NOT, Broken, Columns, skipped
 from .memory import ALL, PAGE, STRETCH, WORD, Unreadable, as_words
 
 ALIGNMENT = 16
@@ -14,6 +17,18 @@ FIELDS = ('next', 'prev', 'size', 'free')
 
 class Odd(Exception):
     """The fast sweep met something that the careful walk must examine."""
+
+
+class Steps(dict):
+    """Size → words to the next header; a huge number for a size that no chunk has."""
+
+    def __init__(self, header):
+        super().__init__()
+        self._header = header
+
+    def __missing__(self, size):
+        self[size] = step = ALL if size % ALIGNMENT else size + self._header >> 3
+        return step
 
 
 class Arena(NamedTuple):
@@ -71,35 +86,65 @@ class Ring:
                          f'{self._link(sentinel, "prev"):#x}', self.show(sentinel))
 
     def sweep(self):
-        """The chunks of a sound ring as Columns, three million a second. Raises Odd at anything unusual."""
-        found, unpack, header = Columns(), self.layout.unpacker(*FIELDS), self.header_size
-        add = [(found.starts[kind].append, found.ends[kind].append) for kind in (LIVE, FREE)]
+        """The chunks of a sound ring as Columns. Raises Odd at anything unusual."""
+        found, header = Columns(), self.header_size
+        for begins, _, free, end in self._stretches():
+            ends, blocks = [*begins[1:], end], [at + header for at in begins]
+            for kind, chosen in ((FREE, free), (LIVE, free.translate(NOT))):
+                found.starts[kind].extend(compress(blocks, chosen))
+                found.ends[kind].extend(compress(ends, chosen))
+        found.regions = self._whole
+        return found
+
+    def tally(self):
+        """(size → live chunks, size → free ones, [(start, end)]) of a sound ring. Raises Odd, too."""
+        live, free = Counter(), Counter()
+        for _, sizes, is_free, _ in self._stretches():
+            free.update(compress(sizes, is_free))
+            live.update(compress(sizes, is_free.translate(NOT)))
+        return live, free, self._whole
+
+    def _stretches(self):
+        """(where the chunks begin, their sizes, a byte for each: 1 if it is free, where the last one ends) of one
+        stretch of a sound ring after the other, two million chunks a second. Raises Odd at anything unusual."""
+        before, steps = self.sentinel, Steps(self.header_size)
         try:
-            before, at = self.sentinel, self._link(self.sentinel, 'next')
-            found.regions = [(at, self.end)]
+            at = self._link(before, 'next')
+            self._whole = [(at, self.end)]
             while at != self.sentinel:
-                buffer = self.memory.stretch(at, self.end)
                 self._remember(before, at)
-                offset, limit = 0, len(buffer) - header
-                if limit < 0:
-                    raise Odd
-                while offset <= limit:  # runs once for each chunk
-                    following, prev, size, free = unpack(buffer, offset)
-                    offset += header + size
-                    end = at + header + size
-                    if prev != before or free > 1 or end & 15 or end != following and (
-                            following != self.sentinel or end != self.end):
-                        raise Odd
-                    add_start, add_end = add[free]
-                    add_start(at + header)
-                    add_end(end)
-                    before, at = at, following
+                words = as_words(self.memory.stretch(at, self.end))
+                begins, sizes, free, end = self._stretch(words, steps, before, at)
+                yield begins, sizes, free, end
+                before, at = begins[-1], end if end < self.end else self.sentinel
             is_whole = self._link(self.sentinel, 'prev') == before
         except (Broken, Unreadable):
             raise Odd from None
         if self.wrong or not is_whole or before == self.sentinel:
             raise Odd
-        return found
+
+    def _stretch(self, words, steps, before, at):
+        """As `_stretches`, of the words from the chunk `at` on. Follows the sizes, then compares the links."""
+        ahead, back, size_at, free_at = (self.layout.offset(name) // WORD for name in FIELDS)
+        ends_at = max(ahead, back, size_at, free_at)
+        heads, places, i = words[size_at:len(words) - ends_at + size_at], [], 0
+        add = places.append
+        try:
+            while True:  # runs once for each chunk
+                step = steps[heads[i]]
+                add(i)
+                i += step
+        except IndexError:
+            pass
+        if not places or i >= ALL:
+            raise Odd
+        pick = itemgetter(*places, places[0])  # at least two, or it gives no tuple
+        begins, end = [at + i * WORD for i in places], at + i * WORD
+        following, prev, sizes, free = (pick(words[offset:])[:-1] for offset in (ahead, back, size_at, free_at))
+        if max(free) > 1 or end > self.end or prev != (before, *begins[:-1]) or following != (
+                *begins[1:], end if end < self.end else self.sentinel):
+            raise Odd
+        return begins, sizes, bytes(free), end
 
     def chunks(self, problems, start=0):
         """As `headers`, from the chunk that contains `start` on. Continues after damage, which it adds to

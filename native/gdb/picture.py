@@ -39,8 +39,8 @@ off` turns that off)."""
         if start is None:
             broken = draw_pages(heap)
         else:
-            start -= start % UNIT
-            broken, found = draw_units(heap, start, start + length)
+            first = start - start % UNIT
+            broken, found = draw_units(heap, first, first + length)
             if not found and not broken:
                 raise gdb.GdbError(f'{start:#x} lies outside of the heap of {ours.variant}')
         print_notes(heap)

@@ -151,6 +151,10 @@ class ShardedReader(Reader):
         for i, more in enumerate((1, live, live * size, free, remote)):
             share[i] += more
 
+    @property
+    def most_owned(self):
+        return self.pages.sizes[-1]
+
     def owner_at(self, address):
         return self.owned.get(address >> self.pages.GRANULE_BITS)
 

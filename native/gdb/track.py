@@ -5,6 +5,7 @@ A malloc with a reader keeps it; `TrackedSites` adds the stacks. `tracked.py` re
 """
 
 from array import array
+from collections import defaultdict
 from functools import cached_property
 from itertools import compress
 from operator import add
@@ -25,7 +26,7 @@ DEEPEST, NAMED = 256, 3  # frames of a stack; of those, how many a row has room 
 OUTERMOST = ('', '_start', '__libc_start_main', '__libc_start_call_main', 'start_thread', 'clone3', '__clone3')
 NODE_ADDRESS = (1 << 56) - 1
 LARGEST = 1 << 57  # no address is larger
-EXACT = 1 << 53
+SIZE_BITS = 33  # of a block's size; its place in a MiB has the other 20 of the 53 that a float is exact in
 
 
 class Tracked(NamedTuple):
@@ -119,14 +120,25 @@ class Table:
 
     @cached_property
     def by_address(self):
-        """(starts, sizes) of all blocks, in address order. Sorts floats, which takes a third of the time that
-        numbers of 64 bits take; below 2^53 they are exact."""
-        size_at = {}
-        for starts, sizes in self.columns('address', 'size'):
-            size_at.update(zip(starts, sizes))
-        small = max(size_at, default=0) < EXACT
-        starts = array('Q', map(int, sorted(map(float, size_at))) if small else sorted(size_at))
-        return starts, array('Q', map(size_at.__getitem__, starts))
+        """(starts, sizes) of all blocks, in address order. Sorts those of each MiB by themselves, place and size in one
+        float: that takes a fifth of the time that all numbers together take, and below 2^53 floats are exact."""
+        buckets, starts, sizes = defaultdict(list), array('Q'), array('Q')
+        inside, most = STRETCH - 1, (1 << SIZE_BITS) - 1
+        for some, their_sizes in self.columns('address', 'size'):
+            if max(their_sizes, default=0) > most:
+                return self._one_by_one()
+            for start, size in zip(some, their_sizes):  # runs once for each of millions
+                buckets[start // STRETCH].append((start & inside) << SIZE_BITS | size)
+        for at in sorted(buckets):
+            both = list(map(int, sorted(map(float, buckets.pop(at)))))
+            starts.extend([at * STRETCH + (each >> SIZE_BITS) for each in both])
+            sizes.extend([each & most for each in both])
+        return starts, sizes
+
+    def _one_by_one(self):
+        """As `by_address`, if there is a block of gigabytes."""
+        pairs = sorted(pair for columns in self.columns('address', 'size') for pair in zip(*columns))
+        return array('Q', [start for start, _ in pairs]), array('Q', [size for _, size in pairs])
 
     def ends(self):
         """Where each of these ends. Broken where one cannot."""

@@ -19,6 +19,13 @@ def shaded(text, shade):
     return f'\x1b[{shade}m{text}\x1b[0m' if colours() else text
 
 
+def at_least_one(text):
+    count = number(text)
+    if count <= 0:
+        raise gdb.GdbError('COUNT is a number above 0')
+    return count
+
+
 def as_text(data):
     return ''.join(chr(byte) if 32 <= byte < 127 else '.' for byte in data)
 
@@ -38,7 +45,7 @@ live green, free red, the malloc's own words blue."""
     def run(self, argv):
         self.arguments(argv, 2)
         start = number(argv[0]) & 2 ** 64 - 1 if argv else 0
-        most = number(argv[1]) if len(argv) > 1 else CHUNKS
+        most = at_least_one(argv[1]) if len(argv) > 1 else CHUNKS
         ours, heap = open_heap()
         shown = 0
         try:
@@ -136,7 +143,7 @@ variable, a stack; and text, if there is any."""
         if not argv:
             raise gdb.GdbError('heap telescope needs an address: `heap telescope p`')
         start = number(argv[0]) & 2 ** 64 - 1
-        most = number(argv[1]) if len(argv) > 1 else WORDS
+        most = at_least_one(argv[1]) if len(argv) > 1 else WORDS
         _, heap = open_heap()
         where = Where(heap)
         for at in range(start, start + most * WORD, WORD):

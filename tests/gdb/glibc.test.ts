@@ -154,6 +154,33 @@ test('heap watch stops at the reallocation of a block, and at its free', async (
   }
 });
 
+/** Asks about 60 blocks of gdb-million.c: with all lists, then with few links and from a chunk near by. */
+const nearby = `python
+import re
+from libmalloc import command, glibc_arenas, glibc_lists
+def told():
+    command._forget()
+    return [gdb.execute(f'heap chunk block[{i}]', to_string=True) for i in range(1500, 1560)]
+whole = told()
+glibc_lists.FEW, glibc_arenas.FAR = 20, 1 << 13
+part = told()
+judged = sum('their links look like it' in text for text in part)
+part = [re.sub(r'  note: .*\\n', '', text) for text in part]
+alike = [re.sub(', in the .*', '', a) == re.sub(', in the .*', '', b) for a, b in zip(whole, part)]
+gdb.write(f'{sum(alike)} alike, {judged} judged, {sum("state     free" in text for text in part)} free\\n')
+gdb.execute('heap check')
+gdb.write(f'certain: {gdb.execute("heap chunk block[1500]", to_string=True) == whole[0]}\\n')
+end`;
+
+test('one place is told without following long lists, from a chunk near by, and says what is not certain', async () => {
+  const script = commands(nearby);
+  const words = [compileProgram('gdb-million.c'), '3000'];
+  const { stderr } = await batch('glibc', ['--break', 'stop_here', '-x', script], words);
+  expect(stderr).toMatch(/^60 alike, [1-9]\d judged, 20 free$/m);
+  expect(stderr).toMatch(/^ok: 3\d\d\d chunks in 1 arena/m);
+  expect(stderr).toMatch(/^certain: True$/m);
+});
+
 test('a core that is none is refused, with what to do', async () => {
   const text = commands('no core');
   const { status, stderr } = await libmalloc(['gdb', '--batch', '--core', text]);

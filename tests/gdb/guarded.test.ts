@@ -30,6 +30,27 @@ test('C++ is told with its names, lines and inlined calls', async () => {
   expect(stderr).toMatch(/^ {2}freed +shop::Cart::drop<int>\(int\) \(freed-by-two\.cc:14\)$/m);
 });
 
+/** Are the figures that are counted from all records at once those of a walk? */
+const inBulk = `python
+from libmalloc import command, guard
+def told():
+    command._forget()
+    return [gdb.execute(text, to_string=True) for text in ('heap', 'heap free')]
+bulk, counted = told(), guard.GuardedReader._counted
+guard.GuardedReader._counted = None
+gdb.write(f'alike: {told() == bulk and command.open_heap()[1]._counted is None}\\n')
+guard.GuardedReader._counted = counted
+end`;
+
+/** Damages the canary behind a block for the time of one command. */
+const overrun = `python
+at = int(gdb.parse_and_eval('(long)global')) + 96
+canary = bytes(gdb.selected_inferior().read_memory(at, 1))
+gdb.selected_inferior().write_memory(at, b'!')
+gdb.execute('heap check')
+gdb.selected_inferior().write_memory(at, canary)
+end`;
+
 describe.each(everyVariant)('a debug build of %s', (variant) => {
   const guarded = (options: string[], words: string[]) =>
     batch(variant, ['--debug', ...options], words);
@@ -57,7 +78,8 @@ describe.each(everyVariant)('a debug build of %s', (variant) => {
     const inspections = ['heap check', 'heap chunks', 'heap free', 'heap map', 'heap stats'];
     const all = [...inspections, 'heap map global 64', 'heap find marked', 'heap chunk global'];
     const lines = ['heap', 'heap leaks all', 'heap refs global', 'heap refs ~hidden[0]', ...all];
-    const script = questions(...lines, 'heap save one', 'heap diff one', 'heap watch global');
+    const tail = ['heap save one', 'heap diff one', inBulk, overrun, 'heap watch global'];
+    const script = questions(...lines, ...tail);
     const { stdout, stderr } = await guarded(['--break', 'stop_here', '-x', script], [search]);
     const said = (command: string): string => answer(stderr, command);
     const at = (name: string): string =>
@@ -73,6 +95,10 @@ describe.each(everyVariant)('a debug build of %s', (variant) => {
     expect(said('heap check')).toMatch(/^ok: the canaries of /m);
     expect(row(said('heap'), 'live')).toEqual([6, 576]);
     expect(said('heap diff one')).toMatch(/^since one: 0 blocks allocated .* 0 blocks freed/);
+    expect(said(inBulk)).toBe('alike: True');
+    expect(said(overrun)).toMatch(
+      /^broken: 0x\w+ \(96 bytes\): its canary is damaged, behind it$/m,
+    );
     expect(said('heap watch global')).toContain('(96 bytes)');
     expect(stderr).not.toMatch(/Python|Traceback/);
   });
