@@ -249,8 +249,10 @@ static struct page *block_check(void *p, const char *call) {
     if (page_begins(page, p) || large_begins(page, p))
         return page;
     bool held = false; /* of a long run, the granules in the middle have no entry in the map */
-    for (char *at = p; !held && arena_of(at); at -= GRANULE)
-        held = page_holds(page = page_of(at), p);
+    for (char *at = p; !held && arena_of(at); at -= GRANULE) {
+        page = page_of(at);
+        held = (size_t)((char *)p - page->start) < page_length(page);
+    }
     must(arena_of(p), call, "%p is not a block of this heap", p);
     must(held && (page->kind == PAGE_SMALL || page->kind == PAGE_LARGE), call,
          "%s of %p (its page is free)", freed_twice(call), p);

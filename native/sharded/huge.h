@@ -13,7 +13,7 @@
 
 #include "region.h"
 
-enum { HUGE_BUCKETS = 256 };
+enum { HUGE_BUCKETS = 256, RETRIES = 64 /* refused mappings to unmap at a time */ };
 
 struct huge {
     struct huge *next;
@@ -23,8 +23,9 @@ struct huge {
 
 struct huges {
     struct huge *bucket[HUGE_BUCKETS];
-    struct huge *spare; /* records to reuse */
-    struct huge *idle;  /* the mapping of a freed block, kept for the next one */
+    struct huge *spare;   /* records to reuse */
+    struct huge *idle;    /* the mapping of a freed block, kept for the next one */
+    struct huge *refused; /* mappings of freed blocks that the kernel would not unmap yet */
     size_t freed;       /* the length of the mapping of the last freed block, */
     uint64_t since;     /* and when that was, in ms */
     bool repeats;       /* such a length was wanted again soon, so one mapping is kept */
@@ -57,19 +58,22 @@ static struct huge *huge_unlink(struct huges *all, struct huge **at) {
     return block;
 }
 
-/* A record; NULL if there is no memory. */
-static struct huge *huge_record(struct huges *all) {
-    struct huge *block = all->spare;
+static void huge_put(struct huge **list, struct huge *block) {
+    block->next = *list;
+    *list = block;
+}
+
+static struct huge *huge_take(struct huge **list) {
+    struct huge *block = *list;
     if (block)
-        all->spare = block->next;
-    else
-        block = record_cut(&slabs.pools[0], 64);
+        *list = block->next;
     return block;
 }
 
-static void huge_spare(struct huges *all, struct huge *block) {
-    block->next = all->spare;
-    all->spare = block;
+/* A record; NULL if there is no memory. */
+static struct huge *huge_record(struct huges *all) {
+    struct huge *block = huge_take(&all->spare);
+    return block ? block : record_cut(&slabs.pools[0], 64);
 }
 
 /* Takes the idle mapping if the length fits it well; else NULL, and if that length was freed a
@@ -96,14 +100,4 @@ static struct huge *huge_retire(struct huges *all, struct huge *block) {
     all->freed = block->length;
     all->since = now_ms();
     return other;
-}
-
-/* Takes the idle mapping if it was freed `age` ms ago or earlier. */
-static struct huge *huge_aged(struct huges *all, uint64_t now, uint64_t age) {
-    struct huge *block = all->idle;
-    if (!block || now - all->since < age)
-        return NULL;
-    all->idle = NULL;
-    all->repeats = false;
-    return block;
 }

@@ -46,10 +46,8 @@ static size_t huge_length(size_t size) { return round_up(size + COLORED, GRANULE
 static void *huge_allocate(size_t alignment, size_t size, bool *zero) {
     size_t length = huge_length(size);
     struct region *r = region_lock();
-    struct huge *block = huge_reuse(&heap.huges, length, alignment);
-    bool reused = block;
-    if (!block)
-        block = huge_record(&heap.huges);
+    struct huge *reused = huge_reuse(&heap.huges, length, alignment);
+    struct huge *block = reused ? reused : huge_record(&heap.huges);
     region_unlock(r);
     if (block && !reused) {
         size_t aligned = alignment > HUGE_PAGE ? alignment : HUGE_PAGE;
@@ -63,20 +61,31 @@ static void *huge_allocate(size_t alignment, size_t size, bool *zero) {
         user = block->user = block_start(block->start, block->length, alignment, size);
         huge_link(&heap.huges, block);
     } else if (block) {
-        huge_spare(&heap.huges, block);
+        huge_put(&heap.huges.spare, block);
     }
     region_unlock(r);
     return user ? user : os_refuse();
 }
 
-static void huge_drop(struct huge *block) {
+/* Unmaps it. The kernel refuses if the hole would be one mapping too many; then the mapping loses
+ * its memory, and is tried again later (huge_retry). True if it was unmapped. */
+static bool huge_drop(struct huge *block) {
     if (!block)
-        return;
-    if (!limit_unmap(block->start, block->length)) /* the hole would be one mapping too many */
+        return false;
+    bool done = limit_unmap(block->start, block->length);
+    if (!done)
         os_purge(block->start, block->length);
     struct region *r = region_lock();
-    huge_spare(&heap.huges, block);
+    huge_put(done ? &heap.huges.spare : &heap.huges.refused, block);
     region_unlock(r);
+    return done;
+}
+
+static bool huge_retry(void) {
+    struct region *r = region_lock();
+    struct huge *block = huge_take(&heap.huges.refused);
+    region_unlock(r);
+    return huge_drop(block);
 }
 
 static bool huge_free(void *p) {
@@ -270,12 +279,6 @@ static void *huge_resize(struct huge **at, size_t size) {
     return new;
 }
 
-/* Purges the memory behind the new end of a block that shrinks. */
-static bool large_purge_end(struct page *page, char *end) {
-    end = align_up(end, os_page_size());
-    return os_purge(end, (size_t)(page_end(page) - end));
-}
-
 /* Resizes a run in place, or a mapping, which mremap may move. A run of `longest` bytes or more
  * does not grow. NULL if that fails, or if another kind of block suits the size better. */
 static void *large_resize(void *p, size_t old, size_t size, size_t longest) {
@@ -289,7 +292,8 @@ static void *large_resize(void *p, size_t old, size_t size, size_t longest) {
         new = size >= GROWN ? huge_resize(at, size) : NULL;
     } else if (!at && size <= LARGE && page->era == r->era && (size < old || old < longest)) {
         size_t offset = (size_t)(page->base - page->start);
-        bool purged = size < old && large_purge_end(page, page->base + size);
+        char *end = align_up(page->base + size, os_page_size()); /* the rest is purged */
+        bool purged = size < old && os_purge(end, (size_t)(page_end(page) - end));
         if (run_resize(r, page, (uint32_t)((offset + size + GRANULE - 1) >> GRANULE_BITS), !purged))
             new = p;
     }

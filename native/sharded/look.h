@@ -65,6 +65,15 @@ static void page_snapshot(struct page *page, struct snapshot *out) {
     snapshot_fresh(out, page->start + carved * size, page_end(page));
 }
 
+/* The block of a large run or of a mapping, and what lies before it (its color). */
+static void large_snapshot(void *out, char *start, char *block, char *end) {
+    size_t color = (size_t)(block - start);
+    if (color)
+        snapshot_add(out, (struct libmalloc_chunk){
+                              .start = start, .extent = color, .kind = LIBMALLOC_HEADER});
+    snapshot_block(out, LIBMALLOC_LIVE, block, 0, (size_t)(end - block), 0);
+}
+
 static void run_snapshot(struct page *run, void *out) {
     enum page_kind kind = page_published(run);
     bool small = kind == PAGE_SMALL;
@@ -82,11 +91,7 @@ static void run_snapshot(struct page *run, void *out) {
         page_snapshot(run, out);
         return;
     }
-    size_t color = (size_t)(run->base - run->start);
-    if (color)
-        snapshot_add(out, (struct libmalloc_chunk){
-                              .start = run->start, .extent = color, .kind = LIBMALLOC_HEADER});
-    snapshot_block(out, LIBMALLOC_LIVE, run->base, 0, page_length(run) - color, 0);
+    large_snapshot(out, run->start, run->base, page_end(run));
 }
 
 static void runs_visit(const struct arena *a, void (*visit)(struct page *, void *), void *arg) {
@@ -100,14 +105,10 @@ static void runs_visit(const struct arena *a, void (*visit)(struct page *, void 
 }
 
 static void huge_snapshot(const struct huge *block, struct snapshot *out) {
-    size_t color = (size_t)(block->user - block->start);
     snapshot_region(out, block->start, block->length);
     snapshot_add(out, (struct libmalloc_chunk){
                           .start = block->start, .extent = block->length, .kind = LIBMALLOC_SPAN});
-    if (color)
-        snapshot_add(out, (struct libmalloc_chunk){
-                              .start = block->start, .extent = color, .kind = LIBMALLOC_HEADER});
-    snapshot_block(out, LIBMALLOC_LIVE, block->user, 0, block->length - color, 0);
+    large_snapshot(out, block->start, block->user, block->start + block->length);
 }
 
 /* Describes the first arena or huge block that begins at `at` or above, and returns its end; NULL

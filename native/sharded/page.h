@@ -144,10 +144,6 @@ static inline char *page_end(const struct page *page) {
     return page->start + page_length(page);
 }
 
-static inline bool page_holds(const struct page *page, const void *p) {
-    return (size_t)((const char *)p - page->start) < page_length(page);
-}
-
 /* ── blocks ────────────────────────────────────────────────────────────────── */
 
 /* Every free block begins with MARK. If free finds the mark, it suspects a double free; if malloc

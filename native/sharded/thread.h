@@ -169,6 +169,12 @@ static void heap_flush_pages(struct heap *h) {
     }
 }
 
+/* Makes this thread the owner of a heap if it is abandoned, or its own although it lost `self`. */
+static bool heap_claim(struct heap *h) {
+    int error = h == self ? EBUSY : life_acquire(h);
+    return !error || (error == EDEADLK && self == &heap_none);
+}
+
 /* Finds an abandoned heap and makes this thread its owner. However many heaps there are, it tries
  * LOOKS at the front of the list, where those of brief threads are, and LOOKS more, from where the
  * last search ended. NULL if none of these is abandoned. The caller holds the lock. */
@@ -176,8 +182,7 @@ static struct heap *heap_adopt(void) {
     struct heap **at = &heap.heaps;
     for (unsigned i = 0; i < LOOKS && *at; i++, at = &(*at)->next) {
         struct heap *h = *at;
-        int error = h == self ? EBUSY : life_acquire(h);
-        if (error && !(error == EDEADLK && self == &heap_none))
+        if (!heap_claim(h))
             continue;
         *at = h->next;
         h->next = heap.heaps;
@@ -187,8 +192,7 @@ static struct heap *heap_adopt(void) {
     for (unsigned i = 0; i < LOOKS && *at; i++) {
         struct heap *h = heap.looked ? heap.looked : *at;
         heap.looked = h->next;
-        int error = h == self ? EBUSY : life_acquire(h);
-        if (!error || (error == EDEADLK && self == &heap_none))
+        if (heap_claim(h))
             return h;
     }
     return NULL;
@@ -286,13 +290,19 @@ static size_t region_purge_all(void) {
     return sum;
 }
 
-/* Unmaps the idle mapping if it was freed `age` ms ago or earlier. Returns its length. */
+/* Unmaps the idle mapping if it was freed `age` ms ago or earlier, and some that the kernel refused
+ * before. Returns the length of the idle one. */
 static size_t idle_unmap(uint64_t age) {
     struct region *r = region_lock();
-    struct huge *idle = huge_aged(&heap.huges, now_ms(), age);
+    struct huge *idle = now_ms() - heap.huges.since < age ? NULL : heap.huges.idle;
     size_t length = idle ? idle->length : 0;
+    if (idle)
+        heap.huges.idle = NULL;
+    heap.huges.repeats = heap.huges.repeats && !idle;
     region_unlock(r);
     huge_drop(idle);
+    for (unsigned i = 0; i < RETRIES && huge_retry(); i++) {
+    }
     return length;
 }
 

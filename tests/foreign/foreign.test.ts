@@ -89,7 +89,7 @@ describe('.rep files of common dialects', () => {
     ]);
   });
 
-  test('whose head is wrong, or missing, are played, and it is said', () => {
+  test('with a wrong or missing head are played, with a remark', () => {
     const wrong = plain.replace('3\n8', '7\n90');
     expect(stepsOf(put('wrong.rep', wrong))).toEqual({
       steps,
@@ -108,7 +108,7 @@ describe('.rep files of common dialects', () => {
     expect(remarks).toEqual(['1 blocks are lost: their ID was taken again before they were freed']);
   });
 
-  test('have a weight that says what they count for', () => {
+  test('have a weight that decides which scores they enter', () => {
     const weight = (text: string) => {
       const source = openSource(put('weight.rep', text), undefined);
       expect([...source.steps()]).toHaveLength(1);
@@ -203,7 +203,7 @@ describe('recordings of other tools', () => {
     }
   });
 
-  test('heaptrack, packed by gzip: which of several equal blocks was freed is said to be a guess', () => {
+  test('heaptrack, packed by gzip: a remark says that it guesses which of several equal blocks was freed', () => {
     const text = 'v 10400 3\nX ./a\na 10 1\n+ 0\n+ 0\n- 0\na 20 1\n+ 1\n- 1\n- 0\n';
     const { steps, remarks } = stepsOf(put('packed.gz', gzipSync(text)));
     expect(steps).toEqual([
@@ -231,7 +231,7 @@ describe('recordings of other tools', () => {
 [pid 8] +++ exited (status 0) +++
 `;
 
-  test('ltrace, with its options, interrupted calls, and the block that it does not show', () => {
+  test('ltrace with options and interrupted calls; posix_memalign does not show its block', () => {
     expect(stepsOf(put('calls.ltrace', ltrace))).toEqual({
       steps: [
         'calloc 0 60',
@@ -264,14 +264,14 @@ describe('recordings of other tools', () => {
     expect(stepsOf(put('system.ltrace', linker.repeat(100) + inside)).steps).toHaveLength(2);
   });
 
-  test('ltrace of functions in a library, and what cannot be: a size, addresses', () => {
+  test('ltrace of functions in a library; impossible sizes and addresses are left out', () => {
     expect(stepsOf(put('inside.ltrace', inside))).toEqual({
       steps: ['malloc 0 5', 'free 0'],
       remarks: ['4 lines make no sense and are left out'],
     });
   });
 
-  test('are played with a score, and shown on the malloc that plays them', async () => {
+  test('are played with a score, and viewed on each malloc', async () => {
     const files = [put('a.ltrace', ltrace), put('b.rep', '1 1 2 1 a 0 4096 f 0')];
     const { status, stdout, stderr } = await libmalloc([
       ...['replay', ...files, '-m', 'list', '-m', 'glibc', '--runs', '1', '--json', at('two.json')],

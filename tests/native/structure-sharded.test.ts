@@ -262,6 +262,12 @@ function cases(it: Declare): void {
     () => keeps('sharded', 'sharded-between', { flags: ['-rdynamic'] }),
     { timeout: 60 },
   );
+
+  it(
+    'huge blocks: a mapping that the kernel refuses to unmap goes back later',
+    () => keeps('sharded', 'exhaustion-mappings', { args: [12, 34 * MiB - 8 * KiB, 3] }),
+    { timeout: 240 },
+  );
 }
 
 await isolated(import.meta.url, 'sharded', cases);
