@@ -1,10 +1,11 @@
 import { writeFileSync, writeSync } from 'node:fs';
 import { reasonOf } from './errors.ts';
 import { unwritable } from './outputs.ts';
+import { BROKEN_PIPE } from './status.ts';
 
 /**
  * Writes what a verb found as JSON, `"schema": "libmalloc/VERB/1"` first. `-` is standard output.
- * Throws Failure when the file cannot be written.
+ * Throws Failure when the file cannot be written; if the reader of a pipe has stopped, ends as by SIGPIPE.
  */
 export function writeJson(verb: string, file: string, data: object): void {
   const text = `${JSON.stringify({ schema: `libmalloc/${verb}/1`, ...data }, null, 2)}\n`;
@@ -28,7 +29,9 @@ function writeAll(text: string): void {
     try {
       at += writeSync(1, bytes, at);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'EPIPE') process.exit(BROKEN_PIPE);
+      if (code !== 'EAGAIN') throw error;
       Atomics.wait(pause, 0, 0, 2);
     }
   }

@@ -9,12 +9,12 @@ const named = ['output', 'export', 'json', 'junit', 'svg', 'png'];
 
 /** Throws Failure for the first of these options whose file cannot be written. */
 export function checkOutputs(options: Readonly<Record<string, unknown>>): void {
-  for (const name of named) {
-    const file = options[name];
-    if (typeof file !== 'string' || (name === 'json' && file === '-')) continue;
-    const problem = whyNot(file);
-    if (problem !== undefined) throw unwritable(file, `--${name}`, problem);
-  }
+  for (const name of named)
+    for (const file of [options[name]].flat()) {
+      if (typeof file !== 'string' || (name === 'json' && file === '-')) continue;
+      const problem = whyNot(file);
+      if (problem !== undefined) throw unwritable(file, `--${name}`, problem);
+    }
 }
 
 /** Writes what `option` asked for. Throws Failure when the file cannot be written. */

@@ -15,7 +15,7 @@ import { checkEnvironment, variableFault } from '../malloc/variables.ts';
 import { type Profile, readProfile } from '../trace/profile.ts';
 import { openTrace, proofsOf } from '../trace/trace.ts';
 import { assemble } from './assemble.ts';
-import { compare, toFoldedDifference } from './compare.ts';
+import { compare, toFoldedDifference, unlikeness } from './compare.ts';
 import { formOf, writeProfile } from './forms.ts';
 import { type Measure, measures } from './measures.ts';
 import { describeChanges, describeProfile } from './profile-text.ts';
@@ -226,16 +226,18 @@ async function showDifference(files: string[], options: Options): Promise<void> 
     throw new Failure('--diff compares two profiles', {
       hint: 'libmalloc profile [options] --diff A B, with the options before A',
     });
-  const measure = options.of ?? 'live';
-  const changes = compare(await readAny(a), await readAny(b), measure);
-  if (options.json !== '-' && !options.quiet)
-    process.stdout.write(describeChanges(changes, measure, options.top));
-  for (const file of options.output) {
+  for (const file of options.output)
     if (!file.endsWith('.folded'))
       throw new Failure(`a difference is written as .folded, not as ${file}`, {
         hint: '-o difference.folded; for pprof: go tool pprof -diff_base A.pb.gz B.pb.gz',
       });
-    writeOutput('-o', file, toFoldedDifference(changes));
-  }
-  if (options.json !== undefined) writeJson('profile', options.json, { of: measure, changes });
+  const measure = options.of ?? 'live';
+  const [before, after] = [await readAny(a), await readAny(b)];
+  const changes = compare(before, after, measure);
+  const remarks = unlikeness(before, after);
+  if (options.json !== '-' && !options.quiet)
+    process.stdout.write(describeChanges(changes, remarks, measure, options.top));
+  for (const file of options.output) writeOutput('-o', file, toFoldedDifference(changes));
+  if (options.json !== undefined)
+    writeJson('profile', options.json, { of: measure, remarks, changes });
 }

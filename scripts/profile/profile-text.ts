@@ -30,6 +30,8 @@ function stackLine({ where, callers }: Pick<Place, 'where' | 'callers'>): string
   return [where, ...shown, ...more].join(' ← ');
 }
 
+const note = (remark: string): string => `Note: ${remark}.`;
+
 /** The whole: totals, then the places with the most bytes of each of `asked`. */
 export function describeProfile(profile: Profile, asked: readonly Measure[], top: number): string {
   const { processes, every } = profile;
@@ -43,7 +45,7 @@ export function describeProfile(profile: Profile, asked: readonly Measure[], top
     processTable(processes, top),
     ...asked.map((measure) => section(profile, measure, top)),
     ...momentLines(processes),
-    ...profile.remarks.map((remark) => `Note: ${remark}.`),
+    ...profile.remarks.map(note),
   ];
   return `${parts.filter((part) => part !== '').join('\n\n')}\n`;
 }
@@ -127,10 +129,16 @@ const signed = (n: number, text: (n: number) => string): string =>
   `${n < 0 ? '-' : '+'}${text(Math.abs(n))}`;
 
 /** Places that changed most, up or down. */
-export function describeChanges(changes: readonly Change[], measure: Measure, top: number): string {
+export function describeChanges(
+  changes: readonly Change[],
+  remarks: readonly string[],
+  measure: Measure,
+  top: number,
+): string {
+  const notes = remarks.map((remark) => `\n${note(remark)}`).join('');
   const sum = changes.reduce((all, { bytes: n }) => all + n, 0);
   const title = `${measures[measure]}: ${signed(sum, bytes)} in all`;
-  if (changes.length === 0) return `${measures[measure]}: no difference\n`;
+  if (changes.length === 0) return `${measures[measure]}: no difference\n${notes && `${notes}\n`}`;
   const rows = changes
     .slice(0, top)
     .map((change) => [
@@ -143,5 +151,6 @@ export function describeChanges(changes: readonly Change[], measure: Measure, to
   const rest = changes.length - top;
   const more = rest > 0 ? `\n… and ${rest} more (--top ${changes.length})` : '';
   const head = ['bytes', 'blocks', 'before', 'after', 'where ← by whom'];
-  return `${title}\n${table(head, rows, ['right', 'right', 'right', 'right', 'left'])}${more}\n`;
+  const lines = table(head, rows, ['right', 'right', 'right', 'right', 'left']);
+  return `${title}\n${lines}${more}\n${notes && `${notes}\n`}`;
 }

@@ -32,30 +32,40 @@ export async function readShown(file: string, options: ReadOptions): Promise<Sho
     const progress = progressOf(file);
     const heap = await gather(trace, { process: chosen.number, progress });
     Object.assign(heap.facts, options.called);
-    for (const sentence of trace.damage.slice(0, 5))
-      process.stderr.write(`libmalloc: ${file}: ${sentence}\n`);
-    if (trace.damage.length > 5)
-      process.stderr.write(`libmalloc: ${file}: and ${trace.damage.length - 5} more like these\n`);
+    say(file, trace.damage);
     const starters = startersOf(trace.processes);
     const first = packProcess(heap, starters.get(chosen.number));
     const others = options.others && options.process === undefined;
-    const processes = others ? await readOthers(trace, chosen, starters, progress) : [];
+    const remarks = new Set(heap.facts.remarks);
+    const processes = others ? await readOthers(trace, chosen, starters, progress, remarks) : [];
+    say(file, [...remarks]);
     return { heap, processes: [first, ...processes] };
   } finally {
     trace.close();
   }
 }
 
+/** At most five sentences, because one damaged trace may have thousands. */
+function say(file: string, sentences: readonly string[]): void {
+  const more = sentences.length > 5 ? [`and ${sentences.length - 5} more like these`] : [];
+  for (const sentence of [...sentences.slice(0, 5), ...more])
+    process.stderr.write(`libmalloc: ${file}: ${sentence}\n`);
+}
+
 /** Limits for all processes of a trace but the first together: about as much as for a large one. */
 const STOPS = { all: 2 ** 16, least: 2 ** 8, most: 2 ** 14 };
 const BLOCKS = { all: 2 ** 20, least: 2 ** 12, most: 2 ** 18 };
 
-/** Packs every other process that made calls; a process with fewer calls gets fewer stops. */
+/**
+ * Packs every other process that made calls; a process with fewer calls gets fewer stops. Adds to
+ * `remarks` what is to be said about their files.
+ */
 async function readOthers(
   trace: Trace,
   chosen: TraceProcess,
   starters: ReadonlyMap<number, number>,
   progress: (share: number) => void,
+  remarks: Set<string>,
 ): Promise<PackedProcess[]> {
   const others = trace.processes.filter((each) => each !== chosen && each.records > 0);
   const records = others.reduce((sum, each) => sum + each.records, 0);
@@ -67,6 +77,7 @@ async function readOthers(
     const keeper = new Keeper(process.records, part(STOPS), part(BLOCKS));
     const heap = await gather(trace, { process: process.number, keeper, silent: true });
     progress(0.5 + (0.5 * i) / others.length);
+    for (const sentence of heap.facts.remarks) remarks.add(sentence);
     if (heap.facts.events === 0) nothing.add(process.number);
     else packed.push(packProcess(heap, starters.get(process.number)));
   }

@@ -370,6 +370,22 @@ test('the difference of two profiles lists changes, the largest first', async ()
   expect(same.stdout).toBe('live at the end: no difference');
 });
 
+test('a program that was renamed is compared by its functions, and what is unlike is said', async () => {
+  const [a, b] = [fresh('.json'), fresh('.json')];
+  const renamed = fresh('-renamed');
+  copyFileSync(program, renamed);
+  await libmalloc(['profile', '--all', '-q', '-o', a, '--', program, '1']);
+  await libmalloc(['profile', '--every', '4K', '-q', '-o', b, '--', renamed, '1']);
+  const { stdout } = await libmalloc(['profile', '--json', '-', '--diff', a, b]);
+  const { changes, remarks } = JSON.parse(stdout);
+  const leaks = changes.filter(({ where }: { where: string }) => where.startsWith('leaks '));
+  expect(leaks).toEqual([expect.objectContaining({ before: 300_000 })]);
+  expect(leaks[0].after).toBeGreaterThan(150_000);
+  expect(remarks.join()).toMatch(/before is of .*after of .*-renamed 1.*every alloc.*in 4 KiB/);
+  const text = await libmalloc(['profile', '--diff', a, b]);
+  expect(text.stdout.match(/^Note: /gm)).toHaveLength(2);
+});
+
 test('a program without symbols, or rebuilt since, is reported once', async () => {
   const [bare, raw] = [fresh('-bare'), fresh('.profile')];
   copyFileSync(program, bare);
@@ -389,6 +405,11 @@ test.each([
   [['--all', '--every', '1K', '--', 'true'], /exclude each other/],
   [['--every', '0', '--', 'true'], /number of bytes above 0/],
   [['-o', 'x.svg', '--', 'true'], /does not say in which form/],
+  [
+    ['-o', 'no-folder/x.json', '--', 'no-such-program'],
+    /cannot write no-folder.x.json: there is no/,
+  ],
+  [['-o', 'x.pb.gz', '--diff', 'a.json', 'b.json'], /difference is written as .folded/],
   [['--signal', 'KILL', '--', 'true'], /cannot profile so/],
   [['--json', '-', '--', 'true'], /standard output belongs/],
   [['--diff', 'a.json'], /compares two profiles/],

@@ -296,11 +296,14 @@ describe('standard output that cannot be written', () => {
     });
   });
 
-  test('because the reader closed the pipe, ends the command as SIGPIPE would, without a message', async () => {
-    const line = `${cli.join(' ')} doctor | true; exit \${PIPESTATUS[0]}`;
-    const { status, stderr } = await play(['bash', '-c', line]);
-    expect({ status, stderr }).toEqual({ status: 141, stderr: '' });
-  });
+  test.each(['doctor', 'doctor --json -'])(
+    'because the reader closed the pipe, ends %s as SIGPIPE would, without a message',
+    async (words) => {
+      const line = `${cli.join(' ')} ${words} | true; exit \${PIPESTATUS[0]}`;
+      const { status, stderr } = await play(['bash', '-c', line]);
+      expect({ status, stderr }).toEqual({ status: 141, stderr: '' });
+    },
+  );
 });
 
 describe('Ctrl-C ends it within a second', () => {

@@ -263,6 +263,16 @@ describe('the command', () => {
     expect(stderr).toContain('cut.trace: cut');
   });
 
+  test('says of a stripped program once, for all its processes, that it has no names', async () => {
+    const [program, file] = [scratch('bare'), scratch('bare.trace')];
+    copyFileSync(compileProgram('traced.c', { flags: ['-s'] }), program);
+    chmodSync(program, 0o755);
+    rmSync(file, { force: true });
+    await launch(resolveMalloc('glibc'), [program, 'fork'], { trace: `sites,${file}` });
+    const { stderr } = await view(file, '-o', scratch('bare.html'));
+    expect(stderr.match(/bare has neither debug information nor symbols/g)).toHaveLength(1);
+  });
+
   test('shows a trace of version 2 like a current one, without callers', async () => {
     const bytes = readFileSync(writeTrace(scratch('new.trace'), randomCalls(500)));
     bytes.writeUInt32LE(2, 8);
