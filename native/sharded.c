@@ -221,7 +221,7 @@ static __attribute__((noinline)) void *allocate_slowly(size_t size) {
 static __attribute__((noinline)) void *allocate_larger(size_t size) {
     struct heap *h = self;
     if (unlikely(size > SMALL)) {
-        void *run = size <= KEPT_MOST ? run_kept(h, size) : NULL;
+        void *run = size <= KEPT_MOST ? kept_take(h, size) : NULL;
         return run ? run : allocate_slowly(size);
     }
     unsigned class = class_index_long(size);

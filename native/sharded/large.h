@@ -113,7 +113,7 @@ static size_t huge_usable(void *p) {
 /* A thread keeps one freed run of each length up to KEPT granules, so that a short large block that
  * is allocated and freed again and again takes no lock. This function makes the kept run of that
  * length a live block; NULL if none is kept. */
-static inline void *run_kept(struct heap *h, size_t size) {
+static inline void *kept_take(struct heap *h, size_t size) {
     struct page **slot = &h->kept[run_granules(size) - 1], *run = *slot;
     if (!run)
         return NULL;
@@ -126,7 +126,7 @@ static inline void *run_kept(struct heap *h, size_t size) {
 
 /* Keeps a freed run. False if the thread cannot keep it, and the caller has to free it: it is too
  * long, one of its length is kept already, or a fork froze it. */
-static bool run_keep(struct page *run) {
+static bool kept_add(struct page *run) {
     struct heap *h = self;
     if (run->granules > KEPT || h == &heap_none || h->kept[run->granules - 1] ||
         run->era != heap.region->era)
@@ -185,7 +185,7 @@ static void *run_allocate(size_t alignment, size_t size, bool *zero) {
         return os_refuse();
     uint32_t granules = run_granules(size);
     struct heap *h = self;
-    void *kept = alignment > 64 || granules > KEPT ? NULL : run_kept(h, size);
+    void *kept = alignment > 64 || granules > KEPT ? NULL : kept_take(h, size);
     if (kept)
         return *zero = false, kept;
     struct page *run = NULL;
@@ -230,7 +230,7 @@ static __attribute__((noinline)) void large_free(void *p, struct page *page, con
         must(__atomic_compare_exchange_n(&page->kind, &live, PAGE_KEPT, false, __ATOMIC_ACQ_REL,
                                          __ATOMIC_RELAXED),
              call, "%s of %p", freed_twice(call), p);
-    if (likely(run_keep(page)))
+    if (likely(kept_add(page)))
         return;
     struct region *r = region_lock();
     uint32_t granules = page->granules;

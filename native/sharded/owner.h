@@ -363,7 +363,7 @@ static void page_return(struct page *page, const uint16_t *place, uint32_t count
     while (!atomic_compare_exchange_weak_explicit(&page->remote, &word, next, memory_order_acquire,
                                                   memory_order_relaxed));
     must(remote_reserved(word) + count <= page->capacity, "free",
-         "more blocks of the page %p are freed than there are", (void *)page->start);
+         "more blocks of the page at %p are freed than there are", (void *)page->start);
     places_copy(page_far_end(page) - remote_reserved(word) - count, place, count);
     uint64_t filled = count * (uint64_t)REMOTE_FILLED;
     struct heap *owner = page->owner;

@@ -92,7 +92,7 @@ static bool page_revive(struct heap *h, struct page *page) {
     if (!page_is_purged(page, piece))
         return false;
     must(!blocks_add(&frees, page, page_places(page), page->count), "malloc",
-         "a block of the page %p was freed twice", (void *)page->start);
+         "a block of the page at %p was freed twice", (void *)page->start);
     size_t end = ((piece + 1) * length + size - 1) / size;
     for (size_t i = (piece * length + size - 1) / size; i < end && i < page->carved; i++) {
         struct block *b = (struct block *)(page->start + i * size);

@@ -79,8 +79,9 @@ export function choose(names: readonly string[], catalog: Catalog): Choice {
     (given) => !known.includes(given) && !all.some((name) => means(given, name)),
   );
   if (unknown !== undefined) {
+    const stems = all.flatMap((name) => name.match(/^[^-]+(?=-)/) ?? []);
     throw new Failure(`unknown workload: ${unknown === '' ? '(empty)' : unknown}`, {
-      hint: `${didYouMean(unknown, [...known, ...all])}known: ${[...known, ...all].join(', ')}; a program of your own: -- CMD…`,
+      hint: `${didYouMean(unknown, [...known, ...stems, ...all])}known: ${[...known, ...all].join(', ')}; a program of your own: -- CMD…`,
     });
   }
   const wanted = (group: string) => (entry: { name: string }) =>

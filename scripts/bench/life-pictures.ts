@@ -1,7 +1,7 @@
 // `bench life` as pictures: a bar for each malloc and figure, and memory over time.
 
 import { barPicture, type Cell } from '../picture/bars.ts';
-import type { Figure } from '../picture/canvas.ts';
+import type { Figure } from '../picture/figure.ts';
 import { linePicture } from '../picture/lines.ts';
 import type { Life, ScenarioResult } from './life.ts';
 import { type LifeRow, lifeRatio, lifeRows } from './life-ratios.ts';

@@ -1,7 +1,7 @@
 // What was measured, as pictures: contests as a heat map and as time against memory, curves, pairs.
 
-import { type Figure, stack, svgOf } from '../picture/canvas.ts';
 import { dotPicture } from '../picture/dots.ts';
+import { type Figure, stack, svgOf } from '../picture/figure.ts';
 import { type HeatGroup, type HeatRow, heatPicture } from '../picture/heat.ts';
 import { linePicture } from '../picture/lines.ts';
 import { type ParetoPanel, paretoPicture } from '../picture/pareto.ts';

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { execaSync } from 'execa';
 import { shellLine } from '../lib/words.ts';
+import { needsLink } from '../malloc/aside.ts';
 import type { Malloc } from '../malloc/mallocs.ts';
 import { type Env, type Launched, launch, preloadValue } from '../malloc/preload.ts';
 import { findProgram, programs } from '../malloc/programs.ts';
@@ -169,15 +170,21 @@ export function environmentFor(subject: Subject, more: Record<string, string> = 
   return { ...process.env, ...ours, ...more, LD_PRELOAD: behind };
 }
 
-/** The shell command that runs `argv` under the malloc. */
+/**
+ * The shell command that runs `argv` under the malloc; by a link in the current folder if LD_PRELOAD
+ * would split the path of the malloc.
+ */
 export function commandLine(subject: Subject, argv: string[], more: Record<string, string> = {}) {
   const { LD_PRELOAD: behind, ...others } = more;
-  const preload = [subject.malloc.file, subject.standIn, behind].filter((file) => file);
+  const { file } = subject.malloc;
+  const aside = file !== undefined && needsLink(file);
+  const preload = [aside ? './malloc.so' : file, subject.standIn, behind].filter((path) => path);
   const variables = Object.entries({
     ...others,
     ...(preload.length > 0 && { LD_PRELOAD: preload.join(':') }),
   }).map(([name, value]) => `${name}=${value}`);
-  return shellLine(variables.length > 0 ? ['env', ...variables, ...argv] : argv);
+  const command = shellLine(variables.length > 0 ? ['env', ...variables, ...argv] : argv);
+  return aside ? `${shellLine(['ln', '-sf', file, 'malloc.so'])} && ${command}` : command;
 }
 
 function planRun(subject: Subject, program: string, run: Run): Plan {

@@ -19,7 +19,7 @@ import {
 import { pairsColumns } from '../bench/show.ts';
 import { champion, targets } from '../bench/targets.ts';
 import { Failure } from '../lib/errors.ts';
-import type { Figure } from '../picture/canvas.ts';
+import type { Figure } from '../picture/figure.ts';
 import { markdownTable } from './blocks.ts';
 
 function contestsOf({ contests }: BenchResult): Contests {

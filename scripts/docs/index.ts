@@ -17,7 +17,7 @@ import type { BenchResult } from '../bench/result.ts';
 import { selectMallocs } from '../bench/select.ts';
 import { describeFailure, Failure } from '../lib/errors.ts';
 import { root } from '../lib/paths.ts';
-import { svgOf } from '../picture/canvas.ts';
+import { svgOf } from '../picture/figure.ts';
 import { tryArticle } from './article.ts';
 import { benchBlocks, benchPictures } from './bench-document.ts';
 import { blockNames, fillBlocks, readableJson } from './blocks.ts';

@@ -8,7 +8,7 @@ import type { BenchResult } from '../bench/result.ts';
 import { curveNotes, curveRatios, curveRows, figure, pairsHead, pairsRows } from '../bench/show.ts';
 import { root } from '../lib/paths.ts';
 import { variants } from '../malloc/mallocs.ts';
-import type { Figure } from '../picture/canvas.ts';
+import type { Figure } from '../picture/figure.ts';
 import type { Attempt } from './article.ts';
 import { codeLines, markdownTable } from './blocks.ts';
 

@@ -7,7 +7,7 @@ import { describeProvenance } from '../bench/provenance.ts';
 import type { BenchResult } from '../bench/result.ts';
 import { readScenarios } from '../bench/scenarios.ts';
 import { Failure } from '../lib/errors.ts';
-import type { Figure } from '../picture/canvas.ts';
+import type { Figure } from '../picture/figure.ts';
 import { marked, sentences } from './bench-document.ts';
 import { markdownTable } from './blocks.ts';
 

@@ -2,7 +2,8 @@
 // slowly, and its left part is filled as far as it is in memory.
 
 import { bytes } from '../lib/units.ts';
-import { element, type Figure, heading, ink, pale, paper, svgOf, text } from '../picture/canvas.ts';
+import { element, type Figure, heading, paper, svgOf, text } from '../picture/figure.ts';
+import { hue, ink, pale } from '../picture/palette.ts';
 import type { Area, AreaKind } from './areas.ts';
 import { hex, isHole, noteOf } from './describe.ts';
 import type { Layout } from './look.ts';
@@ -13,18 +14,18 @@ const TOP = 40;
 const HOLE = 26;
 
 const fills: Record<AreaKind, string> = {
-  text: '#efb118',
+  text: hue.yellow,
   constants: '#f3c75c',
   data: '#ff9d5c',
   bss: '#ffc29a',
-  heap: '#3ca951',
-  malloc: '#3ca951',
-  anonymous: '#a463f2',
-  library: '#97bbf5',
+  heap: hue.green,
+  malloc: hue.green,
+  anonymous: hue.purple,
+  library: hue.sky,
   file: '#c5d5f0',
   guard: '#d8dbe0',
-  thread: '#6cc5b0',
-  stack: '#6cc5b0',
+  thread: hue.cyan,
+  stack: hue.cyan,
   kernel: '#d8dbe0',
 };
 

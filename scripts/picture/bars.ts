@@ -1,7 +1,8 @@
 // Small multiples: a cell for each contest, a bar for each malloc.
 
 import * as Plot from '@observablehq/plot';
-import { chart, colorScale, type Figure, ink, legend, pale, stack } from './canvas.ts';
+import { chart, type Figure, legend, stack } from './figure.ts';
+import { colorScale, ink, pale } from './palette.ts';
 
 export interface Cell {
   name: string;

@@ -1,7 +1,8 @@
 // One figure per malloc as a dot on a logarithmic axis, for figures of very different sizes.
 
 import * as Plot from '@observablehq/plot';
-import { chart, colorScale, type Figure, grouped, row } from './canvas.ts';
+import { chart, type Figure, grouped, row } from './figure.ts';
+import { colorScale } from './palette.ts';
 import { centred, extent, type Panel, ticks } from './scale.ts';
 
 const WIDTH = 396;

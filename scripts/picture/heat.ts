@@ -1,7 +1,8 @@
 // A heat map: a row for each contest, a column for each malloc, and the ratio in the cell.
 
 import * as Plot from '@observablehq/plot';
-import { chart, element, type Figure, ink, pale, stack, text } from './canvas.ts';
+import { chart, element, type Figure, stack, text } from './figure.ts';
+import { ink, pale } from './palette.ts';
 
 export interface HeatRow {
   name: string;

@@ -1,7 +1,8 @@
 // Lines, each named at its end: over logarithmic axes, or over linear ones that begin at zero.
 
 import * as Plot from '@observablehq/plot';
-import { chart, colorScale, type Figure, grouped, row } from './canvas.ts';
+import { chart, type Figure, grouped, row } from './figure.ts';
+import { colorScale } from './palette.ts';
 import { centred, extent, type Panel, type Series, spreadOut, ticks } from './scale.ts';
 
 const INNER = { width: 426, height: 316 };

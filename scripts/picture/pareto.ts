@@ -1,7 +1,8 @@
 // Time against memory: one dot for each malloc, and a line through those that no other beats in both.
 
 import * as Plot from '@observablehq/plot';
-import { chart, colorScale, type Figure, pale, row } from './canvas.ts';
+import { chart, type Figure, row } from './figure.ts';
+import { colorScale, pale } from './palette.ts';
 import { centred } from './scale.ts';
 
 export interface Place {

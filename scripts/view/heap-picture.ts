@@ -1,7 +1,8 @@
 // Draws a heap as an SVG: its time line, and its map at the moment with most live bytes.
 
 import { bytes } from '../lib/units.ts';
-import { element, type Figure, heading, ink, pale, paper, svgOf, text } from '../picture/canvas.ts';
+import { element, type Figure, heading, paper, svgOf, text } from '../picture/figure.ts';
+import { hue, ink, pale } from '../picture/palette.ts';
 import type { HeapData } from './data.ts';
 import { HeapModel } from './model.ts';
 
@@ -9,7 +10,7 @@ const WIDTH = 900;
 const LEFT = 12;
 const MAP = { columns: 438, rows: 28, cell: 2, row: 9 };
 const LINE = { height: 56 };
-const colors = { live: '#4269d0', freed: '#f3c9a5', never: '#eef1f4', resident: '#c9ccd1' };
+const colors = { live: hue.blue, freed: '#f3c9a5', never: '#eef1f4', resident: '#c9ccd1' };
 
 /** Draws heaps one below the other; all maps and time lines have one scale, so that one can compare. */
 export function heapPicture(heaps: readonly HeapData[]): string {

@@ -14,7 +14,7 @@ import { Failure } from '../../scripts/lib/errors.ts';
 import { geomean, ordered, spread, summarize } from '../../scripts/lib/stats.ts';
 import { type Malloc, resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { probe } from '../../scripts/malloc/preload.ts';
-import { svgOf } from '../../scripts/picture/canvas.ts';
+import { svgOf } from '../../scripts/picture/figure.ts';
 import { spreadOut } from '../../scripts/picture/scale.ts';
 import { compileProgram } from '../lib/compile.ts';
 import { testFolder } from '../lib/folder.ts';

@@ -25,7 +25,7 @@ import { selectMallocs } from '../../scripts/bench/select.ts';
 import { targets } from '../../scripts/bench/targets.ts';
 import { summarize } from '../../scripts/lib/stats.ts';
 import type { Malloc } from '../../scripts/malloc/mallocs.ts';
-import { legend, svgOf } from '../../scripts/picture/canvas.ts';
+import { legend, svgOf } from '../../scripts/picture/figure.ts';
 import { colorOfRatio } from '../../scripts/picture/heat.ts';
 import { front, labelSides } from '../../scripts/picture/pareto.ts';
 import { attributesIn } from '../lib/svg.ts';

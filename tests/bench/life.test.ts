@@ -15,7 +15,7 @@ import { figureOf, type Observation, observe } from '../../scripts/bench/observe
 import { figureKinds, type Scenario } from '../../scripts/bench/scenarios.ts';
 import { defaultVariant, type Malloc, resolveMalloc } from '../../scripts/malloc/mallocs.ts';
 import { probe } from '../../scripts/malloc/preload.ts';
-import { svgOf } from '../../scripts/picture/canvas.ts';
+import { svgOf } from '../../scripts/picture/figure.ts';
 import { cli, libmalloc, play, script } from '../lib/cli.ts';
 import { compileProgram } from '../lib/compile.ts';
 import { testFolder } from '../lib/folder.ts';

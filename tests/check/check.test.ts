@@ -1,5 +1,5 @@
 /** The conformance kit itself: each deliberately broken malloc fails the case that it is made for. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -108,6 +108,20 @@ describe('libmalloc check', () => {
       '-c',
       again.replace(' -o case ', ` -o ${out}/case `).replace('./case', `${out}/case`),
     ]);
+    expect(seen.stderr).toContain('is not zero');
+    rmSync(out, { recursive: true });
+  });
+
+  test('reproduces by a link what a malloc does whose path LD_PRELOAD would split', async () => {
+    const out = mkdtempSync(join(tmpdir(), 'libmalloc-test-'));
+    const file = join(out, 'my malloc:1.so');
+    copyFileSync(build('calloc-dirty'), file);
+    const { stdout } = await libmalloc(['check', '--group', 'semantics/calloc', file]);
+    const again = /^ {2}again {6}(.*)$/m.exec(stdout)?.[1] ?? 'false';
+    const [compile = 'false', ...rest] = again
+      .replace(' -o case ', ` -o ${out}/case `)
+      .split(' && ');
+    const seen = await play(['sh', '-c', [compile, `cd ${out}`, ...rest].join(' && ')]);
     expect(seen.stderr).toContain('is not zero');
     rmSync(out, { recursive: true });
   });

@@ -211,6 +211,7 @@ describe('a mistyped name', () => {
     [['record', '-m', 'jemaloc', '-o', 'x', '--', 'true'], 'did you mean jemalloc?'],
     [['bench', 'curv'], 'did you mean curve?'],
     [['bench', 'tihgt-16'], 'did you mean tight-16?'],
+    [['bench', 'tigt'], 'did you mean tight?'],
     [['check', '--group', 'semantic'], 'did you mean semantics?'],
     [['check', '--group', 'threads/private-lrge'], 'did you mean private-large?'],
     [['help', 'rnu'], 'did you mean run?'],

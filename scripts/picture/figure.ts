@@ -1,14 +1,11 @@
-// What all pictures share: each malloc has one colour, and the background is white. Observable Plot
-// draws charts into a DOM; everything else is built from elements of the same DOM. Equal data give equal
+// What all pictures are made of, on a white background. Observable Plot draws charts into a DOM; everything else is built from elements of the same DOM. Equal data give equal
 // bytes. Plot and the DOM take half a second to load, so commands import them only to draw.
 
 import { type PlotOptions, plot } from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
+import { colorScale, ink, pale } from './palette.ts';
 
 const { document } = parseHTML('<!doctype html><html></html>');
-
-export const ink = '#24292f';
-export const pale = '#6e7781';
 
 const style = {
   background: 'white',
@@ -16,29 +13,6 @@ const style = {
   fontFamily: 'system-ui, "Segoe UI", "DejaVu Sans", Helvetica, Arial, sans-serif',
   fontSize: '12px',
 };
-
-// Each known malloc has the same colour in all pictures; others get the spare ones.
-const colors: Record<string, string> = {
-  dumb: '#9498a0',
-  list: '#ff725c',
-  buddy: '#b07aa1',
-  paged: '#4269d0',
-  sharded: '#3ca951',
-  glibc: ink,
-  jemalloc: '#efb118',
-  tcmalloc: '#a463f2',
-  mimalloc: '#6cc5b0',
-  scudo: '#9c6b4e',
-};
-const spare = ['#ff8ab7', '#97bbf5', '#c9a227', '#b5bd00', '#007a87', '#c98500'];
-
-/** The colours of these mallocs, for Plot; unknown ones get the spare colours in their order. */
-export function colorScale(names: readonly string[]): { domain: string[]; range: string[] } {
-  const strangers = names.filter((name) => colors[name] === undefined);
-  const colorOf = (name: string) =>
-    colors[name] ?? spare[strangers.indexOf(name) % spare.length] ?? ink;
-  return { domain: [...names], range: names.map(colorOf) };
-}
 
 export const grouped = (n: number) => n.toLocaleString('en', { maximumFractionDigits: 2 });
 
