@@ -1,10 +1,10 @@
 // make run: real programs on every variant, side by side with the system's malloc.
 
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { color } from '../lib/color.ts';
 import { describeFailure, Failure } from '../lib/errors.ts';
+import { temporaryFolder } from '../lib/folders.ts';
 import { root } from '../lib/paths.ts';
 import { type Malloc, resolveMalloc, variants } from '../malloc/mallocs.ts';
 import { type Env, type Launched, launch } from '../malloc/preload.ts';
@@ -16,8 +16,7 @@ import { isSurprise, lines, type Played, prompt } from './text.ts';
 import { type Outcome, outcomeOf, verdictOf } from './verdict.ts';
 
 const system = resolveMalloc('glibc');
-const folder = mkdtempSync(join(tmpdir(), 'libmalloc-demo-'));
-atOurEnd(() => rmSync(folder, { recursive: true, force: true }));
+let folder = '';
 const onSystem = new Map<string, Outcome>();
 const say = (text = ''): void => console.log(text);
 
@@ -145,6 +144,8 @@ function conclude(played: Played[], names: string[], seconds: number): void {
 
 async function demonstrate(names: string[]): Promise<void> {
   const began = performance.now();
+  folder = temporaryFolder('demo');
+  atOurEnd(() => rmSync(folder, { recursive: true, force: true }));
   writeFileSync(join(folder, exampleFile), exampleSource);
   introduce(names);
   const played = [];

@@ -256,4 +256,11 @@ describe('the demonstration', () => {
       stderr: expect.stringContaining('unknown malloc: nosuch'),
     });
   });
+
+  test('without a folder for temporary files says so in two lines', async () => {
+    const env = { NO_COLOR: '1', TMPDIR: '/nowhere' };
+    const { status, stderr } = await play(script('demo/index'), { env }, PATIENCE / 1000);
+    expect([status, stderr.trim().split('\n').length]).toEqual([125, 2]);
+    expect(stderr).toContain('set TMPDIR to');
+  });
 });
