@@ -3,7 +3,7 @@
 
 import { bytes } from '../lib/units.ts';
 import { element, type Figure, heading, paper, svgOf, text } from '../picture/figure.ts';
-import { hue, ink, pale } from '../picture/palette.ts';
+import { hue, ink, pale } from '../picture/hues.ts';
 import type { Area, AreaKind } from './areas.ts';
 import { hex, isHole, noteOf } from './describe.ts';
 import type { Layout } from './look.ts';

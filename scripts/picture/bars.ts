@@ -2,7 +2,7 @@
 
 import * as Plot from '@observablehq/plot';
 import { chart, type Figure, legend, stack } from './figure.ts';
-import { colorScale, ink, pale } from './palette.ts';
+import { colorScale, ink, pale } from './hues.ts';
 
 export interface Cell {
   name: string;

@@ -2,7 +2,7 @@
 
 import * as Plot from '@observablehq/plot';
 import { chart, type Figure, grouped, row } from './figure.ts';
-import { colorScale } from './palette.ts';
+import { colorScale } from './hues.ts';
 import { centred, extent, type Panel, ticks } from './scale.ts';
 
 const WIDTH = 396;

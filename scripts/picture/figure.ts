@@ -3,7 +3,7 @@
 
 import { type PlotOptions, plot } from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
-import { colorScale, ink, pale } from './palette.ts';
+import { colorScale, ink, pale } from './hues.ts';
 
 const { document } = parseHTML('<!doctype html><html></html>');
 

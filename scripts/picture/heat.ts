@@ -2,7 +2,7 @@
 
 import * as Plot from '@observablehq/plot';
 import { chart, element, type Figure, stack, text } from './figure.ts';
-import { ink, pale } from './palette.ts';
+import { ink, pale } from './hues.ts';
 
 export interface HeatRow {
   name: string;

@@ -2,7 +2,7 @@
 
 import * as Plot from '@observablehq/plot';
 import { chart, type Figure, row } from './figure.ts';
-import { colorScale, pale } from './palette.ts';
+import { colorScale, pale } from './hues.ts';
 import { centred } from './scale.ts';
 
 export interface Place {

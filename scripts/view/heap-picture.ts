@@ -2,7 +2,7 @@
 
 import { bytes } from '../lib/units.ts';
 import { element, type Figure, heading, paper, svgOf, text } from '../picture/figure.ts';
-import { hue, ink, pale } from '../picture/palette.ts';
+import { hue, ink, pale } from '../picture/hues.ts';
 import type { HeapData } from './data.ts';
 import { HeapModel } from './model.ts';
 

@@ -88,7 +88,15 @@ test('the drop-in is one that systemd accepts, with options that we accept', asy
 });
 
 test('every message that it explains is one that we print', () => {
-  const sources = ['list.c', 'paged.c', 'sharded.c', 'sharded/sweep.h', 'abi.h', 'base/die.h']
+  const sources = [
+    'list.c',
+    'buddy.c',
+    'paged.c',
+    'sharded.c',
+    'sharded/owner.h',
+    'sharded/sweep.h',
+  ]
+    .concat('abi.h', 'base/die.h')
     .map((file) => readFileSync(join(root, 'native', file), 'utf8'))
     .join('\n')
     .replaceAll('"\n', '');
