@@ -26,9 +26,9 @@ struct huges {
     struct huge *spare;   /* records to reuse */
     struct huge *idle;    /* the mapping of a freed block, kept for the next one */
     struct huge *refused; /* mappings of freed blocks that the kernel would not unmap yet */
-    size_t freed;       /* the length of the mapping of the last freed block, */
-    uint64_t since;     /* and when that was, in ms */
-    bool repeats;       /* such a length was wanted again soon, so one mapping is kept */
+    size_t freed;         /* the length of the mapping of the last freed block, */
+    uint64_t since;       /* and when that was, in ms */
+    bool repeats;         /* such a length was wanted again soon, so one mapping is kept */
     size_t count, bytes, colored; /* blocks; bytes of their mappings, and before the blocks */
 };
 

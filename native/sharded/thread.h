@@ -239,8 +239,7 @@ static size_t heap_flush(struct heap *h) {
     return 0;
 }
 
-/* The same, and purges free memory inside the heap's other pages. Returns the
- * bytes purged. */
+/* The same, and purges free memory inside the heap's other pages. Returns the bytes purged. */
 static size_t heap_flush_and_sweep(struct heap *h) {
     heap_flush(h);
     return heap_sweep_all(h) * os_page_size();
@@ -302,13 +301,14 @@ static size_t idle_unmap(uint64_t age) {
     struct region *r = region_lock();
     struct huge *idle = now_ms() - heap.huges.since < age ? NULL : heap.huges.idle;
     size_t length = idle ? idle->length : 0;
+    bool retry = heap.huges.refused; /* usually not: then no further lock is taken */
     if (idle)
         heap.huges.idle = NULL;
     heap.huges.repeats = heap.huges.repeats && !idle;
     region_unlock(r);
     huge_drop(idle);
-    for (unsigned i = 0; i < RETRIES && huge_retry(); i++) {
-    }
+    for (unsigned i = 0; retry && i < RETRIES; i++)
+        retry = huge_retry();
     return length;
 }
 

@@ -55,10 +55,10 @@ describe('C', () => {
     },
   );
 
-  test('sharded can be read in one sitting: 2388 lines of code in all', () => {
+  test('sharded can be read in one sitting: 2389 lines of code in all', () => {
     const parts = ['native/sharded.c', ...filesBelow('native/sharded', /\.h$/)];
     const sum = parts.reduce((all, part) => all + codeLines(read(part)), 0);
-    expect(sum).toBeLessThanOrEqual(2388);
+    expect(sum).toBeLessThanOrEqual(2389);
   });
 
   test('keeps system calls in os.h, probe, trace and replay', () => {

@@ -25,6 +25,9 @@ describe.each(strong)('%s', (variant) => {
   test('blocks pass along a chain of threads', () =>
     keeps(variant, 'threads-chain', { args: [4, 200_000, 2000, 4000] }));
 
+  test('a block that is allocated and freed alone costs no page fault each time', () =>
+    keeps(variant, 'lone-pairs'));
+
   test('a million live blocks', () => keeps(variant, 'many-live', { args: [1_000_000, 80] }));
 
   test.each(['before', 'after'])(
