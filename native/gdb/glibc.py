@@ -56,7 +56,7 @@ class GlibcReader(Reader):
 
     def walk(self, start=0):
         arenas = self.arenas
-        arenas.near if start else arenas.lists
+        arenas.need(whole=not start)
         problems = list(arenas.damage)
         for at, heap, mapped in self._parts():
             end = heap.end if heap else mapped[2]
@@ -90,7 +90,7 @@ class GlibcReader(Reader):
             yield Chunk(OWN, heap.start, heap.first - heap.start)
         for n, (at, size, used) in enumerate(arenas.chunks(heap, start, problems)):
             if n == MANY:
-                arenas.lists
+                arenas.need(whole=True)
             if at == top:
                 yield Chunk(FRESH, at, size)
             elif size < LEAST or at in caches:

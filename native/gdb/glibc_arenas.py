@@ -49,7 +49,7 @@ class Arenas(Lists):
     def found(self):
         """What is wrong with the records and on the lists, as Broken. Computed after the lists, because
         the description of a chunk says which list it is on."""
-        self.lists
+        self.need(whole=True)
         return self.problems + [
             Broken(what, rows(self), 'blocks behind the damage on a list may count as live')
             for what, rows in self.said]
@@ -314,7 +314,7 @@ class Arenas(Lists):
         start, top = address - FAR, heap.arena.top
         if heap.first <= top < heap.end:
             start = min(start, top - FAR)
-        self.near
+        self.need(whole=False)
         if 0 in self.cut or start < heap.first or any(
                 chunk < address and chunk + self.size_of(chunk) > start for chunk in self._vast):
             return None

@@ -50,7 +50,7 @@ class Free:
                       each.thread in (0, thread.num)), None)
         if size - WORD > TCACHE_MOST or cache is None:
             return None
-        arenas.near
+        arenas.need(whole=False)
         held = next((each for each in arenas.part if each.kind == 'tcache' and each.of is cache and
                      each.size == size), None)
         if held and chunk in held.chunks:

@@ -88,7 +88,7 @@ class Lists(Located):
     @cached_property
     def binned(self):
         """All free chunks that are on a list."""
-        self.lists
+        self.need(whole=True)
         return self.held
 
     @property
@@ -99,6 +99,10 @@ class Lists(Located):
             if not self.cut:
                 self.lists = self.part
         return self.held
+
+    def need(self, whole):
+        """Reads the lists unless they are known: all of them, or what a question about one place needs."""
+        return self.lists if whole else self.near
 
     def is_free(self, chunk, size, used):
         """Is a chunk free? `used` is what the flag in the next one says. If the lists of its size are too long for a
